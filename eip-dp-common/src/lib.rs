@@ -1,0 +1,2 @@
+//! Packet path and kernel ABI.
+#![no_std]

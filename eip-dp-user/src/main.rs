@@ -1,0 +1,2 @@
+//! `eip-dp`, the command.
+fn main() {}

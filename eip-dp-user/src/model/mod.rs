@@ -1,0 +1,3 @@
+//! The association table's objects and every rule of the service, without any I/O.
+
+pub mod objects;

@@ -1,0 +1,361 @@
+//! The objects of the association table, as they are stored, exported and printed.
+//!
+//! Field names are the contract of the JSON output and of the table file. A field that has no value is left out
+//! of both. Lists keep the order in which the operator gave them.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::Error as _};
+
+/// A public prefix that this gateway serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// The prefix; also the pool's identity.
+    pub cidr: IpNet,
+    /// Who routes for the guests in cut-through mode. Left out: the first host address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<PoolGateway>,
+    /// Ranges that are never handed out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserve: Vec<AddressRange>,
+}
+
+/// The `gateway` field of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolGateway {
+    /// A routed pool: every address is usable, guests get a /32 (or /128).
+    None,
+    /// An address of the pool.
+    Address(IpAddr),
+}
+
+/// An inclusive range of addresses of one family, written `A-B` (or `A` for one address).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRange {
+    /// The lowest address.
+    pub first: IpAddr,
+    /// The highest address; never below `first`, always of its family.
+    pub last: IpAddr,
+}
+
+/// A private network. Private addresses may overlap between VPCs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vpc {
+    /// Identity.
+    pub id: String,
+    /// Its prefixes, disjoint.
+    pub cidrs: Vec<IpNet>,
+    /// The router of the CIDR that contains it; every other CIDR's router is its first host address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// The VXLAN network identifier, 24 bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
+}
+
+/// A machine that ENIs are attached to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Identity.
+    pub id: String,
+    /// How many ENIs it takes, the primary one included. Left out: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_enis: Option<u32>,
+}
+
+/// An elastic network interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Eni {
+    /// Identity.
+    pub id: String,
+    /// The VPC that it belongs to.
+    pub vpc: String,
+    /// Primary or secondary.
+    pub kind: EniKind,
+    /// Its Ethernet address, unique in its VPC.
+    pub mac: Mac,
+    /// Its private addresses. The first of each family is the primary private IP of that family.
+    pub private_ips: Vec<IpAddr>,
+    /// The region that an EIP must share with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whose source addresses its port accepts.
+    #[serde(default, skip_serializing_if = "Antispoof::is_default")]
+    pub antispoof: Antispoof,
+    /// Where it is in its lifecycle.
+    #[serde(default)]
+    pub state: EniState,
+    /// The instance that it is attached to, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The interface of this host behind which it stands, while it is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// The 802.1Q VLAN on that interface, 1 to 4094.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+}
+
+/// Primary ENIs live with their instance; secondary ones move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EniKind {
+    /// Created with its instance and never detached from it.
+    Primary,
+    /// Attached and detached at will.
+    Secondary,
+}
+
+/// Whose addresses may be the source of a packet on an ENI's port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Antispoof {
+    /// Those of every ENI of the same instance and VPC.
+    #[default]
+    Instance,
+    /// Its own only.
+    Eni,
+}
+
+/// The lifecycle of an ENI.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EniState {
+    /// On no instance and no port.
+    #[default]
+    Detached,
+    /// On an instance, behind a port.
+    Attached,
+    /// Attached, but its cut-through EIP went away: no traffic until it is detached and attached again.
+    Stranded,
+}
+
+/// An elastic public address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Eip {
+    /// Identity.
+    pub id: String,
+    /// The public address, of one of the pools.
+    pub address: IpAddr,
+    /// The region that an ENI must share with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// When a subscription EIP ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Where it is in its lifecycle.
+    #[serde(default)]
+    pub state: EipState,
+}
+
+/// The lifecycle of an EIP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EipState {
+    /// Belongs to nobody yet.
+    #[default]
+    Free,
+    /// Has an association.
+    Associated,
+    /// Its `expires_at` passed: no association until it is renewed.
+    Expired,
+}
+
+/// Which EIP stands for which private address, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Association {
+    /// The EIP's id; an EIP has one association at most.
+    pub eip: String,
+    /// The ENI's id.
+    pub eni: String,
+    /// One of the ENI's private addresses.
+    pub private_ip: IpAddr,
+    /// How packets change.
+    pub mode: Mode,
+}
+
+/// What an association does to packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// The EIP is translated to the private IP and back, statelessly.
+    #[default]
+    Nat,
+    /// The EIP replaces the private IP in the guest: addresses pass unchanged.
+    CutThrough,
+}
+
+/// An Ethernet address, written `02:00:00:00:00:01`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mac(pub [u8; 6]);
+
+/// Text that is not what a field's type asks for; names the text and the form that is expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {expected}")]
+pub struct Malformed {
+    text: String,
+    expected: &'static str,
+}
+
+impl Malformed {
+    fn new(text: &str, expected: &'static str) -> Self {
+        Self { text: text.to_owned(), expected }
+    }
+}
+
+impl Antispoof {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde's skip_serializing_if asks for")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for Mac {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let malformed = || Malformed::new(text, "a unicast Ethernet address such as 02:00:00:00:00:01");
+        let mut mac = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut mac {
+            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(malformed)?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| malformed())?;
+        }
+        let group = mac[0] & 1 == 1;
+        if parts.next().is_some() || group || mac == [0; 6] {
+            return Err(malformed());
+        }
+        Ok(Self(mac))
+    }
+}
+
+impl fmt::Display for PoolGateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+impl FromStr for PoolGateway {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text == "none" {
+            return Ok(Self::None);
+        }
+        text.parse()
+            .map(Self::Address)
+            .map_err(|_| Malformed::new(text, "an address or `none`"))
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for AddressRange {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let malformed = || Malformed::new(text, "a range of addresses such as 203.0.113.10-203.0.113.20");
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let first: IpAddr = first.trim().parse().map_err(|_| malformed())?;
+        let last: IpAddr = last.trim().parse().map_err(|_| malformed())?;
+        if first.is_ipv4() != last.is_ipv4() || first > last {
+            return Err(malformed());
+        }
+        Ok(Self { first, last })
+    }
+}
+
+impl AddressRange {
+    /// Whether `address` lies in the range.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
+    }
+}
+
+impl fmt::Display for EniKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Primary => "primary",
+            Self::Secondary => "secondary",
+        })
+    }
+}
+
+impl fmt::Display for Antispoof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Instance => "instance",
+            Self::Eni => "eni",
+        })
+    }
+}
+
+impl fmt::Display for EniState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Detached => "detached",
+            Self::Attached => "attached",
+            Self::Stranded => "stranded",
+        })
+    }
+}
+
+impl fmt::Display for EipState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Free => "free",
+            Self::Associated => "associated",
+            Self::Expired => "expired",
+        })
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Nat => "nat",
+            Self::CutThrough => "cut-through",
+        })
+    }
+}
+
+/// Serialises a type as the text that its `Display` writes and its `FromStr` reads.
+macro_rules! as_text {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+
+as_text!(Mac, PoolGateway, AddressRange);
