@@ -73,7 +73,10 @@ struct Tools(HashMap<String, String>);
 impl Tools {
     fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|error| {
-            format!("no tool chain for the BPF programs ({}: {error}); {CURE}", path.display())
+            format!(
+                "no tool chain for the BPF programs ({}: {error}); {CURE}",
+                path.display()
+            )
         })?;
         let tools = Self(
             text.lines()
@@ -84,7 +87,11 @@ impl Tools {
         );
         for key in ["cargo", "rustc", "linker"] {
             if !Path::new(tools.get(key)).exists() {
-                return Err(format!("the {key} that {} names, {:?}, does not exist; {CURE}", path.display(), tools.get(key)));
+                return Err(format!(
+                    "the {key} that {} names, {:?}, does not exist; {CURE}",
+                    path.display(),
+                    tools.get(key)
+                ));
             }
         }
         Ok(tools)

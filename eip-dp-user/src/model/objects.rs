@@ -207,12 +207,18 @@ pub struct Malformed {
 
 impl Malformed {
     fn new(text: &str, expected: &'static str) -> Self {
-        Self { text: text.to_owned(), expected }
+        Self {
+            text: text.to_owned(),
+            expected,
+        }
     }
 }
 
 impl Antispoof {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde's skip_serializing_if asks for")]
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the form that serde's skip_serializing_if asks for"
+    )]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -229,11 +235,15 @@ impl FromStr for Mac {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let malformed = || Malformed::new(text, "a unicast Ethernet address such as 02:00:00:00:00:01");
+        let malformed =
+            || Malformed::new(text, "a unicast Ethernet address such as 02:00:00:00:00:01");
         let mut mac = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut mac {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(malformed)?;
+            let part = parts
+                .next()
+                .filter(|part| part.len() == 2)
+                .ok_or_else(malformed)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| malformed())?;
         }
         let group = mac[0] & 1 == 1;
@@ -276,7 +286,12 @@ impl FromStr for AddressRange {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let malformed = || Malformed::new(text, "a range of addresses such as 203.0.113.10-203.0.113.20");
+        let malformed = || {
+            Malformed::new(
+                text,
+                "a range of addresses such as 203.0.113.10-203.0.113.20",
+            )
+        };
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let first: IpAddr = first.trim().parse().map_err(|_| malformed())?;
         let last: IpAddr = last.trim().parse().map_err(|_| malformed())?;

@@ -1,0 +1,48 @@
+//! What the kernel counts, and the words that the daemon leaves there about itself.
+
+/// An EIP's counters on one CPU. Bytes are those of the IP packet, from its header to the end of its payload.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EipCounters {
+    /// Packets delivered to the ENI.
+    pub in_packets: u64,
+    /// Their bytes.
+    pub in_bytes: u64,
+    /// Packets to the EIP that were dropped.
+    pub in_dropped: u64,
+    /// Packets sent for the ENI, to an uplink or to another EIP.
+    pub out_packets: u64,
+    /// Their bytes.
+    pub out_bytes: u64,
+    /// Packets from the EIP's private address that were dropped.
+    pub out_dropped: u64,
+}
+
+/// Words of the `STATUS` map.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusWord {
+    /// [`super::ABI_VERSION`] of the programs that run.
+    Abi = 0,
+    /// The table's revision that the maps hold.
+    Revision = 1,
+    /// When it was reached, in nanoseconds of `CLOCK_BOOTTIME`.
+    AppliedAt = 2,
+    /// Hash of the table's location, so that a daemon of another table does not adopt these maps unseen.
+    Table = 3,
+}
+
+/// The `STATUS` map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status;
+
+impl Status {
+    /// How many words it has.
+    pub const LEN: u32 = 16;
+}
+
+const _: () = assert!(size_of::<EipCounters>() == 48);
+
+// SAFETY: `repr(C)`, integers of one size only.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for EipCounters {}

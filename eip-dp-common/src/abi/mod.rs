@@ -1,0 +1,80 @@
+//! What user space writes and the kernel reads, and the other way round: the pinned maps' keys and records.
+//!
+//! Every type here is `repr(C)` without padding and holds addresses as byte arrays in network order; all other
+//! integers are in the host's order. [`ABI_VERSION`] changes whenever a layout or a meaning does.
+
+mod counters;
+mod keys;
+mod reason;
+mod records;
+mod seal;
+
+pub use counters::{EipCounters, Status, StatusWord};
+pub use keys::{AddressClass, MacKey, PortKey, PrefixKey, PrivateKey};
+pub use reason::Reason;
+pub use records::{
+    Cidr, EipEntry, EipMode, MAX_CIDRS, NONE, Port, PortMac, PrivateEntry, PrivateState, Target,
+    TargetFlags, UPLINK_TARGET, Uplink, UplinkFlags, Vpc,
+};
+pub use seal::{SealKey, Sealed};
+
+/// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
+pub const ABI_VERSION: u64 = 1;
+
+/// The names of the maps, as the BPF object declares them and as they are pinned.
+pub mod maps {
+    /// `HashMap<[u8; 4], EipEntry<[u8; 4]>>`: every EIP of the table, associated or not.
+    pub const EIP4: &str = "EIP4";
+    /// `HashMap<PrivateKey<[u8; 4]>, PrivateEntry<[u8; 4]>>`: every address that an ENI may have as source.
+    pub const PRIVATE4: &str = "PRIVATE4";
+    /// `LpmTrie<[u8; 4], u32>`: prefixes and addresses that are not an EIP's, see [`super::AddressClass`].
+    pub const PREFIX4: &str = "PREFIX4";
+    /// `Array<Vpc<[u8; 4]>>`, by VPC index.
+    pub const VPC4: &str = "VPC4";
+    /// `Array<Target>`: where packets are delivered, index 0 is the uplink's next hop.
+    pub const TARGETS: &str = "TARGETS";
+    /// `HashMap<PortKey, Port>`.
+    pub const PORTS: &str = "PORTS";
+    /// `HashMap<MacKey, PortMac>`: every ENI's MAC, by port.
+    pub const MACS: &str = "MACS";
+    /// `HashMap<u32, Uplink>`, by interface index.
+    pub const UPLINKS: &str = "UPLINKS";
+    /// `Array<u64>`, 1,024 words: a bit for every /16 that overlaps a pool, see [`crate::family::Family::screen`].
+    pub const SCREEN: &str = "SCREEN";
+    /// `DevMapHash`: the interfaces that XDP may redirect to, by interface index.
+    pub const DEVICES: &str = "DEVICES";
+    /// `PerCpuArray<EipCounters>`, by slot.
+    pub const EIP_COUNTERS: &str = "EIP_COUNTERS";
+    /// `PerCpuArray<u64>`, by [`super::Reason`].
+    pub const DROPS: &str = "DROPS";
+    /// `Array<u64>`, by [`super::StatusWord`].
+    pub const STATUS: &str = "STATUS";
+    /// All of them.
+    pub const ALL: [&str; 13] = [
+        EIP4,
+        PRIVATE4,
+        PREFIX4,
+        VPC4,
+        TARGETS,
+        PORTS,
+        MACS,
+        UPLINKS,
+        SCREEN,
+        DEVICES,
+        EIP_COUNTERS,
+        DROPS,
+        STATUS,
+    ];
+}
+
+/// The names of the programs in the BPF object.
+pub mod programs {
+    /// XDP on an uplink.
+    pub const UPLINK_XDP: &str = "uplink_xdp";
+    /// tc ingress on an uplink: the slow path of [`UPLINK_XDP`], and delivery to virtual ports.
+    pub const UPLINK_TC: &str = "uplink_tc";
+    /// XDP on a port that is a NIC or a VF.
+    pub const PORT_XDP: &str = "port_xdp";
+    /// tc ingress on a port.
+    pub const PORT_TC: &str = "port_tc";
+}

@@ -1,0 +1,104 @@
+//! Why a packet was not delivered.
+
+/// Declares the reasons once: number, name and sentence.
+macro_rules! reasons {
+    ($($(#[doc = $sentence:literal])+ $variant:ident = $number:literal $name:literal;)*) => {
+        /// Why a packet was not delivered. The numbers are an ABI: one is never given to another reason.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $($(#[doc = $sentence])+ $variant = $number,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name that operators see.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What it means, in a sentence.
+            pub const fn sentence(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($sentence),+).trim_ascii(),)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The destination is in a pool, but no EIP with that address is associated.
+    NoAssociation = 1 "no-association";
+    /// The EIP's ENI is attached to no instance, or its port is not there.
+    EniDetached = 2 "eni-detached";
+    /// The ENI lost its cut-through EIP while attached; detach it and attach it again.
+    EniStranded = 3 "eni-stranded";
+    /// The source is a private IP without an EIP, the destination is outside the VPC.
+    NoEip = 4 "no-eip";
+    /// The source address belongs to no ENI of the same instance and VPC.
+    SpoofedSource = 5 "spoofed-source";
+    /// The source MAC is of no ENI on this port.
+    SpoofedMac = 6 "spoofed-mac";
+    /// Private traffic to or from an ENI in cut-through mode.
+    PrivateNetworkOff = 7 "private-network-off";
+    /// The destination is in the VPC, but no ENI has that address.
+    NoSuchEni = 8 "no-such-eni";
+    /// From the uplink, with a source that cannot be there: an EIP of this gateway, a special or a private address.
+    Martian = 9 "martian";
+    /// To a destination that no router forwards (RFC 6890).
+    MartianDestination = 10 "martian-destination";
+    /// The first fragment is too short for its transport header (RFC 1858, RFC 3128).
+    TinyFragment = 11 "tiny-fragment";
+    /// The IP header is malformed, or its checksum is wrong (RFC 1812 5.2.2).
+    Malformed = 12 "malformed";
+    /// A source-route option (RFC 7126).
+    SourceRoute = 13 "source-route";
+    /// TTL 1 or 0 arrived. No time-exceeded is sent yet.
+    TtlExceeded = 14 "ttl-exceeded";
+    /// Larger than the MTU of the way out. No fragmentation-needed is sent yet.
+    TooBig = 15 "too-big";
+    /// An ICMP error in NAT mode, whose quoted packet is not translated yet.
+    IcmpErrorUntranslated = 16 "icmp-error-untranslated";
+    /// A frame from a port that is neither IPv4 nor ARP.
+    UnsupportedEthertype = 17 "unsupported-ethertype";
+    /// There is no uplink with a next hop to send to.
+    NoNextHop = 18 "no-next-hop";
+    /// The record of an EIP, ENI or port changed while the packet was looked up.
+    TableBusy = 19 "table-busy";
+    /// A record of the table holds what this program does not know.
+    BadRecord = 20 "bad-record";
+    /// The kernel refused a change of the packet or its way out (out of memory, a frame it cannot change).
+    KernelRefused = 21 "kernel-refused";
+    /// An ARP request on a port for the ENI's own address, or a reply: nobody else is there to see it.
+    ArpIgnored = 22 "arp-ignored";
+    /// To the VPC's gateway, which answers ARP, DHCP and ping only.
+    GatewayService = 23 "gateway-service";
+}
+
+impl Reason {
+    /// How many counters the `DROPS` map has; room for reasons to come.
+    pub const COUNTERS: u32 = 64;
+
+    /// The reason's counter.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+}
+
+const _: () = {
+    let mut index = 0;
+    while index < Reason::ALL.len() {
+        assert!(Reason::ALL[index].index() < Reason::COUNTERS);
+        assert!(
+            Reason::ALL[index].index() as usize == index + 1,
+            "numbers are given in order, none twice"
+        );
+        index += 1;
+    }
+};

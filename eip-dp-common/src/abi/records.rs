@@ -1,0 +1,275 @@
+//! Records of the maps.
+//!
+//! `tag`s identify an object across restarts of the daemon: a 64-bit hash of its id, so that the next daemon finds
+//! the index that an object already has in the kernel.
+
+use super::{
+    keys::{MacKey, PortKey, PrivateKey},
+    seal::{SealKey, Sealed},
+};
+
+/// No slot, no target.
+pub const NONE: u32 = u32::MAX;
+
+/// The target that stands for the uplink's next hop.
+pub const UPLINK_TARGET: u32 = 0;
+
+/// CIDRs of one family that a VPC can have.
+pub const MAX_CIDRS: usize = 8;
+
+/// An EIP, found by its address. There is one for every EIP of the table, so that each keeps its counters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EipEntry<A> {
+    /// The private address that it stands for; in cut-through mode the EIP itself.
+    pub private: A,
+    /// Where its counters are.
+    pub slot: u32,
+    /// The ENI's target, or [`NONE`].
+    pub target: u32,
+    /// The ENI's VPC.
+    pub vpc: u32,
+    /// The checksum difference of EIP → private address, see [`crate::checksum::Delta`]; 0 in cut-through mode.
+    pub delta: u16,
+    /// An [`EipMode`].
+    pub mode: u8,
+    /// Always 0.
+    pub reserved: u8,
+    /// See [`Sealed`].
+    pub seal: u32,
+}
+
+/// What happens to a packet for an EIP.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EipMode {
+    /// The EIP has no association.
+    Unassociated = 0,
+    /// The destination becomes the private address.
+    Nat = 1,
+    /// The packet is delivered as it is.
+    CutThrough = 2,
+    /// The association's ENI is detached, or its port is not there.
+    Detached = 3,
+    /// The association's ENI is stranded.
+    Stranded = 4,
+}
+
+/// An address that belongs to an ENI, found by VPC and address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrivateEntry<A> {
+    /// The EIP that stands for it ([`PrivateState::Nat`], [`PrivateState::CutThrough`]), else zeros.
+    pub public: A,
+    /// The EIP's counters, or [`NONE`].
+    pub slot: u32,
+    /// The ENI's target, or [`NONE`] while the ENI is detached.
+    pub target: u32,
+    /// The checksum difference of private address → EIP; 0 unless [`PrivateState::Nat`].
+    pub delta: u16,
+    /// A [`PrivateState`].
+    pub state: u8,
+    /// Always 0.
+    pub reserved: u8,
+    /// See [`Sealed`].
+    pub seal: u32,
+}
+
+/// What an ENI's address may do.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrivateState {
+    /// A private address without an EIP: private networking only.
+    NoEip = 0,
+    /// A private address with an EIP in NAT mode.
+    Nat = 1,
+    /// The key's address is an EIP in cut-through mode: public networking only.
+    CutThrough = 2,
+    /// A private address of an ENI in cut-through mode: private networking is off.
+    Off = 3,
+    /// An address of a stranded ENI: no networking.
+    Stranded = 4,
+    /// A private address of a detached ENI, or of one whose port is not there.
+    Detached = 5,
+}
+
+/// Where packets are delivered: an ENI, or ([`UPLINK_TARGET`]) the uplink's next hop.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Hash of the ENI's id; 0 for the uplink.
+    pub tag: u64,
+    /// Hash of the instance's id: ENIs of one instance may send each other's addresses.
+    pub instance: u64,
+    /// The interface to send on; 0 where there is none.
+    pub ifindex: u32,
+    /// Its MTU in bytes, without the Ethernet header.
+    pub mtu: u32,
+    /// The VPC's index; [`NONE`] for the uplink.
+    pub vpc: u32,
+    /// The receiver's MAC.
+    pub dst_mac: [u8; 6],
+    /// The MAC of the interface.
+    pub src_mac: [u8; 6],
+    /// The VLAN to tag with, 0 for none.
+    pub vlan: u16,
+    /// [`TargetFlags`].
+    pub flags: u16,
+    /// See [`Sealed`].
+    pub seal: u32,
+}
+
+/// Bits of [`Target::flags`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetFlags;
+
+impl TargetFlags {
+    /// XDP programs may send there; else their tc program does.
+    pub const XDP: u16 = 1;
+    /// `dst_mac` is known (always, for an ENI). Where it is not, tc sends by `bpf_redirect_neigh`.
+    pub const RESOLVED: u16 = 2;
+    /// The ENI's port accepts this ENI's own addresses only.
+    pub const ANTISPOOF_ENI: u16 = 4;
+}
+
+/// A port: an interface behind which ENIs of one VPC stand.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The VPC's index.
+    pub vpc: u32,
+    /// The port's only ENI, or [`NONE`] where there are many.
+    pub target: u32,
+    /// The interface's MAC.
+    pub mac: [u8; 6],
+    /// The only ENI's MAC, zeros where there are many.
+    pub eni_mac: [u8; 6],
+    /// See [`Sealed`].
+    pub seal: u32,
+}
+
+/// An ENI's MAC on a port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMac {
+    /// The ENI's target.
+    pub target: u32,
+    /// See [`Sealed`].
+    pub seal: u32,
+}
+
+/// A VPC, for one address family.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vpc<A> {
+    /// Hash of the VPC's id.
+    pub tag: u64,
+    /// How many of `cidrs` are used.
+    pub len: u32,
+    /// Its CIDRs; the unused ones are zeros.
+    pub cidrs: [Cidr<A>; MAX_CIDRS],
+    /// See [`Sealed`].
+    pub seal: u32,
+}
+
+/// A CIDR of a VPC.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr<A> {
+    /// The network.
+    pub network: A,
+    /// The netmask.
+    pub mask: A,
+    /// The VPC's router in this CIDR: answers ARP, DHCP and ping.
+    pub gateway: A,
+}
+
+/// An uplink, found by its interface index.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// The next hop's IPv4 address, zeros while there is none.
+    pub next_hop4: [u8; 4],
+    /// The next hop's IPv6 address, zeros while there is none.
+    pub next_hop6: [u8; 16],
+    /// The interface's MAC.
+    pub mac: [u8; 6],
+    /// [`UplinkFlags`].
+    pub flags: u16,
+    /// See [`Sealed`].
+    pub seal: u32,
+}
+
+/// Bits of [`Uplink::flags`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UplinkFlags;
+
+impl UplinkFlags {
+    /// Answer ARP requests for associated EIPs: the pools are on-link.
+    pub const ANSWER_ARP: u16 = 1;
+}
+
+impl EipMode {
+    /// Reads [`EipEntry::mode`]; `None` for what no version of this ABI writes.
+    #[inline(always)]
+    pub const fn from_value(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::Unassociated),
+            1 => Some(Self::Nat),
+            2 => Some(Self::CutThrough),
+            3 => Some(Self::Detached),
+            4 => Some(Self::Stranded),
+            _ => None,
+        }
+    }
+}
+
+impl PrivateState {
+    /// Reads [`PrivateEntry::state`]; `None` for what no version of this ABI writes.
+    #[inline(always)]
+    pub const fn from_value(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::NoEip),
+            1 => Some(Self::Nat),
+            2 => Some(Self::CutThrough),
+            3 => Some(Self::Off),
+            4 => Some(Self::Stranded),
+            5 => Some(Self::Detached),
+            _ => None,
+        }
+    }
+}
+
+/// Declares a record sealed under a key, asserts the layout that the seal needs, and marks it for aya.
+macro_rules! sealed {
+    ($($record:ty, $key:ty, $size:literal;)*) => {$(
+        // SAFETY: `repr(C)` without padding (the size asserted below is the sum of the fields), integers and byte
+        // arrays only, `seal` is the last field.
+        unsafe impl Sealed for $record {
+            type Key = $key;
+        }
+        const _: () = assert!(size_of::<$record>() == $size && align_of::<$record>() <= 8);
+        // SAFETY: as above.
+        #[cfg(feature = "user")]
+        unsafe impl aya::Pod for $record {}
+    )*};
+}
+
+sealed! {
+    EipEntry<[u8; 4]>, [u8; 4], 24;
+    EipEntry<[u8; 16]>, [u8; 16], 36;
+    PrivateEntry<[u8; 4]>, PrivateKey<[u8; 4]>, 20;
+    PrivateEntry<[u8; 16]>, PrivateKey<[u8; 16]>, 32;
+    Target, u32, 48;
+    Port, PortKey, 24;
+    PortMac, MacKey, 8;
+    Vpc<[u8; 4]>, u32, 112;
+    Vpc<[u8; 16]>, u32, 400;
+    Uplink, u32, 32;
+}
+
+const _: () = {
+    // The bound that `Sealed::Key` puts on every key of this module.
+    const fn is_key<K: SealKey>() {}
+    is_key::<PortKey>();
+};

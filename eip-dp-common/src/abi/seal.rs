@@ -1,0 +1,93 @@
+//! Seals: how a reader knows that a record is whole and is the one that it asked for.
+//!
+//! The kernel may hand a deleted hash element to the next insertion at once, while a program still reads it, and
+//! writes array elements by `memcpy`. So the writer stores with each record a sum over its words and its key, and a
+//! reader that finds another sum has seen a record change under its eyes: it looks again, then drops the packet.
+
+/// A record that carries its seal in its last four bytes.
+///
+/// # Safety
+/// The type is `repr(C)`, has no padding, any bit pattern is valid for it, its size is a multiple of 4 bytes, its
+/// alignment at most 8, and its last four bytes are the seal.
+pub unsafe trait Sealed: Copy + 'static {
+    /// The key type that the record is found by.
+    type Key: SealKey;
+
+    /// Sets the seal that belongs to this content under `key`.
+    #[must_use]
+    fn sealed(mut self, key: &Self::Key) -> Self {
+        let sum = sum(&self, key);
+        let words = size_of::<Self>() / 4;
+        // SAFETY: by the trait's contract the last aligned word is in bounds, initialised and not part of `sum`.
+        unsafe { (&raw mut self).cast::<u32>().add(words - 1).write(sum) };
+        self
+    }
+
+    /// Whether the record is whole and was written for `key`.
+    #[inline(always)]
+    fn is_intact(&self, key: &Self::Key) -> bool {
+        let words = size_of::<Self>() / 4;
+        // SAFETY: as in `sealed`.
+        let seal = unsafe {
+            core::ptr::from_ref(self)
+                .cast::<u32>()
+                .add(words - 1)
+                .read()
+        };
+        seal == sum(self, key)
+    }
+}
+
+/// A key, folded to the 64 bits that go into the seal.
+pub trait SealKey {
+    /// The key's bits; different for keys that stand in one map.
+    fn fold(&self) -> u64;
+}
+
+/// A multilinear sum: each word times a constant of its own, so that no mix of two records keeps it by structure.
+#[inline(always)]
+fn sum<T: Sealed>(record: &T, key: &T::Key) -> u32 {
+    let mut multiplier = MULTIPLIER;
+    let mut sum = key.fold().wrapping_mul(multiplier);
+    let words = size_of::<T>() / 4 - 1;
+    let start = core::ptr::from_ref(record).cast::<u32>();
+    let mut index = 0;
+    while index < words {
+        multiplier = multiplier.wrapping_mul(MULTIPLIER).wrapping_add(STEP);
+        // SAFETY: by the trait's contract the record is `words + 1` aligned, initialised words long.
+        let word = unsafe { start.add(index).read() };
+        sum = sum.wrapping_add((u64::from(word) + 1).wrapping_mul(multiplier));
+        index += 1;
+    }
+    // Truncation is the point: the upper half is where a sum of products is mixed best.
+    #[allow(clippy::cast_possible_truncation)]
+    let seal = (sum >> 32) as u32;
+    seal
+}
+
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+const STEP: u64 = 0xd1b5_4a32_d192_ed04;
+
+impl SealKey for u32 {
+    #[inline(always)]
+    fn fold(&self) -> u64 {
+        u64::from(*self) | 1 << 40
+    }
+}
+
+impl SealKey for [u8; 4] {
+    #[inline(always)]
+    fn fold(&self) -> u64 {
+        u64::from(u32::from_ne_bytes(*self))
+    }
+}
+
+impl SealKey for [u8; 16] {
+    #[inline(always)]
+    fn fold(&self) -> u64 {
+        let value = u128::from_ne_bytes(*self);
+        #[allow(clippy::cast_possible_truncation)]
+        let (high, low) = ((value >> 64) as u64, value as u64);
+        high.wrapping_mul(MULTIPLIER) ^ low
+    }
+}
