@@ -29,8 +29,10 @@ pub mod maps {
     pub const PRIVATE4: &str = "PRIVATE4";
     /// `LpmTrie<[u8; 4], u32>`: prefixes and addresses that are not an EIP's, see [`super::AddressClass`].
     pub const PREFIX4: &str = "PREFIX4";
-    /// `Array<Vpc<[u8; 4]>>`, by VPC index.
-    pub const VPC4: &str = "VPC4";
+    /// `Array<Vpc>`, by VPC index.
+    pub const VPCS: &str = "VPCS";
+    /// `Array<Cidr<[u8; 4]>>`, by [`super::Cidr::index`].
+    pub const CIDR4: &str = "CIDR4";
     /// `Array<Target>`: where packets are delivered, index 0 is the uplink's next hop.
     pub const TARGETS: &str = "TARGETS";
     /// `HashMap<PortKey, Port>`.
@@ -50,11 +52,12 @@ pub mod maps {
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 14] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
-        VPC4,
+        VPCS,
+        CIDR4,
         TARGETS,
         PORTS,
         MACS,

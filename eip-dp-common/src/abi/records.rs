@@ -15,7 +15,7 @@ pub const NONE: u32 = u32::MAX;
 pub const UPLINK_TARGET: u32 = 0;
 
 /// CIDRs of one family that a VPC can have.
-pub const MAX_CIDRS: usize = 8;
+pub const MAX_CIDRS: u32 = 8;
 
 /// An EIP, found by its address. There is one for every EIP of the table, so that each keeps its counters.
 #[repr(C)]
@@ -158,21 +158,19 @@ pub struct PortMac {
     pub seal: u32,
 }
 
-/// A VPC, for one address family.
+/// A VPC's name; the programs never read it. Its CIDRs are found at [`Cidr::index`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vpc<A> {
+pub struct Vpc {
     /// Hash of the VPC's id.
     pub tag: u64,
-    /// How many of `cidrs` are used.
-    pub len: u32,
-    /// Its CIDRs; the unused ones are zeros.
-    pub cidrs: [Cidr<A>; MAX_CIDRS],
+    /// Always 0.
+    pub reserved: u32,
     /// See [`Sealed`].
     pub seal: u32,
 }
 
-/// A CIDR of a VPC.
+/// A CIDR of a VPC. A VPC has [`MAX_CIDRS`] places for them and fills them from the first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr<A> {
@@ -182,6 +180,18 @@ pub struct Cidr<A> {
     pub mask: A,
     /// The VPC's router in this CIDR: answers ARP, DHCP and ping.
     pub gateway: A,
+    /// 1 for a CIDR, 0 for a place that is not used (all of it is zeros, the seal too).
+    pub used: u32,
+    /// See [`Sealed`].
+    pub seal: u32,
+}
+
+impl<A> Cidr<A> {
+    /// Where the `place`-th CIDR of the VPC with index `vpc` stands in the map.
+    #[inline(always)]
+    pub const fn index(vpc: u32, place: u32) -> u32 {
+        vpc.wrapping_mul(MAX_CIDRS).wrapping_add(place)
+    }
 }
 
 /// An uplink, found by its interface index.
@@ -263,8 +273,9 @@ sealed! {
     Target, u32, 48;
     Port, PortKey, 24;
     PortMac, MacKey, 8;
-    Vpc<[u8; 4]>, u32, 112;
-    Vpc<[u8; 16]>, u32, 400;
+    Vpc, u32, 16;
+    Cidr<[u8; 4]>, u32, 20;
+    Cidr<[u8; 16]>, u32, 56;
     Uplink, u32, 32;
 }
 
