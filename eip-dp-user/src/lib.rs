@@ -1,5 +1,7 @@
 //! The user-space side of eip-dp: the association table, its command line, and the daemon.
 
+pub mod dhcp;
+pub mod host;
 pub mod model;
 
 /// The object file with the BPF programs, compiled by this crate's build script.

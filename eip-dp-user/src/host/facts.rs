@@ -1,0 +1,334 @@
+//! The facts themselves, and the questions that the data plane asks of them.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipnet::IpNet;
+
+/// One consistent picture of the kernel's networking, as far as the data plane depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Interfaces by their index.
+    pub links: BTreeMap<u32, Link>,
+    /// Addresses that this host itself has, each with the index of its interface; sorted, without duplicates.
+    pub addresses: Vec<(u32, IpNet)>,
+    /// The default routes of the main table, one for each next hop; sorted, without duplicates. Other routes are
+    /// left out on purpose: a gateway may carry a million of them, and none decides anything here.
+    pub routes: Vec<Route>,
+    /// Neighbours (ARP and ND entries) by the index of their interface and their address.
+    pub neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name; names change, indices do not.
+    pub name: String,
+    /// Its Ethernet address; all zeroes where it has none (loopback, tun).
+    pub mac: [u8; 6],
+    /// The largest packet that it sends, without the Ethernet header.
+    pub mtu: u32,
+    /// Whether it is set up and can carry packets (carrier and operational state).
+    pub up: bool,
+    /// What it is.
+    pub kind: LinkKind,
+    /// The index of the bridge, bond or VRF that it belongs to.
+    pub master: Option<u32>,
+    /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3).
+    pub xdp: Option<XdpFeatures>,
+}
+
+/// What sort of interface a [`Link`] is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// An end of a veth pair.
+    Veth,
+    /// A tap: Ethernet frames to and from a process, usually a virtual machine.
+    Tap,
+    /// A tun: IP packets without Ethernet to and from a process.
+    Tun,
+    /// An Ethernet interface of a device driver: a NIC, a virtual function, virtio.
+    Physical,
+    /// The loopback interface.
+    Loopback,
+    /// Any other kind, by the kernel's word for it (`bridge`, `bond`, `vlan`, …).
+    Other(String),
+}
+
+/// The XDP features of an interface: the bits of the kernel's `enum netdev_xdp_act`.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct XdpFeatures(pub u64);
+
+/// A default route of the main table: one of its next hops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// The index of the interface that it leaves through.
+    pub interface: u32,
+    /// Whose default route it is. The gateway may be of the other family (RFC 8950).
+    pub family: Family,
+    /// The kernel prefers the lowest.
+    pub metric: u32,
+    /// The router; `None`: every destination is on the link.
+    pub gateway: Option<IpAddr>,
+}
+
+/// An address family of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// An entry of the kernel's ARP or ND table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its Ethernet address, once known.
+    pub mac: Option<[u8; 6]>,
+    /// Whether the kernel itself would send to `mac` (reachable, stale and under probe, permanent).
+    pub usable: bool,
+    /// Whether an operator made the entry permanent.
+    pub permanent: bool,
+}
+
+impl HostFacts {
+    /// The interface of that name, with its index.
+    pub fn link_named(&self, name: &str) -> Option<(u32, &Link)> {
+        self.links
+            .iter()
+            .find(|(_, link)| link.name == name)
+            .map(|(index, link)| (*index, link))
+    }
+
+    /// Where packets of `family` that leave through `uplink` go next: the configured next hop, if it is of that
+    /// family, else the gateway of the default route through that interface with the lowest metric.
+    pub fn next_hop(
+        &self,
+        uplink: u32,
+        configured: Option<IpAddr>,
+        family: Family,
+    ) -> Option<IpAddr> {
+        configured
+            .filter(|address| Family::of(*address) == family)
+            .or_else(|| {
+                self.routes
+                    .iter()
+                    .filter(|route| route.interface == uplink && route.family == family)
+                    .min_by_key(|route| route.metric)
+                    .and_then(|route| route.gateway)
+            })
+    }
+
+    /// The Ethernet address of a neighbour that packets may be sent to now.
+    pub fn mac_of(&self, interface: u32, address: IpAddr) -> Option<[u8; 6]> {
+        self.neighbours
+            .get(&(interface, address))
+            .filter(|neighbour| neighbour.usable)
+            .and_then(|neighbour| neighbour.mac)
+    }
+
+    /// The addresses of one interface, in order.
+    pub fn addresses_of(&self, interface: u32) -> impl Iterator<Item = IpNet> + '_ {
+        self.addresses
+            .iter()
+            .filter(move |(index, _)| *index == interface)
+            .map(|(_, address)| *address)
+    }
+
+    /// The first address of an interface that others on the Internet can answer to: neither loopback nor link-local.
+    pub fn first_global_v4(&self, interface: u32) -> Option<Ipv4Addr> {
+        self.addresses_of(interface)
+            .find_map(|address| match address {
+                IpNet::V4(net) if !net.addr().is_link_local() && !net.addr().is_loopback() => {
+                    Some(net.addr())
+                }
+                _ => None,
+            })
+    }
+
+    /// Every address that this host itself has.
+    pub fn host_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.iter().map(|(_, net)| net.addr())
+    }
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The address that stands for none: all zeroes.
+    pub fn unspecified(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+}
+
+impl LinkKind {
+    /// Whether frames that it delivers come from a local network stack (and may carry partial checksums and GSO)
+    /// and not off a wire.
+    pub fn is_virtual_port(&self) -> bool {
+        matches!(self, Self::Veth | Self::Tap)
+    }
+}
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Veth => "veth",
+            Self::Tap => "tap",
+            Self::Tun => "tun",
+            Self::Physical => "ethernet",
+            Self::Loopback => "loopback",
+            Self::Other(kind) => kind,
+        })
+    }
+}
+
+impl XdpFeatures {
+    const NAMES: [&str; 7] = [
+        "basic",
+        "redirect",
+        "ndo-xmit",
+        "xsk-zerocopy",
+        "hw-offload",
+        "rx-sg",
+        "ndo-xmit-sg",
+    ];
+
+    /// The driver runs XDP programs natively: pass, drop, transmit, abort.
+    pub fn basic(self) -> bool {
+        self.bit(0)
+    }
+
+    /// A program may redirect frames that it receives here.
+    pub fn redirect(self) -> bool {
+        self.bit(1)
+    }
+
+    /// Frames redirected to this interface are sent. For a veth this comes and goes with its peer (GRO, or an XDP
+    /// program there).
+    pub fn ndo_xmit(self) -> bool {
+        self.bit(2)
+    }
+
+    /// The driver receives frames of several buffers (large MTUs) when the program takes them.
+    pub fn rx_sg(self) -> bool {
+        self.bit(5)
+    }
+
+    /// Redirected frames of several buffers are sent too.
+    pub fn ndo_xmit_sg(self) -> bool {
+        self.bit(6)
+    }
+
+    fn bit(self, number: u32) -> bool {
+        self.0 >> number & 1 == 1
+    }
+}
+
+impl fmt::Display for XdpFeatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        for (number, name) in (0..).zip(Self::NAMES) {
+            if self.bit(number) {
+                let gap = if first { "" } else { " " };
+                write!(f, "{gap}{name}")?;
+                first = false;
+            }
+        }
+        if first {
+            f.write_str("none")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for XdpFeatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "XdpFeatures({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(interface: u32, metric: u32, gateway: Option<&str>, family: Family) -> Route {
+        Route {
+            interface,
+            family,
+            metric,
+            gateway: gateway.map(|text| text.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn the_next_hop_is_the_configured_one_else_the_best_default_route_of_the_interface() {
+        let facts = HostFacts {
+            routes: vec![
+                route(1, 10, Some("192.0.2.9"), Family::V4),
+                route(2, 50, Some("198.51.100.5"), Family::V4),
+                route(2, 20, Some("198.51.100.2"), Family::V4),
+                route(2, 0, Some("fe80::1"), Family::V6),
+                route(3, 0, None, Family::V4),
+            ],
+            ..HostFacts::default()
+        };
+        let v4 = |index, configured: Option<&str>| {
+            facts
+                .next_hop(index, configured.map(|a| a.parse().unwrap()), Family::V4)
+                .map(|a| a.to_string())
+        };
+        assert_eq!(v4(2, None).as_deref(), Some("198.51.100.2"));
+        assert_eq!(
+            v4(2, Some("198.51.100.77")).as_deref(),
+            Some("198.51.100.77")
+        );
+        assert_eq!(v4(2, Some("fe80::7")).as_deref(), Some("198.51.100.2"));
+        assert_eq!(v4(3, None), None, "an on-link default route has no router");
+        assert_eq!(v4(4, None), None);
+        assert_eq!(
+            facts.next_hop(2, None, Family::V6),
+            Some("fe80::1".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn only_usable_neighbours_have_an_address_to_send_to() {
+        let mac = Some([2, 0, 0, 0, 0, 1]);
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut facts = HostFacts::default();
+        let mut neighbour = Neighbour {
+            mac,
+            usable: true,
+            permanent: false,
+        };
+        facts.neighbours.insert((1, address), neighbour);
+        assert_eq!(facts.mac_of(1, address), mac);
+        assert_eq!(facts.mac_of(2, address), None);
+        neighbour.usable = false;
+        facts.neighbours.insert((1, address), neighbour);
+        assert_eq!(facts.mac_of(1, address), None);
+    }
+
+    #[test]
+    fn features_are_written_out() {
+        assert_eq!(
+            XdpFeatures(0b110_0111).to_string(),
+            "basic redirect ndo-xmit rx-sg ndo-xmit-sg"
+        );
+        assert_eq!(XdpFeatures(0).to_string(), "none");
+        assert!(XdpFeatures(4).ndo_xmit() && !XdpFeatures(4).basic());
+    }
+}
