@@ -1,0 +1,577 @@
+//! The daemon's configuration: `/etc/eip-dp/config.toml`.
+//!
+//! What is not built yet is refused, and an unknown key is an error that names the key and the line.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// Where the configuration is, unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/eip-dp/config.toml";
+
+/// The configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The interfaces towards the Internet, in the operator's order. Never empty.
+    pub uplinks: Vec<Uplink>,
+    /// The region that this gateway serves; objects of another region are left out. `None`: all.
+    pub region: Option<String>,
+    /// The table's URL, unless the command line gives one.
+    pub table: Option<String>,
+    /// How packets are delivered to ports that nothing is said about.
+    pub delivery: Delivery,
+    /// Ports with a delivery of their own.
+    pub ports: Vec<Port>,
+    /// What the DHCP server hands out besides the address.
+    pub dhcp: Dhcp,
+    /// How large the maps are.
+    pub maps: MapSizes,
+}
+
+/// An interface towards the Internet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// Its name.
+    pub interface: String,
+    /// The router to send to. `None`: what the host's routes say.
+    pub next_hop: Option<Ipv4Addr>,
+    /// Whether ARP requests for associated EIPs are answered, and moved EIPs announced. On by default: a pool
+    /// that is on-link needs it, and for a routed pool nobody on the link asks.
+    pub answer_arp: bool,
+}
+
+/// A port with settings of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// The interface's name.
+    pub interface: String,
+    /// How packets are delivered to it.
+    pub delivery: Delivery,
+}
+
+/// How packets from the uplink reach a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// By tc to veth and tap (their peers are local stacks), by XDP to other interfaces that can take XDP frames.
+    #[default]
+    Auto,
+    /// By XDP while the interface can take XDP frames; else by tc, and `status` says so.
+    Xdp,
+    /// By tc.
+    Tcx,
+}
+
+/// The `[dhcp]` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dhcp {
+    /// Name servers handed out.
+    pub dns: Vec<Ipv4Addr>,
+    /// How long a lease is.
+    pub lease: Duration,
+}
+
+/// The `[maps]` section: how many of each thing the kernel's maps have room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MapSizes {
+    /// EIPs.
+    pub eips: u32,
+    /// Private addresses of all ENIs, and the EIPs in cut-through mode.
+    pub private_addresses: u32,
+    /// VPCs.
+    pub vpcs: u32,
+    /// Ports and uplinks.
+    pub ports: u32,
+    /// ENIs on ports.
+    pub enis: u32,
+}
+
+impl Default for MapSizes {
+    fn default() -> Self {
+        Self {
+            eips: 65_536,
+            private_addresses: 131_072,
+            vpcs: 1_024,
+            ports: 4_096,
+            enis: 65_536,
+        }
+    }
+}
+
+impl Default for Dhcp {
+    fn default() -> Self {
+        Self {
+            dns: Vec::new(),
+            lease: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// Why there is no configuration. Every message names the place, the value and the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {error}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The file is no TOML, or has a key or a value that it may not have.
+    #[error("configuration {place}: {message}")]
+    Invalid {
+        /// The file, and the line where it is known.
+        place: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Nothing says which interface leads to the Internet.
+    #[error(
+        "no uplink: name the interface that leads to the Internet with `--uplink IF`, or in {path} with\n\
+         [[uplink]]\ninterface = \"IF\"",
+        path = path.display()
+    )]
+    NoUplink {
+        /// The file that was read, or would have been.
+        path: PathBuf,
+    },
+}
+
+impl Config {
+    /// Reads the configuration. `uplinks` are interfaces named on the command line; each one that the file does
+    /// not describe becomes an uplink with the defaults. Without `path` the default file is read if it is there.
+    pub fn load(path: Option<&Path>, uplinks: &[String]) -> Result<Self, ConfigError> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        let text = match fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                String::new()
+            }
+            Err(error) => {
+                return Err(ConfigError::Unreadable {
+                    path: file.to_owned(),
+                    error,
+                });
+            }
+        };
+        Self::parse(&text, file, uplinks)
+    }
+
+    /// Reads the configuration from `text`; `file` is where it came from, for messages.
+    pub fn parse(text: &str, file: &Path, uplinks: &[String]) -> Result<Self, ConfigError> {
+        let source = Source { text, file };
+        let raw: Raw =
+            toml::from_str(text).map_err(|error| source.invalid(error.span(), error.message()))?;
+        let config = raw.check(&source, uplinks)?;
+        if config.uplinks.is_empty() {
+            return Err(ConfigError::NoUplink {
+                path: file.to_owned(),
+            });
+        }
+        Ok(config)
+    }
+
+    /// The uplink on `interface`.
+    pub fn uplink(&self, interface: &str) -> Option<&Uplink> {
+        self.uplinks
+            .iter()
+            .find(|uplink| uplink.interface == interface)
+    }
+
+    /// How packets are delivered to the port `interface`.
+    pub fn delivery(&self, interface: &str) -> Delivery {
+        self.ports
+            .iter()
+            .find(|port| port.interface == interface)
+            .map_or(self.delivery, |port| port.delivery)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    uplink: Vec<RawUplink>,
+    gateway: RawGateway,
+    table: RawTable,
+    ports: RawPorts,
+    port: Vec<Spanned<Port>>,
+    dhcp: RawDhcp,
+    maps: Option<Spanned<MapSizes>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUplink {
+    interface: Spanned<String>,
+    next_hop: Option<Spanned<IpAddr>>,
+    answer_arp: Option<bool>,
+    icmp_source: Option<Spanned<IpAddr>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawGateway {
+    region: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTable {
+    url: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawPorts {
+    delivery: Delivery,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDhcp {
+    dns: Vec<Spanned<IpAddr>>,
+    lease: Option<Spanned<u32>>,
+}
+
+/// Where the text came from, for messages.
+struct Source<'a> {
+    text: &'a str,
+    file: &'a Path,
+}
+
+impl Source<'_> {
+    fn invalid(
+        &self,
+        span: Option<std::ops::Range<usize>>,
+        message: impl Into<String>,
+    ) -> ConfigError {
+        let file = self.file.display();
+        let place = match span.and_then(|span| self.text.get(..span.start)) {
+            Some(before) => format!("{file}, line {}", before.matches('\n').count() + 1),
+            None => file.to_string(),
+        };
+        ConfigError::Invalid {
+            place,
+            message: message.into(),
+        }
+    }
+
+    fn ipv4(&self, key: &str, address: &Spanned<IpAddr>) -> Result<Ipv4Addr, ConfigError> {
+        match address.get_ref() {
+            IpAddr::V4(address) => Ok(*address),
+            IpAddr::V6(value) => Err(self.invalid(
+                Some(address.span()),
+                format!("`{key}`: {value}: IPv6 is not built yet; give an IPv4 address"),
+            )),
+        }
+    }
+
+    /// Checks the name of an interface.
+    fn interface(&self, name: &Spanned<String>) -> Result<String, ConfigError> {
+        let text = name.get_ref();
+        if is_interface_name(text) {
+            return Ok(text.clone());
+        }
+        Err(self.invalid(
+            Some(name.span()),
+            format!(
+                "`interface`: {text:?} is no interface name: 1 to 15 characters, no blanks, no `/`"
+            ),
+        ))
+    }
+}
+
+/// Whether the kernel would take `name` for an interface (`dev_valid_name`).
+fn is_interface_name(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && !name.contains(['/', ':'])
+        && !name.chars().any(char::is_whitespace)
+}
+
+impl Raw {
+    fn check(self, source: &Source<'_>, named: &[String]) -> Result<Config, ConfigError> {
+        let mut seen = BTreeSet::new();
+        let mut uplinks = Vec::new();
+        for raw in &self.uplink {
+            let interface = source.interface(&raw.interface)?;
+            if !seen.insert(interface.clone()) {
+                return Err(source.invalid(
+                    Some(raw.interface.span()),
+                    format!("a second [[uplink]] or [[port]] with `interface = \"{interface}\"`; keep one"),
+                ));
+            }
+            if let Some(address) = &raw.icmp_source {
+                return Err(source.invalid(
+                    Some(address.span()),
+                    format!(
+                        "`icmp_source` of uplink {interface}: no ICMP error is sent yet, so this is not built yet; \
+                         remove the key"
+                    ),
+                ));
+            }
+            let next_hop = raw
+                .next_hop
+                .as_ref()
+                .map(|address| source.ipv4("next_hop", address))
+                .transpose()?;
+            uplinks.push(Uplink {
+                next_hop,
+                answer_arp: raw.answer_arp.unwrap_or(true),
+                interface,
+            });
+        }
+        for interface in named {
+            if !is_interface_name(interface) {
+                return Err(ConfigError::Invalid {
+                    place: "option --uplink".to_owned(),
+                    message: format!(
+                        "{interface:?} is no interface name: 1 to 15 characters, no blanks, no `/`"
+                    ),
+                });
+            }
+            if seen.insert(interface.clone()) {
+                uplinks.push(Uplink::new(interface));
+            }
+        }
+        let mut ports = Vec::new();
+        for port in self.port {
+            let (span, port) = (port.span(), port.into_inner());
+            if !seen.insert(port.interface.clone()) {
+                return Err(source.invalid(
+                    Some(span),
+                    format!(
+                        "[[port]] {}: an uplink, or a second [[port]], has that interface; keep one",
+                        port.interface
+                    ),
+                ));
+            }
+            ports.push(port);
+        }
+        Ok(Config {
+            uplinks,
+            region: self.gateway.region,
+            table: self.table.url,
+            delivery: self.ports.delivery,
+            ports,
+            dhcp: self.dhcp.check(source)?,
+            maps: self.maps.map_or_else(
+                || Ok(MapSizes::default()),
+                |maps| check_sizes(&maps, source),
+            )?,
+        })
+    }
+}
+
+impl Uplink {
+    /// An uplink with the defaults, as `--uplink` gives it.
+    pub fn new(interface: &str) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            next_hop: None,
+            answer_arp: true,
+        }
+    }
+}
+
+impl RawDhcp {
+    fn check(self, source: &Source<'_>) -> Result<Dhcp, ConfigError> {
+        let dns = self
+            .dns
+            .iter()
+            .map(|address| source.ipv4("dns", address))
+            .collect::<Result<_, _>>()?;
+        let lease = match self.lease {
+            None => Dhcp::default().lease,
+            // A shorter lease keeps every guest renewing all the time.
+            Some(lease) if *lease.get_ref() < 60 => {
+                return Err(source.invalid(
+                    Some(lease.span()),
+                    format!(
+                        "`lease`: {} seconds is too short; give 60 or more",
+                        lease.get_ref()
+                    ),
+                ));
+            }
+            Some(lease) => Duration::from_secs(u64::from(*lease.get_ref())),
+        };
+        Ok(Dhcp { dns, lease })
+    }
+}
+
+/// The largest map that is asked of the kernel; far above what a gateway's memory holds.
+const MAX_ENTRIES: u32 = 1 << 26;
+
+fn check_sizes(maps: &Spanned<MapSizes>, source: &Source<'_>) -> Result<MapSizes, ConfigError> {
+    let sizes = *maps.get_ref();
+    for (key, value) in sizes.by_key() {
+        if !(1..=MAX_ENTRIES).contains(&value) {
+            return Err(source.invalid(
+                Some(maps.span()),
+                format!("`{key}` of [maps]: {value} is not between 1 and {MAX_ENTRIES}"),
+            ));
+        }
+    }
+    Ok(sizes)
+}
+
+impl MapSizes {
+    /// The sizes with their keys in the file.
+    pub fn by_key(&self) -> [(&'static str, u32); 5] {
+        [
+            ("eips", self.eips),
+            ("private_addresses", self.private_addresses),
+            ("vpcs", self.vpcs),
+            ("ports", self.ports),
+            ("enis", self.enis),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, uplinks: &[&str]) -> Result<Config, String> {
+        let uplinks: Vec<String> = uplinks.iter().map(ToString::to_string).collect();
+        Config::parse(text, Path::new("config.toml"), &uplinks).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let config = parse(
+            r#"
+            [[uplink]]
+            interface = "wan0"
+            next_hop = "192.0.2.1"
+            answer_arp = false
+            [[uplink]]
+            interface = "wan1"
+            [gateway]
+            region = "west"
+            [table]
+            url = "sqlite:/tmp/t.db"
+            [ports]
+            delivery = "tcx"
+            [[port]]
+            interface = "vf0"
+            delivery = "xdp"
+            [dhcp]
+            dns = ["192.0.2.53"]
+            lease = 600
+            [maps]
+            eips = 10
+            private_addresses = 20
+            vpcs = 3
+            ports = 4
+            enis = 5
+            "#,
+            &["wan1", "wan2"],
+        )
+        .expect("valid");
+        assert_eq!(
+            config,
+            Config {
+                uplinks: vec![
+                    Uplink {
+                        interface: "wan0".to_owned(),
+                        next_hop: Some(Ipv4Addr::new(192, 0, 2, 1)),
+                        answer_arp: false,
+                    },
+                    Uplink::new("wan1"),
+                    Uplink::new("wan2"),
+                ],
+                region: Some("west".to_owned()),
+                table: Some("sqlite:/tmp/t.db".to_owned()),
+                delivery: Delivery::Tcx,
+                ports: vec![Port {
+                    interface: "vf0".to_owned(),
+                    delivery: Delivery::Xdp,
+                }],
+                dhcp: Dhcp {
+                    dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
+                    lease: Duration::from_secs(600),
+                },
+                maps: MapSizes {
+                    eips: 10,
+                    private_addresses: 20,
+                    vpcs: 3,
+                    ports: 4,
+                    enis: 5,
+                },
+            }
+        );
+        assert_eq!(config.delivery("vf0"), Delivery::Xdp);
+        assert_eq!(config.delivery("tap0"), Delivery::Tcx);
+    }
+
+    #[test]
+    fn an_uplink_on_the_command_line_is_enough() {
+        let config = parse("", &["eth9"]).expect("valid");
+        assert_eq!(config.uplinks, [Uplink::new("eth9")]);
+        assert_eq!(config.maps, MapSizes::default());
+    }
+
+    #[test]
+    fn refusals_name_key_line_and_cure() {
+        let uplink = "[[uplink]]\ninterface = \"wan0\"\n";
+        let cases: &[(&str, &[&str])] = &[
+            ("", &["no uplink", "--uplink IF", "config.toml"]),
+            ("[[uplink]]\ninterfaze = \"x\"", &["line 2", "interfaze"]),
+            ("[[uplink]]\n", &["interface"]),
+            ("[[uplink]]\ninterface = 3", &["line 2", "invalid type"]),
+            ("[[uplink]]\ninterface = \"a b\"", &["line 2", "\"a b\""]),
+            (
+                "UPLINK[[uplink]]\ninterface = \"wan0\"",
+                &["line 4", "second [[uplink]]"],
+            ),
+            (
+                "UPLINKicmp_source = \"192.0.2.1\"",
+                &["line 3", "icmp_source", "not built yet"],
+            ),
+            (
+                "UPLINKnext_hop = \"2001:db8::1\"",
+                &["line 3", "next_hop", "IPv6 is not built yet"],
+            ),
+            ("UPLINKnext_hop = \"nonsense\"", &["line 3", "invalid"]),
+            (
+                "UPLINK[ports]\ndelivery = \"generic\"",
+                &["line 4", "generic", "tcx"],
+            ),
+            (
+                "UPLINK[[port]]\ninterface = \"wan0\"\ndelivery = \"xdp\"",
+                &["[[port]] wan0", "keep one"],
+            ),
+            ("UPLINK[dhcp]\nlease = 5", &["line 4", "lease", "60"]),
+            ("UPLINK[maps]\neips = 0", &["eips", "0 is not between"]),
+            ("UPLINK[map]\neips = 1", &["line 3", "map"]),
+        ];
+        for (text, wants) in cases {
+            let message = parse(&text.replace("UPLINK", uplink), &[]).expect_err(text);
+            for want in *wants {
+                assert!(message.contains(want), "{text}: {message} lacks {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_be_there() {
+        let error = Config::load(
+            Some(Path::new("/nonexistent/eip-dp.toml")),
+            &["eth9".to_owned()],
+        )
+        .expect_err("no such file");
+        assert!(error.to_string().contains("/nonexistent/eip-dp.toml"));
+    }
+}
