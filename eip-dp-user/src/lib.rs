@@ -4,6 +4,7 @@ pub mod config;
 pub mod dhcp;
 pub mod host;
 pub mod model;
+pub mod table;
 
 /// The object file with the BPF programs, compiled by this crate's build script.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/eip-dp-ebpf"));

@@ -1,3 +1,129 @@
 //! The association table's objects and every rule of the service, without any I/O.
+//!
+//! A [`command::Command`] goes through [`rules::decide`], which asks a [`View`] of the table what it needs to know
+//! and answers with the [`Change`]s to make, or with a [`Refusal`]. Start reading at [`rules`].
 
+mod change;
+pub mod command;
+mod document;
 pub mod objects;
+pub mod rules;
+mod view;
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+pub use change::{Change, Diff};
+pub use document::Document;
+pub use view::{EniFilter, Model, View};
+
+/// What the rules know beside the table and the command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// The time at which the command takes effect.
+    pub now: Timestamp,
+    /// The addresses that this host itself has; none of them can be an EIP.
+    pub host_addresses: Vec<IpAddr>,
+}
+
+/// What a command that no rule refuses does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// The rows to change, each object once; empty when the table is as the command wants it already.
+    pub changes: Vec<Change>,
+    /// What the operator should know, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A command that a rule refuses; the table stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The rule.
+    pub code: Code,
+    /// One sentence with the object, the value and the cure.
+    pub message: String,
+}
+
+/// Names every rule, and gives it the code that scripts rely on.
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
+        /// A rule of the service. Its text is stable: the CLI prints it as `error[CODE]`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Code {
+            /// Every rule.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The stable code.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The command names an object that does not exist.
+    NotFound = "not-found",
+    /// A second object of that id, or a field of an existing object that cannot change.
+    AlreadyExists = "already-exists",
+    /// The EIP is associated already, or is to be released while it is.
+    EipInUse = "eip-in-use",
+    /// The EIP's `expires_at` has passed.
+    EipExpired = "eip-expired",
+    /// EIP and ENI are in different regions.
+    RegionMismatch = "region-mismatch",
+    /// EIP and private IP are of different address families.
+    FamilyMismatch = "family-mismatch",
+    /// Cut-through is for secondary ENIs.
+    CutThroughNeedsSecondary = "cut-through-needs-secondary",
+    /// Cut-through is set while the ENI is detached.
+    EniAttached = "eni-attached",
+    /// A cut-through EIP stands alone on its ENI.
+    CutThroughExclusive = "cut-through-exclusive",
+    /// Cut-through takes the primary private IP.
+    CutThroughPrimaryIpOnly = "cut-through-primary-ip-only",
+    /// A primary ENI has one EIP.
+    PrimaryEniLimit = "primary-eni-limit",
+    /// The ENI does not have that private IP.
+    NotAnEniAddress = "not-an-eni-address",
+    /// The private IP has an EIP already.
+    PrivateIpInUse = "private-ip-in-use",
+    /// A primary ENI stays with its instance.
+    PrimaryEniFixed = "primary-eni-fixed",
+    /// The instance takes no more ENIs.
+    InstanceEniLimit = "instance-eni-limit",
+    /// ENIs of another VPC stand on that port.
+    PortInUse = "port-in-use",
+    /// No pool covers the address, or no pool has one left.
+    OutsidePools = "outside-pools",
+    /// A gateway, network, broadcast, reserved or host address.
+    ReservedAddress = "reserved-address",
+    /// No CIDR of the VPC covers the address.
+    OutsideVpc = "outside-vpc",
+    /// Two prefixes share addresses.
+    OverlappingCidr = "overlapping-cidr",
+    /// Two ENIs of a VPC share an Ethernet address.
+    DuplicateMac = "duplicate-mac",
+    /// Two EIPs, or two ENIs of a VPC, share an address.
+    DuplicateAddress = "duplicate-address",
+    /// Others refer to the object that is to go.
+    InUse = "in-use",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The pools of a table by prefix.
+pub type Pools = BTreeMap<IpNet, objects::Pool>;

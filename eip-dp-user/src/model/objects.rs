@@ -206,7 +206,7 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    fn new(text: &str, expected: &'static str) -> Self {
+    pub(super) fn new(text: &str, expected: &'static str) -> Self {
         Self {
             text: text.to_owned(),
             expected,
@@ -226,8 +226,8 @@ impl Antispoof {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let octets = self.0.map(|octet| format!("{octet:02x}"));
+        f.pad(&octets.join(":"))
     }
 }
 
