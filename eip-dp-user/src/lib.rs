@@ -1,5 +1,6 @@
 //! The user-space side of eip-dp: the association table, its command line, and the daemon.
 
+pub mod cli;
 pub mod config;
 pub mod dhcp;
 pub mod host;

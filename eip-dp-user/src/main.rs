@@ -1,2 +1,7 @@
 //! `eip-dp`, the command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    eip_dp_user::cli::main()
+}

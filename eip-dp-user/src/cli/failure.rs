@@ -1,0 +1,106 @@
+//! How a command ends when it does not succeed: the message on stderr and the exit code.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use serde_json::json;
+
+use super::Format;
+
+/// Why a verb did not do what was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something did not work: exit code 1.
+    Failed(String),
+    /// The command makes no sense as it stands: exit code 2.
+    Usage(String),
+    /// A rule of the service forbids it and nothing has changed: exit code 3.
+    Refused {
+        /// The rule's stable code.
+        code: &'static str,
+        /// The sentence that names the object, the value and the cure.
+        message: String,
+    },
+    /// What was found is bad and has been printed as the verb's result: exit code 1, and no message.
+    Reported,
+}
+
+impl Failure {
+    /// A failure with this message: exit code 1.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into())
+    }
+
+    /// Writes the message to stderr and tells the exit code.
+    pub(super) fn report(self, format: Format) -> ExitCode {
+        let (exit, code, message) = match self {
+            Self::Reported => return ExitCode::from(1),
+            Self::Failed(message) => (1, None, message),
+            Self::Usage(message) => (2, None, message),
+            Self::Refused { code, message } => (3, Some(code), message),
+        };
+        match (format, code) {
+            (Format::Json, _) => {
+                let code = code.unwrap_or(if exit == 2 { "usage" } else { "failed" });
+                eprint(&json_error(code, &message));
+            }
+            (Format::Text, None) => eprint(&format!("error: {message}")),
+            (Format::Text, Some(code)) => eprint(&format!("error[{code}]: {message}")),
+        }
+        ExitCode::from(exit)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(format!("{error:#}"))
+    }
+}
+
+/// Writes a warning to stderr: something that the operator should know about a command that succeeds.
+pub fn warn(format: Format, message: &str) {
+    match format {
+        Format::Text => eprint(&format!("warning: {message}")),
+        Format::Json => eprint(&json!({ "warning": { "message": message } }).to_string()),
+    }
+}
+
+/// Reports what clap found wrong with the arguments, or prints the help or version that was asked for.
+pub(super) fn usage(error: &clap::Error) -> ExitCode {
+    let asked_for = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if !asked_for && asks_for_json(std::env::args_os().skip(1)) {
+        let rendered = error.render().to_string();
+        let message = rendered.strip_prefix("error: ").unwrap_or(&rendered);
+        eprint(&json_error("usage", message.trim_end()));
+        return ExitCode::from(2);
+    }
+    // A closed pipe is nobody's error, and there is nowhere left to tell of any other.
+    let _ = error.print();
+    if asked_for {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    }
+}
+
+/// Whether the arguments, which clap could not parse as a whole, ask for JSON.
+fn asks_for_json(args: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let args: Vec<_> = args.collect();
+    args.iter().any(|arg| arg == "--output=json")
+        || args
+            .windows(2)
+            .any(|pair| pair[0] == "--output" && pair[1] == "json")
+}
+
+fn json_error(code: &str, message: &str) -> String {
+    json!({ "error": { "code": code, "message": message } }).to_string()
+}
+
+/// `eprintln!` without its panic: stderr may be closed.
+fn eprint(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

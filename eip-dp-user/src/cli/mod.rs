@@ -1,0 +1,215 @@
+//! The command line: what can be said, and what each verb does with the table or the data plane.
+//!
+//! One file per object. A verb returns [`Failure`] or prints what it did; [`main`] turns that into the exit code:
+//! 0 done, 1 failed, 2 usage, 3 refused by a rule.
+
+pub mod association;
+pub mod check;
+pub mod dataplane;
+pub mod eip;
+pub mod eni;
+pub mod failure;
+pub mod instance;
+pub mod output;
+pub mod pool;
+pub mod table_file;
+pub mod values;
+pub mod vpc;
+pub mod wait;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+pub use failure::Failure;
+pub use output::Format;
+pub use values::Name;
+
+/// Where the table is when neither `--table` nor `EIP_DP_TABLE` says it.
+pub const DEFAULT_TABLE: &str = "sqlite:/var/lib/eip-dp/table.db";
+
+/// Elastic public addresses for the network interfaces behind this gateway.
+#[derive(Debug, Parser)]
+#[command(name = "eip-dp", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The options that every verb takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The association table, `sqlite:PATH` [default: `sqlite:/var/lib/eip-dp/table.db`]
+    #[arg(long, global = true, env = "EIP_DP_TABLE", value_name = "URL")]
+    table: Option<String>,
+    /// Which gateway of this host
+    #[arg(long, global = true, env = "EIP_DP_NAME", default_value = Name::DEFAULT)]
+    pub name: Name,
+    /// How results and errors are written
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output: Format,
+}
+
+impl Global {
+    /// The table's location as `--table` or `EIP_DP_TABLE` gives it.
+    pub fn explicit_table(&self) -> Option<&str> {
+        self.table.as_deref()
+    }
+
+    /// The table's location: as given, else the default.
+    pub fn table(&self) -> &str {
+        self.explicit_table().unwrap_or(DEFAULT_TABLE)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Public prefixes that this gateway serves
+    #[command(subcommand)]
+    Pool(pool::Verb),
+    /// Private networks
+    #[command(subcommand)]
+    Vpc(vpc::Verb),
+    /// Machines that ENIs are attached to
+    #[command(subcommand)]
+    Instance(instance::Verb),
+    /// Elastic network interfaces
+    #[command(subcommand)]
+    Eni(eni::Verb),
+    /// Elastic public addresses
+    #[command(subcommand)]
+    Eip(eip::Verb),
+    /// Give an EIP to an address of an ENI
+    Associate(association::Associate),
+    /// Take an EIP away from its ENI
+    Disassociate(association::Disassociate),
+    /// Make the table what a file says, all or nothing, and print the difference
+    Apply(table_file::Apply),
+    /// Print the whole table as TOML
+    Export,
+    /// Run the daemon that makes the kernel forward what the table says
+    Run(RunArgs),
+    /// What the data plane runs on and which revision of the table it has applied
+    Status,
+    /// Packets and bytes per EIP and direction
+    Stats(StatsArgs),
+    /// Dropped packets by reason
+    Drops,
+    /// Compare the table with the kernel's maps
+    Verify(VerifyArgs),
+    /// Take the data plane off this host's interfaces
+    Unload,
+    /// Tell line by line whether this host can run the data plane
+    Check(CheckArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Arguments of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// What to run with.
+    #[command(flatten)]
+    pub host: HostArgs,
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// What to check.
+    #[command(flatten)]
+    pub host: HostArgs,
+}
+
+/// How `run` and `check` learn about this host.
+#[derive(Clone, Debug, Args)]
+pub struct HostArgs {
+    /// The daemon's configuration [default: /etc/eip-dp/config.toml, where there is one]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// An interface towards the Internet; may be given several times, and replaces those of the configuration
+    #[arg(long = "uplink", value_name = "IF", value_parser = values::interface)]
+    pub uplinks: Vec<String>,
+}
+
+/// Arguments of `stats`.
+#[derive(Clone, Debug, Args)]
+pub struct StatsArgs {
+    /// This EIP only
+    #[arg(value_name = "EIP", value_parser = values::id)]
+    pub eip: Option<String>,
+}
+
+/// Arguments of `verify`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// Write what is missing or wrong
+    #[arg(long)]
+    pub repair: bool,
+}
+
+/// The shells that completions are written for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::usage(&error),
+    };
+    match cli.verb.run(&cli.global) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(cli.global.output),
+    }
+}
+
+impl Verb {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Pool(verb) => verb.run(global),
+            Self::Vpc(verb) => verb.run(global),
+            Self::Instance(verb) => verb.run(global),
+            Self::Eni(verb) => verb.run(global),
+            Self::Eip(verb) => verb.run(global),
+            Self::Associate(args) => args.run(global),
+            Self::Disassociate(args) => args.run(global),
+            Self::Apply(args) => args.run(global),
+            Self::Export => table_file::export(global),
+            Self::Run(args) => dataplane::run(&args, global),
+            Self::Status => dataplane::status(global),
+            Self::Stats(args) => dataplane::stats(&args, global),
+            Self::Drops => dataplane::drops(global),
+            Self::Verify(args) => dataplane::verify(&args, global),
+            Self::Unload => dataplane::unload(global),
+            Self::Check(args) => check::check(&args, global),
+            Self::Completions { shell } => completions(shell),
+        }
+    }
+}
+
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "eip-dp", &mut script);
+    output::write(|out| out.write_all(&script))
+}

@@ -1,0 +1,185 @@
+//! How the command line's values are read. Each error names the form that is expected; clap adds the value.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use crate::model::objects::{Antispoof, EniKind, Mode};
+
+/// Which gateway of this host is meant; names its pins and its lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(String);
+
+impl Name {
+    /// The gateway that is meant when no name is given.
+    pub const DEFAULT: &str = "default";
+    const MAX_LEN: usize = 32;
+
+    /// The name's text: safe as part of a path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if text.is_empty() || text.len() > Self::MAX_LEN || !text.bytes().all(allowed) {
+            return Err(format!(
+                "a name is 1 to {} letters, digits, `-` or `_`",
+                Self::MAX_LEN
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// An object's id.
+pub fn id(text: &str) -> Result<String, String> {
+    let allowed = |character: char| !character.is_whitespace() && !character.is_control();
+    if text.is_empty() || text.len() > 128 || !text.chars().all(allowed) {
+        return Err("an id is 1 to 128 bytes without spaces or control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A network interface's name, by the kernel's rule.
+pub fn interface(text: &str) -> Result<String, String> {
+    let forbidden = |byte: u8| byte.is_ascii_whitespace() || byte == b'/' || byte == b':';
+    if text.is_empty()
+        || text.len() > 15
+        || text.bytes().any(forbidden)
+        || matches!(text, "." | "..")
+    {
+        return Err("an interface name is 1 to 15 bytes without spaces, `/` or `:`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// An address of either family.
+pub fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse()
+        .map_err(|_| "expected an address such as 203.0.113.10".to_owned())
+}
+
+/// A prefix whose host bits are 0.
+pub fn prefix(text: &str) -> Result<IpNet, String> {
+    let net: IpNet = text
+        .parse()
+        .map_err(|_| "expected a prefix such as 203.0.113.0/24".to_owned())?;
+    if net != net.trunc() {
+        return Err(format!(
+            "its host bits are not 0: the prefix is {}",
+            net.trunc()
+        ));
+    }
+    Ok(net)
+}
+
+/// A point in time.
+pub fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| "expected a time in RFC 3339 form such as 2030-12-31T23:59:59Z".to_owned())
+}
+
+/// A point in time, or `never`.
+pub fn expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" {
+        return Ok(Expiry::Never);
+    }
+    text.parse().map(Expiry::At).map_err(|_| {
+        "expected `never` or a time in RFC 3339 form such as 2030-12-31T23:59:59Z".to_owned()
+    })
+}
+
+/// When an EIP is to expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It does not.
+    Never,
+    /// Then.
+    At(Timestamp),
+}
+
+/// `primary` or `secondary`.
+pub fn kind() -> impl TypedValueParser<Value = EniKind> {
+    choice(&[
+        ("primary", EniKind::Primary),
+        ("secondary", EniKind::Secondary),
+    ])
+}
+
+/// `instance` or `eni`.
+pub fn antispoof() -> impl TypedValueParser<Value = Antispoof> {
+    choice(&[("instance", Antispoof::Instance), ("eni", Antispoof::Eni)])
+}
+
+/// `nat` or `cut-through`.
+pub fn mode() -> impl TypedValueParser<Value = Mode> {
+    choice(&[("nat", Mode::Nat), ("cut-through", Mode::CutThrough)])
+}
+
+/// Reads one of a field's values by its name, and shows the names in help and completions.
+fn choice<T>(values: &'static [(&'static str, T)]) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(values.iter().map(|(name, _)| *name)).try_map(move |text| {
+        let found = values.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, value)| *value)
+            .ok_or("not one of the possible values")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_as_a_path_component() {
+        for good in ["default", "gw-1", "A_b", &"x".repeat(32)] {
+            assert_eq!(good.parse::<Name>().unwrap().as_str(), good);
+        }
+        for bad in ["", "a/b", "..", "a b", "ä", &"x".repeat(33)] {
+            assert!(bad.parse::<Name>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn interfaces_follow_the_kernels_rule() {
+        assert!(interface("enp1s0f0np0.100").is_ok());
+        for bad in ["", ".", "..", "a/b", "a b", "eth0:1", "sixteen-bytes-xx"] {
+            assert!(interface(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_with_host_bits_names_the_prefix_that_was_meant() {
+        assert!(
+            prefix("203.0.113.5/24")
+                .unwrap_err()
+                .contains("203.0.113.0/24")
+        );
+        assert!(prefix("203.0.113.0").is_err());
+        assert_eq!(prefix("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+    }
+
+    #[test]
+    fn expiry_is_never_or_a_time() {
+        assert_eq!(expiry("never"), Ok(Expiry::Never));
+        assert!(matches!(expiry("2030-01-01T00:00:00Z"), Ok(Expiry::At(_))));
+        assert!(expiry("tomorrow").is_err());
+        assert!(time("never").is_err());
+    }
+}
