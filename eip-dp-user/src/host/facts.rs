@@ -91,8 +91,19 @@ pub struct Neighbour {
     pub mac: Option<[u8; 6]>,
     /// Whether the kernel itself would send to `mac` (reachable, stale and under probe, permanent).
     pub usable: bool,
-    /// Whether an operator made the entry permanent.
+    /// Whether an operator made the entry permanent: nobody else may touch it.
     pub permanent: bool,
+    /// Whether somebody told the kernel to keep it resolved, and who.
+    pub managed: Option<Manager>,
+}
+
+/// On whose behalf the kernel keeps a neighbour resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// This program, in this or an earlier run.
+    Us,
+    /// Another program or the operator.
+    Other,
 }
 
 impl HostFacts {
@@ -313,6 +324,7 @@ mod tests {
             mac,
             usable: true,
             permanent: false,
+            managed: None,
         };
         facts.neighbours.insert((1, address), neighbour);
         assert_eq!(facts.mac_of(1, address), mac);

@@ -1,0 +1,330 @@
+//! The facts in the making: what the kernel's messages add up to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+    neighbour::{
+        NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
+        NeighbourState,
+    },
+    route::{
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags,
+        RouteType, RouteVia,
+    },
+};
+
+use super::{
+    Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, XdpFeatures,
+    neighbours::OUR_PROTOCOL,
+};
+
+/// What is known so far.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    links: BTreeMap<u32, Link>,
+    xdp: BTreeMap<u32, XdpFeatures>,
+    addresses: BTreeSet<(u32, IpNet)>,
+    routes: BTreeSet<Route>,
+    neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
+    /// Whether the routes must be asked for again. The kernel drops IPv4 routes without a word when an interface
+    /// goes down or loses an address, so that route messages alone do not tell the whole story.
+    routes_stale: bool,
+}
+
+impl State {
+    /// Takes one message of the kernel into account, from a dump or a notification.
+    pub(super) fn apply(&mut self, message: &RouteNetlinkMessage) {
+        match message {
+            RouteNetlinkMessage::NewLink(link) => self.new_link(link),
+            RouteNetlinkMessage::DelLink(link) if is_whole(link) => {
+                self.remove_link(link.header.index);
+            }
+            RouteNetlinkMessage::NewAddress(message) => {
+                if let Some(address) = address(message) {
+                    self.addresses.insert(address);
+                }
+            }
+            RouteNetlinkMessage::DelAddress(message) => {
+                if let Some(address) = address(message) {
+                    self.addresses.remove(&address);
+                    self.routes_stale = true;
+                }
+            }
+            RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
+                self.routes_stale |= is_default_of_main(route);
+            }
+            RouteNetlinkMessage::NewNeighbour(message) => {
+                if let Some((key, neighbour)) = neighbour(message) {
+                    self.neighbours.insert(key, neighbour);
+                }
+            }
+            RouteNetlinkMessage::DelNeighbour(message) => {
+                if let Some((key, _)) = neighbour(message) {
+                    self.neighbours.remove(&key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether [`Self::set_routes`] is due.
+    pub(super) fn routes_stale(&self) -> bool {
+        self.routes_stale
+    }
+
+    /// Replaces the routes with those of a dump.
+    pub(super) fn set_routes<'a>(&mut self, dump: impl IntoIterator<Item = &'a RouteMessage>) {
+        self.routes = dump
+            .into_iter()
+            .filter(|message| is_default_of_main(message))
+            .flat_map(next_hops)
+            .collect();
+        self.routes_stale = false;
+    }
+
+    /// Notes the XDP features of an interface. They arrive apart from the interface, in either order.
+    pub(super) fn set_xdp(&mut self, interface: u32, features: XdpFeatures) {
+        self.xdp.insert(interface, features);
+    }
+
+    /// Forgets the XDP features of an interface that is gone.
+    pub(super) fn remove_xdp(&mut self, interface: u32) {
+        self.xdp.remove(&interface);
+    }
+
+    /// Whether an interface is known whose XDP features are not.
+    pub(super) fn lacks_xdp(&self) -> bool {
+        self.links.keys().any(|index| !self.xdp.contains_key(index))
+    }
+
+    /// What it adds up to.
+    pub(super) fn facts(&self) -> HostFacts {
+        let mut links = self.links.clone();
+        for (index, link) in &mut links {
+            link.xdp = self.xdp.get(index).copied();
+        }
+        HostFacts {
+            links,
+            addresses: self.addresses.iter().copied().collect(),
+            routes: self.routes.iter().copied().collect(),
+            neighbours: self.neighbours.clone(),
+        }
+    }
+
+    fn new_link(&mut self, message: &LinkMessage) {
+        if !is_whole(message) {
+            return;
+        }
+        let index = message.header.index;
+        let Some(link) = link(message) else {
+            return;
+        };
+        let before = self.links.insert(index, link);
+        let was_up = before.is_some_and(|link| link.up);
+        self.routes_stale |= was_up != self.links[&index].up;
+    }
+
+    fn remove_link(&mut self, index: u32) {
+        self.links.remove(&index);
+        self.addresses.retain(|(interface, _)| *interface != index);
+        self.neighbours
+            .retain(|(interface, _), _| *interface != index);
+        self.routes_stale = true;
+    }
+}
+
+/// Whether a message is about the interface itself: bridges speak of their ports with the same messages, and say
+/// `DelLink` when a port leaves the bridge.
+fn is_whole(message: &LinkMessage) -> bool {
+    message.header.interface_family == AddressFamily::Unspec
+}
+
+/// The interface that a message describes. `None`: a partial message (wireless events), which changes nothing here.
+fn link(message: &LinkMessage) -> Option<Link> {
+    let header = &message.header;
+    let (mut name, mut mtu, mut mac, mut master, mut kind) = (None, None, [0; 6], None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Mtu(value) => mtu = Some(*value),
+            LinkAttribute::Address(bytes) => {
+                if let Ok(bytes) = <[u8; 6]>::try_from(bytes.as_slice()) {
+                    mac = bytes;
+                }
+            }
+            LinkAttribute::Controller(index) => master = Some(*index).filter(|index| *index != 0),
+            LinkAttribute::LinkInfo(infos) => {
+                kind = infos.iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind.clone()),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    let ethernet = header.link_layer_type == LinkLayerType::Ether;
+    if !ethernet {
+        mac = [0; 6];
+    }
+    let kind = match kind {
+        Some(InfoKind::Veth) => LinkKind::Veth,
+        Some(InfoKind::Tun) if ethernet => LinkKind::Tap,
+        Some(InfoKind::Tun) => LinkKind::Tun,
+        Some(kind) => LinkKind::Other(kind.to_string()),
+        None if ethernet => LinkKind::Physical,
+        None if header.link_layer_type == LinkLayerType::Loopback => LinkKind::Loopback,
+        None => LinkKind::Other(format!("{:?}", header.link_layer_type).to_lowercase()),
+    };
+    Some(Link {
+        name: name?,
+        mac,
+        mtu: mtu?,
+        up: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
+        kind,
+        master,
+        xdp: None,
+    })
+}
+
+/// The host's own address that a message speaks of. On a point-to-point interface `Address` is the peer's.
+fn address(message: &AddressMessage) -> Option<(u32, IpNet)> {
+    let mut peer_or_own = None;
+    let mut own = None;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Address(address) => peer_or_own = Some(*address),
+            AddressAttribute::Local(address) => own = Some(*address),
+            _ => {}
+        }
+    }
+    let net = IpNet::new(own.or(peer_or_own)?, message.header.prefix_len).ok()?;
+    Some((message.header.index, net))
+}
+
+fn is_default_of_main(message: &RouteMessage) -> bool {
+    let header = &message.header;
+    let table = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        })
+        .unwrap_or_else(|| header.table.into());
+    header.destination_prefix_length == 0
+        && header.source_prefix_length == 0
+        && header.kind == RouteType::Unicast
+        && table == u32::from(RouteHeader::RT_TABLE_MAIN)
+        && !header.flags.contains(RouteFlags::Cloned)
+        && family(header.address_family).is_some()
+}
+
+/// The next hops of a route: one, or several in a multipath route.
+fn next_hops(message: &RouteMessage) -> Vec<Route> {
+    let Some(family) = family(message.header.address_family) else {
+        return Vec::new();
+    };
+    let metric = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Priority(metric) => Some(*metric),
+            _ => None,
+        })
+        .unwrap_or(0);
+    let route = |interface, attributes: &[RouteAttribute]| Route {
+        interface,
+        family,
+        metric,
+        gateway: attributes.iter().find_map(gateway),
+    };
+    let mut routes = Vec::new();
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Oif(interface) if !message.header.flags.contains(RouteFlags::Dead) => {
+                routes.push(route(*interface, &message.attributes));
+            }
+            RouteAttribute::MultiPath(hops) => routes.extend(
+                hops.iter()
+                    .filter(|hop| !hop.flags.contains(RouteNextHopFlags::Dead))
+                    .map(|hop| route(hop.interface_index, &hop.attributes)),
+            ),
+            _ => {}
+        }
+    }
+    routes
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address))
+        | RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address))
+        | RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+/// The neighbour that a message describes; bridge and proxy entries are none.
+pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
+    let header = &message.header;
+    family(header.family)?;
+    if header.flags.contains(NeighbourFlags::Proxy) {
+        return None;
+    }
+    let (mut address, mut mac, mut managed, mut ours) = (None, None, false, false);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(destination)) => {
+                address = Some(IpAddr::from(*destination));
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(destination)) => {
+                address = Some(IpAddr::from(*destination));
+            }
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                mac = <[u8; 6]>::try_from(bytes.as_slice()).ok();
+            }
+            NeighbourAttribute::ExtFlags(flags) => {
+                managed = flags.contains(NeighbourExtFlags::Managed);
+            }
+            NeighbourAttribute::Protocol(protocol) => ours = *protocol == OUR_PROTOCOL,
+            _ => {}
+        }
+    }
+    let usable = mac.is_some()
+        && matches!(
+            header.state,
+            NeighbourState::Permanent
+                | NeighbourState::Noarp
+                | NeighbourState::Reachable
+                | NeighbourState::Stale
+                | NeighbourState::Delay
+                | NeighbourState::Probe
+        );
+    let neighbour = Neighbour {
+        mac,
+        usable,
+        permanent: header.state == NeighbourState::Permanent,
+        managed: match (managed, ours) {
+            (false, _) => None,
+            (true, true) => Some(Manager::Us),
+            (true, false) => Some(Manager::Other),
+        },
+    };
+    Some(((header.ifindex, address?), neighbour))
+}
+
+fn family(family: AddressFamily) -> Option<Family> {
+    match family {
+        AddressFamily::Inet => Some(Family::V4),
+        AddressFamily::Inet6 => Some(Family::V6),
+        _ => None,
+    }
+}

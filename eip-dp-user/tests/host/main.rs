@@ -1,0 +1,9 @@
+//! What the daemon learns from the kernel and asks of it, against the real kernel.
+//!
+//! Every test runs in a network namespace of its own, made by [`netns::run`]. Needs root, and the commands `ip`,
+//! `ethtool` and `nft`.
+
+mod netns;
+
+mod neighbours;
+mod watch;
