@@ -120,6 +120,7 @@ impl Tools {
             "-Cdebuginfo=2".to_owned(),
             format!("-Clinker={}", self.get("linker")),
             "-Clink-arg=--btf".to_owned(),
+            "-Ctarget-cpu=v3".to_owned(),
         ];
         command
             .current_dir(root)

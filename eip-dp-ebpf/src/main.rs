@@ -1,19 +1,174 @@
-//! The kernel side.
+//! The programs of eip-dp: XDP and tc on uplinks and ports.
+//!
+//! What happens to a packet is in `eip_dp_common::path`; here are the entrances, where packets are ([`context`]), where
+//! the tables are ([`maps`]), the counters ([`account`]) and the ways out.
+//!
+//! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched.
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+mod account;
+mod context;
+mod maps;
 
-/// Uplink, XDP.
+use aya_ebpf::{
+    bindings::{
+        TC_ACT_OK, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh,
+        bpf_redir_neigh__bindgen_ty_1, xdp_action,
+    },
+    helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_change_type},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use context::{Frame, Skb};
+use eip_dp_common::{
+    abi::{NONE, PortKey, Reason, Sealed, Uplink},
+    path::{self, Outcome, Verdict},
+    tables::{self, Links as _},
+};
+use maps::{DEVICES, Maps};
+
+/// On an uplink: packets for EIPs behind ports that XDP can send to.
 #[xdp(frags)]
-pub fn uplink_xdp(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+fn uplink_xdp(context: XdpContext) -> u32 {
+    let mut frame = Frame::new(&context);
+    let ifindex = frame.ifindex();
+    finish_xdp(&path::from_uplink(&mut frame, &Maps, ifindex))
 }
+
+/// On a port that is a NIC or a VF: packets from ENIs.
+#[xdp(frags)]
+fn port_xdp(context: XdpContext) -> u32 {
+    let mut frame = Frame::new(&context);
+    let key = untagged(frame.ifindex());
+    finish_xdp(&path::from_port(&mut frame, &Maps, key))
+}
+
+/// On an uplink: what XDP left, and all of it where there is no XDP.
+#[classifier]
+fn uplink_tc(context: TcContext) -> i32 {
+    with_skb(&context, |skb| {
+        if skb.is_tagged() {
+            return None;
+        }
+        let ifindex = skb.ifindex();
+        Some(path::from_uplink(skb, &Maps, ifindex))
+    })
+}
+
+/// On a port: packets from ENIs, and what XDP left where the port has XDP.
+#[classifier]
+fn port_tc(context: TcContext) -> i32 {
+    with_skb(&context, |skb| {
+        if skb.is_tagged() {
+            return None;
+        }
+        let key = untagged(skb.ifindex());
+        Some(path::from_port(skb, &Maps, key))
+    })
+}
+
+/// What becomes of an XDP frame: each verdict, once.
+#[inline(always)]
+fn finish_xdp(outcome: &Outcome) -> u32 {
+    account::count(outcome);
+    match outcome.verdict {
+        Verdict::Send { ifindex } => DEVICES
+            .redirect(ifindex, u64::from(xdp_action::XDP_DROP))
+            .unwrap_or_else(|action| action),
+        Verdict::Reply => xdp_action::XDP_TX,
+        Verdict::Pass | Verdict::Daemon | Verdict::Slow | Verdict::Resolve { .. } => {
+            xdp_action::XDP_PASS
+        }
+        Verdict::Drop(_) => xdp_action::XDP_DROP,
+    }
+}
+
+/// What becomes of an skb: each verdict, once.
+#[inline(always)]
+fn finish_tc(skb: &Skb, outcome: &Outcome) -> i32 {
+    account::count(outcome);
+    // SAFETY (of each block below): the helpers take the kernel's own context or plain integers.
+    match outcome.verdict {
+        // SAFETY: plain integers.
+        Verdict::Send { ifindex } => unsafe { bpf_redirect(ifindex, 0) as i32 },
+        Verdict::Resolve { ifindex } => resolve(ifindex),
+        // SAFETY: plain integers.
+        Verdict::Reply => unsafe { bpf_redirect(skb.ifindex(), 0) as i32 },
+        Verdict::Pass | Verdict::Slow => TC_ACT_UNSPEC,
+        Verdict::Daemon => {
+            // Only the daemon's packet socket is to see it: no protocol handler of the host takes a packet for
+            // another host.
+            // SAFETY: the context is the kernel's.
+            let changed = unsafe { bpf_skb_change_type(skb.as_ptr(), PACKET_OTHERHOST) };
+            if changed == 0 { TC_ACT_OK } else { TC_ACT_SHOT }
+        }
+        Verdict::Drop(_) => TC_ACT_SHOT,
+    }
+}
+
+/// `PACKET_OTHERHOST` of include/uapi/linux/if_packet.h.
+const PACKET_OTHERHOST: u32 = 3;
+
+/// Sends to the uplink's next hop by the kernel's neighbour table.
+#[inline(always)]
+fn resolve(ifindex: u32) -> i32 {
+    const AF_INET: u32 = 2;
+    let mut uplink = Uplink::zeroed();
+    if tables::find(&mut uplink, &ifindex, |ifindex| Maps.uplink(ifindex)) != Ok(true) {
+        return TC_ACT_SHOT;
+    }
+    let mut next_hop = bpf_redir_neigh {
+        nh_family: AF_INET,
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [0; 4] },
+    };
+    next_hop.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(uplink.next_hop4);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+    let size = size_of::<bpf_redir_neigh>() as i32;
+    // SAFETY: `next_hop` is initialised, of that size, and outlives the call.
+    unsafe { bpf_redirect_neigh(ifindex, &raw mut next_hop, size, 0) as i32 }
+}
+
+#[inline(always)]
+fn with_skb(context: &TcContext, path: impl FnOnce(&mut Skb) -> Option<Outcome>) -> i32 {
+    match Skb::new(context) {
+        Ok(mut skb) => match path(&mut skb) {
+            Some(outcome) => finish_tc(&skb, &outcome),
+            None => TC_ACT_UNSPEC,
+        },
+        Err(reason) => {
+            account::count(&nobody(reason));
+            TC_ACT_SHOT
+        }
+    }
+}
+
+#[inline(always)]
+const fn nobody(reason: Reason) -> Outcome {
+    Outcome {
+        verdict: Verdict::Drop(reason),
+        receiver: NONE,
+        sender: NONE,
+        bytes: 0,
+    }
+}
+
+#[inline(always)]
+const fn untagged(ifindex: u32) -> PortKey {
+    PortKey {
+        ifindex,
+        vlan: 0,
+        reserved: 0,
+    }
+}
+
+const _: () = assert!(TC_ACT_REDIRECT == 7);
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
+/// Never reached: a program that could would not pass the verifier.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

@@ -1,6 +1,6 @@
 //! Keys of the maps.
 
-use super::seal::SealKey;
+use super::seal::{Address, SealKey};
 
 /// An address inside a VPC.
 #[repr(C)]
@@ -71,7 +71,7 @@ impl AddressClass {
     }
 }
 
-impl<A: SealKey> SealKey for PrivateKey<A> {
+impl<A: Address> SealKey for PrivateKey<A> {
     #[inline(always)]
     fn fold(&self) -> u64 {
         (u64::from(self.vpc) << 32) ^ self.address.fold()

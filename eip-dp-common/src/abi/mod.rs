@@ -16,7 +16,7 @@ pub use records::{
     Cidr, EipEntry, EipMode, MAX_CIDRS, NONE, Port, PortMac, PrivateEntry, PrivateState, Target,
     TargetFlags, UPLINK_TARGET, Uplink, UplinkFlags, Vpc,
 };
-pub use seal::{SealKey, Sealed};
+pub use seal::{Address, SealKey, Sealed};
 
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
 pub const ABI_VERSION: u64 = 1;

@@ -5,7 +5,7 @@
 
 use super::{
     keys::{MacKey, PortKey, PrivateKey},
-    seal::{SealKey, Sealed},
+    seal::{Address, Sealed},
 };
 
 /// No slot, no target.
@@ -250,37 +250,60 @@ impl PrivateState {
     }
 }
 
-/// Declares a record sealed under a key, asserts the layout that the seal needs, and marks it for aya.
-macro_rules! sealed {
-    ($($record:ty, $key:ty, $size:literal;)*) => {$(
-        // SAFETY: `repr(C)` without padding (the size asserted below is the sum of the fields), integers and byte
-        // arrays only, `seal` is the last field.
-        unsafe impl Sealed for $record {
-            type Key = $key;
-        }
+// SAFETY: `repr(C)`, integers and byte arrays only, `seal` is the last field, and no padding: the size, asserted below for
+// both addresses, is the sum of the fields.
+unsafe impl<A: Address> Sealed for EipEntry<A> {
+    type Key = A;
+}
+// SAFETY: as above.
+unsafe impl<A: Address> Sealed for PrivateEntry<A> {
+    type Key = PrivateKey<A>;
+}
+// SAFETY: as above.
+unsafe impl<A: Address> Sealed for Cidr<A> {
+    type Key = u32;
+}
+// SAFETY: as above.
+unsafe impl Sealed for Vpc {
+    type Key = u32;
+}
+// SAFETY: as above.
+unsafe impl Sealed for Target {
+    type Key = u32;
+}
+// SAFETY: as above.
+unsafe impl Sealed for Port {
+    type Key = PortKey;
+}
+// SAFETY: as above.
+unsafe impl Sealed for PortMac {
+    type Key = MacKey;
+}
+// SAFETY: as above.
+unsafe impl Sealed for Uplink {
+    type Key = u32;
+}
+
+/// Asserts the layout that the seal needs, and marks the record for aya.
+macro_rules! plain_old_data {
+    ($($record:ty, $size:literal;)*) => {$(
         const _: () = assert!(size_of::<$record>() == $size && align_of::<$record>() <= 8);
-        // SAFETY: as above.
+        // SAFETY: `repr(C)` without padding, any bit pattern is valid.
         #[cfg(feature = "user")]
         unsafe impl aya::Pod for $record {}
     )*};
 }
 
-sealed! {
-    EipEntry<[u8; 4]>, [u8; 4], 24;
-    EipEntry<[u8; 16]>, [u8; 16], 36;
-    PrivateEntry<[u8; 4]>, PrivateKey<[u8; 4]>, 20;
-    PrivateEntry<[u8; 16]>, PrivateKey<[u8; 16]>, 32;
-    Target, u32, 48;
-    Port, PortKey, 24;
-    PortMac, MacKey, 8;
-    Vpc, u32, 16;
-    Cidr<[u8; 4]>, u32, 20;
-    Cidr<[u8; 16]>, u32, 56;
-    Uplink, u32, 32;
+plain_old_data! {
+    EipEntry<[u8; 4]>, 24;
+    EipEntry<[u8; 16]>, 36;
+    PrivateEntry<[u8; 4]>, 20;
+    PrivateEntry<[u8; 16]>, 32;
+    Cidr<[u8; 4]>, 20;
+    Cidr<[u8; 16]>, 56;
+    Vpc, 16;
+    Target, 48;
+    Port, 24;
+    PortMac, 8;
+    Uplink, 32;
 }
-
-const _: () = {
-    // The bound that `Sealed::Key` puts on every key of this module.
-    const fn is_key<K: SealKey>() {}
-    is_key::<PortKey>();
-};

@@ -23,6 +23,13 @@ pub unsafe trait Sealed: Copy + 'static {
         self
     }
 
+    /// A record of zeros: none that was ever written.
+    #[inline(always)]
+    fn zeroed() -> Self {
+        // SAFETY: by the trait's contract any bit pattern is valid.
+        unsafe { core::mem::zeroed() }
+    }
+
     /// Whether the record is whole and was written for `key`.
     #[inline(always)]
     fn is_intact(&self, key: &Self::Key) -> bool {
@@ -43,6 +50,17 @@ pub trait SealKey {
     /// The key's bits; different for keys that stand in one map.
     fn fold(&self) -> u64;
 }
+
+/// An address as the records hold it: `[u8; 4]` or `[u8; 16]`, in network order.
+///
+/// # Safety
+/// The type has alignment 1, a size that is a multiple of 4, and any bit pattern is valid for it.
+pub unsafe trait Address: Copy + PartialEq + SealKey + 'static {}
+
+// SAFETY: an array of 4 bytes.
+unsafe impl Address for [u8; 4] {}
+// SAFETY: an array of 16 bytes.
+unsafe impl Address for [u8; 16] {}
 
 /// A multilinear sum: each word times a constant of its own, so that no mix of two records keeps it by structure.
 #[inline(always)]

@@ -1,0 +1,195 @@
+//! What IPv4 and IPv6 differ in, so that everything else is written once.
+
+mod v4;
+
+pub use v4::V4;
+
+use crate::{
+    abi::{Address, Reason},
+    checksum::Delta,
+    packet::{NETWORK, Packet},
+};
+
+/// An address family.
+pub trait Family: Copy + 'static {
+    /// An address, in network order.
+    type Address: Address;
+    /// The fixed part of the IP header, as it came.
+    type Header: Copy;
+
+    /// Which bit of the `SCREEN` map stands for the prefix that holds `address`: 16 bits, word in the upper ten.
+    /// A clear bit says that no pool has the address; a set one says that it is worth a look.
+    fn screen(address: &Self::Address) -> u16;
+
+    /// The checksum difference of `old` → `new`.
+    fn delta(old: &Self::Address, new: &Self::Address) -> Delta;
+
+    /// `address` under `mask`.
+    fn mask(address: &Self::Address, mask: &Self::Address) -> Self::Address;
+
+    /// Whether this is the address of a host that has none yet.
+    fn is_unspecified(address: &Self::Address) -> bool;
+
+    /// Whether no packet from the Internet can have this source (RFC 1812 5.3.7, RFC 6890).
+    fn is_martian_source(address: &Self::Address) -> bool;
+
+    /// Whether no router forwards to this destination (RFC 6890).
+    fn is_martian_destination(address: &Self::Address) -> bool;
+
+    /// Reads the IP header and checks what can be checked without its options: version and lengths.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`].
+    fn parse<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason>;
+
+    /// Checks the rest of the header: its checksum and its options.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`], [`Reason::SourceRoute`].
+    fn verify<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Result<(), Reason>;
+
+    /// Whether the datagram is an ICMP error, which quotes another.
+    fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
+
+    /// Whether the datagram asks for an echo (a later fragment of ICMP may belong to one), and at which offset the type
+    /// stands that makes it a reply.
+    fn echo_request<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Echo;
+
+    /// Where the transport checksum that covers the addresses is, and whether 0 there means none.
+    fn checksum_field(protocol: u8) -> ChecksumPlace;
+
+    /// Writes a header with these addresses, and the hop limit one less where that is asked for.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`].
+    fn rewrite<P: Packet>(
+        packet: &mut P,
+        datagram: &Datagram<Self>,
+        rewrite: &Rewrite<Self>,
+    ) -> Result<(), Reason>;
+
+    /// Turns an echo request into its reply, from the hop limit `64` on. The addresses change places, which no checksum
+    /// sees.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`].
+    fn write_echo_reply<P: Packet>(
+        packet: &mut P,
+        datagram: &Datagram<Self>,
+        echo: Echo,
+    ) -> Result<(), Reason>;
+}
+
+/// An IP packet's header, read and checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<F: Family> {
+    /// The fixed part of the header.
+    pub header: F::Header,
+    /// From whom.
+    pub source: F::Address,
+    /// To whom.
+    pub destination: F::Address,
+    /// Where the transport header is, in bytes from the start of the frame.
+    pub transport: usize,
+    /// Where the packet ends; what follows is Ethernet padding.
+    pub end: usize,
+    /// The transport protocol.
+    pub protocol: u8,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// Which part of the transport packet it carries.
+    pub fragment: Fragment,
+}
+
+/// Which part of a transport packet a datagram carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// All of it.
+    Whole,
+    /// The first part.
+    First,
+    /// A part at this offset, in units of 8 bytes.
+    Later(u16),
+}
+
+/// What a datagram is to somebody who answers pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// A request, or its first fragment.
+    Request,
+    /// A later fragment that may belong to a request.
+    Continued,
+    /// None.
+    No,
+}
+
+/// A transport checksum's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChecksumPlace {
+    /// In bytes, from the start of the transport header ([`Family::checksum_field`]) or of the frame
+    /// ([`Datagram::transport_checksum`]). 0 where there is no checksum that covers the addresses.
+    pub offset: usize,
+    /// Whether a field of 0 means that there is no checksum.
+    pub zero_is_none: bool,
+}
+
+impl ChecksumPlace {
+    /// There is none.
+    pub const NONE: Self = Self {
+        offset: 0,
+        zero_is_none: false,
+    };
+}
+
+/// A change of an IP header.
+#[derive(Clone, Copy, Debug)]
+pub struct Rewrite<F: Family> {
+    /// The source from now on.
+    pub source: F::Address,
+    /// The destination from now on.
+    pub destination: F::Address,
+    /// The checksum difference of both changes.
+    pub delta: Delta,
+    /// Whether the hop limit is one less.
+    pub hop: bool,
+}
+
+const TCP: u8 = 6;
+
+impl<F: Family> Datagram<F> {
+    /// Its length in bytes, from the IP header to the end of the payload.
+    #[inline(always)]
+    pub const fn len(&self) -> usize {
+        self.end - NETWORK
+    }
+
+    /// Whether it is only a header.
+    #[inline(always)]
+    pub const fn is_empty(&self) -> bool {
+        self.end <= self.transport
+    }
+
+    /// Where the transport checksum is that a change of address changes too. None in this datagram because of its
+    /// protocol, because it is a later fragment, or because it ends before: [`ChecksumPlace::NONE`].
+    ///
+    /// # Errors
+    /// [`Reason::TinyFragment`].
+    #[inline(always)]
+    pub fn transport_checksum(&self) -> Result<ChecksumPlace, Reason> {
+        let mut place = F::checksum_field(self.protocol);
+        if place.offset == 0 {
+            return Ok(place);
+        }
+        place.offset += self.transport;
+        let fits = place.offset + 2 <= self.end;
+        match self.fragment {
+            // RFC 3128: the checksum and flags of a TCP header would be overwritten by this one.
+            Fragment::Later(1) if self.protocol == TCP => Err(Reason::TinyFragment),
+            Fragment::Later(_) => Ok(ChecksumPlace::NONE),
+            // RFC 1858: without its checksum a first fragment cannot be translated.
+            Fragment::First if !fits => Err(Reason::TinyFragment),
+            Fragment::First | Fragment::Whole if fits => Ok(place),
+            Fragment::First | Fragment::Whole => Ok(ChecksumPlace::NONE),
+        }
+    }
+}

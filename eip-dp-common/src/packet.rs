@@ -1,0 +1,120 @@
+//! Where a packet is: in an XDP frame, in an skb, or in a buffer.
+
+use network_types::eth::EthHdr;
+
+use crate::{
+    abi::{Reason, Target},
+    checksum::Delta,
+};
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
+
+/// Where the network header starts, in bytes from the start of the frame.
+pub const NETWORK: usize = EthHdr::LEN;
+
+/// How many bytes of the frame the path may want to read: Ethernet, the longest IPv4 header, and a transport header up
+/// to its checksum. A packet whose bytes are not in one piece is to have that many in its first.
+pub const HEADERS: usize = NETWORK + 60 + 20;
+
+/// A frame, from its Ethernet header on. Multi-byte values are as on the wire.
+pub trait Packet {
+    /// Whether the frame is at least `end` bytes long, in how many pieces it may be.
+    fn holds(&self, end: usize) -> bool;
+
+    /// The `N` bytes at `offset`, if the frame (its first piece) has them.
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// Overwrites the bytes at `offset`.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`] if the frame (its first piece) does not have them.
+    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Result<(), Reason>;
+
+    /// Adds to the transport checksum at `offset` what a change of the pseudo-header adds to it, whether the field
+    /// holds a complete checksum or, on an skb, the pseudo-header's sum only (`CHECKSUM_PARTIAL`).
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`] if the frame does not have the field.
+    fn adjust_checksum(&mut self, offset: usize, change: Change) -> Result<(), Reason>;
+
+    /// The bytes of payload in each packet that the frame is going to be cut into; 0 for a frame that is one packet.
+    /// `None` where they differ from each other.
+    fn segment_payload(&self) -> Option<u32>;
+
+    /// Whether this hook can send to `target`; where it cannot, the slow path does.
+    fn can_send(&self, target: &Target) -> bool;
+
+    /// Whether this hook answers packets itself (ARP, ping); where it does not, the slow path does.
+    fn can_reply(&self) -> bool;
+}
+
+/// A change of a transport checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The difference.
+    pub delta: Delta,
+    /// A UDP field: 0 means that there is no checksum and stays 0, and a checksum of 0 is sent as 0xffff (RFC 768).
+    pub zero_is_none: bool,
+}
+
+impl Change {
+    /// The field after the change, for a field that holds a complete checksum.
+    #[inline(always)]
+    pub fn apply(self, field: [u8; 2]) -> [u8; 2] {
+        if self.zero_is_none && field == [0, 0] {
+            return field;
+        }
+        match self.delta.apply(field) {
+            [0, 0] if self.zero_is_none => [0xff, 0xff],
+            changed => changed,
+        }
+    }
+}
+
+/// The Ethernet header's fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ethernet {
+    /// To whom.
+    pub destination: Mac,
+    /// From whom.
+    pub source: Mac,
+    /// What follows, in network order.
+    pub ethertype: [u8; 2],
+}
+
+/// `EtherType` of IPv4.
+pub const IPV4: [u8; 2] = [0x08, 0x00];
+/// `EtherType` of ARP.
+pub const ARP: [u8; 2] = [0x08, 0x06];
+
+impl Ethernet {
+    /// Reads the header; `None` for a frame that is shorter.
+    #[inline(always)]
+    pub fn read<P: Packet>(packet: &P) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = packet.read::<{ EthHdr::LEN }>(0)?;
+        Some(Self {
+            destination: [a, b, c, d, e, f],
+            source: [g, h, i, j, k, l],
+            ethertype: [m, n],
+        })
+    }
+
+    /// Whether the frame is for many (broadcast or multicast).
+    #[inline(always)]
+    pub const fn is_group(&self) -> bool {
+        self.destination[0] & 1 == 1
+    }
+
+    /// Writes the two addresses.
+    #[inline(always)]
+    pub fn write_addresses<P: Packet>(
+        packet: &mut P,
+        destination: Mac,
+        source: Mac,
+    ) -> Result<(), Reason> {
+        let [a, b, c, d, e, f] = destination;
+        let [g, h, i, j, k, l] = source;
+        packet.write(0, [a, b, c, d, e, f, g, h, i, j, k, l])
+    }
+}

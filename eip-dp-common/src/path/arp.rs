@@ -1,0 +1,150 @@
+//! ARP (RFC 826), answered for guests on ports and for EIPs on an on-link uplink.
+
+use network_types::arp::ArpHdr;
+
+use super::{
+    Verdict,
+    port::{Sender, owner_of},
+};
+use crate::{
+    abi::{
+        EipEntry, EipMode, NONE, Port, PrivateEntry, PrivateKey, Reason, Sealed, Uplink,
+        UplinkFlags,
+    },
+    family::{Family, V4},
+    packet::{Ethernet, Mac, NETWORK, Packet},
+    tables::{self, Tables},
+};
+
+/// Ethernet, IPv4, lengths 6 and 4 (RFC 826).
+const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
+const REQUEST: [u8; 2] = [0, 1];
+const REPLY: [u8; 2] = [0, 2];
+
+/// The fields of an ARP packet for IPv4 over Ethernet.
+struct Arp {
+    operation: [u8; 2],
+    sender_mac: Mac,
+    sender: [u8; 4],
+    target: [u8; 4],
+}
+
+impl Arp {
+    /// `None` for what is no ARP for IPv4 over Ethernet.
+    #[inline(always)]
+    fn read<P: Packet>(packet: &P) -> Option<Self> {
+        const { assert!(align_of::<ArpHdr>() == 1 && size_of::<ArpHdr>() == 28) };
+        let bytes = packet.read::<28>(NETWORK)?;
+        // SAFETY: `ArpHdr` is `repr(C)`, 28 bytes of integers with alignment 1: any bytes are a header.
+        let header: ArpHdr = unsafe { core::mem::transmute(bytes) };
+        let [a, b] = header.htype;
+        let [c, d] = header.ptype;
+        if [a, b, c, d, header.hlen, header.plen] != ETHERNET_IPV4 {
+            return None;
+        }
+        Some(Self {
+            operation: header.oper,
+            sender_mac: header.sha,
+            sender: header.spa,
+            target: header.tpa,
+        })
+    }
+
+    /// Turns the request into the reply that says: `target` is at `mac`.
+    #[inline(always)]
+    fn answer<P: Packet>(&self, packet: &mut P, mac: Mac) -> Result<Verdict, Reason> {
+        let [s0, s1, s2, s3, s4, s5] = mac;
+        let [t0, t1, t2, t3] = self.target;
+        let [r0, r1, r2, r3, r4, r5] = self.sender_mac;
+        let [q0, q1, q2, q3] = self.sender;
+        let [o0, o1] = REPLY;
+        packet.write(
+            NETWORK + ETHERNET_IPV4.len(),
+            [
+                o0, o1, s0, s1, s2, s3, s4, s5, t0, t1, t2, t3, r0, r1, r2, r3, r4, r5, q0, q1, q2,
+                q3,
+            ],
+        )?;
+        Ethernet::write_addresses(packet, self.sender_mac, mac)?;
+        Ok(Verdict::Reply)
+    }
+}
+
+/// ARP from an ENI: every address but those of its own instance is behind the port's MAC.
+#[inline(always)]
+pub fn on_port<P: Packet, T: Tables<V4>>(
+    packet: &mut P,
+    tables: &T,
+    port: &Port,
+    sender: &Sender,
+) -> Result<Verdict, Reason> {
+    let arp = Arp::read(packet).ok_or(Reason::Malformed)?;
+    if arp.sender_mac != sender.target.dst_mac {
+        return Err(Reason::SpoofedMac);
+    }
+    // A probe for a duplicate address has no sender (RFC 5227).
+    if !V4::is_unspecified(&arp.sender) {
+        owner_of::<V4, T>(tables, port.vpc, &arp.sender, sender)?;
+    }
+    if arp.operation != REQUEST {
+        return Err(Reason::ArpIgnored);
+    }
+    if is_of_same_instance(tables, port, sender, &arp)? {
+        return Err(Reason::ArpIgnored);
+    }
+    arp.answer(packet, port.mac)
+}
+
+/// Whether the address that is asked for is one of the asking instance's, or on the same port.
+#[inline(always)]
+fn is_of_same_instance<T: Tables<V4>>(
+    tables: &T,
+    port: &Port,
+    sender: &Sender,
+    arp: &Arp,
+) -> Result<bool, Reason> {
+    let key = PrivateKey {
+        vpc: port.vpc,
+        address: arp.target,
+    };
+    let mut owner = PrivateEntry::zeroed();
+    if !tables::find(&mut owner, &key, |key| tables.private(key))? {
+        return Ok(false);
+    }
+    if owner.target == sender.index {
+        return Ok(true);
+    }
+    if owner.target == NONE {
+        return Ok(false);
+    }
+    let owners = tables::target(tables, owner.target)?;
+    Ok(owners.instance == sender.target.instance || owners.ifindex == sender.target.ifindex)
+}
+
+/// ARP on an uplink: requests for an associated EIP are answered where the pool is on-link, all else is the kernel's.
+#[inline(always)]
+pub fn on_uplink<P: Packet, T: Tables<V4>>(
+    packet: &mut P,
+    tables: &T,
+    uplink: &Uplink,
+) -> Result<Verdict, Reason> {
+    if uplink.flags & UplinkFlags::ANSWER_ARP == 0 {
+        return Ok(Verdict::Pass);
+    }
+    let Some(arp) = Arp::read(packet).filter(|arp| arp.operation == REQUEST) else {
+        return Ok(Verdict::Pass);
+    };
+    if !tables.is_screened(&arp.target) {
+        return Ok(Verdict::Pass);
+    }
+    let mut eip = EipEntry::zeroed();
+    if tables::find(&mut eip, &arp.target, |address| tables.eip(address)) != Ok(true) {
+        return Ok(Verdict::Pass);
+    }
+    match EipMode::from_value(eip.mode) {
+        Some(EipMode::Nat | EipMode::CutThrough | EipMode::Detached | EipMode::Stranded) => {
+            arp.answer(packet, uplink.mac)
+        }
+        Some(EipMode::Unassociated) | None => Ok(Verdict::Pass),
+    }
+}

@@ -1,0 +1,143 @@
+//! The last step of every packet that goes on: checks of a router, translation, and the frame's new addresses.
+
+use super::Verdict;
+use crate::{
+    abi::{Reason, Target, TargetFlags},
+    checksum::Delta,
+    family::{ChecksumPlace, Datagram, Family, Rewrite},
+    packet::{Change, Ethernet, NETWORK, Packet},
+};
+
+/// Where a packet goes and what changes on the way.
+pub struct Forward<F: Family> {
+    /// Where it goes.
+    pub target: Target,
+    /// Its source from now on.
+    pub source: F::Address,
+    /// Its destination from now on.
+    pub destination: F::Address,
+    /// Whether and how the addresses' change shows in checksums.
+    pub translation: Translation,
+    /// Whether it is routed (TTL less one) or stays on its link.
+    pub routed: bool,
+}
+
+/// Whether addresses change, and what that does to checksums. Not an `Option`: both fields always have a value, which the
+/// verifier wants of whatever the compiler spills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Whether they change.
+    pub active: bool,
+    /// The checksum difference, [`Delta::NONE`] where they do not.
+    pub delta: Delta,
+}
+
+impl Translation {
+    /// Cut-through: no change.
+    pub const NONE: Self = Self {
+        active: false,
+        delta: Delta::NONE,
+    };
+
+    /// NAT, by a record's checksum difference.
+    #[inline(always)]
+    pub const fn nat(delta: u16) -> Self {
+        Self {
+            active: true,
+            delta: Delta::from_record(delta),
+        }
+    }
+
+    /// Both changes.
+    #[inline(always)]
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            active: self.active | other.active,
+            delta: self.delta.and(other.delta),
+        }
+    }
+}
+
+/// Checks, translates and addresses the packet.
+///
+/// # Errors
+/// The reason not to send it; the packet is untouched then, but for [`Reason::KernelRefused`].
+#[inline(always)]
+pub fn forward<F: Family, P: Packet>(
+    packet: &mut P,
+    datagram: &Datagram<F>,
+    forward: &Forward<F>,
+) -> Result<Verdict, Reason> {
+    let target = &forward.target;
+    if forward.routed && datagram.hop_limit <= 1 {
+        return Err(Reason::TtlExceeded);
+    }
+    if wire_len(packet, datagram) > target.mtu as usize {
+        return Err(Reason::TooBig);
+    }
+    let mut field = ChecksumPlace::NONE;
+    if forward.translation.active {
+        if F::is_icmp_error(packet, datagram) {
+            return Err(Reason::IcmpErrorUntranslated);
+        }
+        field = datagram.transport_checksum()?;
+    }
+    if !packet.can_send(target) {
+        return Ok(Verdict::Slow);
+    }
+    let delta = forward.translation.delta;
+    if field.offset != 0 {
+        let change = Change {
+            delta,
+            zero_is_none: field.zero_is_none,
+        };
+        packet.adjust_checksum(field.offset, change)?;
+    }
+    if forward.routed {
+        let (source, destination) = (forward.source, forward.destination);
+        F::rewrite(
+            packet,
+            datagram,
+            &Rewrite {
+                source,
+                destination,
+                delta,
+                hop: true,
+            },
+        )?;
+    }
+    let ifindex = target.ifindex;
+    if target.flags & TargetFlags::RESOLVED == 0 {
+        return Ok(Verdict::Resolve { ifindex });
+    }
+    Ethernet::write_addresses(packet, target.dst_mac, target.src_mac)?;
+    Ok(Verdict::Send { ifindex })
+}
+
+/// The length of the IP packet on the wire, in bytes: of each segment, for a packet that is cut on its way out.
+#[inline(always)]
+fn wire_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> usize {
+    match packet.segment_payload() {
+        Some(0) => datagram.len(),
+        // Segments of different lengths come from a receiver that merged them; each came over a link before.
+        None => 0,
+        Some(payload) => {
+            datagram.transport - NETWORK + transport_len(packet, datagram) + payload as usize
+        }
+    }
+}
+
+/// The length of the transport header that each segment carries, in bytes.
+#[inline(always)]
+fn transport_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> usize {
+    const TCP: u8 = 6;
+    const DATA_OFFSET: usize = 12;
+    const UDP_LEN: usize = 8;
+    if datagram.protocol != TCP {
+        return UDP_LEN;
+    }
+    packet
+        .read::<1>(datagram.transport + DATA_OFFSET)
+        .map_or(0, |[offset]| usize::from(offset >> 4) * 4)
+}

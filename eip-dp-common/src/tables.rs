@@ -1,0 +1,128 @@
+//! Where the tables are, and how a record is read.
+
+use crate::{
+    abi::{
+        AddressClass, Cidr, EipEntry, MAX_CIDRS, MacKey, Port, PortKey, PortMac, PrivateEntry,
+        PrivateKey, Reason, Sealed, Target, UPLINK_TARGET, Uplink,
+    },
+    family::Family,
+};
+
+/// The tables of one address family. Each method gives a copy of what the table holds now, whole or not.
+pub trait Tables<F: Family>: Links {
+    /// The EIP with this address.
+    fn eip(&self, address: &F::Address) -> Option<EipEntry<F::Address>>;
+    /// The address of an ENI.
+    fn private(&self, key: &PrivateKey<F::Address>) -> Option<PrivateEntry<F::Address>>;
+    /// A CIDR of a VPC, by [`Cidr::index`].
+    fn cidr(&self, index: &u32) -> Option<Cidr<F::Address>>;
+    /// What an address is that is no EIP.
+    fn class(&self, address: &F::Address) -> Option<AddressClass>;
+    /// Whether a pool may have the address, see [`Family::screen`].
+    fn is_screened(&self, address: &F::Address) -> bool;
+}
+
+/// The tables that both families share.
+pub trait Links {
+    /// A port, by interface.
+    fn port(&self, key: &PortKey) -> Option<Port>;
+    /// An ENI, by the MAC that it has on a port.
+    fn mac(&self, key: &MacKey) -> Option<PortMac>;
+    /// Where to deliver.
+    fn target(&self, index: &u32) -> Option<Target>;
+    /// An uplink, by interface index.
+    fn uplink(&self, ifindex: &u32) -> Option<Uplink>;
+}
+
+/// Looks a record up and writes it to `record`; false where there is none, and `record` stays as it was.
+///
+/// The caller's place, and not an `Option`, because the verifier refuses the compiler's spills of a record that is only
+/// there on one of two ways.
+///
+/// # Errors
+/// [`Reason::TableBusy`] if it is being changed in this moment. Looking again would mostly help, but costs each program
+/// a second copy of every lookup for a case of nanoseconds.
+#[inline(always)]
+pub fn find<T: Sealed>(
+    record: &mut T,
+    key: &T::Key,
+    lookup: impl FnOnce(&T::Key) -> Option<T>,
+) -> Result<bool, Reason> {
+    match lookup(key) {
+        None => Ok(false),
+        Some(found) => {
+            *record = found;
+            if record.is_intact(key) {
+                Ok(true)
+            } else {
+                Err(Reason::TableBusy)
+            }
+        }
+    }
+}
+
+/// The target with this index.
+///
+/// # Errors
+/// [`Reason::NoNextHop`] where there is no uplink to send to, [`Reason::TableBusy`] where another target is missing.
+#[inline(always)]
+pub fn target<L: Links>(links: &L, index: u32) -> Result<Target, Reason> {
+    let mut target = Target::zeroed();
+    if let Some(found) = links.target(&index) {
+        target = found;
+    }
+    if target.ifindex == 0 && index == UPLINK_TARGET {
+        Err(Reason::NoNextHop)
+    } else if target.is_intact(&index) {
+        Ok(target)
+    } else {
+        Err(Reason::TableBusy)
+    }
+}
+
+/// Whether `address` is in a CIDR of the VPC, and if so, whether it is that CIDR's gateway.
+///
+/// # Errors
+/// [`Reason::TableBusy`] if the VPC is being changed.
+#[inline(always)]
+pub fn locate<F: Family, T: Tables<F>>(
+    tables: &T,
+    vpc: u32,
+    address: &F::Address,
+) -> Result<Place, Reason> {
+    let mut place = 0;
+    while place < MAX_CIDRS {
+        let index = Cidr::<F::Address>::index(vpc, place);
+        let mut cidr = Cidr::<F::Address>::zeroed();
+        if let Some(found) = tables.cidr(&index) {
+            cidr = found;
+        }
+        if cidr.used == 0 {
+            break;
+        }
+        if !cidr.is_intact(&index) {
+            return Err(Reason::TableBusy);
+        }
+        if F::mask(address, &cidr.mask) == cidr.network {
+            let gateway = cidr.gateway == *address;
+            return Ok(if gateway {
+                Place::Gateway
+            } else {
+                Place::Inside
+            });
+        }
+        place += 1;
+    }
+    Ok(Place::Outside)
+}
+
+/// Where an address is, seen from a VPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In none of its CIDRs.
+    Outside,
+    /// In one of them.
+    Inside,
+    /// In one of them, and its router.
+    Gateway,
+}
