@@ -111,7 +111,7 @@ impl Default for Dhcp {
     fn default() -> Self {
         Self {
             dns: Vec::new(),
-            lease: Duration::from_secs(3_600),
+            lease: Duration::from_hours(1),
         }
     }
 }
@@ -501,7 +501,7 @@ mod tests {
                 }],
                 dhcp: Dhcp {
                     dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
-                    lease: Duration::from_secs(600),
+                    lease: Duration::from_mins(10),
                 },
                 maps: MapSizes {
                     eips: 10,

@@ -1,10 +1,15 @@
 //! The user-space side of eip-dp: the association table, its command line, and the daemon.
 
+pub mod attach;
 pub mod cli;
 pub mod config;
 pub mod dhcp;
 pub mod host;
+pub mod image;
 pub mod model;
+pub mod plan;
+pub mod plane;
+pub mod reconcile;
 pub mod table;
 
 /// The object file with the BPF programs, compiled by this crate's build script.

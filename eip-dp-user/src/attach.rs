@@ -1,0 +1,168 @@
+//! Which program goes on which interface, and why.
+//!
+//! XDP runs natively or not at all: generic XDP is slower than tc and sees frames that were copied once more. tc is
+//! always there on an uplink, as the slow path of XDP and for delivery to virtual ports. A veth or tap port gets tc
+//! alone: its frames come from a local stack, with partial checksums and GSO that XDP cannot see.
+
+use std::collections::BTreeSet;
+
+use eip_dp_common::abi::programs;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::Delivery,
+    host::{Link, LinkKind, XdpFeatures},
+};
+
+/// One of the BPF programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// XDP on an uplink.
+    UplinkXdp,
+    /// tc on an uplink.
+    UplinkTc,
+    /// XDP on a port.
+    PortXdp,
+    /// tc on a port.
+    PortTc,
+}
+
+impl Program {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::UplinkXdp, Self::UplinkTc, Self::PortXdp, Self::PortTc];
+
+    /// Its name in the BPF object.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UplinkXdp => programs::UPLINK_XDP,
+            Self::UplinkTc => programs::UPLINK_TC,
+            Self::PortXdp => programs::PORT_XDP,
+            Self::PortTc => programs::PORT_TC,
+        }
+    }
+
+    /// Whether it is an XDP program.
+    pub const fn is_xdp(self) -> bool {
+        matches!(self, Self::UplinkXdp | Self::PortXdp)
+    }
+}
+
+/// What an interface is to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It leads to the Internet.
+    Uplink,
+    /// ENIs stand behind it.
+    Port,
+}
+
+/// What is to be attached to an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// Its name.
+    pub interface: String,
+    /// What it is.
+    pub role: Role,
+    /// The programs.
+    pub programs: BTreeSet<Program>,
+    /// Why there is no XDP program, if there is none.
+    pub no_xdp: Option<String>,
+    /// Whether packets are delivered to it by XDP; else by tc.
+    pub xdp_delivery: bool,
+    /// Why packets are not delivered to it by XDP, if they are not.
+    pub no_xdp_delivery: Option<String>,
+}
+
+/// Whether Ethernet frames can be exchanged with the interface; the error says why not.
+pub fn can_carry(link: &Link) -> Result<(), String> {
+    match link.kind {
+        LinkKind::Loopback | LinkKind::Tun => Err(format!(
+            "{} is a {} interface, which carries no Ethernet frames; use another",
+            link.name, link.kind
+        )),
+        _ if link.mac == [0; 6] => Err(format!(
+            "{} has no Ethernet address; use another",
+            link.name
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether frames that XDP redirects to the interface are sent.
+pub fn takes_xdp_frames(link: &Link) -> bool {
+    link.xdp.is_some_and(XdpFeatures::ndo_xmit)
+}
+
+/// What goes on an uplink.
+pub fn uplink(ifindex: u32, link: &Link) -> Attachment {
+    let no_xdp = no_native_xdp(link);
+    let mut programs = BTreeSet::from([Program::UplinkTc]);
+    if no_xdp.is_none() {
+        programs.insert(Program::UplinkXdp);
+    }
+    Attachment {
+        ifindex,
+        interface: link.name.clone(),
+        role: Role::Uplink,
+        programs,
+        no_xdp,
+        xdp_delivery: takes_xdp_frames(link),
+        no_xdp_delivery: no_xdp_frames(link),
+    }
+}
+
+/// What goes on a port, with the delivery that is configured for it.
+pub fn port(ifindex: u32, link: &Link, delivery: Delivery) -> Attachment {
+    let is_virtual = link.kind.is_virtual_port();
+    let no_xdp = if is_virtual {
+        Some(format!(
+            "{} ports get tc: their frames come from a local stack, with partial checksums and GSO",
+            link.kind
+        ))
+    } else {
+        no_native_xdp(link)
+    };
+    let no_xdp_delivery = match delivery {
+        Delivery::Tcx => Some("the configuration says `delivery = \"tcx\"`".to_owned()),
+        Delivery::Auto if is_virtual => Some(format!("{} ports are served by tc", link.kind)),
+        Delivery::Auto | Delivery::Xdp => no_xdp_frames(link),
+    };
+    let mut programs = BTreeSet::from([Program::PortTc]);
+    if no_xdp.is_none() {
+        programs.insert(Program::PortXdp);
+    }
+    Attachment {
+        ifindex,
+        interface: link.name.clone(),
+        role: Role::Port,
+        programs,
+        no_xdp,
+        xdp_delivery: no_xdp_delivery.is_none(),
+        no_xdp_delivery,
+    }
+}
+
+fn no_native_xdp(link: &Link) -> Option<String> {
+    match link.xdp {
+        None => Some("the kernel does not tell what the driver can do (before 6.3)".to_owned()),
+        Some(features) if !features.basic() => Some("the driver has no native XDP".to_owned()),
+        Some(_) => None,
+    }
+}
+
+fn no_xdp_frames(link: &Link) -> Option<String> {
+    if takes_xdp_frames(link) {
+        return None;
+    }
+    Some(match link.kind {
+        LinkKind::Veth => {
+            "the interface takes no XDP frames now (a veth does while its peer has GRO on, or an XDP program)"
+                .to_owned()
+        }
+        _ => "the interface takes no XDP frames".to_owned(),
+    })
+}

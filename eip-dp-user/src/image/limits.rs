@@ -1,0 +1,163 @@
+//! What fits into the maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eip_dp_common::abi::{MAX_CIDRS, maps};
+
+use super::{Have, Image};
+use crate::config::MapSizes;
+
+/// How many elements the maps can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `EIP4` and `EIP_COUNTERS`.
+    pub eips: u32,
+    /// `PRIVATE4`.
+    pub private_addresses: u32,
+    /// `PREFIX4`.
+    pub prefixes: u32,
+    /// `VPCS`.
+    pub vpcs: u32,
+    /// `TARGETS`: one more than ENIs, for the uplink's.
+    pub targets: u32,
+    /// `MACS`.
+    pub macs: u32,
+    /// `PORTS`.
+    pub ports: u32,
+    /// `UPLINKS`.
+    pub uplinks: u32,
+    /// `DEVICES`.
+    pub devices: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::from(&MapSizes::default())
+    }
+}
+
+/// Prefixes: pools, host addresses and pool gateways. Few on any host.
+const PREFIXES: u32 = 16_384;
+/// Uplinks.
+const UPLINKS: u32 = 64;
+
+impl From<&MapSizes> for Limits {
+    fn from(sizes: &MapSizes) -> Self {
+        Self {
+            eips: sizes.eips,
+            private_addresses: sizes.private_addresses,
+            prefixes: PREFIXES,
+            vpcs: sizes.vpcs,
+            targets: sizes.enis.saturating_add(1),
+            macs: sizes.enis,
+            ports: sizes.ports,
+            uplinks: UPLINKS,
+            devices: sizes.ports.saturating_add(UPLINKS),
+        }
+    }
+}
+
+impl Limits {
+    /// The sizes that the maps are created with; the maps that are not named keep the size in the BPF object.
+    pub fn by_map(&self) -> [(&'static str, u32); 11] {
+        [
+            (maps::EIP4, self.eips),
+            (maps::EIP_COUNTERS, self.eips),
+            (maps::PRIVATE4, self.private_addresses),
+            (maps::PREFIX4, self.prefixes),
+            (maps::VPCS, self.vpcs),
+            (maps::CIDR4, self.vpcs.saturating_mul(MAX_CIDRS)),
+            (maps::TARGETS, self.targets),
+            (maps::MACS, self.macs),
+            (maps::PORTS, self.ports),
+            (maps::UPLINKS, self.uplinks),
+            (maps::DEVICES, self.devices),
+        ]
+    }
+}
+
+/// The key of the configuration that makes a map larger.
+pub fn key_of(map: &str) -> Option<&'static str> {
+    match map {
+        maps::EIP4 | maps::EIP_COUNTERS => Some("eips"),
+        maps::PRIVATE4 => Some("private_addresses"),
+        maps::VPCS | maps::CIDR4 => Some("vpcs"),
+        maps::TARGETS | maps::MACS => Some("enis"),
+        maps::PORTS | maps::DEVICES => Some("ports"),
+        _ => None,
+    }
+}
+
+/// The sentence about a map that is full.
+pub fn full(map: &str, size: u32, left_out: usize) -> String {
+    let cure = match key_of(map) {
+        Some(key) => format!(
+            "raise `{key}` of [maps] in the configuration, then `eip-dp unload` and start again"
+        ),
+        None => "this many are not built yet; have fewer".to_owned(),
+    };
+    format!("map {map} is full: it holds {size}, {left_out} more are left out; {cure}")
+}
+
+/// Takes out what does not fit. What the kernel has already stays before what is new.
+pub fn fit(image: &mut Image, have: &Have) {
+    let limits = have.limits;
+    let (want, old, warnings) = (&mut image.content, &have.content, &mut image.warnings);
+    fit_map(
+        &mut want.private,
+        &old.private,
+        maps::PRIVATE4,
+        limits.private_addresses,
+        warnings,
+    );
+    fit_map(
+        &mut want.prefixes,
+        &old.prefixes,
+        maps::PREFIX4,
+        limits.prefixes,
+        warnings,
+    );
+    fit_map(
+        &mut want.ports,
+        &old.ports,
+        maps::PORTS,
+        limits.ports,
+        warnings,
+    );
+    fit_map(&mut want.macs, &old.macs, maps::MACS, limits.macs, warnings);
+    fit_map(
+        &mut want.uplinks,
+        &old.uplinks,
+        maps::UPLINKS,
+        limits.uplinks,
+        warnings,
+    );
+    let mut devices: BTreeMap<u32, ()> = want.devices.iter().map(|index| (*index, ())).collect();
+    let old_devices = old.devices.iter().map(|index| (*index, ())).collect();
+    fit_map(
+        &mut devices,
+        &old_devices,
+        maps::DEVICES,
+        limits.devices,
+        warnings,
+    );
+    want.devices = devices.into_keys().collect();
+}
+
+fn fit_map<K: Ord + Copy, V>(
+    want: &mut BTreeMap<K, V>,
+    old: &BTreeMap<K, V>,
+    map: &str,
+    limit: u32,
+    warnings: &mut Vec<String>,
+) {
+    let excess = want.len().saturating_sub(limit as usize);
+    if excess == 0 {
+        return;
+    }
+    let new = want.keys().rev().filter(|key| !old.contains_key(key));
+    let kept = want.keys().rev().filter(|key| old.contains_key(key));
+    let victims: BTreeSet<K> = new.chain(kept).take(excess).copied().collect();
+    want.retain(|key, _| !victims.contains(key));
+    warnings.push(full(map, limit, excess));
+}

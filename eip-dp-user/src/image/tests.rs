@@ -1,0 +1,1 @@
+//! What is compiled for tables and hosts that are written out.

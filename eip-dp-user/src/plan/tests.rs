@@ -1,0 +1,227 @@
+//! Every step of every plan is safe, and the last one arrives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eip_dp_common::abi::{EipMode, NONE, PrivateState, Sealed};
+use proptest::{collection::vec, prelude::*};
+
+use super::plan;
+use crate::{
+    config::MapSizes,
+    host::HostFacts,
+    image::{Address, Content, Limits, tag, testing},
+    model::Model,
+    plane::{Plane, fake::Fake},
+    reconcile::Reconciler,
+};
+
+/// Who owns what, by a table alone.
+#[derive(Default)]
+struct Owners {
+    eips: BTreeSet<(Address, u64)>,
+    addresses: BTreeSet<(u64, Address, u64)>,
+    macs: BTreeSet<([u8; 6], u64)>,
+}
+
+fn octets(address: std::net::IpAddr) -> Address {
+    match address {
+        std::net::IpAddr::V4(address) => address.octets(),
+        std::net::IpAddr::V6(_) => panic!("the worlds are IPv4"),
+    }
+}
+
+impl Owners {
+    fn add(&mut self, model: &Model) {
+        for association in model.associations.values() {
+            let eip = octets(model.eips[&association.eip].address);
+            self.eips.insert((eip, tag(&association.eni)));
+            let vpc = tag(&model.enis[&association.eni].vpc);
+            self.addresses.insert((vpc, eip, tag(&association.eni)));
+        }
+        for eni in model.enis.values() {
+            for address in &eni.private_ips {
+                self.addresses
+                    .insert((tag(&eni.vpc), octets(*address), tag(&eni.id)));
+            }
+            self.macs.insert((eni.mac.0, tag(&eni.id)));
+        }
+    }
+
+    /// What a packet could meet at this moment belongs to whom the old or the new table gives it.
+    fn check(&self, content: &Content) -> Result<(), TestCaseError> {
+        let tag_of = |index: u32| content.targets.get(&index).map(|target| target.tag);
+        let mut senders: BTreeMap<Address, u32> = BTreeMap::new();
+        for (address, eip) in &content.eips {
+            prop_assert!(eip.is_intact(address));
+            let delivers = matches!(
+                EipMode::from_value(eip.mode),
+                Some(EipMode::Nat | EipMode::CutThrough)
+            );
+            prop_assert_eq!(delivers, eip.target != NONE);
+            if let Some(owner) = tag_of(eip.target) {
+                prop_assert!(
+                    self.eips.contains(&(*address, owner)),
+                    "EIP {address:?} leads to a stranger"
+                );
+            } else {
+                prop_assert!(!delivers, "EIP {address:?} leads nowhere");
+            }
+        }
+        for (key, private) in &content.private {
+            prop_assert!(private.is_intact(key));
+            let owner = tag_of(private.target);
+            prop_assert!(
+                private.target == NONE || owner.is_some(),
+                "an address leads nowhere"
+            );
+            if let (Some(owner), Some(vpc)) = (owner, content.vpcs.get(&key.vpc)) {
+                let known = self.addresses.contains(&(vpc.tag, key.address, owner));
+                prop_assert!(known, "{key:?} leads to a stranger");
+                prop_assert_eq!(content.targets[&private.target].vpc, key.vpc);
+            }
+            let state = PrivateState::from_value(private.state);
+            if matches!(state, Some(PrivateState::Nat | PrivateState::CutThrough)) {
+                let owner = owner.expect("a sender has a target");
+                prop_assert!(
+                    self.eips.contains(&(private.public, owner)),
+                    "{key:?} sends as a stranger"
+                );
+                let eip = content.eips.get(&private.public);
+                prop_assert_eq!(eip.map(|eip| eip.slot), Some(private.slot));
+                // The EIP may be silent while its port's link is down, but it never leads to another ENI.
+                let target = eip.map_or(NONE, |eip| eip.target);
+                prop_assert!(
+                    target == NONE || target == private.target,
+                    "two owners of {:?}",
+                    private.public
+                );
+                prop_assert_eq!(
+                    senders.insert(private.public, private.target),
+                    None,
+                    "two senders"
+                );
+            }
+        }
+        for (key, mac) in &content.macs {
+            prop_assert!(mac.is_intact(key));
+            let owner = tag_of(mac.target).expect("a MAC has a target");
+            prop_assert!(self.macs.contains(&(key.mac, owner)));
+        }
+        for (key, port) in &content.ports {
+            prop_assert!(port.is_intact(key));
+            prop_assert!(port.target == NONE || tag_of(port.target).is_some());
+        }
+        Ok(())
+    }
+}
+
+fn small() -> Limits {
+    Limits::from(&MapSizes {
+        eips: 8,
+        private_addresses: 64,
+        vpcs: 2,
+        ports: 8,
+        enis: 6,
+    })
+}
+
+/// Goes from table to table write by write, and checks after each.
+fn walk(worlds: &[(Model, HostFacts)]) -> Result<(), TestCaseError> {
+    let config = testing::config("");
+    let plane = Fake {
+        limits: small(),
+        ..Fake::default()
+    };
+    let mut reconciler = Reconciler::adopt(plane).expect("a fake");
+    let mut old = &Model::default();
+    for (model, facts) in worlds {
+        let mut owners = Owners::default();
+        owners.add(old);
+        owners.add(model);
+        let mut content = reconciler.have().content.clone();
+        let image = crate::image::compile(model, facts, &config, reconciler.have());
+        for write in plan(&image.content, &content) {
+            content.apply(&write);
+            owners.check(&content)?;
+        }
+        prop_assert_eq!(&content, &image.content);
+        let step = reconciler.step(model, facts, &config);
+        prop_assert!(step.error.is_none());
+        prop_assert_eq!(&reconciler.plane.content, &step.image.content);
+        prop_assert_eq!(reconciler.audit().expect("a fake"), 0);
+        old = model;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_step_is_safe_and_the_last_one_arrives(worlds in vec(vec(any::<u8>(), 80), 1..5)) {
+        let worlds: Vec<_> = worlds.iter().map(|bytes| testing::world(bytes)).collect();
+        walk(&worlds)?;
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_a_safe_state_and_the_next_step_arrives(
+        first in vec(any::<u8>(), 80),
+        second in vec(any::<u8>(), 80),
+        third in vec(any::<u8>(), 80),
+        fails_after in 0_usize..40,
+    ) {
+        let config = testing::config("");
+        let [first, second, third] = [first, second, third].map(|bytes| testing::world(&bytes));
+        let plane = Fake { limits: small(), ..Fake::default() };
+        let mut reconciler = Reconciler::adopt(plane).expect("a fake");
+        reconciler.step(&first.0, &first.1, &config);
+        reconciler.plane.fails_after = Some(fails_after);
+        let step = reconciler.step(&second.0, &second.1, &config);
+        prop_assert_eq!(&reconciler.plane.content, &reconciler.have().content);
+        let mut owners = Owners::default();
+        owners.add(&first.0);
+        owners.add(&second.0);
+        owners.check(&reconciler.plane.content)?;
+        if let Some(error) = step.error {
+            prop_assert!(error.to_string().contains("no space left"));
+        }
+        reconciler.plane.fails_after = None;
+        let step = reconciler.step(&third.0, &third.1, &config);
+        prop_assert!(step.error.is_none());
+        prop_assert_eq!(&reconciler.plane.content, &step.image.content);
+    }
+
+    #[test]
+    fn the_next_daemon_finds_every_index_again(bytes in vec(any::<u8>(), 80)) {
+        let config = testing::config("");
+        let (model, facts) = testing::world(&bytes);
+        let plane = Fake { limits: small(), ..Fake::default() };
+        let mut reconciler = Reconciler::adopt(plane).expect("a fake");
+        reconciler.step(&model, &facts, &config);
+        let mut next = Reconciler::adopt(reconciler.plane.clone()).expect("a fake");
+        let step = next.step(&model, &facts, &config);
+        prop_assert_eq!(step.writes, 0, "nothing to do");
+        prop_assert_eq!(&next.have().allocations, &reconciler.have().allocations);
+    }
+
+    #[test]
+    fn whatever_another_program_wrote_is_mended(
+        bytes in vec(any::<u8>(), 80),
+        foreign in vec(any::<u8>(), 80),
+    ) {
+        let config = testing::config("");
+        let (model, facts) = testing::world(&bytes);
+        let (other, other_facts) = testing::world(&foreign);
+        let plane = Fake { limits: small(), ..Fake::default() };
+        let mut reconciler = Reconciler::adopt(plane.clone()).expect("a fake");
+        reconciler.step(&model, &facts, &config);
+        let mut intruder = Reconciler::adopt(plane).expect("a fake");
+        intruder.step(&other, &other_facts, &config);
+        reconciler.plane.content = intruder.plane.read().expect("a fake");
+        reconciler.audit().expect("a fake");
+        let step = reconciler.step(&model, &facts, &config);
+        prop_assert!(step.error.is_none());
+        prop_assert_eq!(&reconciler.plane.content, &step.image.content);
+        prop_assert_eq!(reconciler.audit().expect("a fake"), 0);
+    }
+}
