@@ -30,7 +30,7 @@ impl Delta {
     /// The change of `old` into `new`, both of the same even length.
     #[inline(always)]
     pub fn between<const N: usize>(old: &[u8; N], new: &[u8; N]) -> Self {
-        const { assert!(N % 2 == 0) };
+        const { assert!(N.is_multiple_of(2)) };
         let mut sum = 0u32;
         let mut index = 0;
         while index < N {
@@ -65,4 +65,61 @@ pub const fn fold(sum: u32) -> u16 {
     #[allow(clippy::cast_possible_truncation)]
     let folded = twice as u16;
     folded
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{self, delta};
+
+    /// RFC 1624, section 4: 0x5555 becomes 0x3285 under a checksum of 0xDD2F, which becomes 0x0000 and not 0xFFFF.
+    #[test]
+    fn the_example_of_rfc_1624() {
+        let change = Delta::between(&[0x55, 0x55], &[0x32, 0x85]);
+        assert_eq!(change.apply([0xdd, 0x2f]), [0x00, 0x00]);
+    }
+
+    #[test]
+    fn no_change_changes_nothing() {
+        assert_eq!(Delta::NONE.apply([0x12, 0x34]), [0x12, 0x34]);
+        assert_eq!(
+            delta([1, 2, 3, 4], [1, 2, 3, 4]).apply([0x12, 0x34]),
+            [0x12, 0x34]
+        );
+    }
+
+    proptest! {
+        /// What is added is what a checksum from scratch comes to.
+        #[test]
+        fn incremental_is_from_scratch(
+            mut data in proptest::collection::vec(any::<u8>(), 12..64),
+            new in any::<[u8; 4]>(),
+        ) {
+            data[0] |= 1;
+            let before = (!testing::sum(&data)).to_be_bytes();
+            let old = [data[4], data[5], data[6], data[7]];
+            data[4..8].copy_from_slice(&new);
+            let after = (!testing::sum(&data)).to_be_bytes();
+            prop_assert_eq!(delta(old, new).apply(before), after);
+        }
+
+        /// A field that is wrong by some amount is wrong by the same after, in ones' complement.
+        #[test]
+        fn wrong_stays_as_wrong(field in any::<u16>(), old in any::<[u8; 4]>(), new in any::<[u8; 4]>()) {
+            let there = delta(old, new);
+            let back = delta(new, old);
+            let returned = u16::from_be_bytes(back.apply(there.apply(field.to_be_bytes())));
+            // 0x0000 and 0xffff are the two zeros.
+            prop_assert!(returned == field || (returned.is_multiple_of(0xffff) && field.is_multiple_of(0xffff)));
+        }
+
+        #[test]
+        fn two_changes_are_one(a in any::<[u8; 4]>(), b in any::<[u8; 4]>(), c in any::<[u8; 4]>(), field in 1..0xffffu16) {
+            let one = delta(a, b).and(delta(b, c)).apply(field.to_be_bytes());
+            let straight = delta(a, c).apply(field.to_be_bytes());
+            prop_assert!(one == straight || (one == [0, 0] || one == [0xff, 0xff]));
+        }
+    }
 }

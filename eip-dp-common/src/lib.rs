@@ -7,6 +7,19 @@
 //!
 //! Nothing here allocates, loops without a bound, or panics.
 #![cfg_attr(not(test), no_std)]
+// A call costs a BPF program stack and spills: each program is one body.
+#![allow(
+    clippy::inline_always,
+    reason = "each BPF program is to be one body, without calls"
+)]
+#![allow(
+    clippy::many_single_char_names,
+    reason = "the bytes of an address have no better names"
+)]
+#![allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the maps' helpers take keys by reference"
+)]
 
 pub mod abi;
 pub mod checksum;
@@ -14,3 +27,6 @@ pub mod family;
 pub mod packet;
 pub mod path;
 pub mod tables;
+
+#[cfg(test)]
+mod testing;

@@ -109,3 +109,77 @@ impl SealKey for [u8; 16] {
         high.wrapping_mul(MULTIPLIER) ^ low
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::abi::{EipEntry, Target};
+
+    fn entry(private: [u8; 4], slot: u32, target: u32, vpc: u32) -> EipEntry<[u8; 4]> {
+        EipEntry {
+            private,
+            slot,
+            target,
+            vpc,
+            delta: 1,
+            mode: 1,
+            reserved: 0,
+            seal: 0,
+        }
+    }
+
+    fn bytes<T: Sealed>(record: &T) -> Vec<u8> {
+        // SAFETY: by the trait's contract the record is so many initialised bytes.
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(record).cast(), size_of::<T>()) }
+            .to_vec()
+    }
+
+    fn record<T: Sealed>(bytes: &[u8]) -> T {
+        assert_eq!(bytes.len(), size_of::<T>());
+        // SAFETY: as many bytes as the type has, and by the trait's contract any of them are valid.
+        unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+    }
+
+    #[test]
+    fn a_record_is_intact_under_its_own_key_only() {
+        let sealed = entry([10, 0, 0, 1], 1, 1, 1).sealed(&[203, 0, 113, 1]);
+        assert!(sealed.is_intact(&[203, 0, 113, 1]));
+        assert!(!sealed.is_intact(&[203, 0, 113, 2]));
+    }
+
+    #[test]
+    fn zeros_are_no_record() {
+        assert!(!Target::zeroed().is_intact(&0));
+        assert!(!EipEntry::<[u8; 4]>::zeroed().is_intact(&[0; 4]));
+    }
+
+    proptest! {
+        /// A reader that sees the first words of one record and the rest of another knows it, at every boundary.
+        #[test]
+        fn no_mix_of_two_records_is_intact(
+            keys in any::<([u8; 4], [u8; 4])>(),
+            slots in (0u32..1000, 0u32..1000),
+            privates in any::<([u8; 4], [u8; 4])>(),
+        ) {
+            let old = entry(privates.0, slots.0, slots.0, 1).sealed(&keys.0);
+            let new = entry(privates.1, slots.1, slots.1, 2).sealed(&keys.1);
+            let (old, new) = (bytes(&old), bytes(&new));
+            for cut in (4..old.len()).step_by(4) {
+                let mixed: EipEntry<[u8; 4]> = record(&[&new[..cut], &old[cut..]].concat());
+                prop_assert!(!mixed.is_intact(&keys.0), "cut at {cut}");
+                prop_assert!(!mixed.is_intact(&keys.1), "cut at {cut}");
+            }
+        }
+
+        /// Nor is one with a changed bit.
+        #[test]
+        fn no_bit_goes_unnoticed(bit in 0usize..20 * 8, slot in any::<u32>()) {
+            let key = [203, 0, 113, 1];
+            let mut changed = bytes(&entry([10, 0, 0, 1], slot, 3, 4).sealed(&key));
+            changed[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(!record::<EipEntry<[u8; 4]>>(&changed).is_intact(&key));
+        }
+    }
+}

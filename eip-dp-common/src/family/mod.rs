@@ -185,11 +185,10 @@ impl<F: Family> Datagram<F> {
         match self.fragment {
             // RFC 3128: the checksum and flags of a TCP header would be overwritten by this one.
             Fragment::Later(1) if self.protocol == TCP => Err(Reason::TinyFragment),
-            Fragment::Later(_) => Ok(ChecksumPlace::NONE),
             // RFC 1858: without its checksum a first fragment cannot be translated.
             Fragment::First if !fits => Err(Reason::TinyFragment),
             Fragment::First | Fragment::Whole if fits => Ok(place),
-            Fragment::First | Fragment::Whole => Ok(ChecksumPlace::NONE),
+            Fragment::First | Fragment::Whole | Fragment::Later(_) => Ok(ChecksumPlace::NONE),
         }
     }
 }

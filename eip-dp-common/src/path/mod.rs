@@ -70,3 +70,6 @@ fn conclude(mut outcome: Outcome, result: Result<Verdict, Reason>) -> Outcome {
     };
     outcome
 }
+
+#[cfg(test)]
+mod tests;

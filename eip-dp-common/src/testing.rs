@@ -1,0 +1,285 @@
+//! A packet in a buffer and tables in collections: the packet path on the host.
+
+use std::collections::HashMap;
+
+use crate::{
+    abi::{
+        AddressClass, Cidr, EipEntry, EipMode, MacKey, NONE, Port, PortKey, PortMac, PrivateEntry,
+        PrivateKey, PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET, Uplink,
+    },
+    checksum::Delta,
+    family::{Family, V4},
+    packet::{Change, Mac, Packet},
+    tables::{Links, Tables},
+};
+
+type Address = [u8; 4];
+
+/// A frame in memory, as XDP sees one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer(pub Vec<u8>);
+
+impl Packet for Buffer {
+    fn holds(&self, end: usize) -> bool {
+        end <= self.0.len()
+    }
+
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.get(offset..offset + N)?.try_into().ok()
+    }
+
+    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Result<(), Reason> {
+        let place = self
+            .0
+            .get_mut(offset..offset + N)
+            .ok_or(Reason::KernelRefused)?;
+        place.copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn adjust_checksum(&mut self, offset: usize, change: Change) -> Result<(), Reason> {
+        let field = self.read(offset).ok_or(Reason::KernelRefused)?;
+        self.write(offset, change.apply(field))
+    }
+
+    fn segment_payload(&self) -> Option<u32> {
+        Some(0)
+    }
+
+    fn can_send(&self, _target: &Target) -> bool {
+        true
+    }
+
+    fn can_reply(&self) -> bool {
+        true
+    }
+}
+
+/// Tables in memory.
+#[derive(Default)]
+pub struct World {
+    pub eips: HashMap<Address, EipEntry<Address>>,
+    pub privates: HashMap<PrivateKey<Address>, PrivateEntry<Address>>,
+    pub cidrs: HashMap<u32, Cidr<Address>>,
+    pub classes: HashMap<Address, AddressClass>,
+    pub ports: HashMap<PortKey, Port>,
+    pub macs: HashMap<MacKey, PortMac>,
+    pub targets: HashMap<u32, Target>,
+    pub uplinks: HashMap<u32, Uplink>,
+}
+
+impl Links for World {
+    fn port(&self, key: &PortKey) -> Option<Port> {
+        self.ports.get(key).copied()
+    }
+
+    fn mac(&self, key: &MacKey) -> Option<PortMac> {
+        self.macs.get(key).copied()
+    }
+
+    fn target(&self, index: &u32) -> Option<Target> {
+        self.targets.get(index).copied()
+    }
+
+    fn uplink(&self, ifindex: &u32) -> Option<Uplink> {
+        self.uplinks.get(ifindex).copied()
+    }
+}
+
+impl Tables<V4> for World {
+    fn eip(&self, address: &Address) -> Option<EipEntry<Address>> {
+        self.eips.get(address).copied()
+    }
+
+    fn private(&self, key: &PrivateKey<Address>) -> Option<PrivateEntry<Address>> {
+        self.privates.get(key).copied()
+    }
+
+    fn cidr(&self, index: &u32) -> Option<Cidr<Address>> {
+        self.cidrs.get(index).copied()
+    }
+
+    fn class(&self, address: &Address) -> Option<AddressClass> {
+        self.classes.get(address).copied()
+    }
+
+    fn is_screened(&self, address: &Address) -> bool {
+        address[..2] == [203, 0]
+    }
+}
+
+pub const UPLINK: u32 = 2;
+pub const PORT: u32 = 3;
+pub const UPLINK_MAC: Mac = [2, 0, 0, 0, 0xff, 1];
+pub const ROUTER_MAC: Mac = [2, 0, 0, 0, 0xff, 0xfe];
+pub const PORT_MAC: Mac = [2, 0, 0, 0, 0xee, 1];
+pub const ENI_MAC: Mac = [2, 0, 0, 0, 0, 1];
+pub const NAT_EIP: Address = [203, 0, 113, 10];
+pub const NAT_PRIVATE: Address = [10, 0, 0, 5];
+pub const CUT_THROUGH_EIP: Address = [203, 0, 113, 20];
+pub const FAR: Address = [198, 51, 100, 1];
+pub const NAT_SLOT: u32 = 7;
+pub const CUT_THROUGH_SLOT: u32 = 8;
+
+/// One uplink, and one port with one ENI that has an EIP in NAT mode and, as if it were another, one in cut-through.
+pub fn world() -> World {
+    let mut world = World::default();
+    let eni = 1;
+    let target = |index: u32, ifindex: u32, dst_mac: Mac, src_mac: Mac| {
+        Target {
+            instance: u64::from(index),
+            ifindex,
+            mtu: 1500,
+            dst_mac,
+            src_mac,
+            flags: TargetFlags::RESOLVED | TargetFlags::XDP,
+            ..Target::zeroed()
+        }
+        .sealed(&index)
+    };
+    world.targets.insert(
+        UPLINK_TARGET,
+        target(UPLINK_TARGET, UPLINK, ROUTER_MAC, UPLINK_MAC),
+    );
+    world
+        .targets
+        .insert(eni, target(eni, PORT, ENI_MAC, PORT_MAC));
+    world.uplinks.insert(
+        UPLINK,
+        Uplink {
+            mac: UPLINK_MAC,
+            ..Uplink::zeroed()
+        }
+        .sealed(&UPLINK),
+    );
+    let key = PortKey {
+        ifindex: PORT,
+        vlan: 0,
+        reserved: 0,
+    };
+    let port = Port {
+        vpc: 0,
+        target: eni,
+        mac: PORT_MAC,
+        eni_mac: ENI_MAC,
+        seal: 0,
+    };
+    world.ports.insert(key, port.sealed(&key));
+    let cidr = Cidr {
+        network: [10, 0, 0, 0],
+        mask: [255, 255, 0, 0],
+        gateway: [10, 0, 0, 1],
+        used: 1,
+        seal: 0,
+    };
+    world.cidrs.insert(0, cidr.sealed(&0));
+    for (public, private, slot, cut_through) in [
+        (NAT_EIP, NAT_PRIVATE, NAT_SLOT, false),
+        (CUT_THROUGH_EIP, CUT_THROUGH_EIP, CUT_THROUGH_SLOT, true),
+    ] {
+        let delta = |old, new| {
+            if cut_through {
+                0
+            } else {
+                V4::delta(old, new).to_record()
+            }
+        };
+        let (mode, state) = if cut_through {
+            (EipMode::CutThrough, PrivateState::CutThrough)
+        } else {
+            (EipMode::Nat, PrivateState::Nat)
+        };
+        let entry = EipEntry {
+            private,
+            slot,
+            target: eni,
+            delta: delta(&public, &private),
+            mode: mode as u8,
+            ..EipEntry::zeroed()
+        };
+        world.eips.insert(public, entry.sealed(&public));
+        let key = PrivateKey {
+            vpc: 0,
+            address: private,
+        };
+        let entry = PrivateEntry {
+            public,
+            slot,
+            target: eni,
+            delta: delta(&private, &public),
+            state: state as u8,
+            ..PrivateEntry::zeroed()
+        };
+        world.privates.insert(key, entry.sealed(&key));
+    }
+    assert_ne!(NAT_SLOT, NONE);
+    world
+}
+
+/// The ones' complement sum of `bytes`, from scratch; an odd last byte counts as the upper half of a word.
+pub fn sum(bytes: &[u8]) -> u16 {
+    let total = bytes.chunks(2).fold(0u32, |total, chunk| {
+        total
+            + u32::from(u16::from_be_bytes([
+                chunk[0],
+                chunk.get(1).copied().unwrap_or(0),
+            ]))
+    });
+    let once = (total & 0xffff) + (total >> 16);
+    u16::try_from((once & 0xffff) + (once >> 16)).expect("two folds fit")
+}
+
+/// An Ethernet frame with an IPv4 packet, its header checksum right.
+pub fn ipv4(
+    macs: (Mac, Mac),
+    addresses: (Address, Address),
+    protocol: u8,
+    payload: &[u8],
+) -> Buffer {
+    let total = u16::try_from(20 + payload.len()).expect("a short payload");
+    let mut header = vec![0x45, 0, 0, 0, 0x12, 0x34, 0, 0, 64, protocol, 0, 0];
+    header[2..4].copy_from_slice(&total.to_be_bytes());
+    header.extend(addresses.0);
+    header.extend(addresses.1);
+    let check = !sum(&header);
+    header[10..12].copy_from_slice(&check.to_be_bytes());
+    let mut frame = [macs.1.as_slice(), &macs.0, &[8, 0], &header].concat();
+    frame.extend(payload);
+    Buffer(frame)
+}
+
+/// A UDP or TCP segment with the right checksum for these addresses.
+pub fn transport(protocol: u8, addresses: (Address, Address), data: &[u8]) -> Vec<u8> {
+    let (mut segment, field) = match protocol {
+        17 => {
+            let len = u16::try_from(8 + data.len())
+                .expect("short data")
+                .to_be_bytes();
+            (vec![0x30, 0x39, 0, 53, len[0], len[1], 0, 0], 6)
+        }
+        _ => (
+            vec![
+                0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0,
+            ],
+            16,
+        ),
+    };
+    segment.extend(data);
+    let check = !transport_sum(protocol, addresses, &segment);
+    segment[field..field + 2].copy_from_slice(&check.to_be_bytes());
+    segment
+}
+
+/// The sum that a transport checksum covers: pseudo-header and segment.
+pub fn transport_sum(protocol: u8, addresses: (Address, Address), segment: &[u8]) -> u16 {
+    let len = u16::try_from(segment.len())
+        .expect("a short segment")
+        .to_be_bytes();
+    let pseudo = [&addresses.0[..], &addresses.1, &[0, protocol], &len].concat();
+    sum(&[&pseudo, segment].concat())
+}
+
+/// A delta, for tests that compare.
+pub fn delta(old: Address, new: Address) -> Delta {
+    V4::delta(&old, &new)
+}
