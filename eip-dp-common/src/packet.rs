@@ -85,6 +85,10 @@ pub struct Ethernet {
 
 /// `EtherType` of IPv4.
 pub const IPV4: [u8; 2] = [0x08, 0x00];
+/// `EtherType` of an 802.1Q tag.
+pub const VLAN: [u8; 2] = [0x81, 0x00];
+/// `EtherType` of an 802.1ad tag.
+pub const QINQ: [u8; 2] = [0x88, 0xa8];
 /// `EtherType` of ARP.
 pub const ARP: [u8; 2] = [0x08, 0x06];
 

@@ -11,7 +11,7 @@ use crate::{
         PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET,
     },
     family::{Datagram, Echo, Family, Fragment, V4},
-    packet::{ARP, Ethernet, IPV4, Mac, NETWORK, Packet},
+    packet::{ARP, Ethernet, IPV4, Mac, Packet, QINQ, VLAN},
     tables::{self, Place, Tables},
 };
 
@@ -52,6 +52,8 @@ pub fn from_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: Port
             conclude(Outcome::START, result)
         }
         ARP => conclude(Outcome::START, Ok(Verdict::Slow)),
+        // Of no VLAN that is ours; the host may have an interface for it.
+        VLAN | QINQ => Outcome::START,
         _ => conclude(Outcome::START, Err(Reason::UnsupportedEthertype)),
     }
 }
@@ -298,7 +300,6 @@ fn answer_ping<F: Family, P: Packet>(
 fn is_dhcp<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
     const UDP: u8 = 17;
     const CLIENT_TO_SERVER: [u8; 4] = [0, 68, 0, 67];
-    const { assert!(NETWORK > 0) };
     datagram.protocol == UDP
         && !matches!(datagram.fragment, Fragment::Later(_))
         && datagram.transport + 8 <= datagram.end
