@@ -1,2 +1,43 @@
-//! The project's own commands.
-fn main() {}
+//! `cargo xtask VERB`: what a checkout needs, and what to do with it. One verb, one file.
+
+mod build;
+mod demo;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "The project's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Bring what builds, tests and the demo need and this machine lacks
+    Setup,
+    /// Set up, then build the command, the BPF programs and the demo
+    Build(build::Arguments),
+    /// Set up, build, then show the product at work in network namespaces (root)
+    Demo(demo::Arguments),
+    /// Set up, then run every test (those with network namespaces need root)
+    Test(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Verb::Build(arguments) => build::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

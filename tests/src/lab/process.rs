@@ -1,0 +1,141 @@
+//! Programs that the lab runs: to their end, or as jobs that end with their handle.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::wait::until;
+
+/// How long a job may take to do what it is started for.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a command to its end; its standard output, or an error with what it complained about.
+pub fn run(command: &mut Command) -> Result<String> {
+    let output = outcome(command)?;
+    ensure!(
+        output.status.success(),
+        "`{}` ended with {}: {}{}",
+        describe(command),
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim(),
+        String::from_utf8_lossy(&output.stdout).trim(),
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a command to its end, however it ends.
+pub fn outcome(command: &mut Command) -> Result<Output> {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start `{}`", describe(command)))
+}
+
+fn describe(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A program that runs beside the test, with its output in a file. Dropping the handle kills it.
+pub struct Job {
+    child: Child,
+    what: String,
+    log: PathBuf,
+}
+
+impl Job {
+    /// Starts it; both outputs go to `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", describe(command)))?;
+        Ok(Self {
+            child,
+            what: describe(command),
+            log: log.to_owned(),
+        })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        let mut text = Vec::new();
+        if let Ok(mut file) = File::open(&self.log) {
+            // What could be read is what there is to show.
+            let _ = file.read_to_end(&mut text);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Waits until it has said `words`.
+    pub fn wait_for(&mut self, words: &str) -> Result<()> {
+        let what = format!("`{}` to say {words:?}", self.what);
+        until(PATIENCE, &what, || {
+            if self.said().contains(words) {
+                return Ok(Some(()));
+            }
+            self.still_runs().map(|()| None)
+        })
+    }
+
+    /// Fails if it has ended.
+    pub fn still_runs(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("`{}` ended with {status}: {}", self.what, self.said());
+        }
+        Ok(())
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
+        let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
+        nix::sys::signal::kill(id, signal).with_context(|| format!("cannot signal `{}`", self.what))
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        let what = format!("`{}` to end", self.what);
+        until(PATIENCE, &what, || Ok(self.child.try_wait()?))
+            .with_context(|| format!("it said: {}", self.said()))
+    }
+
+    /// Lets it go on when the handle is dropped.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
+
+    /// Where its output is.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes a file of the lab.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,311 @@
+//! The scene that the demo shows and most tests use.
+//!
+//! ```text
+//!                    198.51.100.1      198.51.100.2        a1 ── eth0  A  a-primary    10.0.0.10  203.0.113.10  NAT
+//!   Internet host  up0 ═══════════ up0  gateway ═══════╦═  a2 ── eth1  A  a-secondary  10.0.0.11  203.0.113.11  NAT
+//!   route 203.0.113.0/24 via .2                        ║                               10.0.0.12  203.0.113.12  NAT
+//!                                                      ╠═  b1 ── eth0  B  b-primary    10.0.0.20
+//!                                                      ╚═  b2 ── eth1  B  b-secondary (10.0.0.21) 203.0.113.20  cut-through
+//! ```
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::{
+    Lab,
+    capture::Capture,
+    dhcp, frames,
+    gateway::Gateway,
+    netns::Netns,
+    topology::{Backbone, INTERNET, UPLINK},
+};
+
+/// The pool that the Internet host routes to the gateway.
+pub const POOL: &str = "203.0.113.0/24";
+/// The VPC's prefix.
+pub const VPC: &str = "10.0.0.0/24";
+
+/// An EIP of the scene, and where it leads.
+#[derive(Clone, Copy, Debug)]
+pub struct SceneEip {
+    /// Its id in the table.
+    pub id: &'static str,
+    /// The public address.
+    pub address: &'static str,
+    /// The ENI that it is associated with.
+    pub eni: &'static str,
+    /// The private address that it stands for.
+    pub private: &'static str,
+    /// Whether the guest has the EIP itself.
+    pub cut_through: bool,
+}
+
+impl SceneEip {
+    /// The address that the guest's programs use for this EIP.
+    pub fn inside(&self) -> &'static str {
+        if self.cut_through {
+            self.address
+        } else {
+            self.private
+        }
+    }
+}
+
+/// The EIPs, in the order of the picture.
+pub const EIPS: [SceneEip; 4] = [
+    SceneEip {
+        id: "eip-a",
+        address: "203.0.113.10",
+        eni: "a-primary",
+        private: "10.0.0.10",
+        cut_through: false,
+    },
+    SceneEip {
+        id: "eip-a2",
+        address: "203.0.113.11",
+        eni: "a-secondary",
+        private: "10.0.0.11",
+        cut_through: false,
+    },
+    SceneEip {
+        id: "eip-a3",
+        address: "203.0.113.12",
+        eni: "a-secondary",
+        private: "10.0.0.12",
+        cut_through: false,
+    },
+    SceneEip {
+        id: "eip-b",
+        address: "203.0.113.20",
+        eni: "b-secondary",
+        private: "10.0.0.21",
+        cut_through: true,
+    },
+];
+
+/// An ENI of the scene.
+#[derive(Clone, Copy, Debug)]
+pub struct SceneEni {
+    /// Its id in the table.
+    pub id: &'static str,
+    /// Its instance at the beginning.
+    pub instance: &'static str,
+    /// `primary` or `secondary`.
+    pub kind: &'static str,
+    /// Its Ethernet address.
+    pub mac: &'static str,
+    /// Its private addresses.
+    pub private: &'static [&'static str],
+    /// The gateway's interface for it.
+    pub port: &'static str,
+    /// The guest's interface.
+    pub interface: &'static str,
+}
+
+/// The ENIs, in the order of the picture.
+pub const ENIS: [SceneEni; 4] = [
+    SceneEni {
+        id: "a-primary",
+        instance: "a",
+        kind: "primary",
+        mac: "02:00:00:00:0a:01",
+        private: &["10.0.0.10"],
+        port: "a1",
+        interface: "eth0",
+    },
+    SceneEni {
+        id: "a-secondary",
+        instance: "a",
+        kind: "secondary",
+        mac: "02:00:00:00:0a:02",
+        private: &["10.0.0.11", "10.0.0.12"],
+        port: "a2",
+        interface: "eth1",
+    },
+    SceneEni {
+        id: "b-primary",
+        instance: "b",
+        kind: "primary",
+        mac: "02:00:00:00:0b:01",
+        private: &["10.0.0.20"],
+        port: "b1",
+        interface: "eth0",
+    },
+    SceneEni {
+        id: "b-secondary",
+        instance: "b",
+        kind: "secondary",
+        mac: "02:00:00:00:0b:02",
+        private: &["10.0.0.21"],
+        port: "b2",
+        interface: "eth1",
+    },
+];
+
+/// What differs between the scenes that tests want.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Options of `pool create` behind the prefix.
+    pub pool: &'static str,
+    /// Further lines of the daemon's configuration.
+    pub configuration: &'static str,
+    /// Whether the pool is on the uplink's own network for the Internet host: it asks for each EIP by ARP.
+    pub on_link: bool,
+}
+
+/// The lab with everything up: the table filled, the daemon ready, every guest with its leases.
+pub struct Scene {
+    // Dropped in this order: the daemon ends before its network goes.
+    /// The gateway instance.
+    pub gateway: Gateway,
+    /// Internet host and gateway.
+    pub backbone: Backbone,
+    /// Instance A.
+    pub a: Netns,
+    /// Instance B.
+    pub b: Netns,
+    /// The lab that holds it all.
+    pub lab: Lab,
+}
+
+impl Scene {
+    /// Builds it.
+    pub fn new(options: &Options) -> Result<Self> {
+        let lab = Lab::new()?;
+        let backbone = Backbone::new(&lab)?;
+        if options.on_link {
+            backbone
+                .internet
+                .ip(&format!("route add {POOL} dev {UPLINK}"))?;
+        } else {
+            backbone.route_pool(POOL)?;
+        }
+        let configuration = format!(
+            "[[uplink]]\ninterface = \"{UPLINK}\"\nnext_hop = \"{INTERNET}\"\n{}\n",
+            options.configuration
+        );
+        let gateway = Gateway::new(&lab, &backbone.gateway, &configuration)?;
+        let (a, b) = (lab.namespace("a")?, lab.namespace("b")?);
+        let mut scene = Self {
+            gateway,
+            backbone,
+            a,
+            b,
+            lab,
+        };
+        scene.fill_table(options)?;
+        for eni in &ENIS {
+            scene
+                .backbone
+                .plug(eni.port, scene.guest(eni.instance), eni.interface, eni.mac)?;
+        }
+        scene.gateway.start()?;
+        for eni in &ENIS {
+            dhcp::bind(scene.guest(eni.instance), eni.interface)?;
+        }
+        scene.add_second_address("a", "eth1")?;
+        Ok(scene)
+    }
+
+    fn fill_table(&self, options: &Options) -> Result<()> {
+        let gateway = &self.gateway;
+        gateway.ok(&format!("pool create {POOL} {}", options.pool))?;
+        gateway.ok(&format!("vpc create v --cidr {VPC}"))?;
+        for instance in ["a", "b"] {
+            gateway.ok(&format!("instance create {instance}"))?;
+        }
+        for eni in &ENIS {
+            gateway.ok(&format!(
+                "eni create {} --vpc v --kind {} --mac {} --private-ip {}",
+                eni.id,
+                eni.kind,
+                eni.mac,
+                eni.private.join(" --private-ip ")
+            ))?;
+        }
+        for eip in &EIPS {
+            gateway.ok(&format!("eip create {} --address {}", eip.id, eip.address))?;
+            let mode = if eip.cut_through {
+                "cut-through"
+            } else {
+                "nat"
+            };
+            gateway.ok(&format!(
+                "associate {} {} --mode {mode} --private-ip {}",
+                eip.id, eip.eni, eip.private
+            ))?;
+        }
+        // Last: cut-through is set while the ENI is detached, and takes effect as it is attached.
+        for eni in &ENIS {
+            gateway.ok(&format!(
+                "eni attach {} --instance {} --port {}",
+                eni.id, eni.instance, eni.port
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// The namespace of an instance.
+    pub fn guest(&self, instance: &str) -> &Netns {
+        if instance == "a" { &self.a } else { &self.b }
+    }
+
+    /// The guest that has `eip` in the beginning.
+    pub fn guest_of(&self, eip: &SceneEip) -> &Netns {
+        self.guest(&eip.eni[..1])
+    }
+
+    /// DHCP gives an interface one address. The second private IP of an ENI is added in the guest by its administrator:
+    /// an address, no route.
+    pub fn add_second_address(&self, instance: &str, interface: &str) -> Result<()> {
+        self.guest(instance)
+            .ip(&format!("address add 10.0.0.12/24 dev {interface}"))?;
+        Ok(())
+    }
+
+    /// Sends one packet, given in scapy's words, from `guest` through `interface`, with the MAC address of the ENI
+    /// behind `port`.
+    pub fn send_from(
+        &self,
+        instance: &str,
+        interface: &str,
+        port: &str,
+        packet: &str,
+    ) -> Result<()> {
+        let eni = ENIS
+            .iter()
+            .find(|eni| eni.port == port)
+            .with_context(|| format!("no ENI of the scene is on {port}"))?;
+        let gateway = self.mac_of(port)?;
+        let frame = format!("Ether(src='{}',dst='{gateway}')/{packet}", eni.mac);
+        let frames = frames::build(&[], &[&frame])?;
+        Capture::start(self.guest(instance), interface)?.send(&frames[0])
+    }
+
+    /// The Ethernet address of an interface of the gateway.
+    pub fn mac_of(&self, interface: &str) -> Result<String> {
+        mac_of(&self.backbone.gateway, interface)
+    }
+
+    /// Leaves everything up when the process ends.
+    pub fn keep(mut self) -> Result<()> {
+        self.gateway.leave();
+        self.lab.keep()
+    }
+}
+
+/// The Ethernet address of an interface.
+pub fn mac_of(namespace: &Netns, interface: &str) -> Result<String> {
+    let text = namespace.ip(&format!("-o link show dev {interface}"))?;
+    text.split_whitespace()
+        .skip_while(|word| *word != "link/ether")
+        .nth(1)
+        .map(str::to_owned)
+        .with_context(|| format!("{interface} has no Ethernet address: {text}"))
+}
+
+/// The guest's own view of its name servers.
+pub fn name_servers(guest: &Netns) -> Result<String> {
+    Ok(fs::read_to_string(guest.etc().join("resolv.conf"))?)
+}

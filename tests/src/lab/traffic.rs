@@ -1,0 +1,276 @@
+//! Real traffic of real programs: ping, iperf3, UDP sockets, FTP.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{
+    netns::Netns,
+    process::{Job, PATIENCE, outcome, run},
+    wait::until,
+};
+
+/// What a ping saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinged {
+    /// Requests sent.
+    pub sent: u32,
+    /// Replies received.
+    pub received: u32,
+}
+
+impl Pinged {
+    /// Whether there was traffic and none of it was lost.
+    pub fn lost_nothing(self) -> bool {
+        self.sent > 0 && self.sent == self.received
+    }
+
+    /// Reads "5 packets transmitted, 5 received, …".
+    fn read(text: &str) -> Result<Self> {
+        let line = text
+            .lines()
+            .find(|line| line.contains("packets transmitted"))
+            .with_context(|| format!("ping printed no summary: {text}"))?;
+        let number = |word: &str| {
+            line.split(", ")
+                .find(|part| part.contains(word))
+                .and_then(|part| part.split_whitespace().next()?.parse().ok())
+                .with_context(|| format!("ping's summary has no {word}: {line}"))
+        };
+        Ok(Self {
+            sent: number("transmitted")?,
+            received: number("received")?,
+        })
+    }
+}
+
+impl std::fmt::Display for Pinged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} replies", self.received, self.sent)
+    }
+}
+
+/// `count` pings from `source` (or the address that the kernel chooses) to `target`.
+pub fn ping(from: &Netns, source: Option<&str>, target: &str, count: u32) -> Result<Pinged> {
+    let mut command = from.command("ping");
+    command.args(["-n", "-i", "0.05", "-W", "1", "-c", &count.to_string()]);
+    if let Some(source) = source {
+        command.args(["-I", source]);
+    }
+    let output = outcome(command.arg(target))?;
+    Pinged::read(&String::from_utf8_lossy(&output.stdout))
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A ping that runs beside what the test does.
+pub struct Pinging {
+    job: Job,
+}
+
+impl Pinging {
+    /// Starts it, and waits for the first replies.
+    pub fn start(from: &Netns, target: &str, log: &Path) -> Result<Self> {
+        let mut command = from.command("ping");
+        command.args(["-n", "-i", "0.02", target]);
+        let mut pinging = Self {
+            job: Job::start(&mut command, log)?,
+        };
+        pinging.wait_for_replies(5)?;
+        Ok(pinging)
+    }
+
+    /// Waits for so many more replies.
+    pub fn wait_for_replies(&mut self, more: usize) -> Result<()> {
+        let wanted = self.replies() + more;
+        until(PATIENCE, "replies to a ping", || {
+            self.job.still_runs()?;
+            Ok((self.replies() >= wanted).then_some(()))
+        })
+    }
+
+    fn replies(&self) -> usize {
+        self.job.said().matches("bytes from").count()
+    }
+
+    /// Ends it; what it saw up to the last reply. (A request after that may still have been on its way.)
+    pub fn stop(mut self) -> Result<Pinged> {
+        self.job.signal(Signal::SIGINT)?;
+        self.job.wait()?;
+        let said = self.job.said();
+        let answered: BTreeSet<u32> = said
+            .lines()
+            .filter_map(|line| {
+                let rest = line.split("icmp_seq=").nth(1)?;
+                rest.split_whitespace().next()?.parse().ok()
+            })
+            .collect();
+        Ok(Pinged {
+            sent: answered.last().copied().unwrap_or(0),
+            received: u32::try_from(answered.len())?,
+        })
+    }
+}
+
+/// An iperf3 server that serves one client after the other.
+pub struct IperfServer {
+    _job: Job,
+}
+
+/// The port of every [`IperfServer`].
+const IPERF_PORT: &str = "5201";
+
+impl IperfServer {
+    /// Starts it and waits until it listens.
+    pub fn start(on: &Netns, log: &Path) -> Result<Self> {
+        let mut command = on.command("iperf3");
+        command.args(["-s", "--forceflush", "-p", IPERF_PORT]);
+        let mut job = Job::start(&mut command, log)?;
+        job.wait_for("Server listening")?;
+        Ok(Self { _job: job })
+    }
+}
+
+/// Sends `megabytes` over TCP to `target`, or has them sent from there; how many bytes arrived.
+pub fn iperf(
+    from: &Netns,
+    source: Option<&str>,
+    target: &str,
+    megabytes: u32,
+    reverse: bool,
+) -> Result<u64> {
+    let amount = format!("{megabytes}M");
+    let mut command = from.command("iperf3");
+    command.args(["-J", "-p", IPERF_PORT, "--connect-timeout", "3000"]);
+    command.args(["-n", &amount, "-c", target]);
+    if let Some(source) = source {
+        command.args(["-B", source]);
+    }
+    if reverse {
+        command.arg("-R");
+    }
+    let output = outcome(&mut command)?;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    if let Some(complaint) = report["error"].as_str() {
+        bail!("iperf3 to {target}: {complaint}");
+    }
+    report["end"]["sum_received"]["bytes"]
+        .as_u64()
+        .with_context(|| format!("iperf3 to {target} printed no sum: {report}"))
+}
+
+/// What an exchange over UDP showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Who the server saw.
+    pub client: SocketAddr,
+    /// Who the client saw.
+    pub server: SocketAddr,
+}
+
+/// One datagram from a socket at `source` to `target`, where a socket at `bound` answers it with the same words.
+pub fn udp(
+    client: &Netns,
+    source: &str,
+    server: &Netns,
+    bound: &str,
+    target: &str,
+    port: u16,
+) -> Result<Exchanged> {
+    const WORDS: &[u8] = b"datagram there and back";
+    let wait = Some(Duration::from_secs(2));
+    let server = server.enter(|| Ok(UdpSocket::bind((bound, port))?))?;
+    let client = client.enter(|| Ok(UdpSocket::bind((source, 0))?))?;
+    server.set_read_timeout(wait)?;
+    client.set_read_timeout(wait)?;
+    let mut buffer = [0; 64];
+    client.send_to(WORDS, (target, port))?;
+    let (length, seen) = server
+        .recv_from(&mut buffer)
+        .with_context(|| format!("no datagram came to {target}"))?;
+    server.send_to(&buffer[..length], seen)?;
+    let (length, answering) = client
+        .recv_from(&mut buffer)
+        .with_context(|| format!("no answer came from {target}"))?;
+    ensure!(&buffer[..length] == WORDS, "the datagram changed");
+    Ok(Exchanged {
+        client: seen,
+        server: answering,
+    })
+}
+
+/// An FTP server with one file, for everybody.
+pub struct FtpServer {
+    _job: Job,
+    address: String,
+    folder: PathBuf,
+}
+
+/// What the file holds.
+const FTP_FILE: &str = "what the server keeps\n";
+
+impl FtpServer {
+    /// Starts it on `address`, with its files in `folder`.
+    pub fn start(on: &Netns, address: &str, folder: &Path) -> Result<Self> {
+        let files = folder.join("ftp");
+        fs::create_dir_all(&files)?;
+        fs::write(files.join("file"), FTP_FILE)?;
+        let mut command = on.command("/usr/bin/python3");
+        command
+            .args(["-m", "pyftpdlib", "-p", "21", "-i", address, "-d"])
+            .arg(&files);
+        let mut job = Job::start(&mut command, &folder.join("ftp.log"))?;
+        job.wait_for("starting FTP server")?;
+        Ok(Self {
+            _job: job,
+            address: address.to_owned(),
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Fetches the file as a guest's FTP client does, from the address `source`. In active mode the client names, with
+    /// PORT, an address of its own, and the server opens the data connection to it.
+    pub fn fetch(&self, guest: &Netns, source: &str, active: bool) -> Result<(), String> {
+        let attempt = || -> Result<std::process::Output> {
+            let mut command = guest.guest_command("curl")?;
+            command.args(["--silent", "--show-error", "--max-time", "5"]);
+            command.args(["--interface", source]);
+            if active {
+                command.args(["--disable-eprt", "--ftp-port", source]);
+            } else {
+                command.args(["--disable-epsv"]);
+            }
+            outcome(command.arg(format!("ftp://{}/file", self.address)))
+        };
+        let output = attempt().map_err(|error| format!("{error:#}"))?;
+        if output.status.success() && output.stdout == FTP_FILE.as_bytes() {
+            return Ok(());
+        }
+        let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(complaint)
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("ftp.log")).unwrap_or_default()
+    }
+}
+
+/// The IPv4 addresses of a guest, as `ip address` prints them: `10.0.0.10/24`.
+pub fn addresses(guest: &Netns) -> Result<Vec<String>> {
+    let text = run(guest
+        .command("ip")
+        .args(["-4", "-o", "address", "show", "scope", "global"]))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(3))
+        .map(str::to_owned)
+        .collect())
+}
