@@ -3,7 +3,9 @@
 //! A [`command::Command`] goes through [`rules::decide`], which asks a [`View`] of the table what it needs to know
 //! and answers with the [`Change`]s to make, or with a [`Refusal`]. Start reading at [`rules`].
 
+mod address;
 mod change;
+mod check;
 pub mod command;
 mod document;
 pub mod objects;
@@ -15,6 +17,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+pub(crate) use address::{next as next_address, previous as previous_address};
 pub use change::{Change, Diff};
 pub use document::Document;
 pub use view::{EniFilter, Model, View};

@@ -1,18 +1,29 @@
-//! The association table where it is kept: a URL names it, every writer passes the rules.
+//! The association table where it is kept: a URL names it, and every writer passes the rules.
+//!
+//! [`Table::execute`] is the only way to change it: one transaction in which [`rules::decide`] sees the table and its
+//! changes are written. The schema's constraints are a second guard behind the rules.
+
+mod encode;
+mod error;
+mod read;
+mod schema;
+mod write;
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::model::{
-    Change, Context, Model, Refusal,
-    command::{Command, Unacceptable},
-};
+pub use error::{ExecuteError, TableError};
+
+use crate::model::{Change, Context, Decision, Model, View, command::Command, rules};
+use read::Reader;
 
 /// An open association table.
 #[derive(Debug)]
 pub struct Table {
     path: PathBuf,
+    connection: Connection,
 }
 
 /// What a command did.
@@ -35,69 +46,116 @@ pub struct Snapshot {
     pub model: Model,
 }
 
-/// Why a command was not carried out. The table is as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecuteError {
-    /// A rule refuses it: exit code 3, and its code is printed.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// An argument that cannot be meant (exit code 2), or something that is not built yet (exit code 1).
-    #[error(transparent)]
-    Unacceptable(#[from] Unacceptable),
-    /// The table cannot be read or written: exit code 1.
-    #[error(transparent)]
-    Table(#[from] TableError),
-}
-
-/// A table that cannot be opened, read or written; says which one and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum TableError {
-    /// The URL names no kind of table.
-    #[error("the table `{url}` is not of the form sqlite:PATH")]
-    Url {
-        /// The URL.
-        url: String,
-    },
-    /// The URL names a kind of table that eip-dp does not have yet.
-    #[error("the table `{url}`: etcd is not built yet; use sqlite:PATH")]
-    NotBuilt {
-        /// The URL.
-        url: String,
-    },
-}
-
 impl Table {
     /// Opens the table that `url` names (`sqlite:PATH`), and creates it where there is none.
-    pub fn open(_url: &str) -> Result<Self, TableError> {
-        todo!()
+    pub fn open(url: &str) -> Result<Self, TableError> {
+        let path = match url.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => PathBuf::from(path),
+            Some((scheme, _)) if scheme.starts_with("etcd") => {
+                return Err(TableError::NotBuilt {
+                    url: url.to_owned(),
+                });
+            }
+            _ => {
+                return Err(TableError::Url {
+                    url: url.to_owned(),
+                });
+            }
+        };
+        let connection = schema::open(&path)?;
+        Ok(Self { path, connection })
     }
 
     /// Carries out a command in one transaction: all of it, or nothing.
     pub fn execute(
         &mut self,
-        _command: &Command,
-        _context: &Context,
+        command: &Command,
+        context: &Context,
     ) -> Result<Outcome, ExecuteError> {
-        todo!("{}", self.path.display())
+        command.check()?;
+        self.decide_and_write(command, context)
     }
 
-    /// What [`Self::execute`] would do, without doing it.
-    pub fn preview(&self, _command: &Command, _context: &Context) -> Result<Outcome, ExecuteError> {
-        todo!()
+    /// What [`Self::execute`] would do, without doing it. The revision is the present one.
+    pub fn preview(&self, command: &Command, context: &Context) -> Result<Outcome, ExecuteError> {
+        command.check()?;
+        let transaction = self.begin(TransactionBehavior::Deferred)?;
+        let decision = self.decide(&transaction, command, context)?;
+        let revision = read::revision(&transaction).map_err(|error| self.failed(error))?;
+        Ok(outcome(revision, decision))
     }
 
     /// Reads everything in one transaction.
     pub fn snapshot(&self) -> Result<Snapshot, TableError> {
-        todo!()
+        let transaction = self.begin(TransactionBehavior::Deferred)?;
+        let read = || {
+            Ok(Snapshot {
+                revision: read::revision(&transaction)?,
+                model: read::model(&transaction)?,
+            })
+        };
+        read().map_err(|error| self.failed(error))
     }
 
     /// The table's revision: one more with each command that changed something.
     pub fn revision(&self) -> Result<u64, TableError> {
-        todo!()
+        read::revision(&self.connection).map_err(|error| self.failed(error))
     }
 
     /// The earliest `expires_at` of an EIP that is not `expired` yet.
     pub fn next_expiry(&self) -> Result<Option<Timestamp>, TableError> {
-        todo!()
+        let reader = Reader::new(&self.connection);
+        let next = reader.next_expiry();
+        reader.finish().map_err(|error| self.failed(error))?;
+        Ok(next)
+    }
+
+    fn decide_and_write(
+        &self,
+        command: &Command,
+        context: &Context,
+    ) -> Result<Outcome, ExecuteError> {
+        let failed = |error| self.failed(error);
+        let transaction = self.begin(TransactionBehavior::Immediate)?;
+        let decision = self.decide(&transaction, command, context)?;
+        let revision = if decision.changes.is_empty() {
+            read::revision(&transaction).map_err(failed)?
+        } else {
+            let revision = write::write(&transaction, &decision.changes).map_err(failed)?;
+            transaction.commit().map_err(failed)?;
+            revision
+        };
+        Ok(outcome(revision, decision))
+    }
+
+    fn decide(
+        &self,
+        connection: &Connection,
+        command: &Command,
+        context: &Context,
+    ) -> Result<Decision, ExecuteError> {
+        let reader = Reader::new(connection);
+        let decision = rules::decide(&reader, command, context);
+        // An answer that failed comes before whatever was made of it.
+        reader.finish().map_err(|error| self.failed(error))?;
+        Ok(decision?)
+    }
+
+    /// Begins a transaction; dropped, it is rolled back. A table has one at a time: none outlives the call that
+    /// begins it.
+    fn begin(&self, behavior: TransactionBehavior) -> Result<Transaction<'_>, TableError> {
+        Transaction::new_unchecked(&self.connection, behavior).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> TableError {
+        TableError::from_sqlite(&self.path, error)
+    }
+}
+
+fn outcome(revision: u64, decision: Decision) -> Outcome {
+    Outcome {
+        revision,
+        changes: decision.changes,
+        warnings: decision.warnings,
     }
 }

@@ -1,0 +1,152 @@
+//! Arithmetic on addresses and prefixes: which one routes, which ones nobody may have.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::objects::{Pool, PoolGateway, Vpc};
+
+impl Pool {
+    /// The router of the prefix for guests in cut-through mode; a pool of one address, or with `gateway = none`,
+    /// has none.
+    pub fn router(&self) -> Option<IpAddr> {
+        match self.gateway {
+            Some(PoolGateway::None) => None,
+            Some(PoolGateway::Address(address)) => Some(address),
+            None if self.cidr.prefix_len() == self.cidr.max_prefix_len() => None,
+            None => Some(first_host(&self.cidr)),
+        }
+    }
+
+    /// Why no EIP can have this address of the pool; `None`: one can.
+    pub fn reserved(&self, address: IpAddr) -> Option<&'static str> {
+        self.blocked()
+            .into_iter()
+            .find(|(first, last, _)| (*first..=*last).contains(&address))
+            .map(|(_, _, why)| why)
+    }
+
+    /// The ranges of the pool that no EIP can lie in, in no order, each with what it is.
+    pub(crate) fn blocked(&self) -> Vec<(IpAddr, IpAddr, &'static str)> {
+        let mut blocked: Vec<_> = self
+            .reserve
+            .iter()
+            .map(|range| (range.first, range.last, "in a reserved range"))
+            .collect();
+        if let Some(router) = self.router() {
+            blocked.push((router, router, "the gateway"));
+        }
+        if self.gateway != Some(PoolGateway::None) {
+            blocked.extend(edges(&self.cidr));
+        }
+        blocked
+    }
+}
+
+impl Vpc {
+    /// The CIDR that contains the address.
+    pub fn cidr_of(&self, address: IpAddr) -> Option<&IpNet> {
+        self.cidrs.iter().find(|cidr| cidr.contains(&address))
+    }
+
+    /// The router of one of the VPC's CIDRs.
+    pub fn router_of(&self, cidr: &IpNet) -> IpAddr {
+        self.gateway
+            .filter(|gateway| cidr.contains(gateway))
+            .unwrap_or_else(|| first_host(cidr))
+    }
+
+    /// Why no ENI can have this address of one of the VPC's CIDRs; `None`: one can.
+    pub fn reserved(&self, cidr: &IpNet, address: IpAddr) -> Option<&'static str> {
+        if address == self.router_of(cidr) {
+            return Some("the gateway");
+        }
+        edges(cidr)
+            .into_iter()
+            .find(|(edge, _, _)| *edge == address)
+            .map(|(_, _, why)| why)
+    }
+}
+
+/// `IPv4` or `IPv6`.
+pub(crate) fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+/// The first address of a prefix that a host can have.
+fn first_host(cidr: &IpNet) -> IpAddr {
+    if edges(cidr).is_empty() {
+        cidr.network()
+    } else {
+        next(cidr.network()).unwrap_or_else(|| cidr.network())
+    }
+}
+
+/// The first and last address of a prefix where they are not a host's: IPv4's network and broadcast address, and
+/// IPv6's subnet-router anycast address. Point-to-point prefixes (RFC 3021, RFC 6164) have neither.
+pub(crate) fn edges(cidr: &IpNet) -> Vec<(IpAddr, IpAddr, &'static str)> {
+    if cidr.prefix_len() + 1 >= cidr.max_prefix_len() {
+        return Vec::new();
+    }
+    let mut edges = vec![(cidr.network(), cidr.network(), "the network address")];
+    if matches!(cidr, IpNet::V4(_)) {
+        edges.push((cidr.broadcast(), cidr.broadcast(), "the broadcast address"));
+    }
+    edges
+}
+
+/// The highest address of a prefix (of either family).
+pub(crate) fn last(cidr: &IpNet) -> IpAddr {
+    cidr.broadcast()
+}
+
+/// The address after this one, if there is one.
+pub(crate) fn next(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4
+            .to_bits()
+            .checked_add(1)
+            .map(|bits| Ipv4Addr::from_bits(bits).into()),
+        IpAddr::V6(v6) => v6
+            .to_bits()
+            .checked_add(1)
+            .map(|bits| Ipv6Addr::from_bits(bits).into()),
+    }
+}
+
+/// The address before this one, if there is one.
+pub(crate) fn previous(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4
+            .to_bits()
+            .checked_sub(1)
+            .map(|bits| Ipv4Addr::from_bits(bits).into()),
+        IpAddr::V6(v6) => v6
+            .to_bits()
+            .checked_sub(1)
+            .map(|bits| Ipv6Addr::from_bits(bits).into()),
+    }
+}
+
+/// Whether two prefixes share addresses.
+pub(crate) fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
+/// The block that no router forwards (RFC 6890) which shares addresses with the prefix.
+pub(crate) fn unroutable(cidr: &IpNet) -> Option<IpNet> {
+    const BLOCKS: [&str; 8] = [
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/127",
+        "fe80::/10",
+        "ff00::/8",
+    ];
+    BLOCKS
+        .iter()
+        .filter_map(|block| block.parse().ok())
+        .find(|block| overlap(block, cidr))
+}

@@ -1,0 +1,241 @@
+//! Arguments that cannot be meant, and things that are not built yet: what is wrong with a command whatever the
+//! table holds.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use eip_dp_common::abi::MAX_CIDRS;
+use ipnet::IpNet;
+
+use super::{
+    Document,
+    command::{Command, Unacceptable},
+    objects::{Association, Eni, Instance, Mac, Pool, PoolGateway, Vpc},
+};
+
+type Checked = Result<(), Unacceptable>;
+
+const MAX_ID: usize = 64;
+/// `IFNAMSIZ` of the kernel, without the closing zero.
+const MAX_PORT: usize = 15;
+
+macro_rules! invalid {
+    ($($text:tt)+) => { return Err(Unacceptable::Invalid(format!($($text)+))) };
+}
+
+impl Command {
+    /// Refuses arguments that cannot be meant, and what is not built yet. Every writer asks before the rules.
+    pub fn check(&self) -> Checked {
+        match self {
+            Self::PoolCreate(pool) => check_pool(pool),
+            Self::PoolDelete { cidr } => check_cidr("pool", cidr),
+            Self::VpcCreate(vpc) => check_vpc(vpc),
+            Self::InstanceCreate(instance) => check_instance(instance),
+            Self::EniCreate(spec) => {
+                check_id("ENI", &spec.id)?;
+                check_id("VPC", &spec.vpc)?;
+                check_region(spec.region.as_deref())?;
+                check_mac(&spec.id, spec.mac)?;
+                check_private_ips(&spec.id, &spec.private_ips)
+            }
+            Self::EniAttach {
+                id,
+                instance,
+                port,
+                vlan,
+            } => {
+                check_id("ENI", id)?;
+                check_id("instance", instance)?;
+                check_port(id, port, *vlan)
+            }
+            Self::EniAddIp { id, address } => {
+                check_id("ENI", id)?;
+                built("private IP", *address)
+            }
+            Self::EipCreate(spec) => {
+                check_id("EIP", &spec.id)?;
+                check_region(spec.region.as_deref())?;
+                spec.address.map_or(Ok(()), |ip| built("EIP address", ip))
+            }
+            Self::VpcDelete { id } => check_id("VPC", id),
+            Self::InstanceDelete { id } => check_id("instance", id),
+            Self::EniDetach { id } | Self::EniRemoveIp { id, .. } | Self::EniDelete { id } => {
+                check_id("ENI", id)
+            }
+            Self::EipSet { id, .. } | Self::EipRelease { id } | Self::Disassociate { eip: id } => {
+                check_id("EIP", id)
+            }
+            Self::Associate { eip, eni, .. } => {
+                check_id("EIP", eip)?;
+                check_id("ENI", eni)
+            }
+            Self::Apply { document, .. } => check_document(document),
+            Self::Expire => Ok(()),
+        }
+    }
+}
+
+fn check_document(document: &Document) -> Checked {
+    document.pools.iter().try_for_each(check_pool)?;
+    document.vpcs.iter().try_for_each(check_vpc)?;
+    document.instances.iter().try_for_each(check_instance)?;
+    document.enis.iter().try_for_each(check_eni)?;
+    for eip in &document.eips {
+        check_id("EIP", &eip.id)?;
+        check_region(eip.region.as_deref())?;
+        built("EIP address", eip.address)?;
+    }
+    let mut associations = document.associations.iter();
+    associations.try_for_each(|Association { eip, eni, .. }| {
+        check_id("EIP", eip)?;
+        check_id("ENI", eni)
+    })
+}
+
+fn check_pool(pool: &Pool) -> Checked {
+    check_cidr("pool", &pool.cidr)?;
+    let mut addresses: Vec<_> = pool
+        .reserve
+        .iter()
+        .flat_map(|one| [one.first, one.last])
+        .collect();
+    if let Some(PoolGateway::Address(gateway)) = pool.gateway {
+        addresses.push(gateway);
+    }
+    for address in addresses {
+        if address.is_ipv4() != pool.cidr.addr().is_ipv4() {
+            invalid!(
+                "pool {} and the address {address} are of different families; name an address of the pool",
+                pool.cidr
+            );
+        }
+    }
+    built("pool", pool.cidr.addr())
+}
+
+fn check_vpc(vpc: &Vpc) -> Checked {
+    check_id("VPC", &vpc.id)?;
+    let id = &vpc.id;
+    if vpc.cidrs.is_empty() {
+        invalid!("VPC `{id}` has no CIDR; name one at least");
+    }
+    let mut families: BTreeMap<bool, u32> = BTreeMap::new();
+    for cidr in &vpc.cidrs {
+        check_cidr("CIDR", cidr)?;
+        let count = families.entry(cidr.addr().is_ipv4()).or_default();
+        *count += 1;
+        if *count > MAX_CIDRS {
+            invalid!(
+                "VPC `{id}` has more than {MAX_CIDRS} CIDRs of one family, the last is {cidr}; join some of them"
+            );
+        }
+    }
+    if let Some(vni) = vpc.vni.filter(|vni| *vni == 0 || *vni >= 1 << 24) {
+        invalid!("VPC `{id}`: the vni {vni} is not between 1 and 16777215; choose one that is");
+    }
+    for cidr in &vpc.cidrs {
+        built("VPC CIDR", cidr.addr())?;
+    }
+    vpc.gateway.map_or(Ok(()), |ip| built("VPC gateway", ip))
+}
+
+fn check_instance(instance: &Instance) -> Checked {
+    check_id("instance", &instance.id)?;
+    if instance.max_enis == Some(0) {
+        invalid!(
+            "instance `{}`: max_enis is 0 and an instance takes one ENI at least; leave it out for no limit",
+            instance.id
+        );
+    }
+    Ok(())
+}
+
+fn check_eni(eni: &Eni) -> Checked {
+    check_id("ENI", &eni.id)?;
+    check_id("VPC", &eni.vpc)?;
+    check_region(eni.region.as_deref())?;
+    check_mac(&eni.id, eni.mac)?;
+    check_private_ips(&eni.id, &eni.private_ips)?;
+    match (&eni.instance, &eni.port) {
+        (Some(instance), Some(port)) => {
+            check_id("instance", instance)?;
+            check_port(&eni.id, port, eni.vlan)
+        }
+        (None, None) if eni.vlan.is_none() => Ok(()),
+        _ => invalid!(
+            "ENI `{}` has a part of `instance`, `port` and `vlan`; give instance and port, or none of them",
+            eni.id
+        ),
+    }
+}
+
+fn check_private_ips(id: &str, ips: &[IpAddr]) -> Checked {
+    if ips.is_empty() {
+        invalid!("ENI `{id}` has no private IP; name one at least");
+    }
+    ips.iter().try_for_each(|ip| built("private IP", *ip))
+}
+
+/// Names are single words that a terminal, a log and a file show as they are.
+fn check_id(kind: &str, id: &str) -> Checked {
+    let shown = |c: char| !c.is_control() && !c.is_whitespace();
+    if id.is_empty() || id.chars().count() > MAX_ID || !id.chars().all(shown) {
+        invalid!(
+            "{kind} id {id:?} is not 1 to {MAX_ID} printable characters without spaces; choose another"
+        );
+    }
+    Ok(())
+}
+
+fn check_region(region: Option<&str>) -> Checked {
+    region.map_or(Ok(()), |region| check_id("region", region))
+}
+
+fn check_mac(id: &str, mac: Mac) -> Checked {
+    if mac.0[0] & 1 == 1 || mac.0 == [0; 6] {
+        invalid!(
+            "ENI `{id}`: {mac} is not the MAC of one interface; name a unicast address such as 02:00:00:00:00:01"
+        );
+    }
+    Ok(())
+}
+
+fn check_port(eni: &str, port: &str, vlan: Option<u16>) -> Checked {
+    let shown = |c: char| c.is_ascii_graphic() && c != '/' && c != ':';
+    if port.is_empty()
+        || port.len() > MAX_PORT
+        || !port.chars().all(shown)
+        || port == "."
+        || port == ".."
+    {
+        invalid!(
+            "ENI `{eni}`: {port:?} is not the name of an interface (1 to {MAX_PORT} characters, no space or slash)"
+        );
+    }
+    match vlan {
+        None => Ok(()),
+        Some(vlan @ 1..=4094) => Err(Unacceptable::NotBuilt(format!(
+            "ENI `{eni}`: VLAN {vlan} on port `{port}`: VLAN ports are not built yet; attach it without a VLAN"
+        ))),
+        Some(vlan) => {
+            invalid!("ENI `{eni}`: VLAN {vlan} is not between 1 and 4094; choose one that is")
+        }
+    }
+}
+
+fn check_cidr(kind: &str, cidr: &IpNet) -> Checked {
+    if *cidr != cidr.trunc() {
+        invalid!(
+            "{kind} {cidr} has bits behind its prefix; write {}",
+            cidr.trunc()
+        );
+    }
+    Ok(())
+}
+
+fn built(what: &str, address: IpAddr) -> Checked {
+    if address.is_ipv6() {
+        let message = format!("{what} {address}: IPv6 is not built yet; use an IPv4 one");
+        return Err(Unacceptable::NotBuilt(message));
+    }
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! A document becomes the table: the same steps as the verbs', in the order detach, disassociate, delete, create and
+//! change, associate, attach.
+//!
+//! Which fields of an object that exists can change: a pool's `gateway` and `reserve`; a VPC's `cidrs`, `gateway` and
+//! `vni`; an instance's `max_enis`; an ENI's `private_ips`, `antispoof` and place (`instance`, `port`, `vlan`); an EIP's
+//! `expires_at`; all of an association. Any other difference is refused with `already-exists`.
+//!
+//! `state` follows from the other fields: an ENI with a place is attached, one without is detached, so leaving the
+//! place out asks for a detach. Only a new ENI takes `stranded` from the document, so that an export restores what was.
+//! An ENI that is never said to move is never detached to make something else possible.
+
+use std::collections::BTreeSet;
+
+use super::{association, draft::Draft, eip, eni, network, refuse};
+use crate::model::{
+    Context, Document, Refusal,
+    command::{EniSpec, Expiry},
+    objects::{Association, Eip, EipState, Eni, EniKind, EniState},
+};
+
+pub(super) fn apply(
+    draft: &mut Draft,
+    document: &Document,
+    prune: bool,
+    context: &Context,
+) -> Result<(), Refusal> {
+    check_once(document)?;
+    for wanted in document.enis.iter().filter(|eni| eni.instance.is_none()) {
+        if draft
+            .eni(&wanted.id)
+            .is_some_and(|eni| eni.instance.is_some())
+        {
+            eni::detach(draft, &wanted.id)?;
+        }
+    }
+    let associations = disassociate(draft, document, context);
+    if prune {
+        delete(draft, document)?;
+    }
+    put_networks(draft, document);
+    for wanted in &document.enis {
+        put_eni(draft, wanted)?;
+    }
+    for wanted in &document.eips {
+        put_eip(draft, wanted, context)?;
+    }
+    for one in associations {
+        let ip = Some(one.private_ip);
+        association::associate(draft, &one.eip, &one.eni, one.mode, ip, context)?;
+    }
+    for wanted in &document.enis {
+        attach(draft, wanted)?;
+    }
+    Ok(())
+}
+
+/// Refuses a document that names an object twice.
+fn check_once(document: &Document) -> Result<(), Refusal> {
+    let pools: Vec<_> = document
+        .pools
+        .iter()
+        .map(|pool| pool.cidr.to_string())
+        .collect();
+    once("pool", pools.iter().map(String::as_str))?;
+    once("vpc", document.vpcs.iter().map(|vpc| vpc.id.as_str()))?;
+    once(
+        "instance",
+        document.instances.iter().map(|one| one.id.as_str()),
+    )?;
+    once("eni", document.enis.iter().map(|eni| eni.id.as_str()))?;
+    once("eip", document.eips.iter().map(|eip| eip.id.as_str()))?;
+    once(
+        "association",
+        document.associations.iter().map(|one| one.eip.as_str()),
+    )
+}
+
+fn once<'a>(kind: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for id in ids {
+        if !seen.insert(id) {
+            refuse!(
+                AlreadyExists,
+                "the document has two [[{kind}]] entries for `{id}`; keep one of them"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Ends the associations that the document has otherwise, and returns those to make.
+fn disassociate<'d>(
+    draft: &mut Draft,
+    document: &'d Document,
+    context: &Context,
+) -> Vec<&'d Association> {
+    let mut new = Vec::new();
+    let eips: std::collections::HashMap<_, _> = document
+        .eips
+        .iter()
+        .map(|eip| (eip.id.as_str(), eip))
+        .collect();
+    for wanted in &document.associations {
+        let stored = draft.association(&wanted.eip);
+        if stored.as_ref() == Some(wanted) {
+            continue;
+        }
+        if is_over(
+            draft,
+            &wanted.eip,
+            eips.get(wanted.eip.as_str()).copied(),
+            context,
+        ) {
+            draft.warnings.push(format!(
+                "EIP `{}` has expired: its association with ENI `{}` is skipped; renew it with a later expires_at",
+                wanted.eip, wanted.eni
+            ));
+            continue;
+        }
+        if let Some(stored) = stored {
+            association::end(draft, &stored);
+        }
+        new.push(wanted);
+    }
+    new
+}
+
+/// Whether the EIP's time is over once the document is applied.
+fn is_over(draft: &Draft, id: &str, wanted: Option<&Eip>, context: &Context) -> bool {
+    let stored = draft.eip(id);
+    match wanted {
+        None => stored.is_some_and(|eip| eip::is_over(&eip, context.now)),
+        Some(wanted) => {
+            let end = wanted.expires_at.map(eip::storable);
+            let unchanged = stored.filter(|eip| eip.expires_at == end);
+            end.is_some_and(|end| end <= context.now)
+                || unchanged.is_some_and(|eip| eip::is_over(&eip, context.now))
+        }
+    }
+}
+
+/// Deletes what the document leaves out.
+fn delete(draft: &mut Draft, document: &Document) -> Result<(), Refusal> {
+    let mut stored = draft.base().model();
+    for one in &document.associations {
+        stored.associations.remove(&one.eip);
+    }
+    for one in stored.associations.values() {
+        association::end(draft, one);
+    }
+    for vpc in &document.vpcs {
+        stored.vpcs.remove(&vpc.id);
+    }
+    for instance in &document.instances {
+        stored.instances.remove(&instance.id);
+    }
+    for eip in &document.eips {
+        stored.eips.remove(&eip.id);
+    }
+    for eni in &document.enis {
+        stored.enis.remove(&eni.id);
+    }
+    for pool in &document.pools {
+        stored.pools.remove(&pool.cidr);
+    }
+    for one in stored.enis.values() {
+        // A primary ENI goes along with its instance, a secondary one is the operator's to detach.
+        let home = one
+            .instance
+            .as_ref()
+            .filter(|_| one.kind == EniKind::Primary);
+        if home.is_some_and(|home| stored.instances.contains_key(home)) {
+            draft.delete_eni(&one.id);
+        } else {
+            eni::delete(draft, &one.id)?;
+        }
+    }
+    for id in stored.eips.keys() {
+        eip::release(draft, id)?;
+    }
+    for id in stored.instances.keys() {
+        draft.delete_instance(id);
+    }
+    for id in stored.vpcs.keys() {
+        network::delete_vpc(draft, id)?;
+    }
+    for cidr in stored.pools.keys() {
+        network::delete_pool(draft, cidr)?;
+    }
+    Ok(())
+}
+
+fn put_networks(draft: &mut Draft, document: &Document) {
+    for pool in &document.pools {
+        draft.pools.insert(pool.cidr, pool.clone());
+    }
+    for vpc in &document.vpcs {
+        if draft.vpc(&vpc.id).as_ref() != Some(vpc) {
+            draft.put_vpc(vpc.clone());
+        }
+    }
+    for instance in &document.instances {
+        if draft.instance(&instance.id).as_ref() != Some(instance) {
+            draft.put_instance(instance.clone());
+        }
+    }
+}
+
+fn put_eni(draft: &mut Draft, wanted: &Eni) -> Result<(), Refusal> {
+    let Some(mut eni) = draft.eni(&wanted.id) else {
+        return eni::create(
+            draft,
+            &EniSpec {
+                id: wanted.id.clone(),
+                vpc: wanted.vpc.clone(),
+                kind: wanted.kind,
+                mac: wanted.mac,
+                private_ips: wanted.private_ips.clone(),
+                region: wanted.region.clone(),
+                antispoof: wanted.antispoof,
+            },
+        );
+    };
+    let region = |eni: &Eni| eni.region.clone().unwrap_or_default();
+    fixed("eni", &eni.id, "vpc", &eni.vpc, &wanted.vpc)?;
+    fixed("eni", &eni.id, "kind", &eni.kind, &wanted.kind)?;
+    fixed("eni", &eni.id, "mac", &eni.mac, &wanted.mac)?;
+    fixed("eni", &eni.id, "region", &region(&eni), &region(wanted))?;
+    if eni.private_ips != wanted.private_ips || eni.antispoof != wanted.antispoof {
+        eni.private_ips.clone_from(&wanted.private_ips);
+        eni.antispoof = wanted.antispoof;
+        draft.put_eni(eni);
+    }
+    Ok(())
+}
+
+fn put_eip(draft: &mut Draft, wanted: &Eip, context: &Context) -> Result<(), Refusal> {
+    let end = wanted.expires_at.map(eip::storable);
+    let Some(eip) = draft.eip(&wanted.id) else {
+        let over = end.is_some_and(|end| end <= context.now);
+        if over {
+            draft.warnings.push(format!(
+                "EIP `{}` is created as expired; renew it with a later expires_at",
+                wanted.id
+            ));
+        }
+        draft.put_eip(Eip {
+            expires_at: end,
+            state: if over {
+                EipState::Expired
+            } else {
+                EipState::Free
+            },
+            ..wanted.clone()
+        });
+        return Ok(());
+    };
+    let region = |eip: &Eip| eip.region.clone().unwrap_or_default();
+    fixed("eip", &eip.id, "address", &eip.address, &wanted.address)?;
+    fixed("eip", &eip.id, "region", &region(&eip), &region(wanted))?;
+    if eip.expires_at != end {
+        eip::set_expiry(
+            draft,
+            &eip.id,
+            end.map_or(Expiry::Never, Expiry::At),
+            context,
+        )?;
+    }
+    Ok(())
+}
+
+/// Refuses to change a field that no verb changes.
+fn fixed<T: PartialEq + std::fmt::Display>(
+    kind: &str,
+    id: &str,
+    field: &str,
+    stored: &T,
+    wanted: &T,
+) -> Result<(), Refusal> {
+    if stored != wanted {
+        refuse!(
+            AlreadyExists,
+            "{kind} `{id}` exists with {field} `{stored}`, which cannot become `{wanted}`; \
+             delete it first or choose another id"
+        );
+    }
+    Ok(())
+}
+
+fn attach(draft: &mut Draft, wanted: &Eni) -> Result<(), Refusal> {
+    let (Some(instance), Some(port)) = (&wanted.instance, &wanted.port) else {
+        return Ok(());
+    };
+    let Some(eni) = draft.eni(&wanted.id) else {
+        return Ok(());
+    };
+    let place = (&eni.instance, &eni.port, eni.vlan);
+    if place != (&wanted.instance, &wanted.port, wanted.vlan) {
+        eni::attach(draft, &eni.id, instance, port, wanted.vlan)?;
+    }
+    let restored = draft.base().eni(&eni.id).is_none();
+    if wanted.state == EniState::Stranded && restored {
+        draft.put_eni(Eni {
+            state: EniState::Stranded,
+            ..wanted.clone()
+        });
+    } else if wanted.state != EniState::Stranded && eni.state == EniState::Stranded {
+        let still = draft.eni(&eni.id).map(|eni| eni.state);
+        if still == Some(EniState::Stranded) {
+            draft.warnings.push(format!(
+                "ENI `{}` stays stranded, apply detaches nothing by itself; detach and attach it again",
+                eni.id
+            ));
+        }
+    }
+    Ok(())
+}

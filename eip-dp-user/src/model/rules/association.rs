@@ -1,0 +1,221 @@
+//! EIPs meet ENIs, and leave them.
+
+use std::net::IpAddr;
+
+use super::{draft::Draft, eip::is_over, not_found, refuse};
+use crate::model::{
+    Context, Refusal, address,
+    objects::{Association, Eip, EipState, Eni, EniKind, EniState, Mode},
+};
+
+/// The rules in the order of the table of codes: the first that matches wins.
+pub(super) fn associate(
+    draft: &mut Draft,
+    eip_id: &str,
+    eni_id: &str,
+    mode: Mode,
+    private_ip: Option<IpAddr>,
+    context: &Context,
+) -> Result<(), Refusal> {
+    let mut eip = draft.eip(eip_id).ok_or_else(|| not_found("EIP", eip_id))?;
+    let eni = draft.eni(eni_id).ok_or_else(|| not_found("ENI", eni_id))?;
+    check_eip(draft, &eip, &eni, context)?;
+    let private_ip = pair_family(&eip, &eni, private_ip)?;
+    if mode == Mode::CutThrough {
+        check_cut_through_eni(&eni)?;
+    }
+    check_exclusive(draft, &eip, &eni, mode)?;
+    if mode == Mode::CutThrough {
+        check_primary_ip(&eni, private_ip)?;
+    }
+    check_address(draft, &eni, private_ip)?;
+    if eni.state == EniState::Stranded {
+        draft.warnings.push(format!(
+            "ENI `{eni_id}` is stranded: EIP `{eip_id}` forwards nothing until it is detached and attached again"
+        ));
+    }
+    eip.state = EipState::Associated;
+    draft.put_eip(eip);
+    draft.put_association(Association {
+        eip: eip_id.to_owned(),
+        eni: eni_id.to_owned(),
+        private_ip,
+        mode,
+    });
+    Ok(())
+}
+
+pub(super) fn disassociate(draft: &mut Draft, eip: &str) -> Result<(), Refusal> {
+    draft.eip(eip).ok_or_else(|| not_found("EIP", eip))?;
+    let Some(one) = draft.association(eip) else {
+        refuse!(
+            NotFound,
+            "EIP `{eip}` has no association; `eip-dp eip show {eip}` shows its state"
+        );
+    };
+    end(draft, &one);
+    Ok(())
+}
+
+/// Ends an association. An attached ENI that loses its cut-through EIP is stranded.
+pub(super) fn end(draft: &mut Draft, one: &Association) {
+    draft.delete_association(one);
+    if let Some(mut eip) = draft.eip(&one.eip) {
+        eip.state = EipState::Free;
+        draft.put_eip(eip);
+    }
+    if one.mode == Mode::CutThrough
+        && let Some(mut eni) = draft.eni(&one.eni)
+        && eni.state == EniState::Attached
+    {
+        eni.state = EniState::Stranded;
+        draft.put_eni(eni);
+    }
+}
+
+fn check_eip(draft: &Draft, eip: &Eip, eni: &Eni, context: &Context) -> Result<(), Refusal> {
+    if let Some(one) = draft.association(&eip.id) {
+        refuse!(
+            EipInUse,
+            "EIP `{}` ({}) is associated with ENI `{}` already; disassociate it first",
+            eip.id,
+            eip.address,
+            one.eni
+        );
+    }
+    if is_over(eip, context.now) {
+        let since = eip.expires_at.map(|end| format!(" at {end}"));
+        refuse!(
+            EipExpired,
+            "EIP `{}` expired{}; renew it with `eip-dp eip set {} --expires TIME`",
+            eip.id,
+            since.unwrap_or_default(),
+            eip.id
+        );
+    }
+    if eip.region != eni.region {
+        refuse!(
+            RegionMismatch,
+            "EIP `{}` is in {} and ENI `{}` in {}; choose two of the same region",
+            eip.id,
+            region(eip.region.as_deref()),
+            eni.id,
+            region(eni.region.as_deref())
+        );
+    }
+    Ok(())
+}
+
+fn region(region: Option<&str>) -> String {
+    region.map_or("no region".to_owned(), |name| format!("region `{name}`"))
+}
+
+/// The private IP that the EIP is to stand for, of its family.
+fn pair_family(eip: &Eip, eni: &Eni, private_ip: Option<IpAddr>) -> Result<IpAddr, Refusal> {
+    let family = address::family(eip.address);
+    match private_ip {
+        None => match primary_ip(eni, eip.address) {
+            Some(address) => Ok(address),
+            None => refuse!(
+                FamilyMismatch,
+                "EIP `{}` ({}) is {family} and ENI `{}` has no {family} private IP; add one first",
+                eip.id,
+                eip.address,
+                eni.id
+            ),
+        },
+        Some(address) if address.is_ipv4() == eip.address.is_ipv4() => Ok(address),
+        Some(address) => refuse!(
+            FamilyMismatch,
+            "EIP `{}` ({}) is {family} and the private IP {address} is not; choose an {family} private IP",
+            eip.id,
+            eip.address
+        ),
+    }
+}
+
+/// The first private IP of the family of `like`.
+pub(super) fn primary_ip(eni: &Eni, like: IpAddr) -> Option<IpAddr> {
+    let mut ips = eni.private_ips.iter().copied();
+    ips.find(|ip| ip.is_ipv4() == like.is_ipv4())
+}
+
+fn check_cut_through_eni(eni: &Eni) -> Result<(), Refusal> {
+    let id = &eni.id;
+    if eni.kind == EniKind::Primary {
+        refuse!(
+            CutThroughNeedsSecondary,
+            "ENI `{id}` is a primary one and cut-through is for secondary ENIs; use `--mode nat` or a secondary ENI"
+        );
+    }
+    if let Some(instance) = &eni.instance {
+        refuse!(
+            EniAttached,
+            "ENI `{id}` is attached to instance `{instance}` and cut-through is set while it is not; \
+             detach it, associate, then attach it again"
+        );
+    }
+    Ok(())
+}
+
+fn check_exclusive(draft: &mut Draft, eip: &Eip, eni: &Eni, mode: Mode) -> Result<(), Refusal> {
+    let uses = draft.uses(&eni.id);
+    let beside = match mode {
+        Mode::Nat => uses.any(Mode::CutThrough),
+        Mode::CutThrough => uses.any(Mode::Nat).or_else(|| uses.of_family(eip.address)),
+    };
+    if let Some(other) = beside {
+        refuse!(
+            CutThroughExclusive,
+            "ENI `{}` has EIP `{other}` and a cut-through EIP stands alone on its ENI, so `{}` cannot join it; \
+             disassociate `{other}` first or choose another ENI",
+            eni.id,
+            eip.id
+        );
+    }
+    Ok(())
+}
+
+fn check_primary_ip(eni: &Eni, private_ip: IpAddr) -> Result<(), Refusal> {
+    match primary_ip(eni, private_ip) {
+        Some(primary) if primary == private_ip => Ok(()),
+        Some(primary) => refuse!(
+            CutThroughPrimaryIpOnly,
+            "{private_ip} is not the primary private IP of ENI `{}` and cut-through takes no other; use {primary}",
+            eni.id
+        ),
+        None => refuse!(
+            CutThroughPrimaryIpOnly,
+            "{private_ip} is not the primary private IP of ENI `{}`, which has none of that family; add one first",
+            eni.id
+        ),
+    }
+}
+
+fn check_address(draft: &mut Draft, eni: &Eni, private_ip: IpAddr) -> Result<(), Refusal> {
+    let id = &eni.id;
+    let uses = draft.uses(id);
+    if eni.kind == EniKind::Primary
+        && let Some(other) = uses.of_family(private_ip)
+    {
+        refuse!(
+            PrimaryEniLimit,
+            "ENI `{id}` is a primary one, has EIP `{other}` and takes no second; \
+             disassociate `{other}` first or use a secondary ENI"
+        );
+    }
+    if !eni.private_ips.contains(&private_ip) {
+        refuse!(
+            NotAnEniAddress,
+            "ENI `{id}` does not have the private IP {private_ip}; add it with `eip-dp eni add-ip {id} {private_ip}`"
+        );
+    }
+    if let Some(other) = uses.by_address.get(&private_ip) {
+        refuse!(
+            PrivateIpInUse,
+            "the private IP {private_ip} of ENI `{id}` has EIP `{other}` already; \
+             choose another one with `--private-ip` or disassociate `{other}` first"
+        );
+    }
+    Ok(())
+}

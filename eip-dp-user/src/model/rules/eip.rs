@@ -1,0 +1,153 @@
+//! The life of an EIP: created free, associated, expired, renewed, released.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::{already_exists, association, draft::Draft, not_found, refuse};
+use crate::model::{
+    Context, Refusal, address,
+    command::{EipSpec, Expiry},
+    objects::{Eip, EipState, Pool},
+};
+
+pub(super) fn create(draft: &mut Draft, spec: &EipSpec, context: &Context) -> Result<(), Refusal> {
+    let id = &spec.id;
+    if draft.eip(id).is_some() {
+        return Err(already_exists("EIP", id));
+    }
+    let expires_at = spec.expires_at.map(storable);
+    if let Some(end) = expires_at {
+        check_future(id, end, context)?;
+    }
+    let address = match spec.address {
+        Some(address) => address,
+        None => allocate(draft, id, context)?,
+    };
+    draft.put_eip(Eip {
+        id: id.clone(),
+        address,
+        region: spec.region.clone(),
+        expires_at,
+        state: EipState::Free,
+    });
+    Ok(())
+}
+
+/// Sets when the EIP ends. An expired one is free again.
+pub(super) fn set_expiry(
+    draft: &mut Draft,
+    id: &str,
+    expires: Expiry,
+    context: &Context,
+) -> Result<(), Refusal> {
+    let mut eip = find(draft, id)?;
+    eip.expires_at = match expires {
+        Expiry::Never => None,
+        Expiry::At(end) => {
+            let end = storable(end);
+            check_future(id, end, context)?;
+            Some(end)
+        }
+    };
+    if eip.state == EipState::Expired {
+        eip.state = EipState::Free;
+    }
+    draft.put_eip(eip);
+    Ok(())
+}
+
+pub(super) fn release(draft: &mut Draft, id: &str) -> Result<(), Refusal> {
+    let eip = find(draft, id)?;
+    if let Some(one) = draft.association(id) {
+        refuse!(
+            EipInUse,
+            "EIP `{id}` ({}) is associated with ENI `{}`; disassociate it first",
+            eip.address,
+            one.eni
+        );
+    }
+    draft.delete_eip(id);
+    Ok(())
+}
+
+/// Ends the associations of the EIPs whose time is over. The EIPs stay, as `expired`.
+pub(super) fn expire(draft: &mut Draft, context: &Context) -> Result<(), Refusal> {
+    for id in draft.base().due_eips(context.now) {
+        if let Some(one) = draft.association(&id) {
+            association::end(draft, &one);
+        }
+        let mut eip = find(draft, &id)?;
+        eip.state = EipState::Expired;
+        draft.put_eip(eip);
+    }
+    Ok(())
+}
+
+/// Whether the EIP's time is over, also when nobody has marked it so yet.
+pub(super) fn is_over(eip: &Eip, now: Timestamp) -> bool {
+    eip.state == EipState::Expired || eip.expires_at.is_some_and(|end| end <= now)
+}
+
+/// A time as the table keeps it: to the microsecond.
+pub(super) fn storable(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
+
+fn check_future(id: &str, end: Timestamp, context: &Context) -> Result<(), Refusal> {
+    if end <= context.now {
+        refuse!(
+            EipExpired,
+            "EIP `{id}` would have expired at {end} already; name a time that is to come, or `never`"
+        );
+    }
+    Ok(())
+}
+
+/// The lowest address that an EIP can have, of the first pool with one.
+fn allocate(draft: &Draft, id: &str, context: &Context) -> Result<IpAddr, Refusal> {
+    for pool in draft.pools.values() {
+        if let Some(address) = lowest_free(draft, pool, &context.host_addresses) {
+            return Ok(address);
+        }
+    }
+    if draft.pools.is_empty() {
+        refuse!(
+            OutsidePools,
+            "EIP `{id}` gets no address: there is no pool; create one first with `eip-dp pool create CIDR`"
+        );
+    }
+    let count = draft.pools.len();
+    refuse!(
+        OutsidePools,
+        "EIP `{id}` gets no address: no address is free in the {count} pool(s); release an EIP or create another pool"
+    );
+}
+
+/// Walks the gaps between what is blocked, so that it costs one question of the view for each.
+fn lowest_free(draft: &Draft, pool: &Pool, host: &[IpAddr]) -> Option<IpAddr> {
+    let end = address::last(&pool.cidr);
+    let mut blocked: Vec<_> = pool.blocked().into_iter().map(|(a, b, _)| (a, b)).collect();
+    let own = host.iter().filter(|own| pool.cidr.contains(*own));
+    blocked.extend(own.map(|own| (*own, *own)));
+    blocked.sort_unstable();
+    let mut from = pool.cidr.network();
+    for (first, last) in blocked {
+        if from < first
+            && let Some(free) = draft.base().free_address(from, address::previous(first)?)
+        {
+            return Some(free);
+        }
+        if from <= last {
+            from = address::next(last)?;
+        }
+    }
+    if from > end {
+        return None;
+    }
+    draft.base().free_address(from, end)
+}
+
+fn find(draft: &Draft, id: &str) -> Result<Eip, Refusal> {
+    draft.eip(id).ok_or_else(|| not_found("EIP", id))
+}

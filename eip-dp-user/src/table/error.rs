@@ -1,0 +1,147 @@
+//! Why a table cannot be used, in words that say what to do.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use crate::model::{Refusal, command::Unacceptable};
+
+/// Why a command was not carried out. The table is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// A rule refuses it: exit code 3, and its code is printed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// An argument that cannot be meant (exit code 2), or something that is not built yet (exit code 1).
+    #[error(transparent)]
+    Unacceptable(#[from] Unacceptable),
+    /// The table cannot be read or written: exit code 1.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// A table that cannot be opened, read or written; says which one and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The URL names no kind of table.
+    #[error(
+        "the table `{url}` is not of the form sqlite:PATH; name one with --table or EIP_DP_TABLE"
+    )]
+    Url {
+        /// The URL.
+        url: String,
+    },
+    /// The URL names a kind of table that eip-dp does not have yet.
+    #[error("the table `{url}`: etcd is not built yet; use sqlite:PATH")]
+    NotBuilt {
+        /// The URL.
+        url: String,
+    },
+    /// The directory of the file cannot be made.
+    #[error(
+        "cannot create the directory {path} of the table: {source}; create it, or name another table with --table"
+    )]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file cannot be opened or written.
+    #[error(
+        "cannot open or write the table {path}: {source}; check the path, its permissions and the free space, or name another table with --table"
+    )]
+    Access {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: rusqlite::Error,
+    },
+    /// The file is damaged, or no SQLite file at all.
+    #[error(
+        "the table {path} is damaged or no SQLite database ({detail}); move it away, and restore a copy or `eip-dp apply` an export"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A SQLite file of another program.
+    #[error(
+        "{path} is a database of another program (application_id {found:#x}); name another file with --table"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its `application_id`.
+        found: i32,
+    },
+    /// A newer eip-dp wrote it.
+    #[error(
+        "the table {path} has version {found} and this eip-dp reads up to version {known}; use the eip-dp that wrote it, or a newer one"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+        /// The newest version that this program knows.
+        known: i32,
+    },
+    /// Another process holds the table for too long.
+    #[error(
+        "the table {path} is locked by another process for more than {seconds} s; try again, or see who holds it with `fuser {path}`"
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The database itself refuses a change that the rules allow.
+    #[error(
+        "the database {path} refuses the change ({source}), nothing was changed; its content breaks a rule: compare `eip-dp export` with what you expect"
+    )]
+    Constraint {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: rusqlite::Error,
+    },
+    /// Anything else that SQLite reports.
+    #[error("the table {path}: {source}; nothing was changed")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: rusqlite::Error,
+    },
+}
+
+impl TableError {
+    /// Turns SQLite's code into what an operator can act on.
+    pub(super) fn from_sqlite(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            // `None` is not SQLite's: a value that is not of the column's type, or a column that is missing.
+            None | Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged {
+                path,
+                detail: source.to_string(),
+            },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy {
+                path,
+                seconds: super::schema::BUSY.as_secs(),
+            },
+            Some(
+                ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure,
+            ) => Self::Access { path, source },
+            Some(ErrorCode::ConstraintViolation) => Self::Constraint { path, source },
+            Some(_) => Self::Sqlite { path, source },
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! The database as the rules see it: each question by an index, everything in one sweep.
+
+use std::{cell::RefCell, net::IpAddr};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
+
+use super::encode::{
+    Address, damaged, read_address, read_cidr, read_name, read_revision, read_text, read_time, time,
+};
+use crate::model::{
+    EniFilter, Model, Pools, View,
+    objects::{Association, Eip, Eni, Instance, Mac, Pool, Vpc},
+};
+
+/// A view of the database inside a transaction.
+pub(super) struct Reader<'c> {
+    connection: &'c Connection,
+    /// The first question that SQLite could not answer. While there is one, answers mean nothing.
+    failure: RefCell<Option<rusqlite::Error>>,
+}
+
+const ENI: &str =
+    "SELECT id, vpc, kind, mac, region, antispoof, state, instance, port, vlan FROM eni";
+const EIP: &str = "SELECT id, address, region, expires_at, state FROM eip";
+const ASSOCIATION: &str = "SELECT eip, eni, private_ip, mode FROM association";
+
+impl<'c> Reader<'c> {
+    pub(super) fn new(connection: &'c Connection) -> Self {
+        Self {
+            connection,
+            failure: RefCell::new(None),
+        }
+    }
+
+    /// Ends the view; an error when any answer was none.
+    pub(super) fn finish(self) -> Result<()> {
+        self.failure.into_inner().map_or(Ok(()), Err)
+    }
+
+    fn answer<T: Default>(&self, result: Result<T>) -> T {
+        result.unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            T::default()
+        })
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> Result<T>,
+    ) -> Option<T> {
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(params, read).optional());
+        self.answer(found)
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Vec<T> {
+        self.answer(all(self.connection, sql, params, read))
+    }
+
+    /// The first id in the statement's first column that `accept` takes.
+    fn first(
+        &self,
+        sql: &str,
+        params: impl Params,
+        accept: &mut dyn FnMut(&str) -> bool,
+    ) -> Option<String> {
+        let find = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params)?;
+            while let Some(row) = rows.next()? {
+                let id: String = row.get(0)?;
+                if accept(&id) {
+                    return Ok(Some(id));
+                }
+            }
+            Ok(None)
+        };
+        let found: Result<Option<String>> = find();
+        self.answer(found)
+    }
+
+    fn read_vpc(&self, id: &str) -> Result<Option<Vpc>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id, gateway, vni FROM vpc WHERE id = ?1")?;
+        let Some(mut vpc) = statement.query_row([id], read_vpc).optional()? else {
+            return Ok(None);
+        };
+        vpc.cidrs = all(
+            self.connection,
+            "SELECT first, prefix FROM vpc_cidr WHERE vpc = ?1 ORDER BY position",
+            [id],
+            |row| read_cidr(row, 0),
+        )?;
+        Ok(Some(vpc))
+    }
+
+    fn read_eni(&self, id: &str) -> Result<Option<Eni>> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("{ENI} WHERE id = ?1"))?;
+        let Some(mut eni) = statement.query_row([id], read_eni).optional()? else {
+            return Ok(None);
+        };
+        eni.private_ips = all(
+            self.connection,
+            "SELECT address FROM eni_ip WHERE eni = ?1 ORDER BY position",
+            [id],
+            |row| read_address(row, 0),
+        )?;
+        Ok(Some(eni))
+    }
+}
+
+impl View for Reader<'_> {
+    fn pools(&self) -> Pools {
+        self.answer(pools(self.connection))
+    }
+
+    fn vpc(&self, id: &str) -> Option<Vpc> {
+        self.answer(self.read_vpc(id))
+    }
+
+    fn instance(&self, id: &str) -> Option<Instance> {
+        let sql = "SELECT id, max_enis FROM instance WHERE id = ?1";
+        self.one(sql, [id], read_instance)
+    }
+
+    fn eni(&self, id: &str) -> Option<Eni> {
+        self.answer(self.read_eni(id))
+    }
+
+    fn eip(&self, id: &str) -> Option<Eip> {
+        self.one(&format!("{EIP} WHERE id = ?1"), [id], read_eip)
+    }
+
+    fn association(&self, eip: &str) -> Option<Association> {
+        let sql = format!("{ASSOCIATION} WHERE eip = ?1");
+        self.one(&sql, [eip], read_association)
+    }
+
+    fn associations_of(&self, eni: &str) -> Vec<Association> {
+        let sql = format!("{ASSOCIATION} WHERE eni = ?1 ORDER BY eip");
+        self.all(&sql, [eni], read_association)
+    }
+
+    fn eni_by_mac(&self, vpc: &str, mac: Mac) -> Option<String> {
+        let sql = "SELECT id FROM eni WHERE vpc = ?1 AND mac = ?2";
+        self.one(sql, params![vpc, mac.0], |row| row.get(0))
+    }
+
+    fn eni_by_address(&self, vpc: &str, address: IpAddr) -> Option<String> {
+        let sql = "SELECT eni FROM eni_ip WHERE vpc = ?1 AND address = ?2";
+        self.one(sql, params![vpc, Address(address)], |row| row.get(0))
+    }
+
+    fn find_eni(
+        &self,
+        filter: EniFilter<'_>,
+        accept: &mut dyn FnMut(&str) -> bool,
+    ) -> Option<String> {
+        match filter {
+            EniFilter::Vpc(vpc) => {
+                let sql = "SELECT id FROM eni WHERE vpc = ?1 ORDER BY id";
+                self.first(sql, [vpc], accept)
+            }
+            EniFilter::Instance(instance) => {
+                let sql = "SELECT id FROM eni WHERE instance = ?1 ORDER BY id";
+                self.first(sql, [instance], accept)
+            }
+            EniFilter::PrimaryOf(instance) => {
+                let sql = "SELECT id FROM eni WHERE instance = ?1 AND kind = 'primary' ORDER BY id";
+                self.first(sql, [instance], accept)
+            }
+            EniFilter::Port(port, vlan) => {
+                let sql = "SELECT id FROM eni WHERE port = ?1 AND vlan IS ?2 ORDER BY id";
+                self.first(sql, params![port, vlan], accept)
+            }
+        }
+    }
+
+    fn eip_by_address(&self, address: IpAddr) -> Option<String> {
+        let sql = "SELECT id FROM eip WHERE address = ?1";
+        self.one(sql, [Address(address)], |row| row.get(0))
+    }
+
+    fn find_eip(
+        &self,
+        first: IpAddr,
+        last: IpAddr,
+        accept: &mut dyn FnMut(&str) -> bool,
+    ) -> Option<String> {
+        let sql = "SELECT id FROM eip WHERE address BETWEEN ?1 AND ?2 ORDER BY address";
+        self.first(sql, [Address(first), Address(last)], accept)
+    }
+
+    fn free_address(&self, first: IpAddr, last: IpAddr) -> Option<IpAddr> {
+        self.eip_by_address(first).map_or(Some(first), |_| {
+            let sql = "SELECT address FROM eip WHERE followed = 0 AND address BETWEEN ?1 AND ?2 \
+                       ORDER BY address LIMIT 1";
+            let range = [Address(first), Address(last)];
+            let end = self.one(sql, range, |row| read_address(row, 0))?;
+            crate::model::next_address(end).filter(|free| *free <= last)
+        })
+    }
+
+    fn find_vpc(&self, cidr: IpNet, accept: &mut dyn FnMut(&str) -> bool) -> Option<String> {
+        let sql = "SELECT DISTINCT vpc FROM vpc_cidr WHERE first <= ?2 AND last >= ?1 ORDER BY vpc";
+        let range = [Address(cidr.network()), Address(cidr.broadcast())];
+        self.first(sql, range, accept)
+    }
+
+    fn due_eips(&self, now: Timestamp) -> Vec<String> {
+        let sql = "SELECT id FROM eip WHERE expires_at <= ?1 AND expires_at IS NOT NULL \
+                   AND state <> 'expired' ORDER BY id";
+        self.all(sql, [time(now)], |row| row.get(0))
+    }
+
+    fn next_expiry(&self) -> Option<Timestamp> {
+        let sql = "SELECT expires_at FROM eip WHERE expires_at IS NOT NULL AND state <> 'expired' \
+                   ORDER BY expires_at LIMIT 1";
+        self.one(sql, [], |row| read_time(row, 0)).flatten()
+    }
+
+    fn model(&self) -> Model {
+        self.answer(model(self.connection))
+    }
+}
+
+/// The table's revision.
+pub(super) fn revision(connection: &Connection) -> Result<u64> {
+    let mut statement = connection.prepare_cached("SELECT revision FROM meta")?;
+    statement.query_row([], read_revision)
+}
+
+/// Everything, table by table in the order of the keys. Run it inside a transaction.
+pub(super) fn model(connection: &Connection) -> Result<Model> {
+    let keyed = |sql: &str| sql.to_owned() + " ORDER BY 1";
+    let mut vpcs = all(
+        connection,
+        "SELECT id, gateway, vni FROM vpc ORDER BY 1",
+        [],
+        read_vpc,
+    )?;
+    let sql = "SELECT vpc, first, prefix FROM vpc_cidr ORDER BY vpc, position";
+    let cidrs = all(connection, sql, [], |row| {
+        Ok((row.get(0)?, read_cidr(row, 1)?))
+    })?;
+    distribute(
+        &mut vpcs,
+        |vpc| &vpc.id,
+        cidrs,
+        |vpc, cidr| vpc.cidrs.push(cidr),
+    )?;
+    let mut enis = all(connection, &keyed(ENI), [], read_eni)?;
+    let sql = "SELECT eni, position, address FROM eni_ip ORDER BY eni";
+    let ips = all(connection, sql, [], |row| {
+        Ok((row.get(0)?, (row.get::<_, i64>(1)?, read_address(row, 2)?)))
+    })?;
+    let mut places: Vec<(String, Vec<(i64, IpAddr)>)> = enis
+        .iter()
+        .map(|eni| (eni.id.clone(), Vec::new()))
+        .collect();
+    distribute(
+        &mut places,
+        |place| &place.0,
+        ips,
+        |place, ip| place.1.push(ip),
+    )?;
+    for (eni, (_, mut ips)) in enis.iter_mut().zip(places) {
+        ips.sort_unstable();
+        eni.private_ips = ips.into_iter().map(|(_, ip)| ip).collect();
+    }
+    let instances = all(
+        connection,
+        "SELECT id, max_enis FROM instance ORDER BY 1",
+        [],
+        read_instance,
+    )?;
+    let eips = all(connection, &keyed(EIP), [], read_eip)?;
+    let associations = all(connection, &keyed(ASSOCIATION), [], read_association)?;
+    Ok(Model {
+        pools: pools(connection)?,
+        vpcs: vpcs.into_iter().map(|one| (one.id.clone(), one)).collect(),
+        instances: instances
+            .into_iter()
+            .map(|one| (one.id.clone(), one))
+            .collect(),
+        enis: enis.into_iter().map(|one| (one.id.clone(), one)).collect(),
+        eips: eips.into_iter().map(|one| (one.id.clone(), one)).collect(),
+        associations: associations
+            .into_iter()
+            .map(|one| (one.eip.clone(), one))
+            .collect(),
+    })
+}
+
+/// Gives each parent its rows; both lists are sorted by the parent's id.
+fn distribute<P, T>(
+    parents: &mut [P],
+    id: impl Fn(&P) -> &String,
+    rows: Vec<(String, T)>,
+    mut give: impl FnMut(&mut P, T),
+) -> Result<()> {
+    let mut parents = parents.iter_mut().peekable();
+    for (owner, row) in rows {
+        while parents.next_if(|parent| *id(parent) < owner).is_some() {}
+        match parents.peek_mut().filter(|parent| *id(parent) == owner) {
+            Some(parent) => give(parent, row),
+            None => {
+                return Err(damaged(
+                    0,
+                    format!("a row belongs to `{owner}`, which does not exist"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    connection
+        .prepare_cached(sql)?
+        .query_map(params, read)?
+        .collect()
+}
+
+fn pools(connection: &Connection) -> Result<Pools> {
+    let sql = "SELECT first, prefix, gateway, reserve FROM pool ORDER BY first, prefix";
+    let pools = all(connection, sql, [], |row| {
+        let reserve: String = row.get(3)?;
+        let ranges = reserve.split_whitespace().map(str::parse);
+        Ok(Pool {
+            cidr: read_cidr(row, 0)?,
+            gateway: read_text(row, 2)?,
+            reserve: ranges
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|error| damaged(3, error))?,
+        })
+    })?;
+    Ok(pools.into_iter().map(|pool| (pool.cidr, pool)).collect())
+}
+
+fn read_vpc(row: &Row<'_>) -> Result<Vpc> {
+    Ok(Vpc {
+        id: row.get(0)?,
+        cidrs: Vec::new(),
+        gateway: row.get::<_, Option<Address>>(1)?.map(|address| address.0),
+        vni: row.get(2)?,
+    })
+}
+
+fn read_instance(row: &Row<'_>) -> Result<Instance> {
+    Ok(Instance {
+        id: row.get(0)?,
+        max_enis: row.get(1)?,
+    })
+}
+
+fn read_eni(row: &Row<'_>) -> Result<Eni> {
+    Ok(Eni {
+        id: row.get(0)?,
+        vpc: row.get(1)?,
+        kind: read_name(row, 2)?,
+        mac: Mac(row.get(3)?),
+        private_ips: Vec::new(),
+        region: row.get(4)?,
+        antispoof: read_name(row, 5)?,
+        state: read_name(row, 6)?,
+        instance: row.get(7)?,
+        port: row.get(8)?,
+        vlan: row.get(9)?,
+    })
+}
+
+fn read_eip(row: &Row<'_>) -> Result<Eip> {
+    Ok(Eip {
+        id: row.get(0)?,
+        address: read_address(row, 1)?,
+        region: row.get(2)?,
+        expires_at: read_time(row, 3)?,
+        state: read_name(row, 4)?,
+    })
+}
+
+fn read_association(row: &Row<'_>) -> Result<Association> {
+    Ok(Association {
+        eip: row.get(0)?,
+        eni: row.get(1)?,
+        private_ip: read_address(row, 2)?,
+        mode: read_name(row, 3)?,
+    })
+}
