@@ -1,5 +1,6 @@
 //! The user-space side of eip-dp: the association table, its command line, and the daemon.
 
+pub mod announce;
 pub mod attach;
 pub mod cli;
 pub mod config;

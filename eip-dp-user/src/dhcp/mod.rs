@@ -1,9 +1,24 @@
 //! The DHCP server for ports: every attached ENI gets the one address that it is meant to have.
 //!
 //! There is no pool and no lease file. The daemon publishes a [`Directory`] of what each ENI behind each port is
-//! to be told.
+//! to be told; [`answer`] is the whole server as a pure function, from frame to frame; [`Server`] is the socket around
+//! it. An ENI that asks for another address than its own is refused (NAK), so that it asks afresh and gets the right
+//! one after an association changed.
+
+mod frame;
+mod protocol;
+mod request;
+mod server;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
+
+use dhcproto::Encodable;
+use tracing::debug;
+
+use request::Request;
+pub use server::Server;
 
 /// Whom to answer, and with what. An ENI without a lease (stranded, detached, IPv6 only) is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,8 +62,51 @@ pub struct Lease {
 /// The default route of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Router {
-    /// An address on the guest's link (options 3 and 121).
+    /// An address on the guest's link (option 3).
     OnLink(Ipv4Addr),
-    /// An address outside the guest's prefix, which is made reachable first (option 121): a routed pool.
+    /// An address outside the guest's prefix, which is made reachable first (option 121): for a
+    /// routed pool.
     OffLink(Ipv4Addr),
+}
+
+/// The frame that answers `frame`, which came in on the interface of that index, if it gets an answer.
+///
+/// `allow` is asked once it is known whose request it is, before any further work.
+pub fn answer(
+    frame: &[u8],
+    interface: u32,
+    directory: &Directory,
+    allow: impl FnOnce(Client) -> bool,
+) -> Option<Vec<u8>> {
+    let datagram = frame::parse(frame)?;
+    let client = Client {
+        interface,
+        vlan: 0,
+        mac: datagram.source,
+    };
+    let lease = directory.leases.get(&client)?;
+    let request = Request::parse(datagram.payload).filter(|request| request.mac == client.mac)?;
+    if !allow(client) {
+        return None;
+    }
+    let reply = protocol::respond(&request, lease)?;
+    let payload = match reply.message.to_vec() {
+        Ok(payload) => payload,
+        Err(error) => {
+            debug!(interface, address = %lease.address, %error, "a DHCP reply cannot be written");
+            return None;
+        }
+    };
+    let destination_mac = if reply.broadcast {
+        [0xff; 6]
+    } else {
+        client.mac
+    };
+    Some(frame::build(&frame::Datagram {
+        source: lease.port_mac,
+        destination: destination_mac,
+        source_address: lease.server,
+        destination_address: reply.to,
+        payload: &payload,
+    }))
 }

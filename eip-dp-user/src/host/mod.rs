@@ -9,6 +9,7 @@ mod error;
 mod facts;
 mod neighbours;
 mod netdev;
+pub(crate) mod packet_socket;
 mod state;
 mod watch;
 

@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use super::{HostError, HostFacts, netdev, state::State};
 
 /// How often everything is asked again, whatever the notifications said.
-const RESYNC: Duration = Duration::from_secs(300);
+const RESYNC: Duration = Duration::from_mins(5);
 
 /// How long a dump may take; a table of a million routes takes about two seconds.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -94,7 +94,7 @@ async fn keep_watching(mut session: Session, publish: watch::Sender<Arc<HostFact
             match Session::open().await {
                 Ok(session) => break session,
                 Err(error) => {
-                    warn!(%error, "the kernel's networking cannot be watched; trying again")
+                    warn!(%error, "the kernel's networking cannot be watched; trying again");
                 }
             }
         };

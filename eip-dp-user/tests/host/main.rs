@@ -1,9 +1,11 @@
 //! What the daemon learns from the kernel and asks of it, against the real kernel.
 //!
 //! Every test runs in a network namespace of its own, made by [`netns::run`]. Needs root, and the commands `ip`,
-//! `ethtool` and `nft`.
+//! `ethtool`, `udhcpc` and `nft`.
 
 mod netns;
 
+mod announce;
+mod dhcp;
 mod neighbours;
 mod watch;

@@ -55,8 +55,8 @@ pub async fn until(
             .await
             .map(|met| met.clone())
     };
-    match tokio::time::timeout(Duration::from_secs(10), waiting).await {
-        Ok(met) => met.unwrap_or_else(|_| panic!("{what}: the watcher ended")),
-        Err(_) => panic!("{what}: never seen; the facts are {:#?}", facts.borrow()),
-    }
+    let Ok(met) = tokio::time::timeout(Duration::from_secs(10), waiting).await else {
+        panic!("{what}: never seen; the facts are {:#?}", facts.borrow());
+    };
+    met.unwrap_or_else(|_| panic!("{what}: the watcher ended"))
 }

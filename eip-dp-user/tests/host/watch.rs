@@ -1,6 +1,6 @@
 //! Each thing that changes in the kernel shows in the facts.
 
-use std::net::IpAddr;
+use std::{fmt::Write as _, net::IpAddr};
 
 use eip_dp_user::host::{Family, HostFacts, LinkKind, Watcher, snapshot};
 
@@ -299,17 +299,16 @@ fn the_facts_are_right_again_after_more_changes_than_the_kernel_can_queue() {
         let mut facts = watcher.subscribe();
         let left = index(&watcher.facts(), "left");
         // One batch, while nobody reads: this thread is the only one of the runtime.
-        let batch: String = (0..30_000)
-            .map(|n| {
-                format!(
-                    "neigh replace 10.0.{}.{} lladdr 02:00:00:00:{:02x}:{:02x} dev left nud permanent\n",
-                    n / 250 % 4,
-                    n % 250 + 1,
-                    n >> 8 & 0xff,
-                    n & 0xff
-                )
-            })
-            .collect();
+        let mut batch = String::new();
+        for n in 0..30_000 {
+            let (subnet, host) = (n / 250 % 4, n % 250 + 1);
+            let (high, low) = (n >> 8 & 0xff, n & 0xff);
+            writeln!(
+                batch,
+                "neigh replace 10.0.{subnet}.{host} lladdr 02:00:00:00:{high:02x}:{low:02x} dev left nud permanent"
+            )
+            .unwrap();
+        }
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, batch.as_bytes()).unwrap();
         sh(&format!("ip -batch {}", file.path().display()));
