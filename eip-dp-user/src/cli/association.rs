@@ -4,8 +4,11 @@ use std::net::IpAddr;
 
 use clap::Args;
 
-use super::{Failure, Global, values, wait::Wait};
-use crate::model::objects::Mode;
+use super::{Failure, Global, session, values, wait::Wait};
+use crate::model::{
+    command::Command,
+    objects::{Association, Mode},
+};
 
 /// Arguments of `associate`.
 #[derive(Debug, Args)]
@@ -37,13 +40,32 @@ pub struct Disassociate {
 }
 
 impl Associate {
-    pub(super) fn run(self, _global: &Global) -> Result<(), Failure> {
-        Err(Failure::failed(format!("not built yet: {self:?}")))
+    pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::Associate {
+            eip: self.eip.clone(),
+            eni: self.eni,
+            mode: self.mode.unwrap_or_default(),
+            private_ip: self.private_ip,
+        };
+        session::change::<Association>(global, self.wait, &self.eip, &command, |association| {
+            format!(
+                "created: {} of eni {}, {}",
+                association.private_ip, association.eni, association.mode
+            )
+        })
     }
 }
 
 impl Disassociate {
-    pub(super) fn run(self, _global: &Global) -> Result<(), Failure> {
-        Err(Failure::failed(format!("not built yet: {self:?}")))
+    pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::Disassociate {
+            eip: self.eip.clone(),
+        };
+        session::change::<Association>(global, self.wait, &self.eip, &command, |association| {
+            format!(
+                "ended: {} of eni {}",
+                association.private_ip, association.eni
+            )
+        })
     }
 }

@@ -4,11 +4,17 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::{
-    Failure, Global,
-    values::{self, Expiry},
+    Failure, Format, Global, output,
+    session::{self, Session},
+    values,
     wait::Wait,
+};
+use crate::model::{
+    command::{Command, EipSpec, Expiry},
+    objects::{Association, Eip, Mode},
 };
 
 /// Verbs of `eip`.
@@ -56,8 +62,8 @@ pub struct Set {
     #[arg(value_parser = values::id)]
     id: String,
     /// When it expires, such as 2030-12-31T23:59:59Z, or `never`
-    #[arg(long, required = true, value_name = "RFC3339|never", value_parser = values::expiry)]
-    expires: Expiry,
+    #[arg(long, value_name = "RFC3339|never")]
+    expires: Option<Expiry>,
     #[command(flatten)]
     wait: Wait,
 }
@@ -73,7 +79,131 @@ pub struct Release {
 }
 
 impl Verb {
-    pub(super) fn run(self, _global: &Global) -> Result<(), Failure> {
-        Err(Failure::failed(format!("not built yet: {self:?}")))
+    pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Create(args) => args.run(global),
+            Self::Set(Set { id, expires, wait }) => {
+                let command = Command::EipSet {
+                    id: id.clone(),
+                    expires,
+                };
+                session::change::<Eip>(global, wait, &id, &command, |eip| {
+                    format!("changed: {}, expires {}", eip.state, expires_at(eip))
+                })
+            }
+            Self::List => list(global),
+            Self::Show { id } => show(global, &id),
+            Self::Release(Release { id, wait }) => {
+                let command = Command::EipRelease { id: id.clone() };
+                session::change::<Eip>(global, wait, &id, &command, |eip| {
+                    format!("released: {}", eip.address)
+                })
+            }
+        }
     }
+}
+
+impl Create {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::EipCreate(EipSpec {
+            id: self.id.clone(),
+            address: self.address,
+            region: self.region,
+            expires_at: self.expires,
+        });
+        session::change::<Eip>(global, self.wait, &self.id, &command, |eip| {
+            format!("created: {}", eip.address)
+        })
+    }
+}
+
+fn expires_at(eip: &Eip) -> String {
+    eip.expires_at
+        .map_or_else(|| "never".to_owned(), |time| time.to_string())
+}
+
+/// An EIP and what it stands for.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    eip: &'a Eip,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    association: Option<ShownAssociation<'a>>,
+}
+
+/// An association as its EIP shows it.
+#[derive(Serialize)]
+struct ShownAssociation<'a> {
+    eni: &'a str,
+    private_ip: IpAddr,
+    mode: Mode,
+}
+
+impl<'a> Shown<'a> {
+    fn new(eip: &'a Eip, association: Option<&'a Association>) -> Self {
+        Self {
+            eip,
+            association: association.map(|association| ShownAssociation {
+                eni: &association.eni,
+                private_ip: association.private_ip,
+                mode: association.mode,
+            }),
+        }
+    }
+}
+
+fn list(global: &Global) -> Result<(), Failure> {
+    let model = Session::open(global)?.model()?;
+    let association = |eip: &Eip| model.associations.get(&eip.id);
+    session::list(
+        global.output,
+        model.eips.values(),
+        |eip| Shown::new(eip, association(eip)),
+        [
+            "ID",
+            "ADDRESS",
+            "STATE",
+            "ENI",
+            "PRIVATE-IP",
+            "MODE",
+            "REGION",
+            "EXPIRES",
+        ],
+        |eip| {
+            let association = association(eip);
+            [
+                eip.id.clone(),
+                eip.address.to_string(),
+                eip.state.to_string(),
+                output::optional(association.map(|it| &it.eni)),
+                output::optional(association.map(|it| it.private_ip)),
+                output::optional(association.map(|it| it.mode)),
+                output::optional(eip.region.as_ref()),
+                output::optional(eip.expires_at),
+            ]
+        },
+    )
+}
+
+fn show(global: &Global, id: &str) -> Result<(), Failure> {
+    let (eip, association) = Session::open(global)?
+        .read(|view| Ok((session::find::<Eip>(view, id)?, view.association(id))))?;
+    let association = association.as_ref();
+    if global.output == Format::Json {
+        return output::json(&Shown::new(&eip, association));
+    }
+    let expires = expires_at(&eip);
+    output::fields(&[
+        ("id", eip.id),
+        ("address", eip.address.to_string()),
+        ("region", output::optional(eip.region)),
+        ("expires_at", expires),
+        ("state", eip.state.to_string()),
+        ("eni", output::optional(association.map(|it| &it.eni))),
+        (
+            "private_ip",
+            output::optional(association.map(|it| it.private_ip)),
+        ),
+        ("mode", output::optional(association.map(|it| it.mode))),
+    ])
 }

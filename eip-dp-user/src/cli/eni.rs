@@ -1,11 +1,21 @@
 //! `eni`: elastic network interfaces.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
-use super::{Failure, Global, values, wait::Wait};
-use crate::model::objects::{Antispoof, EniKind, Mac};
+use super::{
+    Failure, Format, Global, output,
+    session::{self, Session},
+    values,
+    wait::Wait,
+};
+use crate::model::{
+    Model,
+    command::{Command, EniSpec},
+    objects::{Antispoof, Association, Eip, Eni, EniKind, EniState, Mac, Mode},
+};
 
 /// Verbs of `eni`.
 #[derive(Debug, Subcommand)]
@@ -104,7 +114,235 @@ pub struct Ip {
 }
 
 impl Verb {
-    pub(super) fn run(self, _global: &Global) -> Result<(), Failure> {
-        Err(Failure::failed(format!("not built yet: {self:?}")))
+    pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Create(args) => args.run(global),
+            Self::Attach(args) => args.run(global),
+            Self::Detach(Id { id, wait }) => {
+                let command = Command::EniDetach { id: id.clone() };
+                session::change::<Eni>(global, wait, &id, &command, |_| "detached".to_owned())
+            }
+            Self::AddIp(Ip { id, address, wait }) => {
+                let command = Command::EniAddIp {
+                    id: id.clone(),
+                    address,
+                };
+                change_ips(global, wait, &id, &command)
+            }
+            Self::RemoveIp(Ip { id, address, wait }) => {
+                let command = Command::EniRemoveIp {
+                    id: id.clone(),
+                    address,
+                };
+                change_ips(global, wait, &id, &command)
+            }
+            Self::List => list(global),
+            Self::Show { id } => show(global, &id),
+            Self::Delete(Id { id, wait }) => {
+                let command = Command::EniDelete { id: id.clone() };
+                session::change::<Eni>(global, wait, &id, &command, |_| "deleted".to_owned())
+            }
+        }
+    }
+}
+
+impl Create {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::EniCreate(EniSpec {
+            id: self.id.clone(),
+            vpc: self.vpc,
+            kind: self.kind,
+            mac: self.mac,
+            private_ips: self.private_ips,
+            region: self.region,
+            antispoof: self.antispoof.unwrap_or_default(),
+        });
+        session::change::<Eni>(global, self.wait, &self.id, &command, |eni| {
+            format!("created: {}", output::join(&eni.private_ips))
+        })
+    }
+}
+
+impl Attach {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::EniAttach {
+            id: self.id.clone(),
+            instance: self.instance,
+            port: self.port,
+            vlan: self.vlan,
+        };
+        session::change::<Eni>(global, self.wait, &self.id, &command, |eni| {
+            format!(
+                "attached: instance {}, port {}",
+                output::optional(eni.instance.as_ref()),
+                port(eni)
+            )
+        })
+    }
+}
+
+fn change_ips(global: &Global, wait: Wait, id: &str, command: &Command) -> Result<(), Failure> {
+    session::change::<Eni>(global, wait, id, command, |eni| {
+        format!("changed: private IPs {}", output::join(&eni.private_ips))
+    })
+}
+
+/// The interface, and the VLAN where there is one.
+fn port(eni: &Eni) -> String {
+    match (&eni.port, eni.vlan) {
+        (Some(port), Some(vlan)) => format!("{port} VLAN {vlan}"),
+        (Some(port), None) => port.clone(),
+        (None, _) => String::new(),
+    }
+}
+
+/// An ENI as JSON shows it.
+#[derive(Serialize)]
+pub(super) struct Shown<'a> {
+    #[serde(flatten)]
+    eni: &'a Eni,
+    /// The default, which the table file leaves out: a reader should not have to know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    antispoof: Option<Antispoof>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    associations: Option<Vec<ShownAssociation<'a>>>,
+}
+
+/// An association as its ENI shows it.
+#[derive(Serialize)]
+pub(super) struct ShownAssociation<'a> {
+    eip: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    private_ip: IpAddr,
+    mode: Mode,
+}
+
+impl<'a> Shown<'a> {
+    /// With its associations, where they are known.
+    pub(super) fn new(eni: &'a Eni, associations: Option<Vec<ShownAssociation<'a>>>) -> Self {
+        Self {
+            eni,
+            antispoof: (eni.antispoof == Antispoof::default()).then_some(eni.antispoof),
+            associations,
+        }
+    }
+}
+
+impl<'a> ShownAssociation<'a> {
+    fn new(association: &'a Association, eip: Option<&Eip>) -> Self {
+        Self {
+            eip: &association.eip,
+            address: eip.map(|eip| eip.address),
+            private_ip: association.private_ip,
+            mode: association.mode,
+        }
+    }
+}
+
+/// The associations of each ENI.
+fn associations(model: &Model) -> BTreeMap<&str, Vec<&Association>> {
+    let mut associations: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for association in model.associations.values() {
+        associations
+            .entry(association.eni.as_str())
+            .or_default()
+            .push(association);
+    }
+    associations
+}
+
+fn list(global: &Global) -> Result<(), Failure> {
+    let model = Session::open(global)?.model()?;
+    let associations = associations(&model);
+    let of = |eni: &Eni| {
+        associations
+            .get(eni.id.as_str())
+            .map_or(&[][..], Vec::as_slice)
+    };
+    session::list(
+        global.output,
+        model.enis.values(),
+        |eni| {
+            let associations = of(eni).iter().copied();
+            let shown = associations.map(|association| {
+                ShownAssociation::new(association, model.eips.get(&association.eip))
+            });
+            Shown::new(eni, Some(shown.collect()))
+        },
+        HEADER,
+        |eni| {
+            let eips: Vec<_> = of(eni).iter().map(|association| &association.eip).collect();
+            [
+                eni.id.clone(),
+                eni.vpc.clone(),
+                eni.kind.to_string(),
+                eni.mac.to_string(),
+                output::join(&eni.private_ips),
+                eni.state.to_string(),
+                output::optional(eni.instance.as_ref()),
+                port(eni),
+                output::join(&eips),
+            ]
+        },
+    )
+}
+
+const HEADER: [&str; 9] = [
+    "ID",
+    "VPC",
+    "KIND",
+    "MAC",
+    "PRIVATE-IPS",
+    "STATE",
+    "INSTANCE",
+    "PORT",
+    "EIPS",
+];
+
+fn show(global: &Global, id: &str) -> Result<(), Failure> {
+    let (eni, associations) = Session::open(global)?.read(|view| {
+        let eni: Eni = session::find(view, id)?;
+        let associations = view.associations_of(id).into_iter().map(|association| {
+            let eip = view.eip(&association.eip);
+            (association, eip)
+        });
+        Ok((eni, associations.collect::<Vec<_>>()))
+    })?;
+    let shown = associations
+        .iter()
+        .map(|(association, eip)| ShownAssociation::new(association, eip.as_ref()));
+    if global.output == Format::Json {
+        return output::json(&Shown::new(&eni, Some(shown.collect())));
+    }
+    let port = port(&eni);
+    let mut fields = vec![
+        ("id", eni.id),
+        ("vpc", eni.vpc),
+        ("kind", eni.kind.to_string()),
+        ("mac", eni.mac.to_string()),
+        ("private_ips", output::join(&eni.private_ips)),
+        ("region", output::optional(eni.region)),
+        ("antispoof", eni.antispoof.to_string()),
+        ("state", state(eni.state).to_owned()),
+        ("instance", output::optional(eni.instance)),
+        ("port", port),
+    ];
+    fields.extend(shown.map(|one| {
+        let address = output::optional(one.address);
+        let text = format!("{} {address} for {}, {}", one.eip, one.private_ip, one.mode);
+        ("eip", text)
+    }));
+    output::fields(&fields)
+}
+
+/// The state, and for the one that needs the operator what it means and the cure.
+fn state(state: EniState) -> &'static str {
+    match state {
+        EniState::Detached => "detached",
+        EniState::Attached => "attached",
+        EniState::Stranded => {
+            "stranded: its cut-through EIP went away, so no traffic passes until it is detached and attached again"
+        }
     }
 }

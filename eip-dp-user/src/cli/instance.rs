@@ -1,8 +1,17 @@
 //! `instance`: machines that ENIs are attached to.
 
-use clap::{Args, Subcommand};
+use std::collections::BTreeMap;
 
-use super::{Failure, Global, values, wait::Wait};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{
+    Failure, Format, Global, output,
+    session::{self, Session},
+    values,
+    wait::Wait,
+};
+use crate::model::{EniFilter, Model, command::Command, objects::Instance};
 
 /// Verbs of `instance`.
 #[derive(Debug, Subcommand)]
@@ -45,7 +54,102 @@ pub struct Delete {
 }
 
 impl Verb {
-    pub(super) fn run(self, _global: &Global) -> Result<(), Failure> {
-        Err(Failure::failed(format!("not built yet: {self:?}")))
+    pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Create(args) => args.run(global),
+            Self::List => list(global),
+            Self::Show { id } => show(global, &id),
+            Self::Delete(Delete { id, wait }) => {
+                let command = Command::InstanceDelete { id: id.clone() };
+                session::change::<Instance>(global, wait, &id, &command, |_| "deleted".to_owned())
+            }
+        }
     }
+}
+
+impl Create {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::InstanceCreate(Instance {
+            id: self.id.clone(),
+            max_enis: self.max_enis,
+        });
+        session::change::<Instance>(global, self.wait, &self.id, &command, |_| {
+            "created".to_owned()
+        })
+    }
+}
+
+/// An instance and the ENIs that are attached to it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    instance: &'a Instance,
+    enis: &'a [&'a str],
+}
+
+/// The ids of the ENIs on each instance.
+fn attached(model: &Model) -> BTreeMap<&str, Vec<&str>> {
+    let mut attached: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for eni in model.enis.values() {
+        if let Some(instance) = &eni.instance {
+            attached
+                .entry(instance.as_str())
+                .or_default()
+                .push(eni.id.as_str());
+        }
+    }
+    attached
+}
+
+fn list(global: &Global) -> Result<(), Failure> {
+    let model = Session::open(global)?.model()?;
+    let attached = attached(&model);
+    let enis = |instance: &Instance| {
+        attached
+            .get(instance.id.as_str())
+            .map_or(&[][..], Vec::as_slice)
+    };
+    session::list(
+        global.output,
+        model.instances.values(),
+        |instance| Shown {
+            instance,
+            enis: enis(instance),
+        },
+        ["ID", "MAX-ENIS", "ENIS"],
+        |instance| {
+            [
+                instance.id.clone(),
+                output::optional(instance.max_enis),
+                output::join(enis(instance)),
+            ]
+        },
+    )
+}
+
+fn show(global: &Global, id: &str) -> Result<(), Failure> {
+    let (instance, enis) = Session::open(global)?.read(|view| {
+        let instance: Instance = session::find(view, id)?;
+        let mut enis = Vec::new();
+        // Taking none, so as to be offered all of them.
+        view.find_eni(EniFilter::Instance(id), &mut |eni| {
+            enis.push(eni.to_owned());
+            false
+        });
+        Ok((instance, enis))
+    })?;
+    if global.output == Format::Json {
+        return output::json(&Shown {
+            instance: &instance,
+            enis: &enis.iter().map(String::as_str).collect::<Vec<_>>(),
+        });
+    }
+    let max_enis = instance
+        .max_enis
+        .map_or_else(|| "no limit".to_owned(), |max| max.to_string());
+    output::fields(&[
+        ("id", instance.id),
+        ("max_enis", max_enis),
+        ("enis", output::or_none(output::join(&enis))),
+    ])
 }

@@ -10,8 +10,10 @@ pub mod eip;
 pub mod eni;
 pub mod failure;
 pub mod instance;
+pub mod object;
 pub mod output;
 pub mod pool;
+pub mod session;
 pub mod table_file;
 pub mod values;
 pub mod vpc;
@@ -30,7 +32,7 @@ pub const DEFAULT_TABLE: &str = "sqlite:/var/lib/eip-dp/table.db";
 
 /// Elastic public addresses for the network interfaces behind this gateway.
 #[derive(Debug, Parser)]
-#[command(name = "eip-dp", version, propagate_version = true)]
+#[command(name = "eip-dp", version)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -40,6 +42,7 @@ pub struct Cli {
 
 /// The options that every verb takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The association table, `sqlite:PATH` [default: `sqlite:/var/lib/eip-dp/table.db`]
     #[arg(long, global = true, env = "EIP_DP_TABLE", value_name = "URL")]
@@ -212,4 +215,100 @@ fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "eip-dp", &mut script);
     output::write(|out| out.write_all(&script))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every line of the contract that scripts and tests rely on.
+    #[test]
+    fn the_contract_is_understood() {
+        for line in [
+            "--table sqlite:t.db --name gw2 --output json pool list",
+            "pool create 203.0.113.0/24",
+            "pool create 203.0.113.0/24 --gateway none --reserve 203.0.113.1-203.0.113.9",
+            "pool delete 203.0.113.0/24",
+            "vpc create v --cidr 10.0.0.0/24 --cidr 10.1.0.0/24 --gateway 10.0.0.1 --vni 5",
+            "vpc list",
+            "vpc show v",
+            "vpc delete v",
+            "instance create i --max-enis 3",
+            "instance list",
+            "instance show i",
+            "instance delete i",
+            "eni create e --vpc v --kind primary --mac 02:00:00:00:00:01 --private-ip 10.0.0.4 \
+             --private-ip 10.0.0.5 --region r --antispoof eni",
+            "eni attach e --instance i --port tap0 --vlan 7",
+            "eni detach e",
+            "eni add-ip e 10.0.0.6",
+            "eni remove-ip e 10.0.0.6",
+            "eni list",
+            "eni show e",
+            "eni delete e",
+            "eip create a",
+            "eip create a --address 203.0.113.9 --region r --expires 2030-01-01T00:00:00Z",
+            "eip set a --expires 2030-01-01T00:00:00Z",
+            "eip set a --expires never",
+            "eip list",
+            "eip show a",
+            "eip release a",
+            "associate a e",
+            "associate a e --mode cut-through --private-ip 10.0.0.4",
+            "disassociate a",
+            "apply -f FILE --prune --dry-run",
+            "export",
+            "run",
+            "run -c FILE --uplink eth0 --uplink eth1",
+            "status",
+            "stats",
+            "stats a",
+            "drops",
+            "verify",
+            "verify --repair",
+            "unload",
+            "check",
+            "check -c FILE --uplink eth0",
+            "completions fish",
+        ] {
+            let words = std::iter::once("eip-dp").chain(line.split_whitespace());
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_verb_that_changes_the_table_can_wait() {
+        for line in [
+            "pool create 203.0.113.0/24",
+            "pool delete 203.0.113.0/24",
+            "vpc create v --cidr 10.0.0.0/24",
+            "vpc delete v",
+            "instance create i",
+            "instance delete i",
+            "eni create e --vpc v --kind primary --mac 02:00:00:00:00:01 --private-ip 10.0.0.4",
+            "eni attach e --instance i --port tap0",
+            "eni detach e",
+            "eni add-ip e 10.0.0.6",
+            "eni remove-ip e 10.0.0.6",
+            "eni delete e",
+            "eip create a",
+            "eip set a",
+            "eip release a",
+            "associate a e",
+            "disassociate a",
+            "apply -f FILE",
+        ] {
+            let words = std::iter::once("eip-dp").chain(line.split_whitespace());
+            if let Err(error) = Cli::try_parse_from(words.chain(["--wait"])) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
 }

@@ -90,6 +90,15 @@ pub fn join<T: ToString>(values: &[T]) -> String {
 }
 
 /// The text of a value that may be missing; empty without one.
-pub fn optional<T: ToString>(value: Option<&T>) -> String {
-    value.map(ToString::to_string).unwrap_or_default()
+pub fn optional(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// The text, or `none` for an empty one.
+pub fn or_none(text: String) -> String {
+    if text.is_empty() {
+        "none".to_owned()
+    } else {
+        text
+    }
 }

@@ -3,8 +3,16 @@
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
-use super::{Failure, Global, values, wait::Wait};
-use crate::model::objects::{AddressRange, PoolGateway};
+use super::{
+    Failure, Global, output,
+    session::{self, Session},
+    values,
+    wait::Wait,
+};
+use crate::model::{
+    command::Command,
+    objects::{AddressRange, Pool, PoolGateway},
+};
 
 /// Verbs of `pool`.
 #[derive(Debug, Subcommand)]
@@ -45,7 +53,47 @@ pub struct Delete {
 }
 
 impl Verb {
-    pub(super) fn run(self, _global: &Global) -> Result<(), Failure> {
-        Err(Failure::failed(format!("not built yet: {self:?}")))
+    pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Create(args) => args.run(global),
+            Self::List => list(global),
+            Self::Delete(Delete { cidr, wait }) => {
+                let command = Command::PoolDelete { cidr };
+                session::change::<Pool>(global, wait, &cidr.to_string(), &command, |_| {
+                    "deleted".to_owned()
+                })
+            }
+        }
     }
+}
+
+impl Create {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::PoolCreate(Pool {
+            cidr: self.cidr,
+            gateway: self.gateway,
+            reserve: self.reserve,
+        });
+        session::change::<Pool>(global, self.wait, &self.cidr.to_string(), &command, |_| {
+            "created".to_owned()
+        })
+    }
+}
+
+fn list(global: &Global) -> Result<(), Failure> {
+    let model = Session::open(global)?.model()?;
+    session::list(
+        global.output,
+        model.pools.values(),
+        |pool| (*pool).clone(),
+        ["CIDR", "GATEWAY", "RESERVE"],
+        |pool| {
+            [
+                pool.cidr.to_string(),
+                pool.gateway
+                    .map_or_else(|| "default".to_owned(), |gateway| gateway.to_string()),
+                output::join(&pool.reserve),
+            ]
+        },
+    )
 }

@@ -92,25 +92,6 @@ pub fn time(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "expected a time in RFC 3339 form such as 2030-12-31T23:59:59Z".to_owned())
 }
 
-/// A point in time, or `never`.
-pub fn expiry(text: &str) -> Result<Expiry, String> {
-    if text == "never" {
-        return Ok(Expiry::Never);
-    }
-    text.parse().map(Expiry::At).map_err(|_| {
-        "expected `never` or a time in RFC 3339 form such as 2030-12-31T23:59:59Z".to_owned()
-    })
-}
-
-/// When an EIP is to expire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
-    /// It does not.
-    Never,
-    /// Then.
-    At(Timestamp),
-}
-
 /// `primary` or `secondary`.
 pub fn kind() -> impl TypedValueParser<Value = EniKind> {
     choice(&[
@@ -176,10 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn expiry_is_never_or_a_time() {
-        assert_eq!(expiry("never"), Ok(Expiry::Never));
-        assert!(matches!(expiry("2030-01-01T00:00:00Z"), Ok(Expiry::At(_))));
-        assert!(expiry("tomorrow").is_err());
-        assert!(time("never").is_err());
+    fn a_time_is_rfc_3339() {
+        assert_eq!(
+            time("2030-01-01T01:00:00+01:00"),
+            time("2030-01-01T00:00:00Z")
+        );
+        for bad in ["", "tomorrow", "never", "2030-01-01", "2030-01-01T00:00:00"] {
+            assert!(time(bad).is_err(), "{bad:?}");
+        }
     }
 }

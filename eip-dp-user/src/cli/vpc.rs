@@ -5,7 +5,13 @@ use std::net::IpAddr;
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
-use super::{Failure, Global, values, wait::Wait};
+use super::{
+    Failure, Format, Global, output,
+    session::{self, Session},
+    values,
+    wait::Wait,
+};
+use crate::model::{command::Command, objects::Vpc};
 
 /// Verbs of `vpc`.
 #[derive(Debug, Subcommand)]
@@ -54,7 +60,65 @@ pub struct Delete {
 }
 
 impl Verb {
-    pub(super) fn run(self, _global: &Global) -> Result<(), Failure> {
-        Err(Failure::failed(format!("not built yet: {self:?}")))
+    pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Create(args) => args.run(global),
+            Self::List => list(global),
+            Self::Show { id } => show(global, &id),
+            Self::Delete(Delete { id, wait }) => {
+                let command = Command::VpcDelete { id: id.clone() };
+                session::change::<Vpc>(global, wait, &id, &command, |_| "deleted".to_owned())
+            }
+        }
     }
+}
+
+impl Create {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::VpcCreate(Vpc {
+            id: self.id.clone(),
+            cidrs: self.cidrs,
+            gateway: self.gateway,
+            vni: self.vni,
+        });
+        session::change::<Vpc>(global, self.wait, &self.id, &command, |vpc| {
+            format!("created: {}", output::join(&vpc.cidrs))
+        })
+    }
+}
+
+fn list(global: &Global) -> Result<(), Failure> {
+    let model = Session::open(global)?.model()?;
+    session::list(
+        global.output,
+        model.vpcs.values(),
+        |vpc| (*vpc).clone(),
+        ["ID", "CIDRS", "GATEWAY", "VNI"],
+        |vpc| {
+            [
+                vpc.id.clone(),
+                output::join(&vpc.cidrs),
+                vpc.gateway
+                    .map_or_else(|| "default".to_owned(), |gateway| gateway.to_string()),
+                output::optional(vpc.vni),
+            ]
+        },
+    )
+}
+
+fn show(global: &Global, id: &str) -> Result<(), Failure> {
+    let vpc: Vpc = Session::open(global)?.read(|view| session::find(view, id))?;
+    if global.output == Format::Json {
+        return output::json(&vpc);
+    }
+    let gateway = match vpc.gateway {
+        Some(gateway) => gateway.to_string(),
+        None => "default: the first host address of each CIDR".to_owned(),
+    };
+    output::fields(&[
+        ("id", vpc.id),
+        ("cidrs", output::join(&vpc.cidrs)),
+        ("gateway", gateway),
+        ("vni", output::optional(vpc.vni)),
+    ])
 }

@@ -36,7 +36,7 @@ pub(super) fn finish(wait: Wait, revision: u64, global: &Global) -> Result<(), F
     if !wait.wait {
         return Ok(());
     }
-    until_applied(revision, &global.name.to_string(), &NoDaemon)
+    until_applied(revision, global.name.as_str(), &NoDaemon, LIMIT)
 }
 
 /// Stands in until the daemon is there.
@@ -52,18 +52,22 @@ impl AppliedRevision for NoDaemon {
     }
 }
 
-fn until_applied(revision: u64, name: &str, source: &impl AppliedRevision) -> Result<(), Failure> {
-    let end = Instant::now() + LIMIT;
+fn until_applied(
+    revision: u64,
+    name: &str,
+    source: &impl AppliedRevision,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let end = Instant::now() + limit;
     let mut pause = FIRST_PAUSE;
     loop {
-        // The daemon first: what it applied before it ended counts.
+        // In this order: what a daemon applied before it ended counts.
         let runs = source.daemon_runs();
         let applied = source.applied();
         if applied.as_ref().is_ok_and(|applied| *applied >= revision) {
             return Ok(());
         }
-        let committed =
-            format!("the change is committed as revision {revision}, but not yet applied");
+        let committed = format!("the change is committed as revision {revision} but not applied");
         if !runs {
             return Err(Failure::failed(format!(
                 "{committed}: no daemon of gateway `{name}` runs; start it with `eip-dp --name {name} run`"
@@ -71,19 +75,89 @@ fn until_applied(revision: u64, name: &str, source: &impl AppliedRevision) -> Re
         }
         if Instant::now() >= end {
             let state = match applied {
-                Ok(applied) => {
-                    format!("the daemon of gateway `{name}` has applied revision {applied}")
-                }
-                Err(error) => format!(
-                    "what the daemon of gateway `{name}` has applied cannot be read: {error:#}"
-                ),
+                Ok(applied) => format!("has applied revision {applied}"),
+                Err(error) => format!("has published none that could be read ({error:#})"),
             };
             return Err(Failure::failed(format!(
-                "{committed} after {} s: {state}; see its log",
-                LIMIT.as_secs()
+                "{committed} within {} s: the daemon of gateway `{name}` {state}; its log says why, \
+                 and whether it serves this table",
+                limit.as_secs()
             )));
         }
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A daemon that applies one revision each time that somebody looks.
+    struct Daemon {
+        runs: bool,
+        applied: Cell<u64>,
+        step: u64,
+    }
+
+    impl AppliedRevision for Daemon {
+        fn applied(&self) -> anyhow::Result<u64> {
+            let applied = self.applied.get();
+            anyhow::ensure!(applied > 0, "no map");
+            self.applied.set(applied + self.step);
+            Ok(applied)
+        }
+
+        fn daemon_runs(&self) -> bool {
+            self.runs
+        }
+    }
+
+    fn wait(runs: bool, applied: u64, step: u64, limit: Duration) -> Result<(), String> {
+        let applied = Cell::new(applied);
+        let daemon = Daemon {
+            runs,
+            applied,
+            step,
+        };
+        until_applied(7, "gw", &daemon, limit).map_err(|failure| match failure {
+            Failure::Failed(message) => message,
+            other => panic!("{other:?} is another exit code"),
+        })
+    }
+
+    #[test]
+    fn returns_once_the_revision_is_applied() {
+        assert_eq!(wait(true, 7, 0, Duration::ZERO), Ok(()));
+        assert_eq!(wait(true, 8, 0, Duration::ZERO), Ok(()));
+        assert_eq!(wait(true, 3, 1, LIMIT), Ok(()));
+    }
+
+    #[test]
+    fn a_revision_that_a_daemon_applied_before_it_ended_counts() {
+        assert_eq!(wait(false, 7, 0, LIMIT), Ok(()));
+    }
+
+    #[test]
+    fn fails_at_once_without_a_daemon() {
+        for applied in [0, 6] {
+            let message = wait(false, applied, 0, LIMIT).unwrap_err();
+            assert!(message.contains("committed as revision 7"), "{message}");
+            assert!(
+                message.contains("no daemon of gateway `gw` runs"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn fails_when_the_time_is_over() {
+        let message = wait(true, 6, 0, Duration::ZERO).unwrap_err();
+        assert!(message.contains("committed as revision 7"), "{message}");
+        assert!(message.contains("has applied revision 6"), "{message}");
+        let message = wait(true, 0, 0, Duration::ZERO).unwrap_err();
+        assert!(message.contains("no map"), "{message}");
     }
 }

@@ -1,0 +1,102 @@
+//! What the kinds of objects have in common for the command line.
+
+use serde::Serialize;
+
+use super::{Failure, eni, output};
+use crate::model::{
+    Change, Diff, View,
+    objects::{Association, Eip, Eni, Instance, Pool, Vpc},
+};
+
+/// An object of the table.
+pub trait Object: Clone + Serialize {
+    /// What the command line calls it.
+    const KIND: &'static str;
+
+    /// The change, if it is of an object of this kind.
+    fn diff(change: &Change) -> Option<&Diff<Self>>;
+
+    /// Its identity as text.
+    fn key(&self) -> String;
+
+    /// Writes it as JSON.
+    fn print_json(&self) -> Result<(), Failure> {
+        output::json(self)
+    }
+
+    /// Reads the object of that identity.
+    fn find(view: &dyn View, key: &str) -> Option<Self>;
+}
+
+impl Object for Pool {
+    const KIND: &'static str = "pool";
+
+    fn diff(change: &Change) -> Option<&Diff<Self>> {
+        match change {
+            Change::Pool(diff) => Some(diff),
+            _ => None,
+        }
+    }
+
+    fn key(&self) -> String {
+        self.cidr.to_string()
+    }
+
+    fn find(view: &dyn View, key: &str) -> Option<Self> {
+        view.pools().remove(&key.parse().ok()?)
+    }
+}
+
+impl Object for Eni {
+    const KIND: &'static str = "eni";
+
+    fn diff(change: &Change) -> Option<&Diff<Self>> {
+        match change {
+            Change::Eni(diff) => Some(diff),
+            _ => None,
+        }
+    }
+
+    fn key(&self) -> String {
+        self.id.clone()
+    }
+
+    fn print_json(&self) -> Result<(), Failure> {
+        output::json(&eni::Shown::new(self, None))
+    }
+
+    fn find(view: &dyn View, key: &str) -> Option<Self> {
+        view.eni(key)
+    }
+}
+
+/// The kinds whose identity is an id and that the view finds by it.
+macro_rules! objects {
+    ($($type:ident, $kind:literal, $id:ident, $find:ident;)+) => {$(
+        impl Object for $type {
+            const KIND: &'static str = $kind;
+
+            fn diff(change: &Change) -> Option<&Diff<Self>> {
+                match change {
+                    Change::$type(diff) => Some(diff),
+                    _ => None,
+                }
+            }
+
+            fn key(&self) -> String {
+                self.$id.clone()
+            }
+
+            fn find(view: &dyn View, key: &str) -> Option<Self> {
+                view.$find(key)
+            }
+        }
+    )+};
+}
+
+objects! {
+    Vpc, "vpc", id, vpc;
+    Instance, "instance", id, instance;
+    Eip, "eip", id, eip;
+    Association, "association", eip, association;
+}

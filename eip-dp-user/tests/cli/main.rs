@@ -1,0 +1,14 @@
+//! The command line as scripts meet it: the built program against tables in temporary directories.
+//!
+//! | module | asserts |
+//! | --- | --- |
+//! | `golden` | what every verb prints, as text and as JSON, against `tests/golden/` |
+//! | `exit_codes` | each class of errors: exit code, stream, form, and that nothing has changed |
+//! | `table_file` | `apply` and `export` |
+//! | `processes` | several processes at once, closed pipes, `--wait`, completions |
+
+mod bench;
+mod exit_codes;
+mod golden;
+mod processes;
+mod table_file;
