@@ -1,13 +1,19 @@
 //! `--wait`: return once the daemon has applied what was committed.
 
 use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
+use aya::maps::{Array, Map, MapData};
 use clap::Args;
+use eip_dp_common::abi::{StatusWord, maps};
 
-use super::{Failure, Global};
+use super::{Failure, Global, Name};
 
 /// The option of every verb that changes the table.
 #[derive(Clone, Copy, Debug, Args)]
@@ -28,7 +34,7 @@ pub trait AppliedRevision {
     /// The table's revision that the kernel's maps hold.
     fn applied(&self) -> anyhow::Result<u64>;
     /// Whether a daemon of this gateway runs: it holds the lock of that name.
-    fn daemon_runs(&self) -> bool;
+    fn daemon_runs(&self) -> anyhow::Result<bool>;
 }
 
 /// Waits until `revision` is applied, if the option says so. The change is committed whatever comes of it.
@@ -36,19 +42,55 @@ pub(super) fn finish(wait: Wait, revision: u64, global: &Global) -> Result<(), F
     if !wait.wait {
         return Ok(());
     }
-    until_applied(revision, global.name.as_str(), &NoDaemon, LIMIT)
+    until_applied(
+        revision,
+        global.name.as_str(),
+        &Published::by(&global.name),
+        LIMIT,
+    )
 }
 
-/// Stands in until the daemon is there.
-struct NoDaemon;
+/// What the daemon of one gateway left in the kernel, and its lock.
+struct Published {
+    status: PathBuf,
+    lock: PathBuf,
+}
 
-impl AppliedRevision for NoDaemon {
+impl Published {
+    fn by(name: &Name) -> Self {
+        Self {
+            status: Path::new("/sys/fs/bpf/eip-dp")
+                .join(name.as_str())
+                .join(maps::STATUS),
+            lock: Path::new("/run/eip-dp").join(format!("{name}.lock")),
+        }
+    }
+}
+
+impl AppliedRevision for Published {
     fn applied(&self) -> anyhow::Result<u64> {
-        anyhow::bail!("the data plane is not loaded")
+        let map = Map::Array(MapData::from_pin(&self.status)?);
+        let status: Array<_, u64> = Array::try_from(map)?;
+        Ok(status.get(&(StatusWord::Revision as u32), 0)?)
     }
 
-    fn daemon_runs(&self) -> bool {
-        false
+    /// Tries the lock for an instant, which a daemon that starts just then has to outlast.
+    fn daemon_runs(&self) -> anyhow::Result<bool> {
+        let file = match File::open(&self.lock) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("{} cannot be read", self.lock.display()));
+            }
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("{} cannot be tried", self.lock.display()))
+            }
+        }
     }
 }
 
@@ -68,10 +110,18 @@ fn until_applied(
             return Ok(());
         }
         let committed = format!("the change is committed as revision {revision} but not applied");
-        if !runs {
-            return Err(Failure::failed(format!(
-                "{committed}: no daemon of gateway `{name}` runs; start it with `eip-dp --name {name} run`"
-            )));
+        match runs {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(Failure::failed(format!(
+                    "{committed}: no daemon of gateway `{name}` runs; start it with `eip-dp --name {name} run`"
+                )));
+            }
+            Err(error) => {
+                return Err(Failure::failed(format!(
+                    "{committed}: whether a daemon of gateway `{name}` runs is unknown: {error:#}"
+                )));
+            }
         }
         if Instant::now() >= end {
             let state = match applied {
@@ -110,8 +160,8 @@ mod tests {
             Ok(applied)
         }
 
-        fn daemon_runs(&self) -> bool {
-            self.runs
+        fn daemon_runs(&self) -> anyhow::Result<bool> {
+            Ok(self.runs)
         }
     }
 
@@ -159,5 +209,22 @@ mod tests {
         assert!(message.contains("has applied revision 6"), "{message}");
         let message = wait(true, 0, 0, Duration::ZERO).unwrap_err();
         assert!(message.contains("no map"), "{message}");
+    }
+
+    #[test]
+    fn a_daemon_runs_as_long_as_it_holds_its_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let published = Published {
+            status: dir.path().join("STATUS"),
+            lock: dir.path().join("gw.lock"),
+        };
+        assert!(!published.daemon_runs().unwrap(), "no file");
+        let lock = File::create(&published.lock).unwrap();
+        assert!(!published.daemon_runs().unwrap(), "nobody holds it");
+        lock.lock().unwrap();
+        assert!(published.daemon_runs().unwrap());
+        lock.unlock().unwrap();
+        assert!(!published.daemon_runs().unwrap(), "held no longer");
+        assert!(published.applied().is_err(), "no map");
     }
 }
