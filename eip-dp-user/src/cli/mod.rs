@@ -5,6 +5,7 @@
 
 pub mod association;
 pub mod check;
+mod completions;
 pub mod dataplane;
 pub mod eip;
 pub mod eni;
@@ -21,7 +22,7 @@ pub mod wait;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 pub use failure::Failure;
 pub use output::Format;
@@ -115,7 +116,7 @@ enum Verb {
     /// Print a completion script for a shell
     Completions {
         /// The shell
-        shell: Shell,
+        shell: completions::Shell,
     },
 }
 
@@ -162,14 +163,6 @@ pub struct VerifyArgs {
     pub repair: bool,
 }
 
-/// The shells that completions are written for.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-}
-
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -201,24 +194,15 @@ impl Verb {
             Self::Verify(args) => dataplane::verify(&args, global),
             Self::Unload => dataplane::unload(global),
             Self::Check(args) => check::check(&args, global),
-            Self::Completions { shell } => completions(shell),
+            Self::Completions { shell } => completions::print(shell),
         }
     }
 }
 
-fn completions(shell: Shell) -> Result<(), Failure> {
-    let shell = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
-    };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "eip-dp", &mut script);
-    output::write(|out| out.write_all(&script))
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]

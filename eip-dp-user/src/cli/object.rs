@@ -10,8 +10,10 @@ use crate::model::{
 
 /// An object of the table.
 pub trait Object: Clone + Serialize {
-    /// What the command line calls it.
+    /// The verbs' and the table file's name for the kind.
     const KIND: &'static str;
+    /// The kind in a sentence.
+    const NAME: &'static str;
 
     /// The change, if it is of an object of this kind.
     fn diff(change: &Change) -> Option<&Diff<Self>>;
@@ -30,6 +32,7 @@ pub trait Object: Clone + Serialize {
 
 impl Object for Pool {
     const KIND: &'static str = "pool";
+    const NAME: &'static str = "pool";
 
     fn diff(change: &Change) -> Option<&Diff<Self>> {
         match change {
@@ -49,6 +52,7 @@ impl Object for Pool {
 
 impl Object for Eni {
     const KIND: &'static str = "eni";
+    const NAME: &'static str = "ENI";
 
     fn diff(change: &Change) -> Option<&Diff<Self>> {
         match change {
@@ -72,9 +76,10 @@ impl Object for Eni {
 
 /// The kinds whose identity is an id and that the view finds by it.
 macro_rules! objects {
-    ($($type:ident, $kind:literal, $id:ident, $find:ident;)+) => {$(
+    ($($type:ident, $kind:literal, $name:literal, $id:ident, $find:ident;)+) => {$(
         impl Object for $type {
             const KIND: &'static str = $kind;
+            const NAME: &'static str = $name;
 
             fn diff(change: &Change) -> Option<&Diff<Self>> {
                 match change {
@@ -95,8 +100,8 @@ macro_rules! objects {
 }
 
 objects! {
-    Vpc, "vpc", id, vpc;
-    Instance, "instance", id, instance;
-    Eip, "eip", id, eip;
-    Association, "association", eip, association;
+    Vpc, "vpc", "VPC", id, vpc;
+    Instance, "instance", "instance", id, instance;
+    Eip, "eip", "EIP", id, eip;
+    Association, "association", "association", eip, association;
 }

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     model::{
-        Context, Model, View,
+        Change, Code, Context, Model, View,
         command::{Command, Unacceptable},
+        objects::{Eni, EniState},
     },
     table::{ExecuteError, Outcome, Table, TableError},
 };
@@ -61,6 +62,13 @@ impl<'a> Session<'a> {
         for warning in &outcome.warnings {
             failure::warn(self.global.output, warning);
         }
+        for eni in outcome.changes.iter().filter_map(stranded) {
+            let warning = format!(
+                "ENI `{}` is stranded: no traffic passes until it is detached and attached again",
+                eni.id
+            );
+            failure::warn(self.global.output, &warning);
+        }
         outcome
     }
 
@@ -79,13 +87,27 @@ impl<'a> Session<'a> {
     }
 }
 
+/// The ENI that a change has stranded.
+fn stranded(change: &Change) -> Option<&Eni> {
+    let Change::Eni(diff) = change else {
+        return None;
+    };
+    let is_stranded = |eni: &&Eni| eni.state == EniState::Stranded;
+    let was = diff.before.as_ref().filter(is_stranded);
+    diff.after
+        .as_ref()
+        .filter(is_stranded)
+        .filter(|_| was.is_none())
+}
+
 /// The object of that key, or the refusal of a table that does not have it.
 pub fn find<T: Object>(view: &dyn View, key: &str) -> Result<T, Failure> {
     T::find(view, key).ok_or_else(|| Failure::Refused {
-        code: crate::model::Code::NotFound.as_str(),
+        code: Code::NotFound.as_str(),
         message: format!(
-            "{kind} `{key}` does not exist; `eip-dp {kind} list` shows those that do",
-            kind = T::KIND
+            "there is no {} `{key}`; `eip-dp {} list` shows those there are",
+            T::NAME,
+            T::KIND
         ),
     })
 }
@@ -157,7 +179,7 @@ fn is_link_local(address: IpAddr) -> bool {
 
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
-        anyhow::Error::from(error).into()
+        Self::Failed(error.to_string())
     }
 }
 

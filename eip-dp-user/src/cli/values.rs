@@ -46,9 +46,9 @@ impl FromStr for Name {
 
 /// An object's id.
 pub fn id(text: &str) -> Result<String, String> {
-    let allowed = |character: char| !character.is_whitespace() && !character.is_control();
-    if text.is_empty() || text.len() > 128 || !text.chars().all(allowed) {
-        return Err("an id is 1 to 128 bytes without spaces or control characters".to_owned());
+    let shown = |character: char| !character.is_whitespace() && !character.is_control();
+    if text.is_empty() || text.chars().count() > 64 || !text.chars().all(shown) {
+        return Err("an id is 1 to 64 printable characters without spaces".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -43,7 +43,7 @@ pub struct Create {
     #[arg(long, value_name = "A", value_parser = values::address)]
     gateway: Option<IpAddr>,
     /// The VXLAN network identifier
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..1 << 24))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..1 << 24))]
     vni: Option<u32>,
     #[command(flatten)]
     wait: Wait,

@@ -172,18 +172,38 @@ fn completions_are_scripts_that_name_the_verbs() {
 #[test]
 fn the_bash_completion_parses_and_completes() {
     let script = Bench::new().line("completions bash");
+    for (words, completed) in [
+        ("eip-dp ass", "associate"),
+        ("eip-dp eni at", "attach"),
+        ("eip-dp eni attach e --po", "--port"),
+        ("eip-dp --output json associate a e --mode c", "cut-through"),
+    ] {
+        assert_eq!(complete(&script, words), completed, "{words}");
+    }
+}
+
+/// What bash, with that script, makes of the last of the words.
+fn complete(script: &str, words: &str) -> String {
+    let mut backwards = words.split(' ').rev();
+    let (word, previous) = (
+        backwards.next().unwrap_or(""),
+        backwards.next().unwrap_or(""),
+    );
+    let position = words.split(' ').count() - 1;
+    let ask = format!(
+        "\nCOMP_WORDS=({words}); COMP_CWORD={position}\n\
+         _eip__dp eip-dp '{word}' '{previous}'; echo \"${{COMPREPLY[@]}}\"\n"
+    );
     let mut child = Command::new("bash")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("bash");
-    let ask = "\nCOMP_WORDS=(eip-dp eni at); COMP_CWORD=2; _eip__dp eip-dp at eni; echo \"${COMPREPLY[@]}\"\n";
     let mut stdin = child.stdin.take().expect("a pipe");
-    stdin
-        .write_all((script + ask).as_bytes())
-        .expect("a reader");
+    let input = [script, &ask].concat();
+    stdin.write_all(input.as_bytes()).expect("a reader");
     drop(stdin);
     let output = child.wait_with_output().expect("bash ends");
     assert!(output.status.success());
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "attach");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
