@@ -42,17 +42,21 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
 }
 
 /// Writes rows under a header, each column as wide as its widest cell. An empty cell is written as `-`.
-pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+///
+/// The rows are gone through twice rather than kept: a table may hold a million objects.
+pub fn table<const N: usize>(
+    header: [&str; N],
+    mut rows: impl Iterator<Item = [String; N]> + Clone,
+) -> Result<(), Failure> {
     let mut widths = header.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+    for row in rows.clone() {
+        for (width, cell) in widths.iter_mut().zip(&row) {
             *width = cell.chars().count().max(*width);
         }
     }
     write(|out| {
         line(out, &widths, header)?;
-        rows.iter()
-            .try_for_each(|row| line(out, &widths, row.each_ref().map(String::as_str)))
+        rows.try_for_each(|row| line(out, &widths, row.each_ref().map(String::as_str)))
     })
 }
 

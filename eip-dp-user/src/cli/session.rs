@@ -136,17 +136,14 @@ pub fn change<T: Object>(
 /// Prints a list: an aligned table, or a JSON array.
 pub fn list<T, J: Serialize, const N: usize>(
     format: Format,
-    objects: impl Iterator<Item = T>,
+    objects: impl Iterator<Item = T> + Clone,
     json: impl Fn(&T) -> J,
     header: [&str; N],
     row: impl Fn(&T) -> [String; N],
 ) -> Result<(), Failure> {
     match format {
         Format::Json => output::json(&objects.map(|object| json(&object)).collect::<Vec<_>>()),
-        Format::Text => {
-            let rows: Vec<_> = objects.map(|object| row(&object)).collect();
-            output::table(header, &rows)
-        }
+        Format::Text => output::table(header, objects.map(|object| row(&object))),
     }
 }
 
