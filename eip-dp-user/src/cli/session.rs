@@ -43,7 +43,7 @@ impl<'a> Session<'a> {
         &self,
         read: impl FnOnce(&dyn View) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        read(&self.table.snapshot()?.model)
+        self.table.read(read)?
     }
 
     /// Carries out `command`.

@@ -97,6 +97,16 @@ impl Table {
         read().map_err(|error| self.failed(error))
     }
 
+    /// Reads what `read` asks for, all of it as it is at one moment.
+    pub fn read<T>(&self, read: impl FnOnce(&dyn View) -> T) -> Result<T, TableError> {
+        let transaction = self.begin(TransactionBehavior::Deferred)?;
+        let reader = Reader::new(&transaction);
+        let answer = read(&reader);
+        // An answer that failed comes before whatever was made of it.
+        reader.finish().map_err(|error| self.failed(error))?;
+        Ok(answer)
+    }
+
     /// The table's revision: one more with each command that changed something.
     pub fn revision(&self) -> Result<u64, TableError> {
         read::revision(&self.connection).map_err(|error| self.failed(error))
