@@ -171,19 +171,26 @@ fn what_is_not_built_is_refused_as_such() {
 fn a_table_that_cannot_be_opened_is_a_failure_that_names_it() {
     let bench = Bench::new();
     bench.file("garbage.db", &"no database ".repeat(1000));
-    for url in [
-        "sqlite:garbage.db",
-        "sqlite:garbage.db/table.db",
-        "table.db",
-        "http://table",
+    bench.line("--table sqlite:newer.db pool list");
+    rusqlite::Connection::open(bench.path("newer.db"))
+        .and_then(|table| table.pragma_update(None, "user_version", 999))
+        .expect("a database");
+    for (url, named) in [
+        ("sqlite:garbage.db", "garbage.db"),
+        ("sqlite:garbage.db/table.db", "garbage.db"),
+        ("sqlite:newer.db", "version 999"),
+        ("table.db", "`table.db` is not of the form sqlite:PATH"),
+        (
+            "http://table",
+            "`http://table` is not of the form sqlite:PATH",
+        ),
     ] {
-        let run = bench.run(["--table", url, "eip", "list"]);
-        assert_eq!((run.exit, run.stdout.as_str()), (1, ""), "{url}: {run:?}");
-        let name = url.trim_start_matches("sqlite:");
-        assert!(
-            run.stderr.starts_with("error: ") && run.stderr.contains(name),
-            "{url}: {run:?}"
-        );
+        for line in ["eip list", "pool create 203.0.113.0/24", "export"] {
+            let run = bench.run(["--table", url].into_iter().chain(line.split(' ')));
+            assert_eq!((run.exit, run.stdout.as_str()), (1, ""), "{url}: {run:?}");
+            assert!(run.stderr.starts_with("error: "), "{url}: {run:?}");
+            assert!(run.stderr.contains(named), "{url}: {run:?}");
+        }
     }
 }
 

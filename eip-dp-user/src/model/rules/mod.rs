@@ -102,6 +102,6 @@ fn not_found(kind: &str, id: &str) -> Refusal {
 }
 
 fn already_exists(kind: &str, id: &str) -> Refusal {
-    let message = format!("there is a {kind} `{id}` already; choose another id or delete it first");
+    let message = format!("the {kind} `{id}` exists already; choose another id or delete it first");
     refusal(Code::AlreadyExists, message)
 }
