@@ -1,0 +1,193 @@
+"""T: what is rewritten. Each body goes in and out, through NAT, a hairpin and cut-through."""
+
+import struct
+
+
+import packets as p
+import world
+from case import hairpin, inbound, outbound, port_drop, private, uplink_drop
+
+NAT_EIP, NAT_ENI, NAT_IP = "203.0.113.10", "a1", "10.0.0.10"
+CUT_EIP, CUT_ENI = "203.0.113.20", "b2"
+
+MSS = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("WScale", 7)]
+NOP, RECORD_ROUTE, ROUTER_ALERT = b"\x01", b"\x07\x07\x04\0\0\0\0", b"\x94\x04\0\0"
+
+
+def comes_out_zero(src, dst):
+    """A UDP payload whose checksum is 0 between these two, and so 0xffff on the wire."""
+    probe = p.udp(b"\0\0" + p.PAYLOAD)(src, dst, 64)
+    total = int.from_bytes(probe[26:28], "big")
+    body = p.udp(struct.pack("!H", total) + p.PAYLOAD)
+    assert body(src, dst, 64)[26:28] == b"\xff\xff"
+    return body
+
+
+def tcp_zero(src, dst):
+    """A TCP payload whose checksum is 0 between these two: for TCP that is a checksum like another."""
+    total = int.from_bytes(p.tcp(b"\0\0" + p.PAYLOAD)(src, dst, 64)[36:38], "big")
+    body = p.tcp(struct.pack("!H", total) + p.PAYLOAD)
+    assert body(src, dst, 64)[36:38] == b"\0\0"
+    return body
+
+
+def bodies():
+    """Name (with the id that it proves) and body of everything that is forwarded."""
+    yield "T1-tcp", p.tcp()
+    yield "T1-tcp-syn", p.tcp(b"", flags="S", options=MSS)
+    yield "T1-tcp-even", p.tcp(b"even")
+    yield "T1-udp", p.udp()
+    yield "T1-udp-empty", p.udp(b"")
+    yield "T1-udplite", p.udplite()
+    yield "T1-udplite-coverage-8", p.udplite(coverage=8)
+    yield "T1-udplite-coverage-12", p.udplite(coverage=12)
+    yield "T1-dccp", p.dccp()
+    yield "T1-dccp-header-only", p.dccp(coverage=1)
+    yield "T2-udp-no-checksum", p.udp(chksum=0)
+    yield "T3-echo-request", p.ping()
+    yield "T3-echo-reply", p.icmp(0)
+    yield "T3-timestamp", p.icmp(13, payload=bytes(12))
+    yield "T3-timestamp-reply", p.icmp(14, payload=bytes(range(12)))
+    yield "T3-information", p.icmp(15)
+    yield "T3-information-reply", p.icmp(16)
+    yield "T3-mask-request", p.icmp(17, payload=bytes(4))
+    yield "T3-mask-reply", p.icmp(18, payload=b"\xff\xff\0\0")
+    yield "T3-router-solicitation", p.icmp(10, payload=b"")
+    yield "T3-extended-echo", p.icmp(42)
+    yield "T3-unknown-type", p.icmp(200)
+    yield "T4-sctp", p.sctp()
+    yield "T4-gre", p.gre()
+    yield "T4-esp", p.ESP
+    yield "T4-ah", p.AH
+    yield "T4-ipip", p.ipip()
+    yield "T4-6in4", p.sixinfour()
+    yield "T4-ospf", p.OSPF
+    yield "T4-vrrp", p.vrrp()
+    for number in (0, 2, 3, 16, 18, 58, 103, 128, 137, 253, 255):
+        yield f"T4-protocol-{number}", p.other(number)
+    yield "T4-no-payload", p.other(99, b"")
+    yield "T5-tcp-wrong", p.wrong(p.tcp(), 16, 0x0101)
+    yield "T5-udp-wrong", p.wrong(p.udp(), 6, 0x1234)
+    yield "T5-udplite-wrong", p.wrong(p.udplite(), 6, 0xFF00)
+    yield "T5-dccp-wrong", p.wrong(p.dccp(), 6, 0x00FF)
+    yield "T5-icmp-wrong", p.edited(p.ping(), 22, b"\x12\x34")
+    yield "T6-nop-ihl-6", p.tcp(**p.options(NOP * 4))
+    yield "T6-router-alert", p.udp(**p.options(ROUTER_ALERT))
+    yield "T6-record-route-ihl-7", p.tcp(**p.options(RECORD_ROUTE + NOP))
+    for words in range(3, 11):
+        yield f"T6-nop-ihl-{5 + words}", (p.tcp, p.udp)[words % 2](**p.options(NOP * 4 * words))
+    yield "T6-end-of-list", p.udp(**p.options(b"\0\x83\x07\x04"))
+    yield "T6-ping-ihl-15", p.ping(**p.options(NOP * 40))
+    yield "T6-malformed-option", p.tcp(**p.options(b"\x44\x00\x05\x00"))
+    yield "T6-option-over-the-end", p.tcp(**p.options(b"\x07\x40\x04\x00"))
+    big = p.tcp(bytes(range(256)) * 4)
+    yield "T7-tcp-first", p.fragment(big, 0, 512, more=True)
+    yield "T7-tcp-later", p.fragment(big, 512, 256, more=True)
+    yield "T7-tcp-last", p.fragment(big, 1016, 999, more=False)
+    yield "T7-tcp-first-ihl-8", p.fragment(p.tcp(bytes(256), **p.options(NOP * 12)), 0, 64, more=True)
+    yield "T7-tcp-at-16-bytes", p.fragment(big, 16, 64, more=True)
+    yield "T7-tcp-first-24-bytes", p.fragment(big, 0, 24, more=True)
+    large = p.udp(bytes(range(256)) * 2)
+    yield "T7-udp-first", p.fragment(large, 0, 256, more=True)
+    yield "T7-udp-first-8-bytes", p.fragment(large, 0, 8, more=True)
+    yield "T7-udp-later-8-bytes", p.fragment(large, 8, 8, more=True)
+    yield "T7-udp-last-1-byte", p.fragment(p.udp(bytes(9)), 16, 1, more=False)
+    yield "T7-udp-no-checksum-first", p.fragment(p.udp(bytes(64), chksum=0), 0, 32, more=True)
+    yield "T7-udplite-first", p.fragment(p.udplite(bytes(64)), 0, 32, more=True)
+    yield "T7-dccp-first", p.fragment(p.dccp(bytes(64)), 0, 32, more=True)
+    yield "T7-ping-first", p.fragment(p.ping(bytes(64)), 0, 32, more=True)
+    yield "T7-ping-later", p.fragment(p.ping(bytes(64)), 32, 40, more=False)
+    yield "T7-gre-first-8-bytes", p.fragment(p.gre(), 0, 8, more=True)
+    # Its first byte is that of a "destination unreachable", but it is data.
+    yield "T7-icmp-later-like-an-error", p.fragment(p.icmp(8, payload=b"\x03" * 64), 16, 16, more=True)
+    yield "T7-highest-offset", p.edited(p.fragment(p.udp(bytes(64)), 8, 8, more=False), 6, b"\x1f\xff")
+    for field, value in (("dscp", 0xB8), ("ecn-ce", 3), ("all-ones", 0xFF)):
+        yield f"T15-{field}", p.udp(tos=value)
+    yield "T15-do-not-fragment", p.edited(p.tcp(), 6, b"\x40\0")
+    yield "T15-reserved-bit", p.edited(p.tcp(), 6, b"\x80\0")
+    yield "T15-identification-0", p.tcp(id=0)
+    yield "T15-identification-ffff", p.udp(id=0xFFFF)
+    yield "R5-tcp-header-cut", p.cut(p.tcp(), 13)
+    yield "R5-tcp-cut-in-checksum", p.cut(p.tcp(), 17)
+    yield "R5-udp-header-cut", p.cut(p.udp(), 5)
+    yield "R5-udp-cut-in-checksum", p.cut(p.udp(), 7)
+    yield "R5-icmp-1-byte", p.cut(p.ping(), 1)
+    yield "R5-udplite-header-cut", p.cut(p.udplite(), 6)
+    yield "R5-dccp-header-cut", p.cut(p.dccp(), 7)
+
+
+def forwarded():
+    for name, body in bodies():
+        inbound(f"{name}-in", NAT_EIP, body)
+        outbound(f"{name}-out", NAT_ENI, NAT_IP, body)
+        hairpin(f"{name}-hairpin", "d1", "10.0.0.20", "203.0.113.11", body)
+        inbound(f"T14-{name}-in", CUT_EIP, body)
+        outbound(f"T14-{name}-out", CUT_ENI, CUT_EIP, body)
+        private(f"O11-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
+
+
+def zero_checksums():
+    """Checksums on the edge of 0: which one it is hangs on the addresses after the translation."""
+    after = (world.REMOTE, NAT_IP)
+    inbound("T2-udp-comes-out-zero-in", NAT_EIP, comes_out_zero(*after))
+    inbound("T2-tcp-comes-out-zero-in", NAT_EIP, tcp_zero(*after))
+    inbound("T2-udp-comes-in-ffff-in", NAT_EIP, comes_out_zero(world.REMOTE, NAT_EIP))
+    outbound("T2-udp-comes-out-zero-out", NAT_ENI, NAT_IP, comes_out_zero(NAT_EIP, world.REMOTE))
+    outbound("T2-tcp-comes-out-zero-out", NAT_ENI, NAT_IP, tcp_zero(NAT_EIP, world.REMOTE))
+    outbound("T2-udp-comes-in-ffff-out", NAT_ENI, NAT_IP, comes_out_zero(NAT_IP, world.REMOTE))
+    both = comes_out_zero("203.0.113.10", "10.0.0.11")
+    hairpin("T2-udp-comes-out-zero-hairpin", "a1", "10.0.0.10", "203.0.113.11", both)
+    # Between the two translations of a hairpin it is 0 for a moment: not "no checksum".
+    for name, pair in (
+        ("after-source", ("203.0.113.10", "203.0.113.11")),
+        ("after-destination", ("10.0.0.10", "10.0.0.11")),
+    ):
+        hairpin(f"T2-udp-zero-{name}-hairpin", "a1", "10.0.0.10", "203.0.113.11", comes_out_zero(*pair))
+    inbound("T14-T2-udp-ffff", CUT_EIP, comes_out_zero(world.REMOTE, CUT_EIP))
+
+
+def tiny_fragments():
+    big = p.tcp(bytes(range(256)))
+    for name, body in (
+        ("tcp-first-8-bytes", p.fragment(big, 0, 8, more=True)),
+        ("tcp-first-16-bytes", p.fragment(big, 0, 16, more=True)),
+        ("tcp-at-8-bytes", p.fragment(big, 8, 64, more=True)),
+        ("tcp-last-at-8-bytes", p.fragment(big, 8, 400, more=False)),
+        ("tcp-first-16-bytes-ihl-15", p.fragment(p.tcp(**p.options(NOP * 40)), 0, 16, more=True)),
+        ("udp-first-4-bytes", p.fragment(p.udp(), 0, 4, more=True)),
+        ("udplite-first-7-bytes", p.fragment(p.udplite(), 0, 7, more=True)),
+        ("dccp-first-6-bytes", p.fragment(p.dccp(), 0, 6, more=True)),
+    ):
+        uplink_drop(f"T8-{name}-in", NAT_EIP, body, "tiny-fragment")
+        port_drop(f"T8-{name}-out", NAT_ENI, NAT_IP, world.REMOTE, body, "tiny-fragment")
+        inbound(f"T14-T8-{name}-in", CUT_EIP, body)
+        outbound(f"T14-T8-{name}-out", CUT_ENI, CUT_EIP, body)
+        private(f"O11-T8-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
+
+
+def icmp_errors():
+    """Until quoted packets are translated: dropped in NAT mode, forwarded where nothing is to be translated."""
+    for kind, name in ((3, "unreachable"), (4, "quench"), (5, "redirect"), (11, "time-exceeded"), (12, "parameter")):
+
+        def body(src, dst, ttl, kind=kind):
+            quoted = p.udp()(dst, src, 3)[:28]
+            return p.icmp(kind, 1, quoted)(src, dst, ttl)
+
+        uplink_drop(f"T9-{name}-in", NAT_EIP, body, "icmp-error-untranslated")
+        port_drop(f"T10-{name}-out", NAT_ENI, NAT_IP, world.REMOTE, body, "icmp-error-untranslated")
+        # A router inside, without an EIP, about an EIP's traffic.
+        port_drop(f"T12a-{name}-no-eip", "b1", "10.0.0.20", world.REMOTE, body, "no-eip")
+        port_drop(f"T12a-{name}-router", "a1", "10.0.200.1", world.REMOTE, body, "spoofed-source")
+        inbound(f"T14-{name}-in", CUT_EIP, body)
+        outbound(f"T14-{name}-out", CUT_ENI, CUT_EIP, body)
+        private(f"O11-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
+    body = p.fragment(p.icmp(3, 4, bytes(range(64))), 0, 32, more=True)
+    uplink_drop("T9-first-fragment-in", NAT_EIP, body, "icmp-error-untranslated")
+    inbound("T7-icmp-error-later-in", NAT_EIP, p.fragment(p.icmp(3, 4, bytes(range(64))), 32, 32, more=False))
+
+
+def generate():
+    forwarded()
+    zero_checksums()
+    tiny_fragments()
+    icmp_errors()

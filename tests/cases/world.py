@@ -1,0 +1,164 @@
+"""The fixed world in which every case happens: two overlapping VPCs behind one gateway.
+
+Each name of an interface is created by the harness; indices of targets and slots are given in order.
+"""
+
+UPLINK = "up"
+UPLINK_MAC = "02:00:00:00:ff:01"
+UPLINK2 = "up2"
+UPLINK2_MAC = "02:00:00:00:ff:02"
+NEXT_HOP = "198.51.100.1"
+NEXT_HOP_MAC = "02:00:00:00:ff:fe"
+HOST = "198.51.100.2"
+HOST_IN_POOL = "203.0.113.2"
+REMOTE = "192.0.2.77"
+FOREIGN_MAC = "02:00:00:00:de:ad"
+UPLINK_MTU = 1500
+
+VPCS = {
+    1: [("10.0.0.0", "255.255.0.0", "10.0.0.1"), ("172.20.0.0", "255.255.252.0", "172.20.0.1")],
+    2: [("10.0.0.0", "255.255.0.0", "10.0.0.1")],
+}
+
+# name: (interface, VPC, ENIs' MTU)
+PORTS = {
+    "pa": 1, "pb": 1, "pc": 1, "pd": 1, "pe": 2, "pf": 2, "pg": 2, "pm": 1, "ps": 1, "pt": 1, "pj": 1,
+}
+MTUS = {"pt": 1000, "pj": 3000}
+
+
+def port_mac(port):
+    return "02:00:00:00:aa:%02x" % (sorted(PORTS).index(port) + 1)
+
+
+# name: (instance, port, MAC, antispoof = eni)
+ENIS = {
+    "a1": ("A", "pa", "0a:00:00:00:00:a1", False),
+    "a2": ("A", "pb", "0a:00:00:00:00:a2", False),
+    "b1": ("B", "pc", "0a:00:00:00:00:b1", False),
+    "b2": ("B", "pd", "0a:00:00:00:00:b2", False),
+    "c1": ("C", "pe", "0a:00:00:00:00:c1", True),
+    "c2": ("C", "pf", "0a:00:00:00:00:c2", False),
+    "d1": ("D", "pg", "0a:00:00:00:00:d1", False),
+    "m1": ("M1", "pm", "0a:00:00:00:01:01", False),
+    "m2": ("M2", "pm", "0a:00:00:00:01:02", False),
+    "m3": ("M3", "pm", "0a:00:00:00:01:03", False),
+    "m4": ("M1", "pm", "0a:00:00:00:01:04", True),
+    "s1": ("S", "ps", "0a:00:00:00:00:51", False),
+    "t1": ("T", "pt", "0a:00:00:00:00:71", False),
+    "j1": ("J", "pj", "0a:00:00:00:00:31", False),
+}
+
+# (VPC, address): (ENI or None, state, EIP or None)
+ADDRESSES = {
+    (1, "10.0.0.10"): ("a1", "nat", "203.0.113.10"),
+    (1, "10.0.0.11"): ("a2", "nat", "203.0.113.11"),
+    (1, "10.0.0.12"): ("a2", "nat", "203.0.113.12"),
+    (1, "10.0.0.20"): ("b1", "no-eip", None),
+    (1, "10.0.0.21"): ("b2", "off", None),
+    (1, "203.0.113.20"): ("b2", "cut-through", "203.0.113.20"),
+    (2, "10.0.0.10"): ("c1", "nat", "203.0.113.30"),
+    (2, "10.0.0.31"): ("c2", "nat", "203.0.113.31"),
+    (2, "10.0.0.20"): ("d1", "nat", "203.0.113.32"),
+    (1, "10.0.1.10"): ("m1", "nat", "198.18.7.10"),
+    (1, "10.0.1.11"): ("m2", "no-eip", None),
+    (1, "10.0.1.12"): ("m3", "off", None),
+    (1, "198.18.7.20"): ("m3", "cut-through", "198.18.7.20"),
+    (1, "10.0.1.13"): ("m4", "no-eip", None),
+    (1, "10.0.0.40"): ("s1", "stranded", None),
+    (1, "10.0.0.50"): (None, "detached", None),
+    (1, "10.0.0.70"): ("t1", "nat", "203.0.113.70"),
+    (1, "172.20.3.30"): ("j1", "nat", "203.0.113.80"),
+}
+
+# address: (mode, private address, ENI or None, VPC)
+EIPS = {
+    "203.0.113.10": ("nat", "10.0.0.10", "a1", 1),
+    "203.0.113.11": ("nat", "10.0.0.11", "a2", 1),
+    "203.0.113.12": ("nat", "10.0.0.12", "a2", 1),
+    "203.0.113.20": ("cut-through", "203.0.113.20", "b2", 1),
+    "203.0.113.30": ("nat", "10.0.0.10", "c1", 2),
+    "203.0.113.31": ("nat", "10.0.0.31", "c2", 2),
+    "203.0.113.32": ("nat", "10.0.0.20", "d1", 2),
+    "198.18.7.10": ("nat", "10.0.1.10", "m1", 1),
+    "198.18.7.20": ("cut-through", "198.18.7.20", "m3", 1),
+    "203.0.113.40": ("stranded", "10.0.0.40", "s1", 1),
+    "203.0.113.50": ("detached", "10.0.0.50", None, 1),
+    "203.0.113.60": ("unassociated", "0.0.0.0", None, None),
+    "203.0.113.70": ("nat", "10.0.0.70", "t1", 1),
+    "203.0.113.80": ("nat", "172.20.3.30", "j1", 1),
+}
+
+PREFIXES = [
+    ("203.0.113.0/24", "pool"),
+    ("198.18.7.0/24", "pool"),
+    ("198.18.7.1/32", "pool-gateway"),
+    (HOST + "/32", "host"),
+    (HOST_IN_POOL + "/32", "host"),
+]
+
+
+def eni_mac(eni):
+    return ENIS[eni][2]
+
+
+def eni_port(eni):
+    return ENIS[eni][1]
+
+
+def to_json():
+    """The world as the harness reads it."""
+    targets = {name: index for index, name in enumerate(ENIS, start=1)}
+    return {
+        "interfaces": [
+            {"name": UPLINK, "mac": UPLINK_MAC},
+            {"name": UPLINK2, "mac": UPLINK2_MAC},
+            *({"name": port, "mac": port_mac(port)} for port in PORTS),
+        ],
+        "uplinks": [
+            {"interface": UPLINK, "next_hop": NEXT_HOP, "answer_arp": True},
+            {"interface": UPLINK2, "next_hop": "0.0.0.0", "answer_arp": False},
+        ],
+        "way_out": {"interface": UPLINK, "mac": NEXT_HOP_MAC, "mtu": UPLINK_MTU},
+        "vpcs": [
+            {
+                "index": index,
+                "cidrs": [{"network": n, "mask": m, "gateway": g} for n, m, g in cidrs],
+            }
+            for index, cidrs in VPCS.items()
+        ],
+        "ports": [{"interface": port, "vpc": vpc} for port, vpc in PORTS.items()],
+        "enis": [
+            {
+                "target": targets[name],
+                "instance": instance,
+                "port": port,
+                "mac": mac,
+                "mtu": MTUS.get(port, 1500),
+                "antispoof_eni": narrow,
+            }
+            for name, (instance, port, mac, narrow) in ENIS.items()
+        ],
+        "addresses": [
+            {
+                "vpc": vpc,
+                "address": address,
+                "target": targets.get(eni),
+                "state": state,
+                "public": public,
+            }
+            for (vpc, address), (eni, state, public) in ADDRESSES.items()
+        ],
+        "eips": [
+            {
+                "address": address,
+                "slot": slot,
+                "mode": mode,
+                "private": private,
+                "target": targets.get(eni),
+                "vpc": vpc,
+            }
+            for slot, (address, (mode, private, eni, vpc)) in enumerate(EIPS.items(), start=1)
+        ],
+        "prefixes": [{"prefix": prefix, "class": name} for prefix, name in PREFIXES],
+    }
