@@ -9,6 +9,9 @@ import json
 import pathlib
 import sys
 
+# Nothing is left beside the sources.
+sys.dont_write_bytecode = True
+
 import owner
 import rewrite
 import router

@@ -51,7 +51,8 @@ def uplink():
     for eip in ("203.0.113.20", "198.18.7.20"):
         inbound(f"O2-cut-through-{eip}", eip, TCP)
         inbound(f"O2-cut-through-ping-{eip}", eip, PING)
-    for dst in (NOT_ASSOCIATED, NO_EIP_AT_ALL, "203.0.113.0", "203.0.113.255", "198.18.7.99"):
+    uplink_pass("O1-interface-without-a-record", frame(world.UPLINK3_MAC, world.NEXT_HOP_MAC, TCP(world.REMOTE, "203.0.113.10", 64)), interface=world.UPLINK3)
+    for dst in (NOT_ASSOCIATED, NO_EIP_AT_ALL, "198.18.7.1", "203.0.113.0", "203.0.113.255", "198.18.7.99"):
         uplink_drop(f"O3-{dst}", dst, TCP, "no-association")
         uplink_drop(f"O3-ping-{dst}", dst, PING, "no-association")
     for dst in (world.HOST, world.HOST_IN_POOL, "192.0.2.200", "198.18.8.1", "198.18.6.255", "203.0.112.1", "10.0.0.10"):
@@ -73,6 +74,7 @@ def uplink():
     uplink_drop("O15-private-of-vpc-unused", "203.0.113.30", UDP, "martian", src="10.0.77.7")
     uplink_drop("O15-private-of-second-cidr", "203.0.113.10", UDP, "martian", src="172.20.1.1")
     uplink_drop("O15-private-of-vpc-cut-through", "203.0.113.20", UDP, "martian", src="10.0.0.20")
+    uplink_drop("O15-stranded-eip", "203.0.113.10", UDP, "martian", src="203.0.113.40")
     inbound("O15-private-of-other-vpc", "203.0.113.30", UDP, src="172.20.1.1")
     inbound("O15-detached-eip", "203.0.113.10", UDP, src="203.0.113.50")
     inbound("O15-unassociated-eip", "203.0.113.10", UDP, src=NOT_ASSOCIATED)
@@ -109,6 +111,11 @@ def ports():
     outbound("O6-other-vpcs-cidr", "c1", "10.0.0.10", TCP, dst="172.20.0.9")
     outbound("O7-cut-through", "b2", "203.0.113.20", TCP)
     outbound("O7-cut-through-many", "m3", "198.18.7.20", TCP)
+    outbound("O6-host", "a1", "10.0.0.10", TCP, dst=world.HOST)
+    outbound("O6-host-in-pool", "a1", "10.0.0.10", TCP, dst=world.HOST_IN_POOL)
+    outbound("O6-beside-the-pools", "a1", "10.0.0.10", TCP, dst="203.0.112.1")
+    stray = frame(world.FOREIGN_MAC, world.eni_mac("a1"), TCP("10.0.0.10", world.REMOTE, 64))
+    raw_case("O5-port-without-a-record", world.STRAY_PORT, stray, drop("eni-detached"))
     port_drop("O8-no-eip", "b1", "10.0.0.20", world.REMOTE, TCP, "no-eip")
     port_drop("O8-no-eip-ping", "b1", "10.0.0.20", world.REMOTE, PING, "no-eip")
     port_drop("O8-many", "m2", "10.0.1.11", world.REMOTE, TCP, "no-eip")
@@ -165,7 +172,7 @@ def private_networking():
     port_drop("O10-old-address-gateway", "b2", "10.0.0.21", "10.0.0.1", PING, off)
     port_drop("O10-old-address-many", "m3", "10.0.1.12", world.REMOTE, TCP, off)
     port_drop("O10-through-primary", "b1", "10.0.0.21", "10.0.0.10", TCP, off)
-    port_drop("O10-to-old-address", "a1", "10.0.0.10", "10.0.0.21", TCP, off)
+    port_drop("O10-to-old-address", "a1", "10.0.0.10", "10.0.0.21", TCP, off, known=False)
     port_drop("O10-to-old-address-no-eip", "b1", "10.0.0.20", "10.0.0.21", TCP, off)
     port_drop("O10-eip-to-private", "b2", "203.0.113.20", "10.0.0.10", TCP, off)
     port_drop("O10-eip-to-private-nobody", "b2", "203.0.113.20", "10.0.0.99", TCP, off)
@@ -181,13 +188,14 @@ def private_networking():
     private("O11-inside-many", "m1", "10.0.1.10", "10.0.1.11", TCP)
     for ttl in (0, 1, 2, 255):
         private(f"O11-ttl-{ttl}", "a1", "10.0.0.10", "10.0.0.20", UDP, ttl=ttl)
-    port_drop("O11-nobody", "a1", "10.0.0.10", "10.0.0.99", TCP, "no-such-eni")
+    # Private traffic is no EIP's: nothing of it is counted there.
+    port_drop("O11-nobody", "a1", "10.0.0.10", "10.0.0.99", TCP, "no-such-eni", known=False)
     port_drop("O11-nobody-no-eip", "b1", "10.0.0.20", "10.0.0.99", TCP, "no-such-eni")
-    port_drop("O11-network-address", "a1", "10.0.0.10", "10.0.0.0", TCP, "no-such-eni")
-    port_drop("O11-broadcast-address", "a1", "10.0.0.10", "10.0.255.255", UDP, "no-such-eni")
-    port_drop("O11-second-cidr-nobody", "a1", "10.0.0.10", "172.20.3.31", TCP, "no-such-eni")
-    port_drop("O11-detached", "a1", "10.0.0.10", "10.0.0.50", TCP, "eni-detached")
-    port_drop("O11-stranded", "a1", "10.0.0.10", "10.0.0.40", TCP, "eni-stranded")
+    port_drop("O11-network-address", "a1", "10.0.0.10", "10.0.0.0", TCP, "no-such-eni", known=False)
+    port_drop("O11-broadcast-address", "a1", "10.0.0.10", "10.0.255.255", UDP, "no-such-eni", known=False)
+    port_drop("O11-second-cidr-nobody", "a1", "10.0.0.10", "172.20.3.31", TCP, "no-such-eni", known=False)
+    port_drop("O11-detached", "a1", "10.0.0.10", "10.0.0.50", TCP, "eni-detached", known=False)
+    port_drop("O11-stranded", "a1", "10.0.0.10", "10.0.0.40", TCP, "eni-stranded", known=False)
     port_drop("O5-from-stranded", "s1", "10.0.0.40", world.REMOTE, TCP, "eni-stranded")
     port_drop("O5-from-stranded-private", "s1", "10.0.0.40", "10.0.0.10", TCP, "eni-stranded")
 
@@ -210,6 +218,16 @@ def gateways():
     pong("O11-ping-gateway-many", "m2", "10.0.1.11", "10.0.0.1", PING, answer)
     pong("O11-ping-gateway-ttl-1", "a1", "10.0.0.10", "10.0.0.1", PING, answer, ttl=1)
     pong("O11-ping-pool-gateway", "m3", "198.18.7.20", "198.18.7.1", PING, answer)
+    pong("O11-ping-pool-gateway-nat", "m1", "10.0.1.10", "198.18.7.1", PING, answer)
+    whole, parts = p.ping(bytes(200)), p.of(p.ICMP(type=0, id=0x77, seq=1) / p.Raw(bytes(200)))
+    for name, offset, size, more in (("first", 0, 64, True), ("later", 64, 64, True), ("last", 128, 80, False)):
+        question = p.fragment(whole, offset, size, more=more)
+        pong(f"O11-ping-gateway-{name}-fragment", "a1", "10.0.0.10", "10.0.0.1", question, p.fragment(parts, offset, size, more=more))
+    pong("O11-ping-gateway-ihl-7", "a1", "10.0.0.10", "10.0.0.1", p.ping(ip_options=b"\x01" * 8), p.icmp_echo_reply(ip_options=b"\x01" * 8))
+    wrong, still = p.edited(PING, 22, b"\x12\x34"), p.edited(answer, 22, b"\x1a\x34")
+    pong("T5-ping-gateway-wrong", "a1", "10.0.0.10", "10.0.0.1", wrong, still)
+    port_drop("O11-pool-gateway-tcp", "m3", "198.18.7.20", "198.18.7.1", TCP, "gateway-service")
+    port_drop("O8-pool-gateway-no-eip", "m2", "10.0.1.11", "198.18.7.1", PING, "no-eip")
     for name, body in (("tcp", TCP), ("udp", UDP), ("dns", p.udp(dport=53)), ("echo-reply", p.icmp(0)), ("timestamp", p.icmp(13)), ("gre", p.gre())):
         port_drop(f"O11-gateway-{name}", "a1", "10.0.0.10", "10.0.0.1", body, "gateway-service")
     port_drop("O11-gateway-tcp-no-eip", "b1", "10.0.0.20", "10.0.0.1", TCP, "gateway-service")
@@ -249,8 +267,8 @@ def overlapping():
     inbound("O14-in-vpc-2", "203.0.113.30", TCP)
     private("O14-private-vpc-1", "a1", "10.0.0.10", "10.0.0.20", TCP)
     private("O14-private-vpc-2", "c1", "10.0.0.10", "10.0.0.20", TCP)
-    port_drop("O14-not-in-vpc-2", "c1", "10.0.0.10", "10.0.0.11", TCP, "no-such-eni")
-    port_drop("O14-not-in-vpc-1", "a1", "10.0.0.10", "10.0.0.31", TCP, "no-such-eni")
+    port_drop("O14-not-in-vpc-2", "c1", "10.0.0.10", "10.0.0.11", TCP, "no-such-eni", known=False)
+    port_drop("O14-not-in-vpc-1", "a1", "10.0.0.10", "10.0.0.31", TCP, "no-such-eni", known=False)
 
 
 def martian_destinations():
@@ -263,6 +281,10 @@ def martian_destinations():
     raw_case("O17-multicast-group-mac", "pa", group, drop("martian-destination"), counters=counters)
     broad = from_port("a1", UDP("10.0.0.10", "255.255.255.255", 64), dst="ff:ff:ff:ff:ff:ff")
     raw_case("O17-broadcast-mac", "pa", broad, drop("martian-destination"), counters=counters)
+    group = from_port("a1", UDP("10.0.0.10", world.REMOTE, 64), dst="ff:ff:ff:ff:ff:ff")
+    raw_case("O17-unicast-to-broadcast-mac", "pa", group, drop("martian-destination"), counters=counters)
+    group = from_port("a1", UDP("10.0.0.10", "10.0.0.20", 64), dst="01:00:5e:00:00:05")
+    raw_case("O17-private-to-multicast-mac", "pa", group, drop("martian-destination"), counters=counters)
     mdns = from_port("b1", UDP("10.0.0.99", "224.0.0.251", 255), dst="01:00:5e:00:00:fb")
     raw_case("O17-spoofed-first", "pc", mdns, drop("spoofed-source"))
 

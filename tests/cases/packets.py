@@ -49,6 +49,10 @@ def ping(payload=PAYLOAD, **fields):
     return of(ICMP(type=8, id=0x77, seq=1) / Raw(payload), **fields)
 
 
+def icmp_echo_reply(payload=PAYLOAD, **fields):
+    return of(ICMP(type=0, id=0x77, seq=1) / Raw(payload), **fields)
+
+
 def other(protocol, payload=PAYLOAD, **fields):
     """Any protocol whose checksum does not cover the addresses."""
     return lambda src, dst, ttl: bytes(ip(src, dst, ttl, proto=protocol, **fields) / Raw(payload))

@@ -181,6 +181,7 @@ def icmp_errors():
         inbound(f"T14-{name}-in", CUT_EIP, body)
         outbound(f"T14-{name}-out", CUT_ENI, CUT_EIP, body)
         private(f"O11-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
+    uplink_drop("T9-one-byte-in", NAT_EIP, p.cut(p.icmp(3), 1), "icmp-error-untranslated")
     body = p.fragment(p.icmp(3, 4, bytes(range(64))), 0, 32, more=True)
     uplink_drop("T9-first-fragment-in", NAT_EIP, body, "icmp-error-untranslated")
     inbound("T7-icmp-error-later-in", NAT_EIP, p.fragment(p.icmp(3, 4, bytes(range(64))), 32, 32, more=False))

@@ -52,7 +52,7 @@ def sizes():
     hairpin("R7-jumbo-hairpin", "j1", "172.20.3.30", "203.0.113.80", sized(2999))
     private("R7-jumbo-private", "j1", "172.20.3.30", "172.20.3.30", sized(3000))
     private("O11-fits-private", "a1", ADDRESS, "10.0.0.70", sized(1000))
-    port_drop("O11-too-big-private", "a1", ADDRESS, "10.0.0.70", sized(1001), "too-big")
+    port_drop("O11-too-big-private", "a1", ADDRESS, "10.0.0.70", sized(1001), "too-big", known=False)
     inbound("R3-padding-does-not-count", "203.0.113.70", sized(1000), padding=bytes(40))
     # The packet that is too big and has no hops left.
     uplink_drop("R2-too-big-without-hops", "203.0.113.70", sized(1001), "ttl-exceeded", ttl=1)
@@ -85,14 +85,14 @@ def malformed():
             data = frame(world.UPLINK_MAC, world.NEXT_HOP_MAC, body(world.REMOTE, mac, 64))
             add(f"R5-{name}-{where}-in", world.UPLINK, data, drop("malformed"))
         port_drop(f"R5-{name}-out", ENI, ADDRESS, world.REMOTE, body, "malformed", known=False)
-    checksums = (("wrong-header-checksum", b"\xbe\xef"), ("zero-header-checksum", b"\0\0"), ("off-by-one", None))
-    for name, value in checksums:
+    def plus_one(*a):
+        packet = TCP(*a)
+        total = (int.from_bytes(packet[10:12], "big") + 1) % 0xFFFF
+        return packet[:10] + total.to_bytes(2, "big") + packet[12:]
 
-        def body(*a, value=value):
-            packet = TCP(*a)
-            total = value or ((int.from_bytes(packet[10:12], "big") + 1) % 0xFFFF).to_bytes(2, "big")
-            return packet[:10] + (value if value is not None else total) + packet[12:]
-
+    wrong = p.edited(TCP, 10, b"\xbe\xef", fix=False)
+    zero = p.edited(TCP, 10, b"\0\0", fix=False)
+    for name, body in (("wrong-header-checksum", wrong), ("zero-header-checksum", zero), ("header-checksum-plus-1", plus_one)):
         uplink_drop(f"R5-{name}-in", EIP, body, "malformed")
         uplink_drop(f"R5-{name}-cut-through-in", CUT, body, "malformed")
         port_drop(f"R5-{name}-out", ENI, ADDRESS, world.REMOTE, body, "malformed", known=False)
@@ -100,7 +100,6 @@ def malformed():
     wrong_options = p.edited(p.tcp(**p.options(b"\x01" * 40)), 59, b"\x02", fix=False)
     uplink_drop("R5-wrong-header-checksum-ihl-15-in", EIP, wrong_options, "malformed")
     port_drop("R5-wrong-header-checksum-ihl-15-out", ENI, ADDRESS, world.REMOTE, wrong_options, "malformed", known=False)
-    # 0xffff where scapy writes 0x0000 and the other way round are the same number: both are right.
     uplink_pass("R5-version-6-not-our-mac", frame(world.FOREIGN_MAC, world.NEXT_HOP_MAC, p.edited(TCP, 0, b"\x65")(world.REMOTE, EIP, 64)))
 
 
@@ -168,6 +167,9 @@ def uplink_arp():
     ask("R8-other-pool", "198.18.7.10", answered=True)
     ask("R8-unicast", EIP, answered=True, dst=world.UPLINK_MAC)
     ask("R8-padded", EIP, answered=True, padding=b"\xa5" * 18)
+    ask("R8-detached", "203.0.113.50", answered=True)
+    ask("R8-stranded", "203.0.113.40", answered=True)
+    ask("R8-pool-gateway", "198.18.7.1", answered=False)
     ask("R8-unassociated", "203.0.113.60", answered=False)
     ask("R8-nobodys", "203.0.113.99", answered=False)
     ask("R8-host", world.HOST, answered=False)
@@ -193,8 +195,7 @@ def port_arp():
 
     def refuse(name, eni, sender, target, reason, *, mac=None, op=1, **fields):
         question = arp(op, mac or world.eni_mac(eni), sender, NOBODY, target, **fields)
-        xdp = None if reason == "spoofed-mac" else "pass"
-        add(f"R9-{name}", world.eni_port(eni), question, drop(reason), xdp=xdp)
+        add(f"R9-{name}", world.eni_port(eni), question, drop(reason), xdp="pass")
 
     ask("gateway", "a1", ADDRESS, "10.0.0.1")
     ask("gateway-padded", "a1", ADDRESS, "10.0.0.1", padding=b"\xa5" * 18)
@@ -227,6 +228,15 @@ def port_arp():
     refuse("sender-own-eip", "a1", EIP, "10.0.0.1", "spoofed-source")
     refuse("narrow-sender", "c1", "10.0.0.31", "10.0.0.1", "spoofed-source")
     refuse("unknown-mac", "a1", ADDRESS, "10.0.0.1", "spoofed-mac", mac="0a:00:00:00:00:99")
+    refuse("other-sender-mac", "a1", ADDRESS, "10.0.0.1", "spoofed-mac", mac=world.FOREIGN_MAC, src=world.eni_mac("a1"))
+    refuse("neighbours-sender-mac", "m1", "10.0.1.10", "10.0.0.1", "spoofed-mac", mac=world.eni_mac("m2"), src=world.eni_mac("m1"))
+    refuse("not-ethernet", "a1", ADDRESS, "10.0.0.1", "malformed", hwtype=6)
+    refuse("not-ipv4", "a1", ADDRESS, "10.0.0.1", "malformed", ptype=0x86DD)
+    for size in (14, 30, 41):
+        cut = arp(1, world.eni_mac("a1"), ADDRESS, NOBODY, "10.0.0.1")[:size]
+        add(f"R9-cut-{size}", "pa", cut, drop("malformed"), xdp="pass")
+    foreign = arp(1, world.eni_mac("m1"), "10.0.1.10", NOBODY, "10.0.1.11", dst=world.eni_mac("m2"))
+    add("R9-not-our-mac", "pm", foreign, PASS, xdp="pass")
     refuse("unknown-mac-reply", "a1", ADDRESS, "10.0.0.1", "spoofed-mac", mac="0a:00:00:00:00:99", op=2)
 
 
@@ -243,6 +253,8 @@ def dhcp():
     add("R10-renew", "pa", request(ADDRESS, "10.0.0.1", "a1", kind="request", dst_mac=world.port_mac("pa")), PASS)
     add("R10-renew-cut-through", "pd", request(CUT, "203.0.113.1", "b2", kind="request", dst_mac=world.port_mac("pd")), PASS)
     add("R10-rebind", "pa", request(ADDRESS, "255.255.255.255", "a1", kind="request"), PASS)
+    for name, body in (("server-port", p.udp(sport=67, dport=67)), ("client-port", p.udp(sport=68, dport=68)), ("other-protocol", p.other(136, bytes.fromhex("0044004300000000")))):
+        port_drop(f"R10-not-dhcp-{name}", "a1", "0.0.0.0", "255.255.255.255", body, "spoofed-source")
     unknown = request("0.0.0.0", "255.255.255.255", "a1", mac="0a:00:00:00:00:99")
     add("R10-unknown-mac", "pa", unknown, drop("spoofed-mac"))
     add("R10-foreign-source", "pa", request("10.0.0.20", "255.255.255.255", "a1"), drop("spoofed-source"))

@@ -7,6 +7,10 @@ UPLINK = "up"
 UPLINK_MAC = "02:00:00:00:ff:01"
 UPLINK2 = "up2"
 UPLINK2_MAC = "02:00:00:00:ff:02"
+# Interfaces that no record knows (yet, or any more).
+UPLINK3 = "up3"
+UPLINK3_MAC = "02:00:00:00:ff:03"
+STRAY_PORT = "px"
 NEXT_HOP = "198.51.100.1"
 NEXT_HOP_MAC = "02:00:00:00:ff:fe"
 HOST = "198.51.100.2"
@@ -20,7 +24,7 @@ VPCS = {
     2: [("10.0.0.0", "255.255.0.0", "10.0.0.1")],
 }
 
-# name: (interface, VPC, ENIs' MTU)
+# name: VPC
 PORTS = {
     "pa": 1, "pb": 1, "pc": 1, "pd": 1, "pe": 2, "pf": 2, "pg": 2, "pm": 1, "ps": 1, "pt": 1, "pj": 1,
 }
@@ -113,6 +117,8 @@ def to_json():
         "interfaces": [
             {"name": UPLINK, "mac": UPLINK_MAC},
             {"name": UPLINK2, "mac": UPLINK2_MAC},
+            {"name": UPLINK3, "mac": UPLINK3_MAC},
+            {"name": STRAY_PORT, "mac": "02:00:00:00:aa:ff"},
             *({"name": port, "mac": port_mac(port)} for port in PORTS),
         ],
         "uplinks": [

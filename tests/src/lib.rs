@@ -1,3 +1,5 @@
-//! A lab of network namespaces in which the demo and the end-to-end tests run the real command with real traffic.
+//! A lab of network namespaces in which the demo and the end-to-end tests run the real command with real traffic, and
+//! a bench that runs the BPF programs over single packets.
 
 pub mod lab;
+pub mod prog;

@@ -1,0 +1,205 @@
+//! The programs, loaded, with the table's world in their maps.
+
+use std::collections::HashMap as Names;
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{MapData, PerCpuArray},
+    programs::{Program, SchedClassifier, TestRun as _, TestRunOptions, Xdp, XdpMode},
+};
+use eip_dp_common::abi::{EipCounters, maps, programs};
+use nix::net::if_::if_nametoindex;
+
+use super::{
+    counters::Counters,
+    namespace,
+    run::{Hook, Run, Verdict},
+    table::World,
+    world::{Maps, take},
+};
+
+/// Larger than any frame of the table, for what a program might add.
+const ROOM: usize = 8192;
+/// Enough for the world's EIPs, few enough to look at all of them after each packet.
+const SLOTS: u32 = 32;
+
+/// How packets can be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// XDP programs may send to every target.
+    Xdp,
+    /// They may send to none.
+    Tc,
+    /// The MAC of the uplink's next hop is not known.
+    Unresolved,
+    /// There is no uplink to send to.
+    NoUplink,
+}
+
+impl Delivery {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Xdp, Self::Tc, Self::Unresolved, Self::NoUplink];
+}
+
+/// Programs and maps in the calling thread's network namespace.
+pub struct Bench {
+    ebpf: Ebpf,
+    maps: Maps,
+    indices: Names<String, u32>,
+    drops: PerCpuArray<MapData, u64>,
+    eips: PerCpuArray<MapData, EipCounters>,
+}
+
+impl Bench {
+    /// Creates the interfaces, loads the programs and fills the maps.
+    pub fn new(world: &World) -> Result<Self> {
+        namespace::create(&world.interfaces)?;
+        let mut indices = Names::new();
+        for interface in &world.interfaces {
+            indices.insert(
+                interface.name.clone(),
+                if_nametoindex(interface.name.as_str())?,
+            );
+        }
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(maps::EIP_COUNTERS, SLOTS)
+            .load(eip_dp_user::PROGRAMS)
+            .context("the object does not load")?;
+        for name in [programs::UPLINK_XDP, programs::PORT_XDP] {
+            let program: &mut Xdp = ebpf
+                .program_mut(name)
+                .with_context(|| format!("no program {name}"))?
+                .try_into()?;
+            program
+                .load()
+                .with_context(|| format!("the verifier refuses {name}"))?;
+        }
+        for name in [programs::UPLINK_TC, programs::PORT_TC] {
+            let program: &mut SchedClassifier = ebpf
+                .program_mut(name)
+                .with_context(|| format!("no program {name}"))?
+                .try_into()?;
+            program
+                .load()
+                .with_context(|| format!("the verifier refuses {name}"))?;
+        }
+        // The kernel takes a veth as the source of a test frame only while an XDP program is attached to it.
+        for interface in &world.interfaces {
+            let name = Hook::Xdp.program(&interface.name);
+            let program: &mut Xdp = ebpf
+                .program_mut(name)
+                .with_context(|| format!("no program {name}"))?
+                .try_into()?;
+            program.attach(&interface.name, XdpMode::Driver)?;
+        }
+        let mut maps = Maps::take(&mut ebpf)?;
+        maps.fill(world, &indices)?;
+        maps.fill_targets(world, &indices, Delivery::Xdp)?;
+        let drops = take(&mut ebpf, maps::DROPS)?;
+        let eips = take(&mut ebpf, maps::EIP_COUNTERS)?;
+        Ok(Self {
+            ebpf,
+            maps,
+            indices,
+            drops,
+            eips,
+        })
+    }
+
+    /// Changes what can be delivered, and how.
+    pub fn set_delivery(&mut self, world: &World, delivery: Delivery) -> Result<()> {
+        self.maps.fill_targets(world, &self.indices, delivery)
+    }
+
+    /// The maps, for who changes them while programs run.
+    pub fn parts(&mut self) -> (&mut Maps, Runner<'_>) {
+        (
+            &mut self.maps,
+            Runner {
+                ebpf: &self.ebpf,
+                indices: &self.indices,
+            },
+        )
+    }
+
+    /// Who runs programs.
+    pub fn runner(&self) -> Runner<'_> {
+        Runner {
+            ebpf: &self.ebpf,
+            indices: &self.indices,
+        }
+    }
+
+    /// Every counter now.
+    pub fn counters(&self) -> Result<Counters> {
+        Counters::read(&self.drops, &self.eips)
+    }
+}
+
+/// Runs programs; many threads may at once.
+#[derive(Clone, Copy)]
+pub struct Runner<'a> {
+    ebpf: &'a Ebpf,
+    indices: &'a Names<String, u32>,
+}
+
+impl Runner<'_> {
+    /// Runs the program that stands at `hook` of `interface` over a frame.
+    pub fn run(&self, hook: Hook, interface: &str, frame: &[u8]) -> Result<Run> {
+        let ifindex = *self
+            .indices
+            .get(interface)
+            .with_context(|| format!("no interface {interface}"))?;
+        let name = hook.program(interface);
+        let program = self
+            .ebpf
+            .program(name)
+            .with_context(|| format!("no program {name}"))?;
+        let mut out = vec![0; ROOM];
+        let context = match hook {
+            Hook::Xdp => xdp_context(ifindex, frame.len()),
+            Hook::Tc => skb_context(ifindex),
+        };
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let result = match program {
+            Program::Xdp(program) => program.test_run(options),
+            Program::SchedClassifier(program) => program.test_run(options),
+            _ => bail!("{name} is of another type"),
+        }
+        .with_context(|| format!("{name} does not run over {} bytes", frame.len()))?;
+        out.truncate(result.data_size_out as usize);
+        Ok(Run {
+            verdict: Verdict::from_code(hook, result.return_value)?,
+            out,
+        })
+    }
+}
+
+/// `struct xdp_md` (include/uapi/linux/bpf.h): data, `data_end`, `data_meta`, ifindex, queue, egress ifindex.
+fn xdp_context(ifindex: u32, len: usize) -> Vec<u8> {
+    let len = u32::try_from(len).expect("frames are short");
+    words(&[0, len, 0, ifindex, 0, 0])
+}
+
+/// `struct __sk_buff` (include/uapi/linux/bpf.h), all zeros but for where the skb came in.
+fn skb_context(ifindex: u32) -> Vec<u8> {
+    const INGRESS_IFINDEX: usize = 36 / 4;
+    const IFINDEX: usize = 40 / 4;
+    let mut fields = [0; 192 / 4];
+    fields[INGRESS_IFINDEX] = ifindex;
+    fields[IFINDEX] = ifindex;
+    words(&fields)
+}
+
+fn words(values: &[u32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_ne_bytes())
+        .collect()
+}

@@ -1,0 +1,117 @@
+//! Every counter of the data plane, summed over the CPUs.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use anyhow::Result;
+use aya::maps::{MapData, PerCpuArray};
+use eip_dp_common::abi::{EipCounters, Reason};
+
+use super::table::Change;
+
+/// The values at a moment, or a difference.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets by reason's index; those that are 0 are left out.
+    pub drops: BTreeMap<u32, u64>,
+    /// By slot; those that are all 0 are left out.
+    pub eips: BTreeMap<u32, Change>,
+}
+
+impl Counters {
+    /// Reads all of both maps.
+    pub fn read(
+        drops: &PerCpuArray<MapData, u64>,
+        eips: &PerCpuArray<MapData, EipCounters>,
+    ) -> Result<Self> {
+        let mut all = Self::default();
+        for index in 0..drops.len() {
+            let total: u64 = drops.get(&index, 0)?.iter().sum();
+            if total != 0 {
+                all.drops.insert(index, total);
+            }
+        }
+        for slot in 0..eips.len() {
+            let total = eips
+                .get(&slot, 0)?
+                .iter()
+                .fold(Change::default(), |sum, cpu| Change {
+                    in_packets: sum.in_packets + cpu.in_packets,
+                    in_bytes: sum.in_bytes + cpu.in_bytes,
+                    in_dropped: sum.in_dropped + cpu.in_dropped,
+                    out_packets: sum.out_packets + cpu.out_packets,
+                    out_bytes: sum.out_bytes + cpu.out_bytes,
+                    out_dropped: sum.out_dropped + cpu.out_dropped,
+                });
+            if total != Change::default() {
+                all.eips.insert(slot, total);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What was added since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut difference = Self::default();
+        for (&index, &now) in &self.drops {
+            let then = before.drops.get(&index).copied().unwrap_or(0);
+            if now != then {
+                difference.drops.insert(index, now.wrapping_sub(then));
+            }
+        }
+        for (&slot, now) in &self.eips {
+            let then = before.eips.get(&slot).copied().unwrap_or_default();
+            if *now != then {
+                difference.eips.insert(
+                    slot,
+                    Change {
+                        in_packets: now.in_packets.wrapping_sub(then.in_packets),
+                        in_bytes: now.in_bytes.wrapping_sub(then.in_bytes),
+                        in_dropped: now.in_dropped.wrapping_sub(then.in_dropped),
+                        out_packets: now.out_packets.wrapping_sub(then.out_packets),
+                        out_bytes: now.out_bytes.wrapping_sub(then.out_bytes),
+                        out_dropped: now.out_dropped.wrapping_sub(then.out_dropped),
+                    },
+                );
+            }
+        }
+        difference
+    }
+
+    /// How many packets were dropped, for whatever reason.
+    pub fn dropped(&self) -> u64 {
+        self.drops.values().sum()
+    }
+
+    /// In words, with the names of reasons.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for (&index, count) in &self.drops {
+            let name = Reason::ALL
+                .iter()
+                .find(|reason| reason.index() == index)
+                .map_or("?", |reason| reason.name());
+            let _ = write!(text, " {name}({index}) +{count}");
+        }
+        for (slot, change) in &self.eips {
+            let _ = write!(text, " slot {slot}:");
+            for (name, value) in [
+                ("in_packets", change.in_packets),
+                ("in_bytes", change.in_bytes),
+                ("in_dropped", change.in_dropped),
+                ("out_packets", change.out_packets),
+                ("out_bytes", change.out_bytes),
+                ("out_dropped", change.out_dropped),
+            ] {
+                if value != 0 {
+                    let _ = write!(text, " {name} +{value}");
+                }
+            }
+        }
+        if text.is_empty() {
+            " none".to_owned()
+        } else {
+            text
+        }
+    }
+}

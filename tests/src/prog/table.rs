@@ -1,0 +1,288 @@
+//! The table of cases, as `generate.py` writes it.
+
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, path::PathBuf, str::FromStr};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+/// The world and what happens in it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// Interfaces and records.
+    pub world: World,
+    /// Every case, by unique name.
+    pub cases: Vec<Case>,
+}
+
+/// A packet and what becomes of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// The id of the specification that it proves, and words.
+    pub name: String,
+    /// The interface that the packet comes in on.
+    pub interface: String,
+    /// The frame.
+    #[serde(rename = "in")]
+    pub input: Frame,
+    /// What becomes of it.
+    pub expect: Expect,
+    /// Set where the XDP program leaves it to the tc program.
+    pub xdp: Option<SlowPath>,
+    /// What is added to which EIP's counters.
+    pub counters: BTreeMap<Ipv4Addr, Change>,
+}
+
+/// `"pass"`: to the tc program of the same interface.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum SlowPath {
+    /// Untouched.
+    Pass,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(tag = "verdict", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Expect {
+    /// Sent out of an interface.
+    Deliver {
+        /// The interface.
+        to: String,
+        /// The frame.
+        out: Frame,
+    },
+    /// Sent back out of its own interface.
+    Reply {
+        /// The frame.
+        out: Frame,
+    },
+    /// Not delivered.
+    Drop {
+        /// The reason's name.
+        reason: String,
+    },
+    /// Left to the kernel, untouched.
+    Pass,
+}
+
+/// What is added to an EIP's counters.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of `EipCounters`")]
+pub struct Change {
+    pub in_packets: u64,
+    pub in_bytes: u64,
+    pub in_dropped: u64,
+    pub out_packets: u64,
+    pub out_bytes: u64,
+    pub out_dropped: u64,
+}
+
+/// The bytes of a frame; hexadecimal in the table.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame(pub Vec<u8>);
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Frame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.as_bytes()
+            .chunks(2)
+            .map(|pair| {
+                std::str::from_utf8(pair)
+                    .ok()
+                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+            })
+            .collect::<Option<Vec<u8>>>()
+            .map(Self)
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is not hexadecimal")))
+    }
+}
+
+/// An Ethernet address; colons between the bytes in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mac(pub [u8; 6]);
+
+impl FromStr for Mac {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut mac = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut mac {
+            let part = parts
+                .next()
+                .with_context(|| format!("{text:?} is too short"))?;
+            *byte = u8::from_str_radix(part, 16)?;
+        }
+        ensure!(parts.next().is_none(), "{text:?} is too long");
+        Ok(Self(mac))
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl<'de> Deserialize<'de> for Mac {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+/// Interfaces and records of the world.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "each field is the list of what it names")]
+pub struct World {
+    pub interfaces: Vec<Interface>,
+    pub uplinks: Vec<Uplink>,
+    pub way_out: WayOut,
+    pub vpcs: Vec<Vpc>,
+    pub ports: Vec<Port>,
+    pub enis: Vec<Eni>,
+    pub addresses: Vec<Address>,
+    pub eips: Vec<Eip>,
+    pub prefixes: Vec<Prefix>,
+}
+
+/// An interface to create.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct Interface {
+    pub name: String,
+    pub mac: Mac,
+}
+
+/// A record of `UPLINKS`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the record")]
+pub struct Uplink {
+    pub interface: String,
+    pub next_hop: Ipv4Addr,
+    pub answer_arp: bool,
+}
+
+/// Where packets to the Internet go.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the target's record")]
+pub struct WayOut {
+    pub interface: String,
+    pub mac: Mac,
+    pub mtu: u32,
+}
+
+/// A VPC.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the record")]
+pub struct Vpc {
+    pub index: u32,
+    pub cidrs: Vec<Cidr>,
+}
+
+/// A CIDR of a VPC.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the record")]
+pub struct Cidr {
+    pub network: Ipv4Addr,
+    pub mask: Ipv4Addr,
+    pub gateway: Ipv4Addr,
+}
+
+/// A record of `PORTS`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the record")]
+pub struct Port {
+    pub interface: String,
+    pub vpc: u32,
+}
+
+/// A record of `TARGETS` and one of `MACS`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the records")]
+pub struct Eni {
+    pub target: u32,
+    pub instance: String,
+    pub port: String,
+    pub mac: Mac,
+    pub mtu: u32,
+    pub antispoof_eni: bool,
+}
+
+/// A record of `PRIVATE4`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the record")]
+pub struct Address {
+    pub vpc: u32,
+    pub address: Ipv4Addr,
+    pub target: Option<u32>,
+    pub state: String,
+    pub public: Option<Ipv4Addr>,
+}
+
+/// A record of `EIP4`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the record")]
+pub struct Eip {
+    pub address: Ipv4Addr,
+    pub slot: u32,
+    pub mode: String,
+    pub private: Ipv4Addr,
+    pub target: Option<u32>,
+    pub vpc: Option<u32>,
+}
+
+/// A record of `PREFIX4`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the record")]
+pub struct Prefix {
+    pub prefix: String,
+    pub class: String,
+}
+
+impl Prefix {
+    /// Network and length.
+    pub fn parts(&self) -> Result<(Ipv4Addr, u32)> {
+        let Some((network, length)) = self.prefix.split_once('/') else {
+            bail!("{:?} is no prefix", self.prefix);
+        };
+        Ok((network.parse()?, length.parse()?))
+    }
+}
+
+impl Table {
+    /// Reads the table of IPv4.
+    pub fn ipv4() -> Result<Self> {
+        let path = folder().join("ipv4.json");
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no table", path.display()))
+    }
+}
+
+/// Where the table and its generator are.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases")
+}

@@ -1,0 +1,45 @@
+//! The table itself: up to date, and dense enough to mean something.
+
+use std::{collections::BTreeSet, process::Command};
+
+use eip_dp_tests::prog::table::{Expect, Table, folder};
+
+#[test]
+fn the_generator_writes_the_same_table() -> anyhow::Result<()> {
+    // Debian's interpreter, where Debian's scapy is.
+    let output = Command::new("/usr/bin/python3")
+        .arg(folder().join("generate.py"))
+        .arg("--check")
+        .output()?;
+    assert!(
+        output.status.success(),
+        "{}\n(it needs the package python3-scapy)",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+#[test]
+fn names_are_unique_and_every_id_has_cases() -> anyhow::Result<()> {
+    let table = Table::ipv4()?;
+    let mut names = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for case in &table.cases {
+        assert!(names.insert(&case.name), "{} twice", case.name);
+        ids.extend(case.name.split('-').take(2));
+    }
+    for id in [
+        "O1", "O2", "O3", "O4", "O5", "O6", "O7", "O8", "O9", "O10", "O11", "O12", "O13", "O14",
+        "O15", "O16", "O17", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T12a", "T14", "T15",
+        "R1", "R2", "R3", "R4", "R5", "R5a", "R5b", "R6", "R8", "R9", "R10",
+    ] {
+        assert!(ids.contains(id), "no case for {id}");
+    }
+    let delivered = table
+        .cases
+        .iter()
+        .filter(|case| matches!(case.expect, Expect::Deliver { .. }))
+        .count();
+    assert!(delivered > 100 && table.cases.len() - delivered > 100);
+    Ok(())
+}
