@@ -122,13 +122,20 @@ AH = other(51, bytes.fromhex("0604000000001001000000070102030405060708090a0b0c")
 OSPF = other(89, bytes.fromhex("020100300a000001000000008cd40000") + bytes(32))
 
 
+# Between whom a payload is that no translation may touch.
+SOMEBODY = ("192.0.2.1", "192.0.2.2", 64)
+
+
 def fragment(body, offset, size, *, more, identification=0x5EED):
-    """Bytes `offset` to `offset + size` of the whole packet's payload, as a fragment of it."""
+    """Bytes `offset` to `offset + size` of the whole packet's payload, as a fragment of it.
+
+    The first fragment's checksum is the whole packet's. In a later one the same place holds data.
+    """
 
     def piece(src, dst, ttl):
         whole = body(src, dst, ttl)
         end = header_end(whole)
-        payload = whole[end + offset : end + offset + size]
+        payload = (whole if offset == 0 else body(*SOMEBODY))[end + offset : end + offset + size]
         assert offset % 8 == 0 and payload
         words = struct.pack("!HHH", end + len(payload), identification, offset // 8 | (0x2000 if more else 0))
         return fixed_header(whole[:2] + words + whole[8:end] + payload)
@@ -183,11 +190,12 @@ def edited(body, place, value, *, fix=True):
 
 
 def cut(body, size):
-    """A whole packet of `size` payload bytes whose transport header ends early."""
+    """A whole packet of `size` payload bytes whose transport header ends before or inside the checksum."""
 
     def short(src, dst, ttl):
         whole = body(src, dst, ttl)
         end = header_end(whole)
-        return fixed_header(whole[:2] + struct.pack("!H", end + size) + whole[4 : end + size])
+        payload = body(*SOMEBODY)[end : end + size]
+        return fixed_header(whole[:2] + struct.pack("!H", end + size) + whole[4:end] + payload)
 
     return short

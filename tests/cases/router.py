@@ -100,6 +100,19 @@ def malformed():
     wrong_options = p.edited(p.tcp(**p.options(b"\x01" * 40)), 59, b"\x02", fix=False)
     uplink_drop("R5-wrong-header-checksum-ihl-15-in", EIP, wrong_options, "malformed")
     port_drop("R5-wrong-header-checksum-ihl-15-out", ENI, ADDRESS, world.REMOTE, wrong_options, "malformed", known=False)
+    # Behind an option without a sensible length nobody can tell whether there is a source route.
+    for name, data in (
+        ("option-length-0", b"\x44\x00\x05\x00"),
+        ("option-length-1", b"\x44\x01\x05\x00"),
+        ("option-over-the-end", b"\x07\x40\x04\x00"),
+        ("option-without-length", b"\x01\x01\x01\x44"),
+        ("option-over-the-end-ihl-15", b"\x01" * 36 + b"\x07\x05\x04\x00"),
+    ):
+        body = p.tcp(**p.options(data))
+        uplink_drop(f"R5-{name}-in", EIP, body, "malformed")
+        uplink_drop(f"R5-{name}-cut-through-in", CUT, body, "malformed")
+        port_drop(f"R5-{name}-out", ENI, ADDRESS, world.REMOTE, body, "malformed", known=False)
+        port_drop(f"R5-{name}-private", ENI, ADDRESS, "10.0.0.20", body, "malformed", known=False)
     uplink_pass("R5-version-6-not-our-mac", frame(world.FOREIGN_MAC, world.NEXT_HOP_MAC, p.edited(TCP, 0, b"\x65")(world.REMOTE, EIP, 64)))
 
 

@@ -26,9 +26,11 @@ pub fn from_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, ifindex
         },
         ARP if packet.can_reply() => {
             match tables::find(&mut uplink, &ifindex, |ifindex| tables.uplink(ifindex)) {
-                Ok(true) => conclude(Outcome::START, arp::on_uplink(packet, tables, &uplink)),
+                Ok(true) if ethernet.is_group() || ethernet.destination == uplink.mac => {
+                    conclude(Outcome::START, arp::on_uplink(packet, tables, &uplink))
+                }
                 // What the kernel's own ARP needs must never be lost.
-                Ok(false) | Err(_) => Outcome::START,
+                Ok(_) | Err(_) => Outcome::START,
             }
         }
         _ => Outcome::START,

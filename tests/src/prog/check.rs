@@ -88,11 +88,16 @@ fn wanted(table: &Table, case: &Case, hook: Hook, delivery: Delivery) -> Result<
             counters,
             ..untouched()
         },
-        Expect::Drop { reason } => dropped(self::counters(
-            table,
-            &case.counters,
-            Some(reason_named(reason)?),
-        )?),
+        Expect::Drop { reason, to } => {
+            // Nobody looks at the last checks of a packet that cannot be sent anyway.
+            let lost = delivery == Delivery::NoUplink && to.is_some();
+            let reason = if lost {
+                Reason::NoNextHop
+            } else {
+                reason_named(reason)?
+            };
+            dropped(self::counters(table, &case.counters, Some(reason))?)
+        }
         Expect::Reply { out } => redirect(out, true),
         Expect::Deliver { to, out } => {
             let to_uplink = *to == table.world.way_out.interface;

@@ -47,8 +47,8 @@ pub fn create(interfaces: &[Interface]) -> Result<()> {
     for Interface { name, mac } in interfaces {
         let far = peer(name);
         batch += &format!(
-            "link add {name} address {mac} mtu 9000 type veth peer name {far} mtu 9000\n\
-             link set {far} up\nlink set {name} up\n"
+            "link add name {name} address {mac} mtu 9000 type veth peer name {far} mtu 9000\n\
+             link set dev {far} up\nlink set dev {name} up\n"
         );
     }
     let mut ip = Command::new("ip")
