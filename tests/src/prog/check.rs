@@ -1,6 +1,6 @@
 //! Compares what a program did with what the table says.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, fmt::Write as _, net::Ipv4Addr};
 
 use anyhow::{Context as _, Result};
 use eip_dp_common::abi::Reason;
@@ -43,19 +43,26 @@ pub fn run_case(
 fn difference(wanted: &Wanted, run: &Run, counted: &Counters) -> Option<String> {
     let mut text = String::new();
     if run.verdict != wanted.verdict {
-        text += &format!("\n  {:?} expected, {:?} found", wanted.verdict, run.verdict);
+        let _ = write!(
+            text,
+            "\n  {:?} expected, {:?} found",
+            wanted.verdict, run.verdict
+        );
     }
     // What a dropped frame looks like, nobody sees.
     if wanted.verdict != Verdict::Drop || run.verdict != Verdict::Drop {
         let start = if wanted.addressed { 0 } else { 12 };
         let (want, have) = (&wanted.out, &run.out);
         if want.get(start..) != have.get(start..) {
-            text += &format!("\n  other bytes:{}", hex_diff(want, have));
+            let _ = write!(text, "\n  other bytes:{}", hex_diff(want, have));
         }
     }
     if *counted != wanted.counters {
         let (want, have) = (wanted.counters.describe(), counted.describe());
-        text += &format!("\n  counters expected{want}\n  counters found   {have}");
+        let _ = write!(
+            text,
+            "\n  counters expected{want}\n  counters found   {have}"
+        );
     }
     (!text.is_empty()).then_some(text)
 }

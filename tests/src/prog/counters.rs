@@ -83,6 +83,14 @@ impl Counters {
         self.drops.values().sum()
     }
 
+    /// How many packets were delivered, counted for their sender, their receiver, or both.
+    pub fn delivered(&self) -> u64 {
+        self.eips
+            .values()
+            .map(|change| change.in_packets + change.out_packets)
+            .sum()
+    }
+
     /// In words, with the names of reasons.
     pub fn describe(&self) -> String {
         let mut text = String::new();

@@ -7,12 +7,14 @@ mod bench;
 pub mod check;
 mod counters;
 pub mod namespace;
+pub mod property;
 mod report;
 mod run;
 pub mod table;
 mod world;
 
-pub use bench::{Bench, Delivery};
+pub use bench::{Bench, Delivery, Runner};
 pub use counters::Counters;
 pub use report::{Failures, hex_diff};
 pub use run::{Hook, Run, Verdict};
+pub use world::Maps;

@@ -1,6 +1,7 @@
 //! A network namespace that lives as long as a closure runs.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::Write as _,
     process::{Command, Stdio},
@@ -46,7 +47,8 @@ pub fn create(interfaces: &[Interface]) -> Result<()> {
     let mut batch = String::from("link set lo up\n");
     for Interface { name, mac } in interfaces {
         let far = peer(name);
-        batch += &format!(
+        let _ = write!(
+            batch,
             "link add name {name} address {mac} mtu 9000 type veth peer name {far} mtu 9000\n\
              link set dev {far} up\nlink set dev {name} up\n"
         );

@@ -32,11 +32,14 @@ where
         .with_context(|| format!("map {name} is of another type"))
 }
 
-/// The maps that nobody changes but this module.
+/// The maps that the programs read.
 pub struct Maps {
+    /// EIPs.
     pub eip: HashMap<MapData, [u8; 4], EipEntry<[u8; 4]>>,
+    /// Addresses of ENIs.
     pub private: HashMap<MapData, PrivateKey<[u8; 4]>, PrivateEntry<[u8; 4]>>,
-    targets: Array<MapData, Target>,
+    /// Where packets are delivered.
+    pub targets: Array<MapData, Target>,
     prefixes: LpmTrie<MapData, [u8; 4], u32>,
     vpcs: Array<MapData, Vpc>,
     cidrs: Array<MapData, Cidr<[u8; 4]>>,
@@ -130,8 +133,8 @@ impl Maps {
                 .insert(&Key::new(length, network.octets()), class as u32, 0)?;
             if class == AddressClass::Pool {
                 let bit = u32::from(V4::screen(&network.octets()));
-                let word = self.screen.get(&(bit / 64), 0)?;
-                self.screen.set(bit / 64, word | 1 << (bit % 64), 0)?;
+                let bits = self.screen.get(&(bit / 64), 0)?;
+                self.screen.set(bit / 64, bits | 1 << (bit % 64), 0)?;
             }
         }
         Ok(())

@@ -1,0 +1,127 @@
+//! Every packet of the table, cut at every length, by the wire and by its sender.
+
+use eip_dp_tests::prog::{
+    Bench, Failures, Hook, Run, Runner, Verdict, namespace,
+    property::{self, Shape},
+    table::{Case, Table},
+};
+
+const ETHERNET: usize = 14;
+
+/// Runs one frame; `None` where the kernel makes no test skb of it.
+fn run(runner: &Runner, hook: Hook, case: &Case, frame: &[u8]) -> anyhow::Result<Option<Run>> {
+    // Linux since 6.18 makes no test skb of an IP frame without a whole header.
+    let shortest = match frame.get(12..ETHERNET) {
+        Some([0x08, 0x00]) => ETHERNET + 20,
+        Some([0x86, 0xdd]) => ETHERNET + 40,
+        _ => ETHERNET,
+    };
+    if hook == Hook::Tc && frame.len() < shortest {
+        return Ok(None);
+    }
+    runner.run(hook, &case.interface, frame).map(Some)
+}
+
+/// Runs frames made from each case and checks each run, and that nothing is counted but what is dropped or sent.
+fn every_case(
+    frames: impl Fn(&Case) -> Vec<Vec<u8>> + Sync,
+    check: impl Fn(&Case, &[u8], &Run) -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<()> {
+    let table = Table::ipv4()?;
+    let failures = namespace::with_namespace(|| {
+        let bench = Bench::new(&table.world)?;
+        let mut failures = Failures::default();
+        let mut before = bench.counters()?;
+        for case in &table.cases {
+            for hook in Hook::ALL {
+                let (mut dropped, mut sent) = (0, 0);
+                for frame in frames(case) {
+                    let name = format!("{} ({hook:?}, {} bytes)", case.name, frame.len());
+                    let Some(run) = run(&bench.runner(), hook, case, &frame)? else {
+                        continue;
+                    };
+                    let result =
+                        property::check(&frame, &run).and_then(|()| check(case, &frame, &run));
+                    failures.check(&name, result.err().map(|error| format!("{error:#}")));
+                    dropped += u64::from(run.verdict == Verdict::Drop);
+                    sent += u64::from(run.verdict == Verdict::Redirect);
+                }
+                let after = bench.counters()?;
+                let counted = after.since(&before);
+                before = after;
+                let right = counted.dropped() == dropped && (sent > 0 || counted.delivered() == 0);
+                let problem = (!right).then(|| {
+                    format!(
+                        "{dropped} dropped, {sent} sent; counters{}",
+                        counted.describe()
+                    )
+                });
+                failures.check(&format!("{} ({hook:?})", case.name), problem);
+            }
+        }
+        Ok(failures)
+    })?;
+    println!("{} checks", failures.checked());
+    failures.conclude();
+    Ok(())
+}
+
+/// The end of the frame is lost: what is not whole is not sent, and padding is not part of a packet.
+#[test]
+fn cut_by_the_wire() -> anyhow::Result<()> {
+    every_case(
+        |case| {
+            (ETHERNET..=case.input.0.len())
+                .map(|len| case.input.0[..len].to_vec())
+                .collect()
+        },
+        |case, frame, run| {
+            if let Some(shape) = Shape::of(&case.input.0)
+                && frame.len() < shape.end()
+            {
+                anyhow::ensure!(run.verdict != Verdict::Redirect, "sent a part of a packet");
+            }
+            Ok(())
+        },
+    )
+}
+
+/// The sender made a shorter packet: headers that end early are not read or written over their end.
+#[test]
+fn cut_by_the_sender() -> anyhow::Result<()> {
+    every_case(
+        |case| {
+            let frame = &case.input.0;
+            let Some(shape) = Shape::of(frame) else {
+                return Vec::new();
+            };
+            let lengths = shape.transport() - ETHERNET..=shape.end() - ETHERNET;
+            lengths
+                .map(|len| property::shortened(frame, shape, len))
+                .collect()
+        },
+        |_, _, _| Ok(()),
+    )
+}
+
+/// The frame goes on behind the shorter packet: that is padding, and not a byte of it counts.
+#[test]
+fn cut_by_the_sender_and_padded() -> anyhow::Result<()> {
+    every_case(
+        |case| {
+            let frame = &case.input.0;
+            let Some(shape) = Shape::of(frame) else {
+                return Vec::new();
+            };
+            let lengths = shape.transport() - ETHERNET..=shape.end() - ETHERNET;
+            lengths
+                .map(|len| {
+                    let mut short = property::shortened(frame, shape, len);
+                    short.extend_from_slice(&frame[short.len()..]);
+                    short
+                })
+                .collect()
+        },
+        |_, _, _| Ok(()),
+    )
+}
