@@ -94,8 +94,8 @@ def link_local():
     v6 = bytes.fromhex("02000000ff010200000000fe86dd") + bytes(p.IPv6(src="2001:db8::1", dst="2001:db8::2"))
     uplink_pass("O16-ipv6", v6)
     tagged = bytes.fromhex("02000000ff010200000000fe81000064") + to_uplink(TCP(remote, "203.0.113.10", 64))[12:]
-    uplink_pass("O16-vlan", tagged)
-    uplink_pass("O16-qinq", tagged.replace(bytes.fromhex("81000064"), bytes.fromhex("88a800648100000a"), 1))
+    uplink_pass("T16-vlan", tagged)
+    uplink_pass("T16-qinq", tagged.replace(bytes.fromhex("81000064"), bytes.fromhex("88a800648100000a"), 1))
     uplink_pass("O16-length-not-ethertype", bytes.fromhex("02000000ff010200000000fe0010") + bytes(16))
     uplink_pass("O16-bare-header", bytes.fromhex("02000000ff010200000000fe1234"))
 

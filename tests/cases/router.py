@@ -275,9 +275,13 @@ def dhcp():
 
 def ethertypes():
     tail = bytes(46)
-    for name, ethertype in (("ipv6", "86dd"), ("vlan", "81000064"), ("lldp", "88cc"), ("pppoe", "8863"), ("mpls", "8847"), ("length", "0026"), ("zero", "0000")):
+    for name, ethertype in (("ipv6", "86dd"), ("lldp", "88cc"), ("pppoe", "8863"), ("mpls", "8847"), ("length", "0026"), ("zero", "0000")):
         head = bytes.fromhex((world.port_mac("pa") + world.eni_mac("a1")).replace(":", "") + ethertype)
         add(f"R5-{name}-out", "pa", head + tail, drop("unsupported-ethertype"))
+    # No port has a VLAN yet: another VLAN is left to the kernel.
+    macs = (world.port_mac("pa") + world.eni_mac("a1")).replace(":", "")
+    for name, ethertype in (("vlan", "810000640800"), ("priority-tag", "8100e0000806"), ("qinq", "88a800648100000a0800")):
+        add(f"T16-{name}-out", "pa", bytes.fromhex(macs + ethertype) + tail, PASS)
     head = bytes.fromhex("333300000001" + world.eni_mac("a1").replace(":", "") + "86dd")
     add("R5-ipv6-multicast-out", "pa", head + tail, drop("unsupported-ethertype"))
     head = bytes.fromhex((world.FOREIGN_MAC + world.eni_mac("a1")).replace(":", "") + "86dd")
