@@ -38,9 +38,18 @@ impl Bench {
 
     /// The program with this table, ready to be given arguments.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eip-dp"));
+        self.command_of(env!("CARGO_BIN_EXE_eip-dp"))
+    }
+
+    /// A program that runs eip-dp with this table.
+    pub fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
             .env("EIP_DP_TABLE", self.url())
             .env("EIP_DP_NAME", "cli-test")
             .stdin(Stdio::null())

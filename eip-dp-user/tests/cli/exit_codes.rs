@@ -1,5 +1,6 @@
 //! Each class of errors: its exit code, its form on stderr, nothing on stdout, and an unchanged table.
 
+use eip_dp_user::model::Code;
 use serde_json::Value;
 
 use crate::bench::{Bench, Run};
@@ -117,39 +118,141 @@ fn what_the_contract_does_not_know_is_a_usage_error() {
     }
 }
 
-#[test]
-fn a_rule_that_refuses_prints_its_code() {
+/// The rich table, and what the rules need beyond it.
+fn beyond_rich() -> Bench {
     let bench = Bench::rich();
-    for (line, code) in [
-        ("eip show nobody", "not-found"),
-        ("eni attach nobody --instance a --port tap7", "not-found"),
-        ("eip create web", "already-exists"),
-        ("eip release web", "eip-in-use"),
-        ("associate web b-second", "eip-in-use"),
-        ("associate spare b-primary", "region-mismatch"),
-        ("eni detach a-primary", "primary-eni-fixed"),
-        ("instance delete a", "in-use"),
-        ("vpc delete blue", "in-use"),
-        ("pool delete 203.0.113.0/24", "in-use"),
-        ("eip create x --address 8.8.8.8", "outside-pools"),
-        ("eip create x --address 203.0.113.254", "reserved-address"),
-        ("eip create x --address 203.0.113.5", "reserved-address"),
-        ("eip create x --address 203.0.113.20", "duplicate-address"),
-        ("pool create 203.0.113.0/25", "overlapping-cidr"),
-        ("eni add-ip a-primary 172.16.0.1", "outside-vpc"),
-        ("eni add-ip a-primary 10.0.0.12", "duplicate-address"),
+    bench.file(
+        "expired.toml",
+        "[[eip]]\nid = \"old\"\naddress = \"203.0.113.40\"\nexpires_at = \"2001-01-01T00:00:00Z\"\n",
+    );
+    assert_eq!(bench.run(["apply", "-f", "expired.toml"]).exit, 0);
+    for line in [
+        "eip create next",
+        "instance create full --max-enis 1",
+        "eni create full-primary --vpc blue --kind primary --mac 02:00:00:00:0c:01 --private-ip 10.0.0.31",
+        "eni attach full-primary --instance full --port tap-f0",
+        "eni create red-second --vpc red --kind secondary --mac 02:00:00:00:0a:01 --private-ip 10.0.0.11",
+        "eni create two --vpc blue --kind secondary --mac 02:00:00:00:0d:01 --private-ip 10.0.0.41 --private-ip 10.0.0.42",
+        "eni create taken --vpc blue --kind secondary --mac 02:00:00:00:0d:02 --private-ip 10.0.0.51 --private-ip 10.0.0.52",
+        "eip create first",
+        "associate first taken",
     ] {
+        bench.line(line);
+    }
+    bench
+}
+
+#[test]
+fn every_rule_refuses_with_its_code_in_one_sentence() {
+    let bench = beyond_rich();
+    let refusals = [
+        ("eip show nobody", Code::NotFound),
+        ("eni attach nobody --instance a --port tap7", Code::NotFound),
+        ("eip create web", Code::AlreadyExists),
+        ("eip release web", Code::EipInUse),
+        ("associate web b-second", Code::EipInUse),
+        ("associate old two", Code::EipExpired),
+        ("associate spare b-primary", Code::RegionMismatch),
+        (
+            "associate next two --private-ip fd00::9",
+            Code::FamilyMismatch,
+        ),
+        (
+            "associate next b-primary --mode cut-through",
+            Code::CutThroughNeedsSecondary,
+        ),
+        (
+            "associate next a-second --mode cut-through",
+            Code::EniAttached,
+        ),
+        ("associate next b-cut", Code::CutThroughExclusive),
+        (
+            "associate next taken --mode cut-through",
+            Code::CutThroughExclusive,
+        ),
+        (
+            "associate next two --mode cut-through --private-ip 10.0.0.42",
+            Code::CutThroughPrimaryIpOnly,
+        ),
+        ("associate next a-primary", Code::PrimaryEniLimit),
+        (
+            "associate next two --private-ip 10.0.0.43",
+            Code::NotAnEniAddress,
+        ),
+        ("eni remove-ip two 10.0.0.43", Code::NotAnEniAddress),
+        (
+            "associate next a-second --private-ip 10.0.0.12",
+            Code::PrivateIpInUse,
+        ),
+        ("eni detach a-primary", Code::PrimaryEniFixed),
+        (
+            "eni attach two --instance full --port tap-f1",
+            Code::InstanceEniLimit,
+        ),
+        (
+            "eni attach red-second --instance b --port tap-a0",
+            Code::PortInUse,
+        ),
+        ("eip create x --address 8.8.8.8", Code::OutsidePools),
+        (
+            "eip create x --address 203.0.113.254",
+            Code::ReservedAddress,
+        ),
+        ("eip create x --address 203.0.113.5", Code::ReservedAddress),
+        ("eni add-ip two 10.0.0.254", Code::ReservedAddress),
+        ("eni add-ip two 172.16.0.1", Code::OutsideVpc),
+        ("pool create 203.0.113.0/25", Code::OverlappingCidr),
+        (
+            "vpc create x --cidr 10.0.0.0/16 --cidr 10.0.1.0/24",
+            Code::OverlappingCidr,
+        ),
+        (
+            "eni create x --vpc blue --kind secondary --mac 02:00:00:00:0a:01 --private-ip 10.0.0.60",
+            Code::DuplicateMac,
+        ),
+        (
+            "eip create x --address 203.0.113.20",
+            Code::DuplicateAddress,
+        ),
+        ("eni add-ip a-second 10.0.0.11", Code::DuplicateAddress),
+        ("instance delete a", Code::InUse),
+        ("vpc delete blue", Code::InUse),
+        ("pool delete 203.0.113.0/24", Code::InUse),
+    ];
+    for (line, code) in refusals {
         let run = unsuccessful(&bench, line, 3);
+        let prefix = format!("error[{code}]: ");
+        assert!(run.stderr.starts_with(&prefix), "{line}: {run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{line}: {run:?}");
+    }
+    for code in Code::ALL {
         assert!(
-            run.stderr.starts_with(&format!("error[{code}]: ")),
-            "{line}: {run:?}"
-        );
-        assert_eq!(
-            run.stderr.lines().count(),
-            1,
-            "{line}: one sentence: {run:?}"
+            refusals.iter().any(|(_, tried)| tried == code),
+            "{code} is never tried"
         );
     }
+}
+
+/// In a network namespace of its own the host has the addresses that the test gives it.
+#[test]
+fn an_address_of_this_host_is_refused() {
+    let bench = Bench::new();
+    bench.line("pool create 203.0.113.0/24");
+    let script =
+        "ip address add 203.0.113.9/32 dev lo && exec \"$0\" eip create x --address 203.0.113.9";
+    let mut unshare = bench.command_of("unshare");
+    unshare.args(["--net", "sh", "-c", script, env!("CARGO_BIN_EXE_eip-dp")]);
+    let run = Run::of(&mut unshare);
+    assert_eq!(run.exit, 3, "{run:?}");
+    assert!(
+        run.stderr.starts_with("error[reserved-address]: "),
+        "{run:?}"
+    );
+    assert!(
+        run.stderr
+            .contains("203.0.113.9 is an address of this host"),
+        "{run:?}"
+    );
 }
 
 #[test]

@@ -192,6 +192,20 @@ fn table_file() {
                 expires_at = "2099-01-01T00:00:00Z"
                 "#,
             );
+            bench.file(
+                "expired.toml",
+                r#"
+                [[eip]]
+                id = "old"
+                address = "203.0.113.40"
+                expires_at = "2001-01-01T00:00:00Z"
+                [[association]]
+                eip = "old"
+                eni = "b-second"
+                private_ip = "10.2.0.5"
+                mode = "nat"
+                "#,
+            );
             bench
         },
         &[
@@ -201,6 +215,9 @@ fn table_file() {
             "apply -f change.toml",
             "apply -f change.toml --prune --dry-run",
             "apply -f missing.toml",
+            "apply -f expired.toml",
+            "eip show old",
+            "eip set old --expires never",
             "vpc show green",
         ],
     );
