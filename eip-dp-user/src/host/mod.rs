@@ -2,11 +2,14 @@
 //!
 //! [`HostFacts`] is a plain value that the pure parts of the daemon compute with; [`Watcher`] keeps one current.
 //! [`NeighbourKeeper`] has the kernel keep next hops resolved.
-//! Everything is asked over netlink. A process may have entered its network namespace alone, so `/sys` and `/proc`
-//! can show another namespace than the one that its sockets are in: nothing here reads them.
+//! [`forward_hook_rules`] finds the firewall rules that forwarded packets do not pass.
+//! Everything is asked over netlink or a socket. A process may have entered its network namespace alone, and `/sys`
+//! then shows another namespace than the one that its sockets are in: nothing here reads it.
 
 mod error;
 mod facts;
+mod forward;
+mod iptables;
 mod neighbours;
 mod netdev;
 pub(crate) mod packet_socket;
@@ -15,5 +18,6 @@ mod watch;
 
 pub use error::HostError;
 pub use facts::{Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, XdpFeatures};
+pub use forward::{ForwardChain, forward_hook_rules};
 pub use neighbours::{Kept, NeighbourKeeper};
 pub use watch::{Watcher, snapshot};

@@ -1,11 +1,13 @@
 //! What the daemon learns from the kernel and asks of it, against the real kernel.
 //!
 //! Every test runs in a network namespace of its own, made by [`netns::run`]. Needs root, and the commands `ip`,
-//! `ethtool`, `udhcpc` and `nft`.
+//! `ethtool`, `udhcpc`, `nft` and
+//! `iptables`.
 
 mod netns;
 
 mod announce;
 mod dhcp;
+mod forward;
 mod neighbours;
 mod watch;
