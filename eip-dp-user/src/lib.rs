@@ -4,6 +4,7 @@ pub mod announce;
 pub mod attach;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod dhcp;
 pub mod host;
 pub mod image;

@@ -19,6 +19,8 @@ pub struct Reconciler<P> {
     /// The data plane.
     pub plane: P,
     have: Have,
+    /// Whether the kernel has all that the last step wanted.
+    settled: bool,
 }
 
 /// What a step did.
@@ -49,6 +51,7 @@ impl<P: Plane> Reconciler<P> {
                 allocations,
                 limits,
             },
+            settled: false,
         })
     }
 
@@ -60,8 +63,12 @@ impl<P: Plane> Reconciler<P> {
     /// Makes the data plane what the table wants on this host.
     pub fn step(&mut self, model: &Model, facts: &HostFacts, config: &Config) -> Step {
         let mut step = self.try_step(model, facts, config);
-        // What had to wait for indexes that were in use a moment ago can have them now.
+        // What had to wait for indexes that were in use a moment ago can have them after a grace period.
         if step.image.starved && step.error.is_none() {
+            if let Err(error) = self.settle() {
+                step.error = Some(error);
+                return step;
+            }
             let again = self.try_step(model, facts, config);
             step = Step {
                 moved: &step.moved | &again.moved,
@@ -78,25 +85,30 @@ impl<P: Plane> Reconciler<P> {
         let moved = image::moved(&self.have.content, &image.content);
         // From here on the indexes are given, whatever becomes of the writes.
         self.have.allocations = image.allocations.clone();
-        let (done, mut error) = match self.plane.write(&writes) {
+        let (done, error) = match self.plane.write(&writes) {
             Ok(()) => (writes.len(), None),
             Err(failed) => (failed.done, Some(failed.error)),
         };
         for write in &writes[..done] {
             self.have.content.apply(write);
         }
-        if error.is_none() && self.have.allocations.has_resting() {
-            match self.plane.grace() {
-                Ok(()) => self.have.allocations.wake(),
-                Err(failed) => error = Some(failed),
-            }
-        }
+        self.settled = error.is_none();
         Step {
             image,
             moved,
             writes: done,
             error,
         }
+    }
+
+    /// Lets the indexes that the last step took back be used again, if all of it was written. Takes some
+    /// milliseconds when there are such.
+    pub fn settle(&mut self) -> Result<(), PlaneError> {
+        if self.settled && self.have.allocations.has_resting() {
+            self.plane.grace()?;
+            self.have.allocations.wake();
+        }
+        Ok(())
     }
 
     /// Reads the maps back; whoever changed them, the next step mends it. Returns how many elements were different.

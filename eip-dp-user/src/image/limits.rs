@@ -132,16 +132,12 @@ pub fn fit(image: &mut Image, have: &Have) {
         limits.uplinks,
         warnings,
     );
-    let mut devices: BTreeMap<u32, ()> = want.devices.iter().map(|index| (*index, ())).collect();
-    let old_devices = old.devices.iter().map(|index| (*index, ())).collect();
-    fit_map(
-        &mut devices,
-        &old_devices,
-        maps::DEVICES,
-        limits.devices,
-        warnings,
-    );
-    want.devices = devices.into_keys().collect();
+    let excess = want.devices.len().saturating_sub(limits.devices as usize);
+    if excess > 0 {
+        let kept = want.devices.iter().take(limits.devices as usize);
+        want.devices = kept.copied().collect();
+        warnings.push(full(maps::DEVICES, limits.devices, excess));
+    }
 }
 
 fn fit_map<K: Ord + Copy, V>(

@@ -8,7 +8,7 @@ mod content;
 mod enis;
 mod indexes;
 mod leases;
-mod limits;
+pub mod limits;
 mod tag;
 #[cfg(test)]
 pub mod testing;
@@ -24,6 +24,7 @@ pub use content::{Address, Content, Eip, InVpc, Network, Prefix, Private, Write}
 pub use indexes::Indexes;
 pub use limits::Limits;
 pub use tag::tag;
+pub use uplinks::next_hop;
 
 use crate::{attach::Attachment, config::Config, dhcp::Directory, host::HostFacts, model::Model};
 

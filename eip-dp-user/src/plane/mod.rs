@@ -1,6 +1,15 @@
 //! The kernel behind a trait: what the maps hold, and how they are changed.
 
 pub mod fake;
+mod kernel;
+mod links;
+mod load;
+mod pins;
+
+pub use kernel::Kernel;
+pub use links::{Links, Pinned};
+pub use load::{Programs, load};
+pub use pins::Pins;
 
 use crate::image::{Content, Limits, Write};
 
@@ -32,4 +41,41 @@ pub struct WriteError {
     pub done: usize,
     /// Why it failed.
     pub error: PlaneError,
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The operating system's error that is at the bottom of `error`.
+fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return io.raw_os_error();
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// What a lack of privileges looks like, and its cure.
+fn with_cure(message: String, code: Option<i32>) -> PlaneError {
+    if code == Some(libc::EPERM) || code == Some(libc::EACCES) {
+        return PlaneError(format!(
+            "{message}; run it as root (or with CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and CAP_PERFMON)"
+        ));
+    }
+    PlaneError(message)
 }

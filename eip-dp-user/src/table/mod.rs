@@ -9,7 +9,7 @@ mod read;
 mod schema;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -64,6 +64,11 @@ impl Table {
         };
         let connection = schema::open(&path)?;
         Ok(Self { path, connection })
+    }
+
+    /// The database's file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Carries out a command in one transaction: all of it, or nothing.

@@ -1,0 +1,283 @@
+//! The part of the daemon that blocks: table, maps and links. It runs beside the reactor, one sync at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use eip_dp_common::abi::StatusWord;
+use jiff::Timestamp;
+use tracing::{debug, error, info, warn};
+
+use super::report::Report;
+use crate::{
+    attach::Attachment,
+    cli::Name,
+    config::Config,
+    dhcp::Directory,
+    host::HostFacts,
+    image::{self, Limits, tag},
+    model::{Context, command::Command},
+    plane::{self, Kernel, Links, Pinned, Pins, PlaneError, Programs},
+    reconcile::Reconciler,
+    table::{Snapshot, Table, TableError},
+};
+
+/// Everything that a sync needs.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    table: Table,
+    location: String,
+    snapshot: Snapshot,
+    reconciler: Reconciler<Kernel>,
+    programs: Programs,
+    links: Links,
+    attached: Vec<Attachment>,
+    failures: BTreeMap<Pinned, String>,
+    facts: Arc<HostFacts>,
+    /// Whether the last sync did all that it wanted.
+    complete: bool,
+    report: Option<Report>,
+    report_path: PathBuf,
+    told: BTreeSet<String>,
+}
+
+/// What the reactor has to know after a sync.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What the DHCP server answers from now on; `None`: as before.
+    pub directory: Option<Arc<Directory>>,
+    /// The EIPs to announce.
+    pub moved: BTreeSet<Ipv4Addr>,
+    /// The uplinks on which they are announced, with their Ethernet addresses.
+    pub announce_on: Vec<(u32, [u8; 6])>,
+    /// The next hops to keep resolved.
+    pub next_hops: BTreeSet<(u32, IpAddr)>,
+    /// When the next EIP expires.
+    pub next_expiry: Option<Timestamp>,
+    /// Whether it has to be tried again soon.
+    pub incomplete: bool,
+}
+
+impl Engine {
+    /// Opens the table, loads the programs, and adopts what an earlier daemon left.
+    pub fn start(
+        name: &Name,
+        table: Table,
+        config: Config,
+        facts: Arc<HostFacts>,
+    ) -> anyhow::Result<Self> {
+        let location = location_of(&table);
+        let pins = Pins::new(name);
+        let (kernel, programs) = plane::load(&pins, &Limits::from(&config.maps), tag(&location))?;
+        let reconciler = Reconciler::adopt(kernel)?;
+        Ok(Self {
+            config,
+            table,
+            location,
+            snapshot: Snapshot::default(),
+            reconciler,
+            programs,
+            links: Links::new(&pins),
+            attached: Vec::new(),
+            failures: BTreeMap::new(),
+            facts,
+            complete: false,
+            report: None,
+            report_path: Report::path(name),
+            told: BTreeSet::new(),
+        })
+    }
+
+    /// Makes the kernel what the table wants now, if there is something to do.
+    pub fn sync(&mut self, facts: Arc<HostFacts>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let table_changed = match self.refresh() {
+            Ok(changed) => changed,
+            Err(error) => {
+                error!(%error, "the table cannot be read; forwarding goes on as it was");
+                outcome.incomplete = true;
+                false
+            }
+        };
+        let facts_changed = *facts != *self.facts;
+        self.facts = facts;
+        if table_changed || facts_changed || !self.complete {
+            self.apply(&mut outcome);
+        }
+        outcome.next_hops = self.next_hops();
+        match self.table.next_expiry() {
+            Ok(next) => outcome.next_expiry = next,
+            Err(error) => {
+                warn!(%error, "when the next EIP expires is unknown");
+                outcome.incomplete = true;
+            }
+        }
+        outcome
+    }
+
+    /// Reads the table again if its revision is another one.
+    fn refresh(&mut self) -> Result<bool, TableError> {
+        let revision = self.table.revision()?;
+        if revision == self.snapshot.revision && self.complete {
+            return Ok(false);
+        }
+        self.snapshot = self.table.snapshot()?;
+        Ok(true)
+    }
+
+    fn apply(&mut self, outcome: &mut Outcome) {
+        let step = self
+            .reconciler
+            .step(&self.snapshot.model, &self.facts, &self.config);
+        self.complete = step.error.is_none();
+        if step.image.attachments != self.attached || !self.failures.is_empty() || !self.complete {
+            match self.links.sync(&mut self.programs, &step.image.attachments) {
+                Ok(failures) => {
+                    self.failures = failures;
+                    self.attached.clone_from(&step.image.attachments);
+                }
+                Err(error) => {
+                    error!(%error, "programs cannot be attached");
+                    self.complete = false;
+                }
+            }
+        }
+        if let Some(error) = &step.error {
+            error!(%error, "the kernel does not have all that the table wants; trying again");
+        } else if let Err(error) = self.publish() {
+            error!(%error, "what is applied cannot be published");
+            self.complete = false;
+        }
+        info!(
+            revision = self.snapshot.revision,
+            writes = step.writes,
+            complete = self.complete,
+            "synced"
+        );
+        let mut report = Report::new(
+            &self.location,
+            &self.snapshot.model,
+            &self.facts,
+            &self.config,
+            &step.image,
+            &self.failures,
+        );
+        report.error = step.error.as_ref().map(ToString::to_string);
+        self.tell(report);
+        outcome.incomplete |= !self.complete || !self.failures.is_empty();
+        outcome.moved = step.moved;
+        outcome.announce_on = self.announce_on();
+        outcome.directory = Some(Arc::new(step.image.directory));
+    }
+
+    /// Publishes what the maps hold; the revision last, because others wait for it.
+    fn publish(&mut self) -> Result<(), PlaneError> {
+        let kernel = &mut self.reconciler.plane;
+        kernel.set_word(StatusWord::AppliedAt, boot_time())?;
+        kernel.set_word(StatusWord::Revision, self.snapshot.revision)
+    }
+
+    /// Lets indexes that were taken back be used again; waits for running programs if there are such.
+    pub fn settle(&mut self) {
+        if let Err(error) = self.reconciler.settle() {
+            warn!(%error, "the end of running programs cannot be awaited");
+        }
+    }
+
+    /// Writes each new warning to the log, and all of them to the report.
+    fn tell(&mut self, report: Report) {
+        let warnings: BTreeSet<String> = report.warnings.iter().cloned().collect();
+        for warning in warnings.difference(&self.told) {
+            warn!("{warning}");
+        }
+        self.told = warnings;
+        if self.report.as_ref() == Some(&report) {
+            return;
+        }
+        match report.write(&self.report_path) {
+            Ok(()) => self.report = Some(report),
+            Err(error) => {
+                warn!(%error, path = %self.report_path.display(), "no report for `status`");
+            }
+        }
+    }
+
+    /// Reads the maps back and mends what another program changed.
+    pub fn audit(&mut self) -> bool {
+        match self.reconciler.audit() {
+            Ok(0) => false,
+            Ok(differences) => {
+                warn!(differences, "mending the kernel's maps");
+                self.complete = false;
+                true
+            }
+            Err(error) => {
+                warn!(%error, "the maps cannot be verified");
+                false
+            }
+        }
+    }
+
+    /// Ends the associations of EIPs whose time is over.
+    pub fn expire(&mut self) {
+        let context = Context {
+            now: Timestamp::now(),
+            host_addresses: self.facts.host_addresses().collect(),
+        };
+        match self.table.execute(&Command::Expire, &context) {
+            Ok(outcome) if outcome.changes.is_empty() => debug!("no EIP expired"),
+            Ok(outcome) => {
+                for change in outcome.changes {
+                    info!(%change, "expired");
+                }
+            }
+            Err(error) => error!(%error, "expired EIPs cannot be ended; trying again"),
+        }
+    }
+
+    fn next_hops(&self) -> BTreeSet<(u32, IpAddr)> {
+        self.uplinks()
+            .filter_map(|(ifindex, uplink)| {
+                let next_hop = image::next_hop(&self.facts, ifindex, uplink)?;
+                Some((ifindex, next_hop.into()))
+            })
+            .collect()
+    }
+
+    fn announce_on(&self) -> Vec<(u32, [u8; 6])> {
+        self.uplinks()
+            .filter(|(_, uplink)| uplink.answer_arp)
+            .filter_map(|(ifindex, _)| Some((ifindex, self.facts.links.get(&ifindex)?.mac)))
+            .collect()
+    }
+
+    fn uplinks(&self) -> impl Iterator<Item = (u32, &crate::config::Uplink)> {
+        self.config.uplinks.iter().filter_map(|uplink| {
+            let (ifindex, _) = self.facts.link_named(&uplink.interface)?;
+            Some((ifindex, uplink))
+        })
+    }
+}
+
+/// The table's location, the same however its path was written.
+pub fn location_of(table: &Table) -> String {
+    let path = table.path();
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    format!("sqlite:{}", path.display())
+}
+
+/// Nanoseconds since the machine started, of `CLOCK_BOOTTIME`.
+fn boot_time() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one `timespec`, and `now` is one.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default()
+}

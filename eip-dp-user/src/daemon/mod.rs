@@ -1,0 +1,262 @@
+//! The daemon: keeps the kernel what the table wants.
+//!
+//! It watches first, then does a full sync, then follows events: the table's file, the host's interfaces, addresses,
+//! routes and neighbours, the time at which an EIP expires; and it reads the maps back once a minute. It can be
+//! killed at any moment: forwarding goes on, and the next one adopts what is there.
+
+mod engine;
+mod lock;
+mod logging;
+mod report;
+mod table_watch;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tracing::{error, info, warn};
+
+pub use engine::location_of;
+pub use lock::Lock;
+pub use report::{Attached, LinkState, PortReport, Report, UplinkReport};
+
+use crate::{
+    announce::Announcer,
+    cli::{DEFAULT_TABLE, Name},
+    config::Config,
+    dhcp::{self, Directory},
+    host::{NeighbourKeeper, Watcher},
+    plane::Pins,
+    table::Table,
+};
+use engine::{Engine, Outcome};
+use table_watch::TableWatch;
+
+/// How often the maps are read back.
+const AUDIT: Duration = Duration::from_mins(1);
+/// How long to wait before trying again what failed.
+const RETRY: Duration = Duration::from_secs(2);
+/// An EIP that expires later than this is looked at again by then: the clock may be set.
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+
+/// What the command line says about the daemon.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which gateway.
+    pub name: Name,
+    /// The configuration's file; `None`: the default one, if it is there.
+    pub config: Option<PathBuf>,
+    /// Uplinks besides those of the configuration.
+    pub uplinks: Vec<String>,
+    /// The table's URL; `None`: what the configuration says, or the default.
+    pub table: Option<String>,
+}
+
+/// Runs the daemon until it is told to end.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    logging::start()?;
+    let config = Config::load(options.config.as_deref(), &options.uplinks)?;
+    check_privileges()?;
+    Pins::check_mounted()?;
+    let _lock = Lock::take(&options.name)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    runtime.block_on(serve(options, config))
+}
+
+fn check_privileges() -> anyhow::Result<()> {
+    use caps::{CapSet, Capability};
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    if has(Capability::CAP_SYS_ADMIN) && has(Capability::CAP_NET_ADMIN) {
+        return Ok(());
+    }
+    let missing: Vec<String> = [
+        Capability::CAP_BPF,
+        Capability::CAP_NET_ADMIN,
+        Capability::CAP_NET_RAW,
+        Capability::CAP_PERFMON,
+    ]
+    .into_iter()
+    .filter(|capability| !has(*capability))
+    .map(|capability| capability.to_string())
+    .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("the daemon lacks {}; run it as root", missing.join(", "))
+}
+
+async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let url = options
+        .table
+        .clone()
+        .or_else(|| config.table.clone())
+        .unwrap_or_else(|| DEFAULT_TABLE.to_owned());
+    let table = Table::open(&url)?;
+    let mut table_watch = TableWatch::start(table.path())
+        .with_context(|| format!("the folder of {} cannot be watched", table.path().display()))?;
+    let host = Watcher::start()
+        .await
+        .context("the host's networking cannot be watched")?;
+    let neighbours = NeighbourKeeper::open().context("next hops cannot be kept resolved")?;
+    let announcer = Announcer::start().context("EIPs cannot be announced")?;
+    let dhcp = dhcp::Server::open().context("the DHCP server's socket cannot be opened")?;
+    let mut facts = host.subscribe();
+    info!(gateway = %options.name, table = url, "starting");
+
+    let now = facts.borrow_and_update().clone();
+    let name = options.name.clone();
+    let mut engine = Some(blocking(move || Engine::start(&name, table, config, now)).await??);
+    let (directories, answers) = watch::channel(Arc::new(Directory::default()));
+    let server = tokio::spawn(dhcp.run(answers));
+    let mut daemon = Servers {
+        directories,
+        announcer,
+        neighbours,
+        host,
+    };
+
+    let mut audit = interval(AUDIT);
+    audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    audit.tick().await;
+    let mut watchdog =
+        interval(sd_notify::watchdog_enabled().map_or(LONGEST_SLEEP, |limit| limit / 2));
+    let mut ready = false;
+    let mut work = Work::Sync;
+    loop {
+        let facts_now = facts.borrow_and_update().clone();
+        let mut taken = engine.take().context("the engine is gone")?;
+        let (back, outcome) = blocking(move || {
+            match work {
+                Work::Sync => {}
+                Work::Audit => {
+                    taken.audit();
+                }
+                Work::Expire => taken.expire(),
+            }
+            let outcome = taken.sync(facts_now);
+            (taken, outcome)
+        })
+        .await?;
+        let pause = daemon.follow(&outcome).await;
+        if !ready {
+            ready = true;
+            info!("ready");
+            notify(&[NotifyState::Ready]);
+        }
+        engine = Some(
+            blocking(move || {
+                let mut engine = back;
+                engine.settle();
+                engine
+            })
+            .await?,
+        );
+        // An expiry that could not be carried out is tried again, but not at once.
+        let expiry_floor = if matches!(work, Work::Expire) {
+            RETRY
+        } else {
+            Duration::ZERO
+        };
+        work = tokio::select! {
+            changed = facts.changed() => {
+                changed.context("the host's networking is watched no longer")?;
+                Work::Sync
+            }
+            changed = table_watch.changed() => {
+                changed.context("the table is watched no longer")?;
+                Work::Sync
+            }
+            () = wait_until(outcome.next_expiry, expiry_floor) => Work::Expire,
+            () = sleep_until(Instant::now() + pause) => Work::Sync,
+            _ = audit.tick() => Work::Audit,
+            _ = watchdog.tick() => {
+                notify(&[NotifyState::Watchdog]);
+                // Without news it does nothing, and shows that the engine still moves.
+                Work::Sync
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        };
+    }
+    notify(&[NotifyState::Stopping]);
+    server.abort();
+    info!("ending; forwarding goes on");
+    Ok(())
+}
+
+/// What to do before the next sync.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Sync,
+    Audit,
+    Expire,
+}
+
+/// The servers and helpers around the engine.
+struct Servers {
+    directories: watch::Sender<Arc<Directory>>,
+    announcer: Announcer,
+    neighbours: NeighbourKeeper,
+    host: Watcher,
+}
+
+impl Servers {
+    /// Carries on what a sync found, and tells when to look again.
+    async fn follow(&mut self, outcome: &Outcome) -> Duration {
+        if let Some(directory) = &outcome.directory {
+            self.directories.send_replace(directory.clone());
+        }
+        for (ifindex, mac) in &outcome.announce_on {
+            for address in &outcome.moved {
+                self.announcer.announce(*ifindex, *mac, *address);
+            }
+        }
+        let facts = self.host.facts();
+        if let Err(error) = self.neighbours.reconcile(&facts, &outcome.next_hops).await {
+            warn!(%error, "a next hop is not kept resolved");
+        }
+        if outcome.incomplete {
+            RETRY
+        } else {
+            LONGEST_SLEEP
+        }
+    }
+}
+
+/// Runs what blocks beside the reactor.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("a part of the daemon failed")
+}
+
+/// Returns when `time` has come, not before `at_least` has passed; never without a time.
+async fn wait_until(time: Option<Timestamp>, at_least: Duration) {
+    let Some(time) = time else {
+        return std::future::pending().await;
+    };
+    let left = time.duration_since(Timestamp::now());
+    // A moment later rather than earlier, so that it is over by then.
+    let left = Duration::try_from(left).unwrap_or_default() + Duration::from_millis(10);
+    tokio::time::sleep(left.clamp(at_least, LONGEST_SLEEP)).await;
+}
+
+/// Tells systemd, if it is there.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        error!(%error, "systemd cannot be told");
+    }
+}

@@ -1,0 +1,224 @@
+//! What the daemon tells `status` besides what the maps say: a file beside its lock.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::lock::RUN_FOLDER;
+use crate::{
+    attach::{Attachment, Role},
+    cli::Name,
+    config::Config,
+    host::HostFacts,
+    image::{self, Image},
+    model::{Model, objects::EniState},
+    plane::Pinned,
+};
+
+/// What the daemon saw and did at its last sync.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The daemon's process.
+    pub pid: u32,
+    /// The table's location.
+    pub table: String,
+    /// The uplinks, in the configuration's order.
+    pub uplinks: Vec<UplinkReport>,
+    /// The ports that ENIs are attached to.
+    pub ports: Vec<PortReport>,
+    /// What is not served or not as one may think, and why.
+    pub warnings: Vec<String>,
+    /// Why the kernel does not have all that the table wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// An uplink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UplinkReport {
+    /// Its name.
+    pub interface: String,
+    /// Whether it is there and has a link.
+    pub link: LinkState,
+    /// How it is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<Attached>,
+    /// The router behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop: Option<Ipv4Addr>,
+    /// The router's Ethernet address, once it is resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop_mac: Option<String>,
+}
+
+/// A port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortReport {
+    /// Its name.
+    pub interface: String,
+    /// The ENIs behind it.
+    pub enis: Vec<String>,
+    /// Whether it is there and has a link.
+    pub link: LinkState,
+    /// How it is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<Attached>,
+}
+
+/// The state of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// It can carry packets.
+    Up,
+    /// It is there, but down or without a carrier.
+    Down,
+    /// There is no interface of that name.
+    Missing,
+}
+
+/// The programs on an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// `xdp+tcx`, `tcx`, or `none`.
+    pub mode: String,
+    /// Why XDP is not part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_xdp: Option<String>,
+    /// How packets are delivered to it: `xdp` or `tcx`.
+    pub delivery: String,
+    /// Why that is not XDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_xdp_delivery: Option<String>,
+}
+
+impl Report {
+    /// What there is to tell about a sync.
+    pub fn new(
+        table: &str,
+        model: &Model,
+        facts: &HostFacts,
+        config: &Config,
+        image: &Image,
+        failures: &BTreeMap<Pinned, String>,
+    ) -> Self {
+        let attached = |role: Role, interface: &str| {
+            let found = image
+                .attachments
+                .iter()
+                .find(|attachment| attachment.role == role && attachment.interface == interface);
+            found.map(|attachment| Attached::new(attachment, failures))
+        };
+        let uplinks = config
+            .uplinks
+            .iter()
+            .map(|uplink| {
+                let found = facts.link_named(&uplink.interface);
+                let next_hop = found.and_then(|(index, _)| image::next_hop(facts, index, uplink));
+                let mac = found
+                    .zip(next_hop)
+                    .and_then(|((index, _), next_hop)| facts.mac_of(index, next_hop.into()));
+                UplinkReport {
+                    interface: uplink.interface.clone(),
+                    link: LinkState::of(facts, &uplink.interface),
+                    attached: attached(Role::Uplink, &uplink.interface),
+                    next_hop,
+                    next_hop_mac: mac.map(|mac| crate::model::objects::Mac(mac).to_string()),
+                }
+            })
+            .collect();
+        let mut enis: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for eni in model
+            .enis
+            .values()
+            .filter(|eni| eni.state != EniState::Detached)
+        {
+            if let Some(port) = &eni.port {
+                enis.entry(port).or_default().push(eni.id.clone());
+            }
+        }
+        let ports = enis
+            .into_iter()
+            .map(|(port, enis)| PortReport {
+                interface: port.to_owned(),
+                enis,
+                link: LinkState::of(facts, port),
+                attached: attached(Role::Port, port),
+            })
+            .collect();
+        Self {
+            pid: std::process::id(),
+            table: table.to_owned(),
+            uplinks,
+            ports,
+            warnings: image
+                .warnings
+                .iter()
+                .cloned()
+                .chain(failures.values().cloned())
+                .collect(),
+            error: None,
+        }
+    }
+
+    /// Where the report of the gateway is.
+    pub fn path(name: &Name) -> PathBuf {
+        Path::new(RUN_FOLDER).join(format!("{name}.status.json"))
+    }
+
+    /// Writes it, in one step.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let new = path.with_extension("json.new");
+        fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+        fs::rename(&new, path)
+    }
+
+    /// Reads the last one; `None` if there is none that this version understands.
+    pub fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+}
+
+impl LinkState {
+    fn of(facts: &HostFacts, interface: &str) -> Self {
+        match facts.link_named(interface) {
+            None => Self::Missing,
+            Some((_, link)) if link.up => Self::Up,
+            Some(_) => Self::Down,
+        }
+    }
+}
+
+impl Attached {
+    fn new(attachment: &Attachment, failures: &BTreeMap<Pinned, String>) -> Self {
+        let failure = |xdp: bool| {
+            failures
+                .iter()
+                .find(|(pin, _)| pin.ifindex == attachment.ifindex && pin.program.is_xdp() == xdp)
+                .map(|(_, failure)| failure.clone())
+        };
+        let no_xdp = attachment.no_xdp.clone().or_else(|| failure(true));
+        let mode = match (no_xdp.is_none(), failure(false).is_none()) {
+            (true, true) => "xdp+tcx",
+            (true, false) => "xdp",
+            (false, true) => "tcx",
+            (false, false) => "none",
+        };
+        Self {
+            mode: mode.to_owned(),
+            no_xdp,
+            delivery: if attachment.xdp_delivery {
+                "xdp"
+            } else {
+                "tcx"
+            }
+            .to_owned(),
+            no_xdp_delivery: attachment.no_xdp_delivery.clone(),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Programs on interfaces: links, pinned so that they outlive the daemon.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::PathBuf,
+};
+
+use aya::programs::{
+    SchedClassifier, TcAttachType, Xdp, XdpMode,
+    links::{FdLink, LinkOrder, PinnedLink},
+    tc::{SchedClassifierLink, TcAttachOptions},
+    xdp::XdpLink,
+};
+use nix::net::if_::if_nametoindex;
+use tracing::{debug, info};
+
+use super::{Pins, PlaneError, Programs, chain, os_error, with_cure};
+use crate::attach::{Attachment, Program};
+
+/// A program on an interface, as the name of its pin says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pinned {
+    /// The program.
+    pub program: Program,
+    /// The interface's index.
+    pub ifindex: u32,
+}
+
+impl Pinned {
+    /// The pin's file name. The BPF file system takes no dots.
+    fn file_name(self) -> String {
+        format!("{}_{}", self.program.name(), self.ifindex)
+    }
+
+    fn from_file_name(name: &str) -> Option<Self> {
+        let (program, ifindex) = name.rsplit_once('_')?;
+        let program = Program::ALL
+            .into_iter()
+            .find(|known| known.name() == program)?;
+        Some(Self {
+            program,
+            ifindex: ifindex.parse().ok()?,
+        })
+    }
+}
+
+/// The links of one gateway, and which of them run this daemon's programs.
+#[derive(Debug)]
+pub struct Links {
+    pins: Pins,
+    ours: BTreeSet<Pinned>,
+}
+
+impl Links {
+    /// The links of the gateway; none runs this daemon's programs yet.
+    pub fn new(pins: &Pins) -> Self {
+        Self {
+            pins: pins.clone(),
+            ours: BTreeSet::new(),
+        }
+    }
+
+    /// What is pinned.
+    pub fn pinned(&self) -> Result<BTreeSet<Pinned>, PlaneError> {
+        let folder = self.pins.links();
+        let failed = |error: &io::Error| {
+            with_cure(
+                format!("cannot read {}: {error}", folder.display()),
+                error.raw_os_error(),
+            )
+        };
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(error) => return Err(failed(&error)),
+        };
+        let mut pinned = BTreeSet::new();
+        for entry in entries {
+            let name = entry.map_err(|error| failed(&error))?.file_name();
+            pinned.extend(name.to_str().and_then(Pinned::from_file_name));
+        }
+        Ok(pinned)
+    }
+
+    /// Attaches what is wanted and detaches what is not. What fails is told, by program and interface; the rest is
+    /// done all the same.
+    pub fn sync(
+        &mut self,
+        programs: &mut Programs,
+        wanted: &[Attachment],
+    ) -> Result<BTreeMap<Pinned, String>, PlaneError> {
+        let mut failures = BTreeMap::new();
+        let mut keep = BTreeSet::new();
+        for attachment in wanted {
+            for program in &attachment.programs {
+                let pin = Pinned {
+                    program: *program,
+                    ifindex: attachment.ifindex,
+                };
+                keep.insert(pin);
+                if self.ours.contains(&pin) {
+                    continue;
+                }
+                match self.attach(programs, pin, &attachment.interface) {
+                    Ok(()) => {
+                        self.ours.insert(pin);
+                    }
+                    Err(error) => {
+                        failures.insert(pin, error.to_string());
+                    }
+                }
+            }
+        }
+        for pin in self.pinned()?.difference(&keep) {
+            self.detach(*pin)?;
+        }
+        self.ours.retain(|pin| keep.contains(pin));
+        Ok(failures)
+    }
+
+    fn path(&self, pin: Pinned) -> PathBuf {
+        self.pins.links().join(pin.file_name())
+    }
+
+    /// Removes the pin, and with it the link.
+    fn detach(&self, pin: Pinned) -> Result<(), PlaneError> {
+        let path = self.path(pin);
+        match fs::remove_file(&path) {
+            Ok(()) => {
+                info!(
+                    program = pin.program.name(),
+                    ifindex = pin.ifindex,
+                    "detached"
+                );
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(with_cure(
+                format!("cannot remove {}: {error}", path.display()),
+                error.raw_os_error(),
+            )),
+        }
+    }
+
+    fn attach(
+        &self,
+        programs: &mut Programs,
+        pin: Pinned,
+        interface: &str,
+    ) -> Result<(), PlaneError> {
+        if let Ok(link) = PinnedLink::from_pin(self.path(pin)) {
+            match replace(programs, pin.program, link.into()) {
+                Ok(()) => {
+                    info!(program = pin.program.name(), interface, "program replaced");
+                    return Ok(());
+                }
+                // The interface that it was on is gone (ENOLINK).
+                Err(error) => {
+                    debug!(program = pin.program.name(), interface, %error, "a link without interface");
+                }
+            }
+        }
+        self.detach(pin)?;
+        let link = if pin.program.is_xdp() {
+            attach_xdp(programs.xdp(pin.program)?, pin.ifindex)
+        } else {
+            attach_tc(programs.tc(pin.program)?, pin.ifindex, interface)
+        }
+        .map_err(|failure| {
+            let message = format!("{} on {interface}: {}", pin.program.name(), failure.message);
+            with_cure(message, failure.code)
+        })?;
+        let path = self.path(pin);
+        link.pin(&path).map_err(|error| {
+            let message = format!("cannot pin {}: {}", path.display(), chain(&error));
+            with_cure(message, os_error(&error))
+        })?;
+        info!(program = pin.program.name(), interface, "attached");
+        Ok(())
+    }
+}
+
+/// Why an attachment failed.
+struct Failure {
+    message: String,
+    code: Option<i32>,
+}
+
+impl<E: std::error::Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            message: chain(&error),
+            code: os_error(&error),
+        }
+    }
+}
+
+/// Lets the link run this daemon's program, in one step.
+fn replace(programs: &mut Programs, program: Program, link: FdLink) -> Result<(), PlaneError> {
+    let result = if program.is_xdp() {
+        replace_xdp(programs.xdp(program)?, link)
+    } else {
+        replace_tc(programs.tc(program)?, link)
+    };
+    result.map_err(|failure| PlaneError(failure.message))
+}
+
+fn replace_xdp(program: &mut Xdp, link: FdLink) -> Result<(), Failure> {
+    let id = program.attach_to_link(XdpLink::try_from(link)?)?;
+    // The pin holds the link; this value would only keep a file open.
+    drop(FdLink::try_from(program.take_link(id)?)?);
+    Ok(())
+}
+
+fn replace_tc(program: &mut SchedClassifier, link: FdLink) -> Result<(), Failure> {
+    let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
+    drop(FdLink::try_from(program.take_link(id)?)?);
+    Ok(())
+}
+
+fn attach_xdp(program: &mut Xdp, ifindex: u32) -> Result<FdLink, Failure> {
+    let id = program.attach_to_if_index(ifindex, XdpMode::Driver)?;
+    Ok(program.take_link(id)?.try_into()?)
+}
+
+fn attach_tc(
+    program: &mut SchedClassifier,
+    ifindex: u32,
+    interface: &str,
+) -> Result<FdLink, Failure> {
+    if if_nametoindex(interface)? != ifindex {
+        return Err(Failure {
+            message: "another interface has this name now".to_owned(),
+            code: None,
+        });
+    }
+    // At the head: what another program there does, it does with packets that are not ours.
+    let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let id = program.attach_with_options(interface, TcAttachType::Ingress, order)?;
+    Ok(program.take_link(id)?.try_into()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_says_what_it_is() {
+        for program in Program::ALL {
+            let pin = Pinned {
+                program,
+                ifindex: 17,
+            };
+            assert_eq!(Pinned::from_file_name(&pin.file_name()), Some(pin));
+            assert!(!pin.file_name().contains('.'));
+        }
+        assert_eq!(Pinned::from_file_name("uplink_tc_x"), None);
+        assert_eq!(Pinned::from_file_name("other_3"), None);
+    }
+}

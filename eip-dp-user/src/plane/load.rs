@@ -1,0 +1,166 @@
+//! Loads the BPF object, into new maps or into those that an earlier daemon left.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::MapInfo,
+    programs::{ProgramError, SchedClassifier, Xdp},
+    util::KernelVersion,
+};
+use eip_dp_common::abi::{ABI_VERSION, StatusWord, maps};
+use tracing::debug;
+
+use super::{Kernel, Pins, PlaneError, chain, os_error, with_cure};
+use crate::{
+    PROGRAMS,
+    attach::Program,
+    image::{Limits, limits},
+};
+
+/// The programs in the kernel. They stay there while a link is pinned, also without this value.
+#[derive(Debug)]
+pub struct Programs {
+    object: Ebpf,
+}
+
+/// Loads the programs and opens their maps. Maps that are pinned already are adopted if they are of this version and
+/// of these sizes; `table` tells them from another table's.
+pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Programs), PlaneError> {
+    Pins::check_mounted()?;
+    // tcx came with Linux 6.6; the classic attachment is not built yet.
+    if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(6, 6, 0)) {
+        return Err(PlaneError(
+            "this kernel is older than Linux 6.6 and has no tcx; older kernels are not built yet: use a newer kernel"
+                .to_owned(),
+        ));
+    }
+    let sizes = limits.by_map();
+    let adopt = pins.exist()?;
+    if adopt {
+        check_sizes(pins, &sizes)?;
+    }
+    pins.create()?;
+    let loaded = load_into(pins, &sizes, table);
+    if loaded.is_err() && !adopt {
+        // What was made in vain does not stay; the error that is returned is the one that matters.
+        let _ = pins.remove();
+    }
+    loaded
+}
+
+fn load_into(
+    pins: &Pins,
+    sizes: &[(&'static str, u32)],
+    table: u64,
+) -> Result<(Kernel, Programs), PlaneError> {
+    let mut loader = EbpfLoader::new();
+    for (map, size) in sizes {
+        loader.map_max_entries(map, *size);
+    }
+    for map in maps::ALL {
+        loader.map_pin_path(map, pins.map(map));
+    }
+    let object = loader.load(PROGRAMS).map_err(|error| {
+        let message = format!("cannot load the BPF object: {}", chain(&error));
+        with_cure(message, os_error(&error))
+    })?;
+    let mut programs = Programs { object };
+    for program in Program::ALL {
+        programs.load(program)?;
+    }
+    let mut kernel = Kernel::from_pins(pins)?;
+    claim(pins, &mut kernel, table)?;
+    Ok((kernel, programs))
+}
+
+/// Refuses maps of other sizes: what does not fit the configuration is never ignored.
+fn check_sizes(pins: &Pins, sizes: &[(&'static str, u32)]) -> Result<(), PlaneError> {
+    for (map, size) in sizes {
+        let Ok(info) = MapInfo::from_pin(pins.map(map)) else {
+            continue;
+        };
+        if info.max_entries() != *size {
+            let key =
+                limits::key_of(map).map_or(String::new(), |key| format!(" (`{key}` of [maps])"));
+            return Err(PlaneError(format!(
+                "the map {map} of gateway `{}` holds {} elements, the configuration wants {size}{key}: changing the \
+                 size of a loaded map is not built yet; run `eip-dp --name {} unload` first (forwarding stops until \
+                 the daemon runs again), or put the old size back",
+                pins.name(),
+                info.max_entries(),
+                pins.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses the maps of another version or of another table, and marks new ones as ours.
+fn claim(pins: &Pins, kernel: &mut Kernel, table: u64) -> Result<(), PlaneError> {
+    let name = pins.name();
+    match kernel.word(StatusWord::Abi)? {
+        0 | ABI_VERSION => {}
+        other => {
+            return Err(PlaneError(format!(
+                "the maps of gateway `{name}` are of version {other}, this eip-dp needs {ABI_VERSION}; run `eip-dp \
+                 --name {name} unload` and start again"
+            )));
+        }
+    }
+    match kernel.word(StatusWord::Table)? {
+        0 => {}
+        found if found == table => {}
+        _ => {
+            return Err(PlaneError(format!(
+                "gateway `{name}` forwards for another table; give that one with `--table`, run a second gateway with \
+                 `--name`, or run `eip-dp --name {name} unload` first"
+            )));
+        }
+    }
+    kernel.set_word(StatusWord::Table, table)?;
+    kernel.set_word(StatusWord::Abi, ABI_VERSION)
+}
+
+impl Programs {
+    fn load(&mut self, program: Program) -> Result<(), PlaneError> {
+        let result = if program.is_xdp() {
+            self.xdp(program)?.load()
+        } else {
+            self.tc(program)?.load()
+        };
+        result.map_err(|error| {
+            if let ProgramError::LoadError { verifier_log, .. } = &error {
+                debug!(program = program.name(), %verifier_log, "the verifier refuses a program");
+            }
+            let code = os_error(&error);
+            let reason = code.map_or_else(|| chain(&error), |code| std::io::Error::from_raw_os_error(code).to_string());
+            let message = format!(
+                "the kernel refuses the program {}: {reason} (the verifier's words are in the log at level debug)",
+                program.name()
+            );
+            with_cure(message, code)
+        })
+    }
+
+    /// An XDP program.
+    pub fn xdp(&mut self, program: Program) -> Result<&mut Xdp, PlaneError> {
+        let found = self.object.program_mut(program.name());
+        found
+            .and_then(|found| found.try_into().ok())
+            .ok_or_else(|| missing(program))
+    }
+
+    /// A tc program.
+    pub fn tc(&mut self, program: Program) -> Result<&mut SchedClassifier, PlaneError> {
+        let found = self.object.program_mut(program.name());
+        found
+            .and_then(|found| found.try_into().ok())
+            .ok_or_else(|| missing(program))
+    }
+}
+
+fn missing(program: Program) -> PlaneError {
+    PlaneError(format!(
+        "the BPF object has no program {} of the right type; build eip-dp again",
+        program.name()
+    ))
+}
