@@ -51,13 +51,13 @@ pub(super) fn finish(wait: Wait, revision: u64, global: &Global) -> Result<(), F
 }
 
 /// What the daemon of one gateway left in the kernel, and its lock.
-struct Published {
+pub(super) struct Published {
     status: PathBuf,
     lock: PathBuf,
 }
 
 impl Published {
-    fn by(name: &Name) -> Self {
+    pub(super) fn by(name: &Name) -> Self {
         Self {
             status: Path::new("/sys/fs/bpf/eip-dp")
                 .join(name.as_str())

@@ -1,5 +1,7 @@
 //! Firewalls on the forward hook are found, whichever tool made them.
 
+use std::fmt::Write as _;
+
 use eip_dp_user::host::forward_hook_rules;
 
 use crate::netns::{run, sh};
@@ -47,8 +49,11 @@ fn more_chains_than_one_message_holds_are_all_found() {
     run(|| async {
         let mut ruleset = String::from("table ip many {\n");
         for n in 0..500 {
-            ruleset +=
-                &format!("chain c{n} {{ type filter hook forward priority {n}; policy drop; }}\n");
+            writeln!(
+                ruleset,
+                "chain c{n} {{ type filter hook forward priority {n}; policy drop; }}"
+            )
+            .unwrap();
         }
         ruleset += "}\n";
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -7,6 +7,7 @@
 mod netns;
 
 mod announce;
+mod check;
 mod dhcp;
 mod forward;
 mod neighbours;
