@@ -10,6 +10,8 @@ pub mod command;
 mod document;
 pub mod objects;
 pub mod rules;
+#[cfg(test)]
+pub(crate) mod testing;
 mod view;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};

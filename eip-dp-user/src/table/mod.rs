@@ -7,6 +7,10 @@ mod encode;
 mod error;
 mod read;
 mod schema;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::path::{Path, PathBuf};

@@ -28,6 +28,8 @@ mod eni;
 mod instance;
 mod network;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use super::{Code, Context, Decision, Refusal, View, command::Command};
 use draft::Draft;

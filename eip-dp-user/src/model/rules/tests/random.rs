@@ -1,0 +1,331 @@
+//! Random commands, one after the other, break no invariant; memory and file agree at every step.
+
+use std::net::IpAddr;
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use crate::{
+    model::{
+        Document,
+        command::{Command, EipSpec, EniSpec, Expiry},
+        objects::{
+            Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mode, Pool,
+            Vpc,
+        },
+        testing::{at, mac, second},
+    },
+    table::testing::Pair,
+};
+
+/// Something to build on, so that most commands have a chance.
+const START: &str = "
+    pool 203.0.113.0/28 reserve=203.0.113.12-203.0.113.13
+    pool 2001:db8::/125
+    vpc v0 10.0.0.0/28,fd00::/125
+    vpc v1 10.0.0.0/28
+    instance i0 max=2
+    instance i1
+    eni e0 v0 primary 1 10.0.0.2
+    eni e1 v0 secondary 2 10.0.0.3,10.0.0.4
+    eni e2 v1 secondary 3 10.0.0.2
+    eip x0
+    eip x1 expires=1004
+    eip x2
+";
+
+#[derive(Clone, Debug)]
+enum Step {
+    Do(Command),
+    /// Time passes.
+    Wait(i64),
+}
+
+fn name(letter: char, count: usize) -> impl Strategy<Value = String> + Clone {
+    (0..count).prop_map(move |number| format!("{letter}{number}"))
+}
+
+fn private_ip() -> impl Strategy<Value = IpAddr> + Clone {
+    let all = [
+        "10.0.0.1",
+        "10.0.0.2",
+        "10.0.0.3",
+        "10.0.0.4",
+        "10.0.0.5",
+        "10.0.0.15",
+        "10.1.0.2",
+        "fd00::2",
+        "fd00::3",
+    ];
+    select(all.map(|ip| ip.parse().expect("an address")).to_vec())
+}
+
+fn public_ip() -> impl Strategy<Value = IpAddr> + Clone {
+    let all = [
+        "203.0.113.1",
+        "203.0.113.2",
+        "203.0.113.3",
+        "203.0.113.9",
+        "203.0.113.12",
+        "203.0.114.2",
+        "203.0.114.3",
+        "2001:db8::2",
+        "2001:db8::3",
+    ];
+    select(all.map(|ip| ip.parse().expect("an address")).to_vec())
+}
+
+fn kind() -> impl Strategy<Value = EniKind> + Clone {
+    prop_oneof![1 => Just(EniKind::Primary), 3 => Just(EniKind::Secondary)]
+}
+
+fn mode() -> impl Strategy<Value = Mode> + Clone {
+    select(vec![Mode::Nat, Mode::CutThrough])
+}
+
+fn region() -> impl Strategy<Value = Option<String>> + Clone {
+    prop_oneof![8 => Just(None), 1 => Just(Some("r".to_owned()))]
+}
+
+fn port() -> impl Strategy<Value = (String, Option<u16>)> + Clone {
+    (name('q', 4), option::weighted(0.2, 1..3_u16))
+}
+
+fn pool() -> impl Strategy<Value = Pool> {
+    let cidrs = [
+        "203.0.113.0/28",
+        "203.0.113.8/29",
+        "203.0.114.0/29",
+        "2001:db8::/125",
+        "10.0.0.0/24",
+    ];
+    let gateways = [None, Some("none"), Some("203.0.113.9"), Some("203.0.114.2")];
+    let reserves = [None, Some("203.0.113.2-203.0.113.3"), Some("203.0.114.3")];
+    (
+        select(cidrs.to_vec()),
+        select(gateways.to_vec()),
+        select(reserves.to_vec()),
+    )
+        .prop_map(|(cidr, gateway, reserve)| Pool {
+            cidr: cidr.parse().expect("a prefix"),
+            gateway: gateway.map(|text| text.parse().expect("a gateway")),
+            reserve: reserve
+                .map(|text| text.parse().expect("a range"))
+                .into_iter()
+                .collect(),
+        })
+}
+
+fn vpc() -> impl Strategy<Value = Vpc> {
+    let cidrs = [
+        vec!["10.0.0.0/28"],
+        vec!["10.0.0.0/28", "fd00::/125"],
+        vec!["10.0.0.0/28", "10.1.0.0/24"],
+        vec!["10.0.0.0/8", "10.1.0.0/24"],
+        vec!["203.0.113.0/28"],
+    ];
+    let gateways = [None, Some("10.0.0.4"), Some("10.1.0.2")];
+    (
+        name('v', 3),
+        select(cidrs.to_vec()),
+        select(gateways.to_vec()),
+    )
+        .prop_map(|(id, cidrs, gateway)| Vpc {
+            id,
+            cidrs: cidrs
+                .iter()
+                .map(|cidr| cidr.parse().expect("a prefix"))
+                .collect(),
+            gateway: gateway.map(|text| text.parse().expect("an address")),
+            vni: None,
+        })
+}
+
+fn instance() -> impl Strategy<Value = Instance> {
+    (name('i', 3), option::of(1..4_u32)).prop_map(|(id, max_enis)| Instance { id, max_enis })
+}
+
+fn eni_spec() -> impl Strategy<Value = EniSpec> {
+    (
+        name('e', 6),
+        name('v', 3),
+        kind(),
+        1..8_u8,
+        vec(private_ip(), 1..3),
+        region(),
+    )
+        .prop_map(|(id, vpc, kind, number, private_ips, region)| EniSpec {
+            id,
+            vpc,
+            kind,
+            mac: mac(number),
+            private_ips,
+            region,
+            antispoof: Antispoof::Instance,
+        })
+}
+
+fn eip() -> impl Strategy<Value = Eip> {
+    let state = select(vec![
+        EipState::Free,
+        EipState::Associated,
+        EipState::Expired,
+    ]);
+    (
+        name('x', 6),
+        public_ip(),
+        region(),
+        option::of(1_000..1_040_i64),
+        state,
+    )
+        .prop_map(|(id, address, region, end, state)| Eip {
+            id,
+            address,
+            region,
+            expires_at: end.map(second),
+            state,
+        })
+}
+
+fn eni() -> impl Strategy<Value = Eni> {
+    let state = select(vec![
+        EniState::Detached,
+        EniState::Attached,
+        EniState::Stranded,
+    ]);
+    (eni_spec(), option::of((name('i', 3), port())), state).prop_map(|(spec, place, state)| {
+        let (instance, port) = place.unzip();
+        let (port, vlan) = port.unzip();
+        Eni {
+            id: spec.id,
+            vpc: spec.vpc,
+            kind: spec.kind,
+            mac: spec.mac,
+            private_ips: spec.private_ips,
+            region: spec.region,
+            antispoof: spec.antispoof,
+            // As the document's check wants it: primary ENIs are never stranded.
+            state: if spec.kind == EniKind::Primary {
+                EniState::Attached
+            } else {
+                state
+            },
+            instance,
+            port,
+            vlan: vlan.flatten(),
+        }
+    })
+}
+
+fn association() -> impl Strategy<Value = Association> {
+    (name('x', 6), name('e', 6), private_ip(), mode()).prop_map(|(eip, eni, private_ip, mode)| {
+        Association {
+            eip,
+            eni,
+            private_ip,
+            mode,
+        }
+    })
+}
+
+fn document() -> impl Strategy<Value = Document> {
+    let networks = (vec(pool(), 0..2), vec(vpc(), 0..2), vec(instance(), 0..2));
+    let addresses = (vec(eni(), 0..2), vec(eip(), 0..2), vec(association(), 0..2));
+    (networks, addresses).prop_map(|((pools, vpcs, instances), (enis, eips, associations))| {
+        Document {
+            pools,
+            vpcs,
+            instances,
+            enis,
+            eips,
+            associations,
+        }
+    })
+}
+
+fn eni_verb() -> impl Strategy<Value = Command> {
+    let id = || name('e', 6);
+    prop_oneof![
+        2 => eni_spec().prop_map(Command::EniCreate),
+        5 => (id(), name('i', 3), port()).prop_map(|(id, instance, (port, vlan))| Command::EniAttach {
+            id, instance, port, vlan
+        }),
+        2 => id().prop_map(|id| Command::EniDetach { id }),
+        1 => (id(), private_ip()).prop_map(|(id, address)| Command::EniAddIp { id, address }),
+        1 => (id(), private_ip()).prop_map(|(id, address)| Command::EniRemoveIp { id, address }),
+        1 => id().prop_map(|id| Command::EniDelete { id }),
+    ]
+}
+
+fn eip_verb() -> impl Strategy<Value = Command> {
+    let id = || name('x', 6);
+    let end = 1_000..1_040_i64;
+    let create = (
+        id(),
+        option::of(public_ip()),
+        region(),
+        option::weighted(0.3, end.clone()),
+    );
+    prop_oneof![
+        2 => create.prop_map(|(id, address, region, end)| Command::EipCreate(EipSpec {
+            id, address, region, expires_at: end.map(second)
+        })),
+        2 => (id(), option::of(option::of(end))).prop_map(|(id, end)| Command::EipSet {
+            id,
+            expires: end.map(|end| end.map_or(Expiry::Never, |end| Expiry::At(second(end)))),
+        }),
+        1 => id().prop_map(|id| Command::EipRelease { id }),
+        8 => (id(), name('e', 6), mode(), option::of(private_ip())).prop_map(|(eip, eni, mode, private_ip)| {
+            Command::Associate { eip, eni, mode, private_ip }
+        }),
+        3 => id().prop_map(|eip| Command::Disassociate { eip }),
+    ]
+}
+
+fn network_verb() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        pool().prop_map(Command::PoolCreate),
+        pool().prop_map(|pool| Command::PoolDelete { cidr: pool.cidr }),
+        vpc().prop_map(Command::VpcCreate),
+        name('v', 3).prop_map(|id| Command::VpcDelete { id }),
+        instance().prop_map(Command::InstanceCreate),
+        name('i', 3).prop_map(|id| Command::InstanceDelete { id }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => eni_verb().prop_map(Step::Do),
+        10 => eip_verb().prop_map(Step::Do),
+        3 => network_verb().prop_map(Step::Do),
+        4 => (document(), prop::bool::weighted(0.1))
+            .prop_map(|(document, prune)| Step::Do(Command::Apply { document, prune })),
+        1 => Just(Step::Do(Command::Expire)),
+        1 => (1..4_i64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_commands_breaks_an_invariant(steps in vec(step(), 64..96)) {
+        let mut pair = Pair::with(START);
+        let mut now = 1_000;
+        for step in steps {
+            match step {
+                Step::Wait(seconds) => now += seconds,
+                // Refused or not: the pair compares, and checks the invariants.
+                Step::Do(command) => drop(pair.run(&command, &at(now))),
+            }
+        }
+        pair.run(&Command::Expire, &at(now)).expect("nothing refuses to expire");
+        let document: Document = pair.model.clone().into();
+        let command = Command::Apply { document, prune: true };
+        let outcome = pair.run(&command, &at(now)).expect("an export is accepted");
+        prop_assert_eq!(outcome.changes, vec![]);
+        prop_assert_eq!(outcome.warnings, Vec::<String>::new());
+        let mut restored = Pair::new();
+        restored.run(&command, &at(now)).expect("an export restores an empty table");
+        prop_assert_eq!(restored.model, pair.model);
+    }
+}

@@ -1,0 +1,268 @@
+//! Files that are no table, not any more, or not yet.
+
+use std::fs;
+
+use rusqlite::Connection;
+
+use crate::{
+    model::{
+        Code,
+        command::{Command, Unacceptable},
+        testing::{at, command},
+    },
+    table::{ExecuteError, Table, TableError, schema, testing::Pair},
+};
+
+fn refused(url: &str) -> TableError {
+    match Table::open(url) {
+        Ok(_) => panic!("{url} is opened"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn urls() {
+    for url in ["", "table.db", "sqlite:", "mysql:x", "/var/lib/table.db"] {
+        let error = refused(url);
+        assert!(matches!(error, TableError::Url { .. }), "{error}");
+        assert!(error.to_string().contains("sqlite:PATH"), "{error}");
+    }
+    let error = refused("etcd://localhost:2379");
+    assert!(error.to_string().contains("not built yet"), "{error}");
+}
+
+#[test]
+fn directories_are_made_and_the_table_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/a/b/table.db", directory.path().display());
+    let mut table = Table::open(&url).unwrap();
+    assert_eq!(table.revision().unwrap(), 0);
+    table
+        .execute(&command("vpc v1 10.0.0.0/24"), &at(0))
+        .unwrap();
+    drop(table);
+    let again = Table::open(&url).unwrap();
+    assert_eq!(again.revision().unwrap(), 1);
+    assert!(again.snapshot().unwrap().model.vpcs.contains_key("v1"));
+}
+
+#[test]
+fn a_path_that_is_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = refused(&format!("sqlite:{}", directory.path().display()));
+    assert!(matches!(error, TableError::Access { .. }), "{error}");
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = refused(&format!("sqlite:{}/table.db", file.display()));
+    assert!(matches!(error, TableError::Directory { .. }), "{error}");
+}
+
+#[test]
+fn no_database_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("table.db");
+    fs::write(&path, "not a database, ".repeat(1_000)).unwrap();
+    let error = refused(&format!("sqlite:{}", path.display()));
+    assert!(matches!(error, TableError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("apply"), "{error}");
+    assert!(error.to_string().contains("table.db"), "{error}");
+}
+
+#[test]
+fn an_empty_file_is_a_new_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("table.db");
+    fs::write(&path, "").unwrap();
+    let table = Table::open(&format!("sqlite:{}", path.display())).unwrap();
+    assert_eq!(table.revision().unwrap(), 0);
+}
+
+#[test]
+fn another_program_s_database() {
+    let directory = tempfile::tempdir().unwrap();
+    for sql in [
+        "CREATE TABLE songs (name TEXT)",
+        "PRAGMA application_id = 7",
+        "PRAGMA user_version = 3",
+    ] {
+        let path = directory.path().join("other.db");
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let error = refused(&format!("sqlite:{}", path.display()));
+        assert!(
+            matches!(error, TableError::Foreign { .. }),
+            "{sql}: {error}"
+        );
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_newer_version() {
+    let pair = Pair::new();
+    let path = pair.directory.path().join("table.db");
+    let newer = schema::VERSION + 1;
+    pair.table
+        .connection
+        .pragma_update(None, "user_version", newer)
+        .unwrap();
+    let error = refused(&format!("sqlite:{}", path.display()));
+    assert!(
+        matches!(error, TableError::Newer { found, .. } if found == newer),
+        "{error}"
+    );
+}
+
+#[test]
+fn damage_inside_the_file_is_an_error_and_no_panic() {
+    let mut pair = Pair::with("vpc v1 10.0.0.0/8 \n pool 203.0.0.0/16");
+    for number in 1..200_u8 {
+        pair.accept(&format!(
+            "eni e{number} v1 secondary {number} 10.0.1.{number}"
+        ));
+        pair.accept(&format!("eip x{number}"));
+    }
+    let path = pair.directory.path().join("table.db");
+    let url = format!("sqlite:{}", path.display());
+    drop(pair.table);
+    let good = fs::read(&path).unwrap();
+    let mut noticed = 0;
+    for page in 1..good.len() / 4096 {
+        let mut bad = good.clone();
+        bad[page * 4096..][..2048].fill(0xa5);
+        fs::write(&path, &bad).unwrap();
+        let snapshot = Table::open(&url).and_then(|table| table.snapshot());
+        let executed =
+            Table::open(&url).map(|mut table| table.execute(&command("eip new"), &at(0)));
+        for error in [snapshot.err(), executed.err()].into_iter().flatten() {
+            assert!(matches!(error, TableError::Damaged { .. }), "{error}");
+            noticed += 1;
+        }
+    }
+    assert!(noticed > 5, "{noticed} errors");
+}
+
+#[test]
+fn columns_that_hold_what_no_writer_writes() {
+    let pair = Pair::with("vpc v1 10.0.0.0/24");
+    let sql = "PRAGMA ignore_check_constraints = 1; UPDATE vpc_cidr SET prefix = 99; UPDATE vpc SET gateway = x'00';";
+    pair.table.connection.execute_batch(sql).unwrap();
+    let error = pair.table.snapshot().unwrap_err();
+    assert!(matches!(error, TableError::Damaged { .. }), "{error}");
+    let mut table = pair.table;
+    let error = table
+        .execute(&command("eni e1 v1 secondary 1 10.0.0.5"), &at(0))
+        .unwrap_err();
+    assert!(
+        matches!(error, ExecuteError::Table(TableError::Damaged { .. })),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_refused_command_leaves_the_file_as_it_was() {
+    let mut pair = Pair::with("pool 203.0.113.0/24 \n eip x1");
+    let bytes = |pair: &Pair| {
+        let path = pair.directory.path();
+        ["table.db", "table.db-wal"].map(|name| fs::read(path.join(name)).unwrap())
+    };
+    let before = bytes(&pair);
+    pair.refuse(Code::InUse, "pool-delete 203.0.113.0/24");
+    pair.table.preview(&command("eip x2"), &at(0)).unwrap();
+    assert_eq!(before, bytes(&pair));
+}
+
+#[test]
+fn preview_says_what_execute_does() {
+    let mut pair = Pair::with("pool 203.0.113.0/24");
+    let preview = pair.table.preview(&command("eip x1"), &at(0)).unwrap();
+    let done = pair.accept("eip x1");
+    assert_eq!(
+        (preview.revision + 1, preview.changes),
+        (done.revision, done.changes.clone())
+    );
+    let line = done.changes[0].to_string();
+    assert_eq!(line, "+ eip x1 address=203.0.113.2 state=free");
+    let set = pair.accept("set x1 2000").changes[0].to_string();
+    assert_eq!(set, "~ eip x1 expires_at=none->1970-01-01T00:33:20Z");
+    assert!(
+        pair.accept("release x1").changes[0]
+            .to_string()
+            .starts_with("- eip x1 ")
+    );
+}
+
+#[test]
+fn what_cannot_be_meant_and_what_is_not_built() {
+    let mut pair = Pair::new();
+    let long = "x".repeat(65);
+    let invalid = [
+        format!("eip {long}"),
+        "instance i1 max=0".to_owned(),
+        "pool 203.0.113.5/24".to_owned(),
+        "pool 203.0.113.0/24 gateway=2001:db8::1".to_owned(),
+        "attach e1 i1 a/b".to_owned(),
+        "attach e1 i1 sixteen-letters-".to_owned(),
+        "attach e1 i1 port vlan=4095".to_owned(),
+        "eip a\u{1b}b".to_owned(),
+        format!("vpc v1 {}", ["10.0.0.0/24"; 9].join(",")),
+    ];
+    for line in invalid {
+        let error = pair.table.execute(&command(&line), &at(0)).unwrap_err();
+        assert!(
+            matches!(error, ExecuteError::Unacceptable(Unacceptable::Invalid(_))),
+            "{line}: {error}"
+        );
+    }
+    let unbuilt = [
+        "pool 2001:db8::/64",
+        "vpc v1 fd00::/64",
+        "eni e1 v1 secondary 1 fd00::5",
+        "add-ip e1 fd00::5",
+        "eip x1 2001:db8::5",
+        "attach e1 i1 port vlan=7",
+    ];
+    for line in unbuilt {
+        let error = pair.table.execute(&command(line), &at(0)).unwrap_err();
+        assert!(
+            matches!(error, ExecuteError::Unacceptable(Unacceptable::NotBuilt(_))),
+            "{line}: {error}"
+        );
+        assert!(error.to_string().contains("not built yet"), "{error}");
+    }
+    assert_eq!(pair.table.revision().unwrap(), 0);
+    // The rule stays within reach: the private IP may be of either family.
+    pair.accept_all(
+        "pool 203.0.113.0/24 \n vpc v1 10.0.0.0/24 \n eni e1 v1 secondary 1 10.0.0.5 \n eip x1",
+    );
+    let error = pair
+        .table
+        .execute(&command("associate x1 e1 nat ip=fd00::5"), &at(0))
+        .unwrap_err();
+    assert!(
+        matches!(error, ExecuteError::Refused(refusal) if refusal.code == Code::FamilyMismatch)
+    );
+}
+
+#[test]
+fn a_document_is_checked_like_the_verbs() {
+    let mut pair = Pair::new();
+    let half = "[[eni]]\nid = \"e\"\nvpc = \"v\"\nkind = \"secondary\"\nmac = \"02:00:00:00:00:01\"\n\
+                private_ips = [\"10.0.0.5\"]\ninstance = \"i\"";
+    for (text, part) in [
+        (half, "instance and port"),
+        ("[[pool]]\ncidr = \"2001:db8::/64\"", "not built yet"),
+        ("[[vpc]]\nid = \"v\"\ncidrs = []", "no CIDR"),
+        (
+            "[[vpc]]\nid = \"v\"\ncidrs = [\"10.0.0.0/24\"]\nvni = 16777216",
+            "16777216",
+        ),
+    ] {
+        let document = toml::from_str(text).unwrap();
+        let apply = Command::Apply {
+            document,
+            prune: false,
+        };
+        let error = pair.table.execute(&apply, &at(0)).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
