@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 /// Where the configuration is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/eip-dp/config.toml";
 
 /// The configuration, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// The interfaces towards the Internet, in the operator's order. Never empty.
     pub uplinks: Vec<Uplink>,
@@ -36,7 +36,7 @@ pub struct Config {
 }
 
 /// An interface towards the Internet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uplink {
     /// Its name.
     pub interface: String,
@@ -48,7 +48,7 @@ pub struct Uplink {
 }
 
 /// A port with settings of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
     /// The interface's name.
@@ -58,7 +58,7 @@ pub struct Port {
 }
 
 /// How packets from the uplink reach a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivery {
     /// By tc to veth and tap (their peers are local stacks), by XDP to other interfaces that can take XDP frames.
@@ -71,7 +71,7 @@ pub enum Delivery {
 }
 
 /// The `[dhcp]` section.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dhcp {
     /// Name servers handed out.
     pub dns: Vec<Ipv4Addr>,
@@ -80,7 +80,7 @@ pub struct Dhcp {
 }
 
 /// The `[maps]` section: how many of each thing the kernel's maps have room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MapSizes {
     /// EIPs.

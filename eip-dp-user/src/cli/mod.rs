@@ -106,7 +106,7 @@ enum Verb {
     /// Packets and bytes per EIP and direction
     Stats(StatsArgs),
     /// Dropped packets by reason
-    Drops,
+    Drops(DropsArgs),
     /// Compare the table with the kernel's maps
     Verify(VerifyArgs),
     /// Take the data plane off this host's interfaces
@@ -142,7 +142,7 @@ pub struct HostArgs {
     /// The daemon's configuration [default: /etc/eip-dp/config.toml, where there is one]
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// An interface towards the Internet; may be given several times, and replaces those of the configuration
+    /// An interface towards the Internet, besides those of the configuration; may be given several times
     #[arg(long = "uplink", value_name = "IF", value_parser = values::interface)]
     pub uplinks: Vec<String>,
 }
@@ -153,6 +153,14 @@ pub struct StatsArgs {
     /// This EIP only
     #[arg(value_name = "EIP", value_parser = values::id)]
     pub eip: Option<String>,
+}
+
+/// Arguments of `drops`.
+#[derive(Clone, Debug, Args)]
+pub struct DropsArgs {
+    /// Reasons for which nothing was dropped, too
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Arguments of `verify`.
@@ -190,7 +198,7 @@ impl Verb {
             Self::Run(args) => dataplane::run(&args, global),
             Self::Status => dataplane::status(global),
             Self::Stats(args) => dataplane::stats(&args, global),
-            Self::Drops => dataplane::drops(global),
+            Self::Drops(args) => dataplane::drops(&args, global),
             Self::Verify(args) => dataplane::verify(&args, global),
             Self::Unload => dataplane::unload(global),
             Self::Check(args) => check::check(&args, global),

@@ -72,8 +72,18 @@ impl Lock {
 
     /// The process that holds the lock of the gateway; `None` if no daemon runs.
     pub fn holder(name: &Name) -> anyhow::Result<Option<String>> {
+        Ok(Self::held(name)?.map(|mut file| holder(&mut file)))
+    }
+
+    /// Its number, if it can be read.
+    pub fn holder_pid(name: &Name) -> anyhow::Result<Option<i32>> {
+        Ok(Self::held(name)?.and_then(|mut file| pid(&mut file)))
+    }
+
+    /// The lock's file, if somebody holds it.
+    fn held(name: &Name) -> anyhow::Result<Option<File>> {
         let path = path(name);
-        let mut file = match File::open(&path) {
+        let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -82,7 +92,7 @@ impl Lock {
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
-            Err(TryLockError::WouldBlock) => Ok(Some(holder(&mut file))),
+            Err(TryLockError::WouldBlock) => Ok(Some(file)),
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot try {}", path.display()))
             }
@@ -92,12 +102,14 @@ impl Lock {
 
 /// ` (process N)`, as far as it is known.
 fn holder(file: &mut File) -> String {
+    pid(file).map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+fn pid(file: &mut File) -> Option<i32> {
     let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
-    match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => format!(" (process {pid})"),
-        _ => String::new(),
-    }
+    file.rewind().ok()?;
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 #[cfg(test)]

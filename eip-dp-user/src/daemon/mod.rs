@@ -31,7 +31,7 @@ use crate::{
     cli::{DEFAULT_TABLE, Name},
     config::Config,
     dhcp::{self, Directory},
-    host::{NeighbourKeeper, Watcher},
+    host::{HostFacts, NeighbourKeeper, Watcher},
     plane::Pins,
     table::Table,
 };
@@ -94,9 +94,32 @@ fn check_privileges() -> anyhow::Result<()> {
     bail!("the daemon lacks {}; run it as root", missing.join(", "))
 }
 
+/// One uplink has to be there: else it is a name misspelt rather than an interface that is late.
+fn check_uplinks(config: &Config, facts: &HostFacts) -> anyhow::Result<()> {
+    let names: Vec<&str> = config
+        .uplinks
+        .iter()
+        .map(|uplink| uplink.interface.as_str())
+        .collect();
+    if names.iter().any(|name| facts.link_named(name).is_some()) {
+        return Ok(());
+    }
+    let links: Vec<&str> = facts
+        .links
+        .values()
+        .map(|link| link.name.as_str())
+        .collect();
+    bail!(
+        "uplink {}: there is no such interface; this host has {}; correct `--uplink` or [[uplink]]",
+        names.join(", "),
+        links.join(", ")
+    )
+}
+
 async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let url = options
         .table
         .clone()
@@ -115,6 +138,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     info!(gateway = %options.name, table = url, "starting");
 
     let now = facts.borrow_and_update().clone();
+    check_uplinks(&config, &now)?;
     let name = options.name.clone();
     let mut engine = Some(blocking(move || Engine::start(&name, table, config, now)).await??);
     let (directories, answers) = watch::channel(Arc::new(Directory::default()));
@@ -180,6 +204,8 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
             () = wait_until(outcome.next_expiry, expiry_floor) => Work::Expire,
             () = sleep_until(Instant::now() + pause) => Work::Sync,
             _ = audit.tick() => Work::Audit,
+            // `verify --repair` asks for it.
+            _ = hangup.recv() => Work::Audit,
             _ = watchdog.tick() => {
                 notify(&[NotifyState::Watchdog]);
                 // Without news it does nothing, and shows that the engine still moves.

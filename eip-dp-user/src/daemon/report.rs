@@ -27,6 +27,8 @@ pub struct Report {
     pub pid: u32,
     /// The table's location.
     pub table: String,
+    /// The configuration that it runs with.
+    pub config: Config,
     /// The uplinks, in the configuration's order.
     pub uplinks: Vec<UplinkReport>,
     /// The ports that ENIs are attached to.
@@ -154,6 +156,7 @@ impl Report {
         Self {
             pid: std::process::id(),
             table: table.to_owned(),
+            config: config.clone(),
             uplinks,
             ports,
             warnings: image

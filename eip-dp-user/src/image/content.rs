@@ -10,6 +10,7 @@ use eip_dp_common::abi::{
     Cidr, EipEntry, MacKey, Port, PortKey, PortMac, PrefixKey, PrivateEntry, PrivateKey, Target,
     Uplink, Vpc, maps,
 };
+use serde::Serialize;
 
 /// An IPv4 address as the records hold it.
 pub type Address = [u8; 4];
@@ -183,5 +184,115 @@ impl fmt::Display for Write {
                 crate::model::objects::Mac(key.mac)
             ),
         }
+    }
+}
+
+/// How an element differs from what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It is not there.
+    Missing,
+    /// It holds something else.
+    Wrong,
+    /// Nobody wants it.
+    Extra,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Extra => "extra",
+        })
+    }
+}
+
+/// The elements in which `have` differs from `want`, each once.
+pub fn differences(want: &Content, have: &Content) -> Vec<(String, Kind)> {
+    let mut found = Vec::new();
+    compare(
+        &want.eips,
+        &have.eips,
+        |key| Write::Eip(key, None),
+        &mut found,
+    );
+    compare(
+        &want.private,
+        &have.private,
+        |key| Write::Private(key, None),
+        &mut found,
+    );
+    compare(
+        &want.prefixes,
+        &have.prefixes,
+        |key| Write::Prefix(key, None),
+        &mut found,
+    );
+    compare(
+        &want.vpcs,
+        &have.vpcs,
+        |key| Write::Vpc(key, None),
+        &mut found,
+    );
+    compare(
+        &want.cidrs,
+        &have.cidrs,
+        |key| Write::Cidr(key, None),
+        &mut found,
+    );
+    compare(
+        &want.targets,
+        &have.targets,
+        |key| Write::Target(key, None),
+        &mut found,
+    );
+    compare(
+        &want.ports,
+        &have.ports,
+        |key| Write::Port(key, None),
+        &mut found,
+    );
+    compare(
+        &want.macs,
+        &have.macs,
+        |key| Write::Mac(key, None),
+        &mut found,
+    );
+    compare(
+        &want.uplinks,
+        &have.uplinks,
+        |key| Write::Uplink(key, None),
+        &mut found,
+    );
+    compare(
+        &want.screen,
+        &have.screen,
+        |key| Write::Screen(key, 0),
+        &mut found,
+    );
+    let missing = want.devices.difference(&have.devices);
+    found.extend(missing.map(|key| (Write::Device(*key, true).to_string(), Kind::Missing)));
+    let extra = have.devices.difference(&want.devices);
+    found.extend(extra.map(|key| (Write::Device(*key, false).to_string(), Kind::Extra)));
+    found
+}
+
+fn compare<K: Ord + Copy, V: PartialEq>(
+    want: &BTreeMap<K, V>,
+    have: &BTreeMap<K, V>,
+    element: fn(K) -> Write,
+    found: &mut Vec<(String, Kind)>,
+) {
+    for (key, value) in want {
+        match have.get(key) {
+            None => found.push((element(*key).to_string(), Kind::Missing)),
+            Some(other) if other != value => found.push((element(*key).to_string(), Kind::Wrong)),
+            Some(_) => {}
+        }
+    }
+    for key in have.keys().filter(|key| !want.contains_key(key)) {
+        found.push((element(*key).to_string(), Kind::Extra));
     }
 }

@@ -20,7 +20,9 @@ use std::collections::BTreeSet;
 
 use eip_dp_common::abi::{NONE, Sealed, UPLINK_TARGET};
 
-pub use content::{Address, Content, Eip, InVpc, Network, Prefix, Private, Write};
+pub use content::{
+    Address, Content, Eip, InVpc, Kind, Network, Prefix, Private, Write, differences,
+};
 pub use indexes::Indexes;
 pub use limits::Limits;
 pub use tag::tag;
@@ -104,9 +106,14 @@ impl Allocations {
                 .iter()
                 .filter(|(key, entry)| entry.is_intact(key))
         };
-        allocations
-            .slots
-            .recover(eips().map(|(key, entry)| (*key, entry.slot)));
+        // An ENI's address knows the slot of its EIP, too.
+        let senders = content
+            .private
+            .iter()
+            .filter(|(key, entry)| entry.is_intact(key) && entry.slot != NONE)
+            .map(|(_, entry)| (entry.public, entry.slot));
+        let owned = eips().map(|(key, entry)| (*key, entry.slot));
+        allocations.slots.recover(owned.chain(senders));
         allocations
             .targets
             .recover(targets().map(|(index, target)| (target.tag, *index)));

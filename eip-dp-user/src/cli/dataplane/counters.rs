@@ -1,0 +1,165 @@
+//! `stats` and `drops`: what the kernel counted.
+
+use eip_dp_common::abi::{EipCounters, Reason};
+use serde::Serialize;
+
+use super::{kernel, table_url};
+use crate::{
+    cli::{DropsArgs, Failure, Format, Global, StatsArgs, output},
+    daemon::Report,
+    model::objects::Eip,
+    plane::Kernel,
+    table::Table,
+};
+
+/// An EIP's counters since it was created.
+#[derive(Serialize)]
+struct Row {
+    eip: String,
+    address: String,
+    in_packets: u64,
+    in_bytes: u64,
+    in_dropped: u64,
+    out_packets: u64,
+    out_bytes: u64,
+    out_dropped: u64,
+}
+
+/// `stats`: packets and bytes per EIP.
+pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
+    let kernel = kernel(global)?;
+    let url = table_url(global, Report::read(&Report::path(&global.name)).as_ref());
+    let table = Table::open(&url)?;
+    if let Some(id) = &args.eip {
+        let eip = table
+            .read(|view| view.eip(id))?
+            .ok_or_else(|| Failure::Refused {
+                code: "not-found",
+                message: format!(
+                    "EIP `{id}` does not exist; `eip-dp eip list` shows those that do"
+                ),
+            })?;
+        let row = row(&kernel, &eip)?.ok_or_else(|| {
+            Failure::failed(format!(
+                "EIP `{id}` has no counters: the daemon has not applied it; see `eip-dp --name {} status`",
+                global.name
+            ))
+        })?;
+        return match global.output {
+            Format::Json => output::json(&row),
+            Format::Text => output::fields(&[
+                ("eip", row.eip),
+                ("address", row.address),
+                ("in packets", row.in_packets.to_string()),
+                ("in bytes", row.in_bytes.to_string()),
+                ("in dropped", row.in_dropped.to_string()),
+                ("out packets", row.out_packets.to_string()),
+                ("out bytes", row.out_bytes.to_string()),
+                ("out dropped", row.out_dropped.to_string()),
+            ]),
+        };
+    }
+    let mut rows = Vec::new();
+    for eip in table.snapshot()?.model.eips.values() {
+        rows.extend(row(&kernel, eip)?);
+    }
+    match global.output {
+        Format::Json => output::json(&rows),
+        Format::Text => {
+            let header = [
+                "EIP",
+                "ADDRESS",
+                "IN-PACKETS",
+                "IN-BYTES",
+                "IN-DROPPED",
+                "OUT-PACKETS",
+                "OUT-BYTES",
+                "OUT-DROPPED",
+            ];
+            output::table(header, rows.iter().map(Row::cells))
+        }
+    }
+}
+
+/// The counters of an EIP; `None` if the kernel does not know it.
+fn row(kernel: &Kernel, eip: &Eip) -> Result<Option<Row>, Failure> {
+    let std::net::IpAddr::V4(address) = eip.address else {
+        return Ok(None);
+    };
+    let Some(entry) = kernel.eip(&address.octets())? else {
+        return Ok(None);
+    };
+    let EipCounters {
+        in_packets,
+        in_bytes,
+        in_dropped,
+        out_packets,
+        out_bytes,
+        out_dropped,
+    } = kernel.counters(entry.slot)?;
+    Ok(Some(Row {
+        eip: eip.id.clone(),
+        address: address.to_string(),
+        in_packets,
+        in_bytes,
+        in_dropped,
+        out_packets,
+        out_bytes,
+        out_dropped,
+    }))
+}
+
+impl Row {
+    fn cells(&self) -> [String; 8] {
+        [
+            self.eip.clone(),
+            self.address.clone(),
+            self.in_packets.to_string(),
+            self.in_bytes.to_string(),
+            self.in_dropped.to_string(),
+            self.out_packets.to_string(),
+            self.out_bytes.to_string(),
+            self.out_dropped.to_string(),
+        ]
+    }
+}
+
+/// A reason and its count.
+#[derive(Serialize)]
+struct Drop {
+    number: u32,
+    reason: &'static str,
+    packets: u64,
+    meaning: &'static str,
+}
+
+/// `drops`: dropped packets by reason.
+pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
+    let kernel = kernel(global)?;
+    let mut rows = Vec::new();
+    for reason in Reason::ALL {
+        let packets = kernel.drops(*reason)?;
+        if packets > 0 || args.all {
+            rows.push(Drop {
+                number: reason.index(),
+                reason: reason.name(),
+                packets,
+                meaning: reason.sentence(),
+            });
+        }
+    }
+    match global.output {
+        Format::Json => output::json(&rows),
+        Format::Text => {
+            let cells = rows.iter().map(|row| {
+                [
+                    row.number.to_string(),
+                    row.reason.to_owned(),
+                    row.packets.to_string(),
+                    row.meaning.to_owned(),
+                ]
+            });
+            output::table(["NUMBER", "REASON", "PACKETS", "MEANING"], cells)
+        }
+    }
+}

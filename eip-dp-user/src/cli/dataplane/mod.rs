@@ -1,0 +1,106 @@
+//! The verbs of the data plane: `run`, `status`, `stats`, `drops`, `verify`, `unload`.
+
+mod counters;
+mod status;
+mod verify;
+
+use std::fs;
+
+use serde_json::json;
+
+pub use counters::{drops, stats};
+pub use status::status;
+pub use verify::verify;
+
+use super::{Failure, Format, Global, RunArgs, output};
+use crate::{
+    daemon::{self, Lock, Report},
+    host::NeighbourKeeper,
+    plane::{Kernel, Pins, PlaneError},
+};
+
+impl From<PlaneError> for Failure {
+    fn from(error: PlaneError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// `run`: the daemon.
+pub fn run(args: &RunArgs, global: &Global) -> Result<(), Failure> {
+    let options = daemon::Options {
+        name: global.name.clone(),
+        config: args.host.config.clone(),
+        uplinks: args.host.uplinks.clone(),
+        table: global.explicit_table().map(str::to_owned),
+    };
+    Ok(daemon::run(&options)?)
+}
+
+/// `unload`: takes everything off the host.
+pub fn unload(global: &Global) -> Result<(), Failure> {
+    let name = &global.name;
+    if let Some(holder) = Lock::holder(name)? {
+        return Err(Failure::failed(format!(
+            "the daemon of gateway `{name}` runs{holder}; stop it first (forwarding goes on until the unload)"
+        )));
+    }
+    Pins::check_mounted()?;
+    let pins = Pins::new(name);
+    let loaded = pins.exist()?;
+    if loaded {
+        // No daemon may start meanwhile.
+        let _lock = Lock::take(name)?;
+        pins.remove()?;
+        release_neighbours()?;
+    }
+    let _ = fs::remove_file(Report::path(name));
+    match global.output {
+        Format::Json => output::json(&json!({ "name": name.as_str(), "was_loaded": loaded })),
+        Format::Text => output::write(|out| {
+            if loaded {
+                writeln!(
+                    out,
+                    "gateway {name} unloaded: nothing is forwarded any more"
+                )
+            } else {
+                writeln!(out, "gateway {name} was not loaded")
+            }
+        }),
+    }
+}
+
+/// Other gateways on this host ask for theirs again.
+fn release_neighbours() -> Result<(), Failure> {
+    on_runtime(async {
+        let keeper = NeighbourKeeper::open()?;
+        keeper.release_all().await
+    })?
+    .map_err(|error| Failure::failed(format!("next hops stay kept resolved: {error}")))
+}
+
+/// Runs what needs a reactor.
+fn on_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))?;
+    Ok(runtime.block_on(work))
+}
+
+/// The gateway's maps, which have to be there.
+fn kernel(global: &Global) -> Result<Kernel, Failure> {
+    let name = &global.name;
+    Kernel::open(&Pins::new(name))?.ok_or_else(|| {
+        Failure::failed(format!(
+            "the data plane of gateway `{name}` is not loaded; start its daemon with `eip-dp --name {name} run`"
+        ))
+    })
+}
+
+/// The table's location: as given, else the one that the daemon has, else the default.
+fn table_url(global: &Global, report: Option<&Report>) -> String {
+    match (global.explicit_table(), report) {
+        (None, Some(report)) => report.table.clone(),
+        _ => global.table().to_owned(),
+    }
+}

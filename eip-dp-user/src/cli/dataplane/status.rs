@@ -1,0 +1,252 @@
+//! `status`: what runs, on which interfaces, and which revision of the table is applied.
+
+use eip_dp_common::abi::{StatusWord, maps};
+use serde::Serialize;
+
+use super::table_url;
+use crate::{
+    cli::{Failure, Format, Global, output},
+    daemon::{Attached, LinkState, Lock, PortReport, Report, UplinkReport},
+    host,
+    image::Content,
+    plane::{Kernel, Links, Pins, Plane},
+    table::Table,
+};
+
+#[derive(Serialize)]
+struct Status {
+    name: String,
+    daemon: Daemon,
+    /// Whether programs and maps are in the kernel.
+    loaded: bool,
+    table: TableStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<Applied>,
+    uplinks: Vec<UplinkReport>,
+    ports: Vec<PortReport>,
+    links: Vec<LinkStatus>,
+    maps: Vec<Fill>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Daemon {
+    running: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct TableStatus {
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Applied {
+    /// The table's revision that the kernel forwards by.
+    revision: u64,
+    /// Seconds from the start of the machine to when it was reached.
+    at_boot_seconds: f64,
+}
+
+/// A program that is attached.
+#[derive(Serialize)]
+struct LinkStatus {
+    program: &'static str,
+    ifindex: u32,
+}
+
+/// How full a map is.
+#[derive(Serialize)]
+struct Fill {
+    map: &'static str,
+    used: usize,
+    size: u32,
+}
+
+/// `status`: what runs, where, and the applied revision.
+pub fn status(global: &Global) -> Result<(), Failure> {
+    let status = look(global)?;
+    match global.output {
+        Format::Json => output::json(&status),
+        Format::Text => status.print(),
+    }
+}
+
+fn look(global: &Global) -> Result<Status, Failure> {
+    let name = &global.name;
+    let running = Lock::holder(name)?.is_some();
+    let pins = Pins::new(name);
+    let kernel = Kernel::open(&pins)?;
+    let report = Report::read(&Report::path(name)).filter(|_| kernel.is_some());
+    let mut warnings = Vec::new();
+    if !running && kernel.is_some() {
+        warnings.push(
+            "no daemon runs: forwarding goes on as it was, but changes of the table and of the host are not followed"
+                .to_owned(),
+        );
+    }
+    let url = table_url(global, report.as_ref());
+    let revision = match Table::open(&url).and_then(|table| table.revision()) {
+        Ok(revision) => Some(revision),
+        Err(error) => {
+            warnings.push(error.to_string());
+            None
+        }
+    };
+    let mut status = Status {
+        name: name.to_string(),
+        daemon: Daemon {
+            running,
+            pid: report.as_ref().filter(|_| running).map(|report| report.pid),
+        },
+        loaded: kernel.is_some(),
+        table: TableStatus { url, revision },
+        applied: None,
+        uplinks: Vec::new(),
+        ports: Vec::new(),
+        links: Vec::new(),
+        maps: Vec::new(),
+        warnings,
+    };
+    if let Some(kernel) = &kernel {
+        #[allow(clippy::cast_precision_loss, reason = "a time for people")]
+        let at_boot_seconds = kernel.word(StatusWord::AppliedAt)? as f64 / 1e9;
+        status.applied = Some(Applied {
+            revision: kernel.word(StatusWord::Revision)?,
+            at_boot_seconds,
+        });
+        status.maps = fills(kernel)?;
+        let pinned = Links::new(&pins).pinned()?;
+        let links = pinned.into_iter().map(|pin| LinkStatus {
+            program: pin.program.name(),
+            ifindex: pin.ifindex,
+        });
+        status.links = links.collect();
+    }
+    if let Some(report) = report {
+        status.warnings.extend(report.error);
+        status.warnings.extend(report.warnings);
+        status.uplinks = report.uplinks;
+        status.ports = report.ports;
+    }
+    match host::forward_hook_rules() {
+        Ok(chains) => status.warnings.extend(chains.iter().map(|chain| {
+            format!("packets between uplinks and ports bypass the forward hook, so this has no effect on them: {chain}")
+        })),
+        Err(error) => status.warnings.push(format!("forward-hook rules are unknown: {error}")),
+    }
+    Ok(status)
+}
+
+fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
+    let Content {
+        eips,
+        private,
+        prefixes,
+        vpcs,
+        targets,
+        ports,
+        macs,
+        uplinks,
+        devices,
+        cidrs: _,
+        screen: _,
+    } = kernel.read()?;
+    let limits = kernel.limits();
+    let fill = |map, used, size| Fill { map, used, size };
+    Ok(vec![
+        fill(maps::EIP4, eips.len(), limits.eips),
+        fill(maps::PRIVATE4, private.len(), limits.private_addresses),
+        fill(maps::PREFIX4, prefixes.len(), limits.prefixes),
+        fill(maps::VPCS, vpcs.len(), limits.vpcs),
+        fill(maps::TARGETS, targets.len(), limits.targets),
+        fill(maps::PORTS, ports.len(), limits.ports),
+        fill(maps::MACS, macs.len(), limits.macs),
+        fill(maps::UPLINKS, uplinks.len(), limits.uplinks),
+        fill(maps::DEVICES, devices.len(), limits.devices),
+    ])
+}
+
+impl Status {
+    fn print(&self) -> Result<(), Failure> {
+        let daemon = match (self.daemon.running, self.daemon.pid) {
+            (true, Some(pid)) => format!("running, process {pid}"),
+            (true, None) => "running".to_owned(),
+            (false, _) => "not running".to_owned(),
+        };
+        let revision = output::optional(self.table.revision.as_ref());
+        let applied = match &self.applied {
+            Some(applied) => format!("revision {}", applied.revision),
+            None => "nothing is loaded".to_owned(),
+        };
+        output::fields(&[
+            ("gateway", self.name.clone()),
+            ("daemon", daemon),
+            ("table", format!("{}, revision {revision}", self.table.url)),
+            ("applied", applied),
+        ])?;
+        output::write(|out| {
+            for uplink in &self.uplinks {
+                let next_hop = match (&uplink.next_hop, &uplink.next_hop_mac) {
+                    (Some(address), Some(mac)) => format!("next hop {address} at {mac}"),
+                    (Some(address), None) => format!("next hop {address}, not resolved"),
+                    (None, _) => "no next hop".to_owned(),
+                };
+                let link = link(uplink.link);
+                writeln!(out, "\nuplink {}: {link}, {next_hop}", uplink.interface)?;
+                attached(out, uplink.attached.as_ref())?;
+            }
+            for port in &self.ports {
+                let enis = port.enis.join(", ");
+                writeln!(
+                    out,
+                    "\nport {}: {}, {enis}",
+                    port.interface,
+                    link(port.link)
+                )?;
+                attached(out, port.attached.as_ref())?;
+            }
+            if !self.maps.is_empty() {
+                writeln!(out)?;
+            }
+            for fill in &self.maps {
+                writeln!(
+                    out,
+                    "map {:<9} {:>8} of {:>8}",
+                    fill.map, fill.used, fill.size
+                )?;
+            }
+            for warning in &self.warnings {
+                writeln!(out, "\nwarning: {warning}")?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn link(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Up => "up",
+        LinkState::Down => "down",
+        LinkState::Missing => "there is no such interface",
+    }
+}
+
+fn attached(out: &mut dyn std::io::Write, attached: Option<&Attached>) -> std::io::Result<()> {
+    let Some(attached) = attached else {
+        return writeln!(out, "  not attached");
+    };
+    write!(out, "  attached: {}", attached.mode)?;
+    match &attached.no_xdp {
+        Some(why) => writeln!(out, " ({why})")?,
+        None => writeln!(out)?,
+    }
+    write!(out, "  delivery: {}", attached.delivery)?;
+    match &attached.no_xdp_delivery {
+        Some(why) => writeln!(out, " ({why})"),
+        None => writeln!(out),
+    }
+}

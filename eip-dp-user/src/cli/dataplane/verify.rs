@@ -1,0 +1,192 @@
+//! `verify`: the table against what the kernel's maps hold.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use eip_dp_common::abi::StatusWord;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde::Serialize;
+
+use super::{kernel, on_runtime, table_url};
+use crate::{
+    cli::{Failure, Format, Global, Name, VerifyArgs, output},
+    config::Config,
+    daemon::{Lock, Report},
+    host::{self, HostFacts},
+    image::{self, Allocations, Have, Kind},
+    plan::plan,
+    plane::{Kernel, Plane},
+    table::{Snapshot, Table},
+};
+
+/// How long a daemon may take to apply or to mend something.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Serialize)]
+struct Verdict {
+    /// The table's revision that was compared.
+    revision: u64,
+    /// What the kernel has otherwise.
+    differences: Vec<Difference>,
+    /// Whether they are mended now.
+    repaired: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Difference {
+    /// The map and the key.
+    element: String,
+    kind: Kind,
+}
+
+/// `verify`: the table against the maps.
+pub fn verify(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
+    let mut verifier = Verifier::new(global)?;
+    let mut verdict = verifier.settled()?;
+    if args.repair && !verdict.differences.is_empty() {
+        verifier.repair(&global.name)?;
+        verdict.repaired = true;
+    }
+    let good = verdict.differences.is_empty() || verdict.repaired;
+    match global.output {
+        Format::Json => output::json(&verdict)?,
+        Format::Text => output::write(|out| {
+            for difference in &verdict.differences {
+                writeln!(out, "{}: {}", difference.kind, difference.element)?;
+            }
+            match (verdict.differences.len(), verdict.repaired) {
+                (0, _) => writeln!(
+                    out,
+                    "the kernel has what the table says, revision {}",
+                    verdict.revision
+                ),
+                (count, true) => writeln!(out, "{count} repaired"),
+                (count, false) => {
+                    writeln!(
+                        out,
+                        "{count} differ from revision {}; `verify --repair` mends them",
+                        verdict.revision
+                    )
+                }
+            }
+        })?,
+    }
+    if good { Ok(()) } else { Err(Failure::Reported) }
+}
+
+/// Everything that the comparison needs.
+struct Verifier {
+    kernel: Kernel,
+    table: Table,
+    config: Config,
+    daemon_runs: bool,
+}
+
+impl Verifier {
+    fn new(global: &Global) -> Result<Self, Failure> {
+        let kernel = kernel(global)?;
+        let report = Report::read(&Report::path(&global.name));
+        let table = Table::open(&table_url(global, report.as_ref()))?;
+        let config = match report {
+            Some(report) => report.config,
+            None => Config::load(None, &[]).map_err(anyhow::Error::from)?,
+        };
+        Ok(Self {
+            kernel,
+            table,
+            config,
+            daemon_runs: Lock::holder(&global.name)?.is_some(),
+        })
+    }
+
+    /// Compares. A daemon that is just applying a change has time to finish it.
+    fn settled(&self) -> Result<Verdict, Failure> {
+        let start = Instant::now();
+        loop {
+            let verdict = self.compare()?;
+            let pending = self.kernel.word(StatusWord::Revision)? != verdict.revision;
+            // What differs although the revision is applied is hardly a change on its way.
+            let patience = if pending { PATIENCE } else { PATIENCE / 10 };
+            let settled = !pending && verdict.differences.is_empty();
+            if settled || !self.daemon_runs || start.elapsed() >= patience {
+                return Ok(verdict);
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn compare(&self) -> Result<Verdict, Failure> {
+        let Snapshot { revision, model } = self.table.snapshot()?;
+        let have = self.have()?;
+        let image = image::compile(&model, &facts()?, &self.config, &have);
+        let differences = image::differences(&image.content, &have.content)
+            .into_iter()
+            .map(|(element, kind)| Difference { element, kind })
+            .collect();
+        Ok(Verdict {
+            revision,
+            differences,
+            repaired: false,
+        })
+    }
+
+    fn have(&self) -> Result<Have, Failure> {
+        let limits = self.kernel.limits();
+        let content = self.kernel.read()?;
+        let allocations = Allocations::recover(&content, &limits);
+        Ok(Have {
+            content,
+            allocations,
+            limits,
+        })
+    }
+
+    /// Mends the maps, or has the daemon mend them.
+    fn repair(&mut self, name: &Name) -> Result<(), Failure> {
+        if !self.daemon_runs {
+            // No daemon may start meanwhile.
+            let _lock = Lock::take(name)?;
+            let model = self.table.snapshot()?.model;
+            let have = self.have()?;
+            let image = image::compile(&model, &facts()?, &self.config, &have);
+            let writes = plan(&image.content, &have.content);
+            return self
+                .kernel
+                .write(&writes)
+                .map_err(|error| Failure::failed(error.to_string()));
+        }
+        let pid = Lock::holder_pid(name)?.ok_or_else(|| {
+            Failure::failed(format!(
+                "the daemon of gateway `{name}` ended meanwhile; try again"
+            ))
+        })?;
+        kill(Pid::from_raw(pid), Signal::SIGHUP).map_err(|error| {
+            Failure::failed(format!(
+                "the daemon (process {pid}) cannot be asked to mend: {error}"
+            ))
+        })?;
+        let end = Instant::now() + PATIENCE;
+        while !self.compare()?.differences.is_empty() {
+            if Instant::now() >= end {
+                return Err(Failure::failed(format!(
+                    "the daemon of gateway `{name}` (process {pid}) was asked to mend the maps, but they still differ \
+                     after {} s; its log says why",
+                    PATIENCE.as_secs()
+                )));
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
+
+fn facts() -> Result<HostFacts, Failure> {
+    on_runtime(host::snapshot())?
+        .map_err(|error| Failure::failed(format!("the host's interfaces cannot be read: {error}")))
+}
