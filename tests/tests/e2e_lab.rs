@@ -49,7 +49,7 @@ fn a_wrong_checksum_is_found() -> Result<()> {
         "Ether(src='{GATEWAY_MAC}',dst='{INTERNET_MAC}')/IP(src='{GATEWAY}',dst='{INTERNET}')/UDP(sport=1,dport=9,\
          chksum=0x1234)/b'wrong on purpose'"
     );
-    let frame = frames::build(&[], &[&packet])?.remove(0);
+    let frame = frames::build("", &[&packet])?.remove(0);
     sender.send(&frame)?;
     capture.wait_for("the frame", |seen| seen.bytes == frame)?;
     let file = lab.folder().join("wrong.pcap");

@@ -265,7 +265,7 @@ fn spoofed(scene: &Scene) -> Result<(bool, String)> {
     let outside = Capture::start(&scene.backbone.internet, UPLINK)?;
     let before = scene.gateway.dropped("spoofed-source")?;
     let packet = format!("IP(src='192.0.2.66',dst='{INTERNET}')/ICMP()");
-    scene.send_from("a", "eth0", "a1", &packet)?;
+    scene.send_from("a1", &packet)?;
     let dropped = scene.gateway.wait_for_drop("spoofed-source", before)?;
     let escaped = outside
         .incoming(|frame| source_of(frame).as_deref() == Some("192.0.2.66"))

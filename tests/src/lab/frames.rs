@@ -10,16 +10,15 @@ use super::process::run;
 const SCRIPT: &str = r"
 import json, sys
 from scapy.all import *
-from scapy.contrib.igmp import IGMP
-names, expressions = json.loads(sys.argv[1])
-for name, text in names:
-    globals()[name] = eval(text)
+prelude, expressions = json.loads(sys.argv[1])
+exec(prelude)
 print(json.dumps([bytes(eval(text)).hex() for text in expressions]))
 ";
 
-/// Builds the packets that scapy `expressions` describe. `names` are defined first, in order.
-pub fn build(names: &[(&str, &str)], expressions: &[&str]) -> Result<Vec<Vec<u8>>> {
-    let argument = serde_json::to_string(&(names, expressions))?;
+/// Builds what scapy `expressions` describe. `prelude` is Python that is run before.
+pub fn build<T: AsRef<str>>(prelude: &str, expressions: &[T]) -> Result<Vec<Vec<u8>>> {
+    let expressions: Vec<&str> = expressions.iter().map(AsRef::as_ref).collect();
+    let argument = serde_json::to_string(&(prelude, expressions))?;
     let text = run(Command::new("/usr/bin/python3").args(["-c", SCRIPT, &argument]))
         .context("scapy did not build the packets")?;
     let list: Vec<String> = serde_json::from_str(text.trim())?;

@@ -180,6 +180,13 @@ impl Gateway {
             .with_context(|| format!("`drops` has no number for {reason}: {drops}"))
     }
 
+    /// How many packets were dropped for any reason so far.
+    pub fn all_dropped(&self) -> Result<u64> {
+        let drops = self.json("drops")?;
+        let rows = drops.as_array().context("`drops` printed no list")?;
+        Ok(rows.iter().filter_map(|row| row["packets"].as_u64()).sum())
+    }
+
     /// Waits until more than `before` packets were dropped for `reason`; returns how many more.
     pub fn wait_for_drop(&self, reason: &str, before: u64) -> Result<u64> {
         let what = format!("a packet to be dropped as {reason}");

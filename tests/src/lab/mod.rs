@@ -5,6 +5,7 @@
 //! left is found and swept away by the next one.
 
 pub mod capture;
+pub mod case;
 pub mod dhcp;
 pub mod frames;
 pub mod gateway;

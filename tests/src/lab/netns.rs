@@ -117,6 +117,18 @@ impl Netns {
         })
     }
 
+    /// Switches IPv6 off for interfaces that are not up yet: no router or neighbour solicitations.
+    pub fn without_ipv6(&self) -> Result<()> {
+        let switch = Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+        self.enter(|| {
+            // A kernel without IPv6 has no switch for it.
+            if switch.exists() {
+                fs::write(switch, "1")?;
+            }
+            Ok(())
+        })
+    }
+
     /// `ip ARGUMENTS` in it.
     pub fn ip(&self, arguments: &str) -> Result<String> {
         run(self.command("ip").args(arguments.split_whitespace()))

@@ -150,6 +150,9 @@ pub struct Options {
     pub pool: &'static str,
     /// Further lines of the daemon's configuration.
     pub configuration: &'static str,
+    /// Whether the guests only raise their interfaces, without addresses: their stacks then stay silent, and every packet
+    /// that comes or goes is the test's own.
+    pub silent: bool,
     /// Whether the pool is on the uplink's own network for the Internet host: it asks for each EIP by ARP.
     pub on_link: bool,
 }
@@ -202,9 +205,17 @@ impl Scene {
         }
         scene.gateway.start()?;
         for eni in &ENIS {
-            dhcp::bind(scene.guest(eni.instance), eni.interface)?;
+            let guest = scene.guest(eni.instance);
+            if options.silent {
+                guest.without_ipv6()?;
+                guest.ip(&format!("link set dev {} up", eni.interface))?;
+            } else {
+                dhcp::bind(guest, eni.interface)?;
+            }
         }
-        scene.add_second_address("a", "eth1")?;
+        if !options.silent {
+            scene.add_second_address("a", "eth1")?;
+        }
         Ok(scene)
     }
 
@@ -264,23 +275,16 @@ impl Scene {
         Ok(())
     }
 
-    /// Sends one packet, given in scapy's words, from `guest` through `interface`, with the MAC address of the ENI
-    /// behind `port`.
-    pub fn send_from(
-        &self,
-        instance: &str,
-        interface: &str,
-        port: &str,
-        packet: &str,
-    ) -> Result<()> {
-        let eni = ENIS
-            .iter()
-            .find(|eni| eni.port == port)
-            .with_context(|| format!("no ENI of the scene is on {port}"))?;
-        let gateway = self.mac_of(port)?;
-        let frame = format!("Ether(src='{}',dst='{gateway}')/{packet}", eni.mac);
-        let frames = frames::build(&[], &[&frame])?;
-        Capture::start(self.guest(instance), interface)?.send(&frames[0])
+    /// Sends one packet, given in scapy's words, from the guest behind `port`, with its ENI's MAC address.
+    pub fn send_from(&self, port: &str, packet: &str) -> Result<()> {
+        let eni = eni_on(port)?;
+        let frame = format!(
+            "Ether(src='{}',dst='{}')/{packet}",
+            eni.mac,
+            self.mac_of(port)?
+        );
+        let frames = frames::build("", &[&frame])?;
+        Capture::start(self.guest(eni.instance), eni.interface)?.send(&frames[0])
     }
 
     /// The Ethernet address of an interface of the gateway.
@@ -293,6 +297,13 @@ impl Scene {
         self.gateway.leave();
         self.lab.keep()
     }
+}
+
+/// The ENI that is on `port` in the beginning.
+pub fn eni_on(port: &str) -> Result<&'static SceneEni> {
+    ENIS.iter()
+        .find(|eni| eni.port == port)
+        .with_context(|| format!("no ENI of the scene is on {port}"))
 }
 
 /// The Ethernet address of an interface.

@@ -1,0 +1,296 @@
+//! Tables of packets: each case says what is sent where, and what becomes of it.
+//!
+//! Every packet of a table has an identification of its own in its IP header, by which it is found wherever it comes
+//! out. At the end of a table each case was seen in exactly the places that it names.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    capture::{Capture, ip_of},
+    frames,
+    scene::{ENIS, Scene, eni_on},
+    topology::{GATEWAY_MAC, INTERNET_MAC, UPLINK},
+};
+
+/// The name of the Internet host's side; a guest's side has the name of its port.
+pub const INTERNET_SIDE: &str = "internet";
+
+/// A host on the Internet that answers nothing (nobody has the address).
+pub const OUTSIDE: &str = "192.0.2.1";
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug)]
+pub enum Expect {
+    /// It comes out at this side with this source and destination, and this TTL; all else is as the packet's
+    /// expression gives it for these.
+    Arrives(&'static str, [&'static str; 2], u8),
+    /// It is dropped and counted under this reason.
+    Dropped(&'static str),
+    /// It comes out nowhere, and no drop is counted under any reason: the gateway's own kernel has it.
+    ToTheHost,
+}
+
+/// One packet of a table.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The row of the specification, and what is special here.
+    pub id: String,
+    /// The side that sends.
+    pub from: &'static str,
+    /// The packet in scapy's words, of the source `S`, the destination `D` and the TTL `T`; `I(…)` is the IP header with
+    /// them.
+    pub packet: &'static str,
+    /// The source and destination that are sent.
+    pub sent: [&'static str; 2],
+    /// What becomes of it.
+    pub expect: Expect,
+}
+
+/// The TTL that every packet is sent with.
+pub const TTL: u8 = 64;
+
+/// An Ethernet header without addresses.
+const IPV4_HEADER: [u8; 14] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0];
+
+/// Python that the expressions use. `GS` and `GD` are source and destination as they arrive.
+const PRELUDE: &str = r"
+import struct
+def row(number, s, d, t, gs, gd, text):
+    globals().update(N=number, S=s, D=d, T=t, GS=gs, GD=gd)
+    return eval(text)
+def I(**fields):
+    return IP(**{**dict(src=S, dst=D, ttl=T, id=N), **fields})
+def bytes_at(packet, at, new):
+    'The packet with some of its bytes replaced.'
+    b = bytearray(bytes(packet)); b[at:at+len(new)] = new
+    return bytes(b)
+def wrong(packet, at):
+    'The packet with the checksum at this offset of its payload wrong by a fixed difference.'
+    b = bytearray(bytes(packet)); h = (b[0] & 15) * 4 + at
+    c = int.from_bytes(b[h:h+2], 'big') + 0x0101
+    b[h:h+2] = ((c & 0xffff) + (c >> 16)).to_bytes(2, 'big')
+    return bytes(b)
+def zero_sum():
+    'A UDP datagram whose checksum comes out as 0 with the addresses that arrive.'
+    plain = bytes(IP(src=GS, dst=GD)/UDP(sport=5000, dport=5001)/b'\0\0payload')
+    return UDP(sport=5000, dport=5001)/(plain[26:28] + b'payload')
+def summed(protocol, segment, at):
+    'A segment with the pseudo-header checksum written at an offset.'
+    c = in4_chksum(protocol, IP(src=S, dst=D), segment)
+    return I(proto=protocol)/(segment[:at] + c.to_bytes(2, 'big') + segment[at+2:])
+def udp_lite():
+    return summed(136, struct.pack('!HHHH', 5000, 5001, 0, 0) + b'udp-lite', 6)
+def dccp():
+    return summed(33, struct.pack('!HHBBHBBHII', 5000, 5001, 6, 0, 0, 1, 0, 1, 2, 3) + b'dccp', 6)
+def pieces(packet, size):
+    'The fragments of a packet.'
+    return fragment(packet, fragsize=size)
+";
+
+/// A running table: captures on every side.
+pub struct Bench<'a> {
+    scene: &'a Scene,
+    sides: BTreeMap<&'static str, Side>,
+}
+
+struct Side {
+    capture: Capture,
+    own_mac: [u8; 6],
+    gateway_mac: [u8; 6],
+}
+
+impl<'a> Bench<'a> {
+    /// Starts the captures.
+    pub fn new(scene: &'a Scene) -> Result<Self> {
+        let mut sides = BTreeMap::new();
+        let internet = Side {
+            capture: Capture::start(&scene.backbone.internet, UPLINK)?,
+            own_mac: mac(INTERNET_MAC)?,
+            gateway_mac: mac(GATEWAY_MAC)?,
+        };
+        sides.insert(INTERNET_SIDE, internet);
+        for eni in &ENIS {
+            let side = Side {
+                capture: Capture::start(scene.guest(eni_on(eni.port)?.instance), eni.interface)?,
+                own_mac: mac(eni.mac)?,
+                gateway_mac: mac(&scene.mac_of(eni.port)?)?,
+            };
+            sides.insert(eni.port, side);
+        }
+        Ok(Self { scene, sides })
+    }
+
+    /// Adds a side that is not of the scene: an `interface` of a guest behind `port`.
+    pub fn add(
+        &mut self,
+        port: &'static str,
+        guest: &super::netns::Netns,
+        interface: &str,
+        own: &str,
+    ) -> Result<()> {
+        let side = Side {
+            capture: Capture::start(guest, interface)?,
+            own_mac: mac(own)?,
+            gateway_mac: mac(&self.scene.mac_of(port)?)?,
+        };
+        self.sides.insert(port, side);
+        Ok(())
+    }
+
+    /// The capture of a side.
+    pub fn capture(&self, side: &str) -> Result<&Capture> {
+        Ok(&self.side(side)?.capture)
+    }
+
+    fn side(&self, name: &str) -> Result<&Side> {
+        self.sides
+            .get(name)
+            .with_context(|| format!("there is no side {name}"))
+    }
+
+    /// Sends every packet of the table and holds what comes out against it.
+    pub fn run(&self, cases: &[Case]) -> Result<()> {
+        let packets = build(cases)?;
+        let mut failures = Vec::new();
+        for (case, [sent, expected]) in cases.iter().zip(&packets) {
+            if let Err(error) = self.run_case(case, sent, expected) {
+                failures.push(format!("{} from {}: {error:#}", case.id, case.from));
+            }
+        }
+        for (number, case) in (FIRST..).zip(cases) {
+            failures.extend(
+                self.strays(number, case)
+                    .into_iter()
+                    .map(|stray| format!("{} from {}: {stray}", case.id, case.from)),
+            );
+        }
+        ensure!(
+            failures.is_empty(),
+            "{} of {} packets went wrong:\n{}",
+            failures.len(),
+            cases.len(),
+            failures.join("\n")
+        );
+        Ok(())
+    }
+
+    fn run_case(&self, case: &Case, sent: &[u8], expected: &[u8]) -> Result<()> {
+        let gateway = &self.scene.gateway;
+        let from = self.side(case.from)?;
+        let mut frame = Vec::with_capacity(14 + sent.len());
+        frame.extend(from.gateway_mac);
+        frame.extend(from.own_mac);
+        frame.extend([8, 0]);
+        frame.extend(sent);
+        match case.expect {
+            Expect::Arrives(at, _, _) => {
+                let to = self.side(at)?;
+                from.capture.send(&frame)?;
+                let number = identification(ip_of(&frame));
+                let arrived = to.capture.wait_for("the packet to arrive", |seen| {
+                    identification(seen.packet()) == number && seen.bytes[12..14] == [8, 0]
+                })?;
+                let expected = ip_of(&[&IPV4_HEADER, expected].concat()).to_vec();
+                ensure!(
+                    arrived.packet() == expected,
+                    "arrived at {at} as\n  {:02x?}, not as\n  {expected:02x?}",
+                    arrived.packet()
+                );
+                let addresses: [u8; 12] = [to.own_mac, to.gateway_mac]
+                    .concat()
+                    .try_into()
+                    .unwrap_or_default();
+                ensure!(
+                    arrived.bytes[..12] == addresses,
+                    "its Ethernet addresses are {:02x?}, not {addresses:02x?}",
+                    &arrived.bytes[..12]
+                );
+            }
+            Expect::Dropped(reason) => {
+                let before = gateway.dropped(reason)?;
+                from.capture.send(&frame)?;
+                let more = gateway.wait_for_drop(reason, before)?;
+                ensure!(more == 1, "{more} packets were dropped as {reason}, not 1");
+            }
+            Expect::ToTheHost => {
+                let before = gateway.all_dropped()?;
+                from.capture.send(&frame)?;
+                // A ping through the gateway after it: by then the packet had its turn.
+                let pinged = super::traffic::ping(
+                    &self.scene.backbone.internet,
+                    None,
+                    super::topology::GATEWAY,
+                    1,
+                )?;
+                ensure!(pinged.lost_nothing(), "the gateway itself answers no ping");
+                let after = gateway.all_dropped()?;
+                ensure!(before == after, "{} packets were dropped", after - before);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a case's packet came out besides where it should have.
+    fn strays(&self, number: u16, case: &Case) -> Vec<String> {
+        let mut strays = Vec::new();
+        for (name, side) in &self.sides {
+            let seen = side
+                .capture
+                .incoming(|frame| {
+                    frame.bytes.get(12..14) == Some(&[8, 0])
+                        && identification(frame.packet()) == Some(number)
+                })
+                .len();
+            let wanted = match case.expect {
+                Expect::Arrives(at, _, _) => usize::from(at == *name),
+                Expect::Dropped(_) | Expect::ToTheHost => 0,
+            };
+            if seen != wanted {
+                strays.push(format!("{seen} packets at {name}, not {wanted}"));
+            }
+        }
+        strays
+    }
+}
+
+/// The identification of a table's first packet.
+const FIRST: u16 = 0x7100;
+
+fn build(cases: &[Case]) -> Result<Vec<[Vec<u8>; 2]>> {
+    let mut expressions = Vec::new();
+    for (number, case) in (FIRST..).zip(cases) {
+        let (got, ttl) = match case.expect {
+            Expect::Arrives(_, got, ttl) => (got, ttl),
+            Expect::Dropped(_) | Expect::ToTheHost => (case.sent, TTL),
+        };
+        for ([source, destination], ttl) in [(case.sent, TTL), (got, ttl)] {
+            expressions.push(format!(
+                "row({number},'{source}','{destination}',{ttl},'{}','{}',{:?})",
+                got[0], got[1], case.packet
+            ));
+        }
+    }
+    let packets = frames::build(PRELUDE, &expressions)?;
+    packets
+        .chunks(2)
+        .map(|pair| {
+            let [sent, expected] = pair else {
+                anyhow::bail!("scapy built half a case");
+            };
+            Ok([sent.clone(), expected.clone()])
+        })
+        .collect()
+}
+
+fn identification(packet: &[u8]) -> Option<u16> {
+    let bytes: [u8; 2] = packet.get(4..6)?.try_into().ok()?;
+    Some(u16::from_be_bytes(bytes))
+}
+
+fn mac(text: &str) -> Result<[u8; 6]> {
+    text.parse::<eip_dp_user::model::objects::Mac>()
+        .map(|mac| mac.0)
+        .with_context(|| format!("{text} is no Ethernet address"))
+}

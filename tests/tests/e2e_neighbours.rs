@@ -1,0 +1,214 @@
+//! What the gateway answers itself: ARP on the uplink (R8, R11) and on ports (R9), DHCP (R10).
+
+use anyhow::{Context, Result};
+use eip_dp_tests::lab::{
+    capture::{Capture, Frame},
+    dhcp,
+    netns::Netns,
+    process::outcome,
+    scene::{Options, Scene, name_servers},
+    topology::{GATEWAY_MAC, INTERNET, UPLINK},
+    traffic::{addresses, ping},
+};
+
+/// Who answers an ARP request of this side for `address`, if anybody does.
+fn who_has(side: &Netns, interface: &str, address: &str) -> Result<Option<String>> {
+    let output = outcome(
+        side.command("arping")
+            .args(["-f", "-c", "2", "-w", "2", "-I", interface, address]),
+    )?;
+    let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
+    Ok(text
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'))
+        .map(|(mac, _)| mac.to_owned()))
+}
+
+#[test]
+fn on_link_pools_are_answered_for_associated_eips_only() -> Result<()> {
+    let scene = Scene::new(&Options {
+        on_link: true,
+        ..Options::default()
+    })?;
+    let internet = &scene.backbone.internet;
+    for eip in ["203.0.113.10", "203.0.113.12", "203.0.113.20"] {
+        assert_eq!(
+            who_has(internet, UPLINK, eip)?.as_deref(),
+            Some(GATEWAY_MAC),
+            "R8 {eip}"
+        );
+        assert!(ping(internet, None, eip, 3)?.lost_nothing(), "{eip}");
+    }
+    assert_eq!(
+        who_has(internet, UPLINK, "203.0.113.99")?,
+        None,
+        "R8 no EIP"
+    );
+    assert_eq!(who_has(internet, UPLINK, "10.0.0.10")?, None, "R8 private");
+    scene.gateway.ok("disassociate eip-a --wait")?;
+    assert_eq!(who_has(internet, UPLINK, "203.0.113.10")?, None, "R8 free");
+    Ok(())
+}
+
+#[test]
+fn arp_on_the_uplink_can_be_switched_off() -> Result<()> {
+    let scene = Scene::new(&Options {
+        on_link: true,
+        silent: true,
+        configuration: "answer_arp = false",
+        ..Options::default()
+    })?;
+    let internet = &scene.backbone.internet;
+    assert_eq!(who_has(internet, UPLINK, "203.0.113.10")?, None);
+    Ok(())
+}
+
+/// R11: whoever asked before learns at once where an EIP is now.
+#[test]
+fn an_eip_that_arrives_or_moves_is_announced() -> Result<()> {
+    let scene = Scene::new(&Options {
+        on_link: true,
+        silent: true,
+        ..Options::default()
+    })?;
+    let outside = Capture::start(&scene.backbone.internet, UPLINK)?;
+    let announcements = |eip: [u8; 4]| outside.incoming(|frame| is_announcement(frame, eip)).len();
+    scene.gateway.ok("eip create late --address 203.0.113.40")?;
+    scene.gateway.ok("associate late b-primary --wait")?;
+    outside.wait_for("an announcement of a new EIP", |frame| {
+        is_announcement(frame, [203, 0, 113, 40])
+    })?;
+    let before = announcements([203, 0, 113, 20]);
+    scene
+        .gateway
+        .ok("eni attach b-secondary --instance a --port b2 --wait")?;
+    eip_dp_tests::lab::wait::until(
+        std::time::Duration::from_secs(10),
+        "repeated announcements of an EIP that moved",
+        || Ok((announcements([203, 0, 113, 20]) >= before + 2).then_some(())),
+    )
+}
+
+/// An ARP packet whose sender and target are the EIP, from the uplink's MAC.
+fn is_announcement(frame: &Frame, eip: [u8; 4]) -> bool {
+    let arp = frame.bytes.get(14..42).unwrap_or_default();
+    frame.bytes.get(12..14) == Some(&[8, 6])
+        && arp.get(8..14) == Some(&[2, 0, 0, 0, 1, 2])
+        && arp.get(14..18) == Some(&eip)
+        && arp.get(24..28) == Some(&eip)
+}
+
+#[test]
+fn guests_find_their_gateway_and_everybody_else_at_their_port() -> Result<()> {
+    let scene = Scene::new(&Options::default())?;
+    for (guest, interface, port, address) in [
+        (&scene.a, "eth0", "a1", "10.0.0.1"),
+        (&scene.a, "eth0", "a1", "10.0.0.20"),
+        (&scene.a, "eth1", "a2", "10.0.0.77"),
+        (&scene.b, "eth1", "b2", "203.0.113.1"),
+        (&scene.b, "eth1", "b2", "203.0.113.10"),
+    ] {
+        assert_eq!(
+            who_has(guest, interface, address)?,
+            Some(scene.mac_of(port)?),
+            "R9 {address} from {port}"
+        );
+    }
+    // A guest that probes whether its own address is free must find it free.
+    let probe = outcome(scene.a.command("arping").args([
+        "-D",
+        "-c",
+        "2",
+        "-w",
+        "2",
+        "-I",
+        "eth0",
+        "10.0.0.10",
+    ]))?;
+    assert!(probe.status.success(), "R9 own address: {probe:?}");
+    let before = scene.gateway.dropped("spoofed-source")?;
+    scene.send_from(
+        "a1",
+        "ARP(op=1,hwsrc='02:00:00:00:0a:01',psrc='192.0.2.66',pdst='10.0.0.1')",
+    )?;
+    assert_eq!(scene.gateway.wait_for_drop("spoofed-source", before)?, 1);
+    Ok(())
+}
+
+#[test]
+fn leases_say_what_an_eni_is() -> Result<()> {
+    let scene = Scene::new(&Options {
+        configuration: "[dhcp]\ndns = [\"192.0.2.53\"]\nlease = 900",
+        ..Options::default()
+    })?;
+    for (guest, interface, address, router) in [
+        (&scene.a, "eth0", "10.0.0.10", "10.0.0.1"),
+        (&scene.a, "eth1", "10.0.0.11", "10.0.0.1"),
+        (&scene.b, "eth0", "10.0.0.20", "10.0.0.1"),
+        (&scene.b, "eth1", "203.0.113.20", "203.0.113.1"),
+    ] {
+        let lease = dhcp::leases(guest, interface)?;
+        for line in [
+            format!("fixed-address {address};"),
+            "option subnet-mask 255.255.255.0;".to_owned(),
+            format!("option routers {router};"),
+            "option interface-mtu 1500;".to_owned(),
+            "option domain-name-servers 192.0.2.53;".to_owned(),
+            "option dhcp-lease-time 900;".to_owned(),
+        ] {
+            assert!(lease.contains(&line), "R10 {line} is not in: {lease}");
+        }
+    }
+    assert!(name_servers(&scene.a)?.contains("192.0.2.53"));
+    Ok(())
+}
+
+/// A routed pool of which every address is usable: /32, and a route to a router that is in no prefix of the guest's.
+#[test]
+fn a_pool_without_gateway_gives_a_host_address_and_routes() -> Result<()> {
+    let scene = Scene::new(&Options {
+        pool: "--gateway none",
+        ..Options::default()
+    })?;
+    let list = addresses(&scene.b)?;
+    assert!(
+        list.contains(&"203.0.113.20/32".to_owned()),
+        "R10 gateway none: {list:?}"
+    );
+    let lease = dhcp::leases(&scene.b, "eth1")?;
+    assert!(
+        lease.contains("option rfc3442-classless-static-routes"),
+        "R10 option 121: {lease}"
+    );
+    let pinged = ping(&scene.b, Some("203.0.113.20"), INTERNET, 3)?;
+    assert!(pinged.lost_nothing(), "{pinged}");
+    // Without its primary interface the guest has only what the second lease gave it.
+    scene.b.ip("link set dev eth0 down")?;
+    dhcp::bind(&scene.b, "eth1")?;
+    let routes = scene.b.ip("route")?;
+    let pinged = ping(&scene.b, Some("203.0.113.20"), INTERNET, 3)?;
+    assert!(pinged.lost_nothing(), "{pinged} by {routes}");
+    Ok(())
+}
+
+#[test]
+fn a_stranded_eni_gets_no_lease_and_a_changed_one_a_new_one() -> Result<()> {
+    let scene = Scene::new(&Options::default())?;
+    let gateway = &scene.gateway;
+    gateway.ok("disassociate eip-b --wait")?;
+    assert!(!dhcp::gets_lease(&scene.b, "eth1", 3)?, "R10 stranded");
+    gateway.ok("eni detach b-secondary")?;
+    gateway.ok("eni attach b-secondary --instance b --port b2 --wait")?;
+    dhcp::bind(&scene.b, "eth1")?;
+    let list = addresses(&scene.b)?;
+    assert!(list.contains(&"10.0.0.21/24".to_owned()), "{list:?}");
+
+    // The address that the guest has becomes another one.
+    gateway.ok("eni add-ip b-secondary 10.0.0.22")?;
+    gateway.ok("eni remove-ip b-secondary 10.0.0.21 --wait")?;
+    dhcp::bind(&scene.b, "eth1").context("after the private IP changed")?;
+    let list = addresses(&scene.b)?;
+    assert!(list.contains(&"10.0.0.22/24".to_owned()), "{list:?}");
+    assert!(ping(&scene.a, Some("10.0.0.10"), "10.0.0.22", 3)?.lost_nothing());
+    Ok(())
+}

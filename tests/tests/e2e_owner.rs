@@ -1,0 +1,512 @@
+//! Who owns a packet: O1 to O17, with packets from scapy through the real programs on real interfaces.
+
+use anyhow::Result;
+use eip_dp_tests::lab::{
+    case::{
+        Bench, Case,
+        Expect::{self, Arrives, Dropped, ToTheHost},
+        INTERNET_SIDE, OUTSIDE,
+    },
+    scene::{Options, Scene},
+    topology::GATEWAY,
+};
+
+const SILENT: Options = Options {
+    silent: true,
+    pool: "",
+    configuration: "",
+    on_link: false,
+};
+
+/// A UDP datagram: what most rows send, where it is about the addresses only.
+const UDP: &str = "I()/UDP(sport=5000,dport=5001)/b'whose is it'";
+const PING: &str = "I()/ICMP()/b'whose is it'";
+
+fn case(id: &str, from: &'static str, sent: [&'static str; 2], expect: Expect) -> Case {
+    Case {
+        id: id.to_owned(),
+        from,
+        packet: UDP,
+        sent,
+        expect,
+    }
+}
+
+#[test]
+fn owners_of_packets() -> Result<()> {
+    let scene = Scene::new(&SILENT)?;
+    let gateway = &scene.gateway;
+    gateway.ok("eip create spare --address 203.0.113.90")?;
+    let mut cases = inbound();
+    cases.extend(outbound());
+    cases.extend(between());
+    Bench::new(&scene)?.run(&cases)
+}
+
+fn inbound() -> Vec<Case> {
+    let net = INTERNET_SIDE;
+    let mut cases = vec![
+        case(
+            "O1",
+            net,
+            [OUTSIDE, "203.0.113.10"],
+            Arrives("a1", [OUTSIDE, "10.0.0.10"], 63),
+        ),
+        case(
+            "O1 secondary",
+            net,
+            [OUTSIDE, "203.0.113.11"],
+            Arrives("a2", [OUTSIDE, "10.0.0.11"], 63),
+        ),
+        case(
+            "O1 second address",
+            net,
+            [OUTSIDE, "203.0.113.12"],
+            Arrives("a2", [OUTSIDE, "10.0.0.12"], 63),
+        ),
+        case(
+            "O2",
+            net,
+            [OUTSIDE, "203.0.113.20"],
+            Arrives("b2", [OUTSIDE, "203.0.113.20"], 63),
+        ),
+        case(
+            "O3 no such EIP",
+            net,
+            [OUTSIDE, "203.0.113.99"],
+            Dropped("no-association"),
+        ),
+        case(
+            "O3 not associated",
+            net,
+            [OUTSIDE, "203.0.113.90"],
+            Dropped("no-association"),
+        ),
+        case(
+            "O3 the pool's gateway",
+            net,
+            [OUTSIDE, "203.0.113.1"],
+            Dropped("no-association"),
+        ),
+        case("O4 in no pool", net, [OUTSIDE, "192.0.2.99"], ToTheHost),
+        case("O4 private", net, [OUTSIDE, "10.0.0.10"], ToTheHost),
+        case("O4 the host's own", net, [OUTSIDE, GATEWAY], ToTheHost),
+        case(
+            "O15 multicast destination",
+            net,
+            [OUTSIDE, "224.0.0.5"],
+            ToTheHost,
+        ),
+    ];
+    for source in [
+        "203.0.113.10",
+        "203.0.113.20",
+        "0.1.2.3",
+        "127.0.0.1",
+        "224.0.0.9",
+        "240.0.0.1",
+        "255.255.255.255",
+        "10.0.0.20",
+    ] {
+        cases.push(case(
+            "O15",
+            net,
+            [source, "203.0.113.11"],
+            Dropped("martian"),
+        ));
+    }
+    cases
+}
+
+fn outbound() -> Vec<Case> {
+    let net = INTERNET_SIDE;
+    let mut cases = vec![
+        case(
+            "O6",
+            "a1",
+            ["10.0.0.10", OUTSIDE],
+            Arrives(net, ["203.0.113.10", OUTSIDE], 63),
+        ),
+        case(
+            "O6 second address",
+            "a2",
+            ["10.0.0.12", OUTSIDE],
+            Arrives(net, ["203.0.113.12", OUTSIDE], 63),
+        ),
+        case(
+            "O7",
+            "b2",
+            ["203.0.113.20", OUTSIDE],
+            Arrives(net, ["203.0.113.20", OUTSIDE], 63),
+        ),
+        case("O8", "b1", ["10.0.0.20", OUTSIDE], Dropped("no-eip")),
+        case(
+            "O9 secondary through primary",
+            "a1",
+            ["10.0.0.11", OUTSIDE],
+            Arrives(net, ["203.0.113.11", OUTSIDE], 63),
+        ),
+        case(
+            "O9 cut-through through primary",
+            "b1",
+            ["203.0.113.20", OUTSIDE],
+            Arrives(net, ["203.0.113.20", OUTSIDE], 63),
+        ),
+        case(
+            "O9 foreign",
+            "a1",
+            ["192.0.2.66", OUTSIDE],
+            Dropped("spoofed-source"),
+        ),
+        case(
+            "O9 another instance's",
+            "a1",
+            ["10.0.0.20", OUTSIDE],
+            Dropped("spoofed-source"),
+        ),
+        case(
+            "O9 another instance's EIP",
+            "a1",
+            ["203.0.113.20", OUTSIDE],
+            Dropped("spoofed-source"),
+        ),
+        case(
+            "O9 own EIP in NAT mode",
+            "a1",
+            ["203.0.113.10", OUTSIDE],
+            Dropped("spoofed-source"),
+        ),
+        case(
+            "O9 nobody's",
+            "b2",
+            ["10.0.0.77", OUTSIDE],
+            Dropped("spoofed-source"),
+        ),
+        case(
+            "O10 old private IP",
+            "b2",
+            ["10.0.0.21", OUTSIDE],
+            Dropped("private-network-off"),
+        ),
+    ];
+    for destination in [
+        "0.0.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+    ] {
+        let drop = Dropped("martian-destination");
+        cases.push(case("O17 NAT", "a1", ["10.0.0.10", destination], drop));
+        cases.push(case(
+            "O17 cut-through",
+            "b2",
+            ["203.0.113.20", destination],
+            drop,
+        ));
+    }
+    cases
+}
+
+fn between() -> Vec<Case> {
+    vec![
+        case(
+            "O10 to it",
+            "a1",
+            ["10.0.0.10", "10.0.0.21"],
+            Dropped("private-network-off"),
+        ),
+        case(
+            "O10 from it",
+            "b2",
+            ["203.0.113.20", "10.0.0.10"],
+            Dropped("private-network-off"),
+        ),
+        case(
+            "O10 from its old address",
+            "b2",
+            ["10.0.0.21", "10.0.0.10"],
+            Dropped("private-network-off"),
+        ),
+        case(
+            "O11",
+            "a1",
+            ["10.0.0.10", "10.0.0.20"],
+            Arrives("b1", ["10.0.0.10", "10.0.0.20"], 64),
+        ),
+        case(
+            "O11 and back",
+            "b1",
+            ["10.0.0.20", "10.0.0.12"],
+            Arrives("a2", ["10.0.0.20", "10.0.0.12"], 64),
+        ),
+        case(
+            "O11 nobody's",
+            "a1",
+            ["10.0.0.10", "10.0.0.99"],
+            Dropped("no-such-eni"),
+        ),
+        case(
+            "O11 gateway, UDP",
+            "a1",
+            ["10.0.0.10", "10.0.0.1"],
+            Dropped("gateway-service"),
+        ),
+        case(
+            "O12 NAT to NAT",
+            "a1",
+            ["10.0.0.10", "203.0.113.11"],
+            Arrives("a2", ["203.0.113.10", "10.0.0.11"], 63),
+        ),
+        case(
+            "O12 NAT to cut-through",
+            "a1",
+            ["10.0.0.10", "203.0.113.20"],
+            Arrives("b2", ["203.0.113.10", "203.0.113.20"], 63),
+        ),
+        case(
+            "O12 cut-through to NAT",
+            "b2",
+            ["203.0.113.20", "203.0.113.12"],
+            Arrives("a2", ["203.0.113.20", "10.0.0.12"], 63),
+        ),
+        case(
+            "O12 no EIP to NAT",
+            "b1",
+            ["10.0.0.20", "203.0.113.10"],
+            Dropped("no-eip"),
+        ),
+        case(
+            "O12 to no EIP",
+            "a1",
+            ["10.0.0.10", "203.0.113.99"],
+            Dropped("no-association"),
+        ),
+        case(
+            "O13 NAT",
+            "a1",
+            ["10.0.0.10", "203.0.113.10"],
+            Arrives("a1", ["203.0.113.10", "10.0.0.10"], 63),
+        ),
+        case(
+            "O13 cut-through",
+            "b2",
+            ["203.0.113.20", "203.0.113.20"],
+            Arrives("b2", ["203.0.113.20", "203.0.113.20"], 63),
+        ),
+        Case {
+            packet: PING,
+            ..case(
+                "O11 ping of the gateway",
+                "a1",
+                ["10.0.0.10", "10.0.0.1"],
+                Arrives("a1", ["10.0.0.1", "10.0.0.10"], 64),
+            )
+        },
+    ]
+}
+
+#[test]
+fn a_source_mac_of_no_eni_on_the_port_is_refused() -> Result<()> {
+    let scene = Scene::new(&SILENT)?;
+    let port = scene.mac_of("a1")?;
+    for mac in [
+        "02:00:00:00:99:99",
+        "02:00:00:00:0a:02",
+        "02:00:00:00:0b:01",
+    ] {
+        let before = scene.gateway.dropped("spoofed-mac")?;
+        let frame =
+            format!("Ether(src='{mac}',dst='{port}')/IP(src='10.0.0.10',dst='{OUTSIDE}')/UDP()");
+        let frames = eip_dp_tests::lab::frames::build("", &[frame])?;
+        eip_dp_tests::lab::capture::Capture::start(&scene.a, "eth0")?.send(&frames[0])?;
+        assert_eq!(
+            scene.gateway.wait_for_drop("spoofed-mac", before)?,
+            1,
+            "{mac}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn antispoof_eni_narrows_a_port_to_its_own_eni() -> Result<()> {
+    let scene = Scene::new(&SILENT)?;
+    let gateway = &scene.gateway;
+    let exported = gateway.ok("export")?;
+    let narrowed = exported.replace(
+        "id = \"a-primary\"",
+        "id = \"a-primary\"\nantispoof = \"eni\"",
+    );
+    assert_ne!(exported, narrowed);
+    let file = scene.lab.folder().join("narrowed.toml");
+    std::fs::write(&file, narrowed)?;
+    gateway.ok(&format!("apply -f {} --wait", file.display()))?;
+    Bench::new(&scene)?.run(&[
+        case(
+            "O9 own",
+            "a1",
+            ["10.0.0.10", OUTSIDE],
+            Arrives(INTERNET_SIDE, ["203.0.113.10", OUTSIDE], 63),
+        ),
+        case(
+            "O9 the instance's other ENI",
+            "a1",
+            ["10.0.0.11", OUTSIDE],
+            Dropped("spoofed-source"),
+        ),
+        case(
+            "O9 not narrowed",
+            "a2",
+            ["10.0.0.10", OUTSIDE],
+            Arrives(INTERNET_SIDE, ["203.0.113.10", OUTSIDE], 63),
+        ),
+    ])
+}
+
+#[test]
+fn overlapping_vpcs_are_never_confused() -> Result<()> {
+    let scene = Scene::new(&SILENT)?;
+    let gateway = &scene.gateway;
+    let other = scene.lab.namespace("c")?;
+    other.without_ipv6()?;
+    let mac = "02:00:00:00:0c:01";
+    scene.backbone.plug("c1", &other, "eth0", mac)?;
+    other.ip("link set dev eth0 up")?;
+    gateway.ok("vpc create w --cidr 10.0.0.0/24")?;
+    gateway.ok("instance create c")?;
+    gateway.ok(&format!(
+        "eni create c-primary --vpc w --kind primary --mac {mac} --private-ip 10.0.0.10 --private-ip 10.0.0.20"
+    ))?;
+    gateway.ok("eip create eip-c --address 203.0.113.30")?;
+    gateway.ok("associate eip-c c-primary")?;
+    gateway.ok("eni attach c-primary --instance c --port c1 --wait")?;
+    let mut bench = Bench::new(&scene)?;
+    bench.add("c1", &other, "eth0", mac)?;
+    let net = INTERNET_SIDE;
+    bench.run(&[
+        case(
+            "O14 in",
+            net,
+            [OUTSIDE, "203.0.113.30"],
+            Arrives("c1", [OUTSIDE, "10.0.0.10"], 63),
+        ),
+        case(
+            "O14 in, the other",
+            net,
+            [OUTSIDE, "203.0.113.10"],
+            Arrives("a1", [OUTSIDE, "10.0.0.10"], 63),
+        ),
+        case(
+            "O14 out",
+            "c1",
+            ["10.0.0.10", OUTSIDE],
+            Arrives(net, ["203.0.113.30", OUTSIDE], 63),
+        ),
+        case(
+            "O14 out, the other",
+            "a1",
+            ["10.0.0.10", OUTSIDE],
+            Arrives(net, ["203.0.113.10", OUTSIDE], 63),
+        ),
+        case(
+            "O14 private",
+            "c1",
+            ["10.0.0.10", "10.0.0.11"],
+            Dropped("no-such-eni"),
+        ),
+        case(
+            "O14 private, the other",
+            "a1",
+            ["10.0.0.10", "10.0.0.20"],
+            Arrives("b1", ["10.0.0.10", "10.0.0.20"], 64),
+        ),
+        case(
+            "O14 hairpin",
+            "c1",
+            ["10.0.0.10", "203.0.113.10"],
+            Arrives("a1", ["203.0.113.30", "10.0.0.10"], 63),
+        ),
+    ])
+}
+
+#[test]
+fn an_eni_that_is_not_there_or_stranded_gets_nothing() -> Result<()> {
+    let scene = Scene::new(&SILENT)?;
+    let gateway = &scene.gateway;
+    let net = INTERNET_SIDE;
+    gateway.ok("eni detach a-secondary --wait")?;
+    let bench = Bench::new(&scene)?;
+    bench.run(&[
+        case(
+            "O5 detached",
+            net,
+            [OUTSIDE, "203.0.113.11"],
+            Dropped("eni-detached"),
+        ),
+        case(
+            "O5 detached, from inside",
+            "a1",
+            ["10.0.0.10", "203.0.113.12"],
+            Dropped("eni-detached"),
+        ),
+    ])?;
+    gateway.ok("disassociate eip-b --wait")?;
+    bench.run(&[
+        case(
+            "O5 stranded, its EIP",
+            net,
+            [OUTSIDE, "203.0.113.20"],
+            Dropped("no-association"),
+        ),
+        case(
+            "O5 stranded, out",
+            "b2",
+            ["203.0.113.20", OUTSIDE],
+            Dropped("eni-stranded"),
+        ),
+        case(
+            "O5 stranded, private",
+            "a1",
+            ["10.0.0.10", "10.0.0.21"],
+            Dropped("eni-stranded"),
+        ),
+    ])?;
+    gateway.ok("eni detach b-secondary")?;
+    gateway.ok("eni attach b-secondary --instance b --port b2 --wait")?;
+    bench.run(&[
+        case(
+            "O5 attached again",
+            "a1",
+            ["10.0.0.10", "10.0.0.21"],
+            Arrives("b2", ["10.0.0.10", "10.0.0.21"], 64),
+        ),
+        case(
+            "O5 attached again, without EIP",
+            "b2",
+            ["10.0.0.21", OUTSIDE],
+            Dropped("no-eip"),
+        ),
+    ])
+}
+
+/// O16: what the uplink's own link carries is the host's.
+#[test]
+fn the_gateways_own_traffic_passes() -> Result<()> {
+    use eip_dp_tests::lab::{
+        topology::INTERNET,
+        traffic::{IperfServer, iperf, ping, udp},
+    };
+    let scene = Scene::new(&SILENT)?;
+    let (internet, host) = (&scene.backbone.internet, &scene.backbone.gateway);
+    assert!(ping(internet, None, GATEWAY, 3)?.lost_nothing());
+    assert!(ping(host, None, INTERNET, 3)?.lost_nothing());
+    let seen = udp(internet, INTERNET, host, GATEWAY, GATEWAY, 7003)?;
+    assert_eq!(seen.server.ip().to_string(), GATEWAY);
+    let _server = IperfServer::start(host, &scene.lab.folder().join("iperf.log"))?;
+    for reverse in [false, true] {
+        assert!(iperf(internet, None, GATEWAY, 4, reverse)? >= 4 << 20);
+    }
+    Ok(())
+}

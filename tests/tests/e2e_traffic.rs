@@ -1,0 +1,148 @@
+//! Traffic of real stacks and programs, with the offloads that the kernel gives a guest, and every checksum of every
+//! frame checked by tshark on both sides.
+
+use anyhow::Result;
+use eip_dp_tests::lab::{
+    capture::Capture,
+    netns::Netns,
+    process::run,
+    scene::{EIPS, ENIS, Options, Scene},
+    topology::{INTERNET, UPLINK},
+    traffic::{FtpServer, IperfServer, iperf, ping, udp},
+};
+
+#[test]
+fn every_checksum_is_right_with_the_kernels_own_offloads() -> Result<()> {
+    let scene = Scene::new(&Options::default())?;
+    all_traffic(&scene)
+}
+
+/// XDP frames to guests: a port can take them once its peer polls, which `gro on` makes it do.
+#[test]
+fn every_checksum_is_right_where_ports_take_xdp_frames() -> Result<()> {
+    let scene = Scene::new(&Options {
+        configuration: "[ports]\ndelivery = \"xdp\"",
+        ..Options::default()
+    })?;
+    for eni in &ENIS {
+        let guest = scene.guest(eni.instance);
+        run(guest
+            .command("ethtool")
+            .args(["-K", eni.interface, "gro", "on"]))?;
+    }
+    all_traffic(&scene)
+}
+
+fn all_traffic(scene: &Scene) -> Result<()> {
+    let (internet, a, b) = (&scene.backbone.internet, &scene.a, &scene.b);
+    let outside = Capture::start(internet, UPLINK)?;
+    let inside = ENIS
+        .iter()
+        .map(|eni| Capture::start(scene.guest(eni.instance), eni.interface))
+        .collect::<Result<Vec<_>>>()?;
+    let log = |name: &str| scene.lab.folder().join(name);
+    let _servers = [
+        IperfServer::start(internet, &log("iperf-internet"))?,
+        IperfServer::start(a, &log("iperf-a"))?,
+        IperfServer::start(b, &log("iperf-b"))?,
+    ];
+    for eip in &EIPS {
+        let guest = scene.guest_of(eip);
+        both_ways(internet, None, eip.address)?;
+        both_ways(guest, Some(eip.inside()), INTERNET)?;
+        let seen = udp(guest, eip.inside(), internet, INTERNET, INTERNET, 7010)?;
+        assert_eq!(seen.client.ip().to_string(), eip.address);
+        let seen = udp(internet, INTERNET, guest, eip.inside(), eip.address, 7011)?;
+        assert_eq!(seen.server.ip().to_string(), eip.address);
+    }
+    // O12 and O11 with partial checksums and segments larger than a frame.
+    both_ways(a, Some("10.0.0.10"), "203.0.113.20")?;
+    both_ways(b, Some("203.0.113.20"), "203.0.113.11")?;
+    both_ways(a, Some("10.0.0.12"), "10.0.0.20")?;
+    let frames = outside.frames();
+    assert!(frames.iter().all(|frame| !frame.checksum_left_open));
+    outside.verify(&log("outside.pcap"), |_| false)?;
+    for (number, capture) in inside.iter().enumerate() {
+        capture.verify(&log(&format!("inside-{number}.pcap")), |_| false)?;
+    }
+    Ok(())
+}
+
+fn both_ways(client: &Netns, source: Option<&str>, target: &str) -> Result<()> {
+    const MEGABYTES: u32 = 2;
+    let pinged = ping(client, source, target, 3)?;
+    assert!(
+        pinged.lost_nothing(),
+        "ping {target} from {source:?}: {pinged}"
+    );
+    // Larger than a frame: fragments, there and back.
+    let large = run(client.command("ping").args([
+        "-n",
+        "-c",
+        "1",
+        "-W",
+        "2",
+        "-s",
+        "4000",
+        "-I",
+        source.unwrap_or(INTERNET),
+        target,
+    ]));
+    assert!(
+        large.is_ok(),
+        "large ping {target} from {source:?}: {large:?}"
+    );
+    for reverse in [false, true] {
+        let bytes = iperf(client, source, target, MEGABYTES, reverse)?;
+        assert!(bytes >= u64::from(MEGABYTES) << 20, "{target}: {bytes}");
+    }
+    Ok(())
+}
+
+#[test]
+fn counters_count_what_was_sent() -> Result<()> {
+    const PINGS: u32 = 7;
+    let scene = Scene::new(&Options::default())?;
+    for eip in &EIPS {
+        let before = counters(&scene, eip.id)?;
+        assert!(ping(&scene.backbone.internet, None, eip.address, PINGS)?.lost_nothing());
+        let after = counters(&scene, eip.id)?;
+        let packets = u64::from(PINGS);
+        // 20 bytes of IP header, 8 of ICMP, 56 of data.
+        let expected = [packets, packets * 84, packets, packets * 84];
+        let grown: Vec<u64> = after
+            .iter()
+            .zip(before)
+            .map(|(now, then)| now - then)
+            .collect();
+        assert_eq!(grown, expected, "{}", eip.id);
+    }
+    Ok(())
+}
+
+fn counters(scene: &Scene, eip: &str) -> Result<[u64; 4]> {
+    let rows = scene.gateway.json(&format!("stats {eip}"))?;
+    let row = rows.get(0).unwrap_or(&rows);
+    Ok(
+        ["in_packets", "in_bytes", "out_packets", "out_bytes"].map(|field| {
+            row[field]
+                .as_u64()
+                .unwrap_or_else(|| panic!("no {field} in {rows}"))
+        }),
+    )
+}
+
+/// The seeds' point: what names an address in its payload works through cut-through, and not through NAT.
+#[test]
+fn active_ftp_works_through_cut_through_only() -> Result<()> {
+    let scene = Scene::new(&Options::default())?;
+    let server = FtpServer::start(&scene.backbone.internet, INTERNET, scene.lab.folder())?;
+    assert_eq!(server.fetch(&scene.b, "203.0.113.20", true), Ok(()));
+    for eip in EIPS.iter().filter(|eip| !eip.cut_through) {
+        let refused = server.fetch(&scene.a, eip.private, true);
+        assert!(refused.is_err(), "through NAT, {}", eip.private);
+        // It is PORT that fails, not the way there.
+        assert_eq!(server.fetch(&scene.a, eip.private, false), Ok(()));
+    }
+    Ok(())
+}
