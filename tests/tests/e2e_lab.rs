@@ -8,7 +8,7 @@ use eip_dp_tests::lab::{
     capture::Capture,
     frames, process,
     topology::{Backbone, GATEWAY, GATEWAY_MAC, INTERNET, INTERNET_MAC, UPLINK},
-    traffic::{FtpServer, IperfServer, addresses, iperf, ping, udp},
+    traffic::{Amount, FtpServer, IperfServer, addresses, iperf, ping, udp},
 };
 
 #[test]
@@ -27,7 +27,14 @@ fn the_wire_carries_every_kind_of_traffic_with_whole_checksums() -> Result<()> {
     )?;
     assert_eq!(seen.client.ip().to_string(), GATEWAY);
     let _server = IperfServer::start(&wire.internet, &lab.folder().join("iperf.log"))?;
-    assert!(iperf(&wire.gateway, Some(GATEWAY), INTERNET, 1, true)? >= 1 << 20);
+    let sent = iperf(
+        &wire.gateway,
+        Some(GATEWAY),
+        INTERNET,
+        Amount::Megabytes(1),
+        true,
+    )?;
+    assert!(sent.received >= 1 << 20);
     let ftp = FtpServer::start(&wire.internet, INTERNET, lab.folder())?;
     for active in [true, false] {
         assert_eq!(ftp.fetch(&wire.gateway, GATEWAY, active), Ok(()));

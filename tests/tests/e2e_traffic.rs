@@ -8,7 +8,7 @@ use eip_dp_tests::lab::{
     process::run,
     scene::{EIPS, ENIS, Options, Scene},
     topology::{INTERNET, UPLINK},
-    traffic::{FtpServer, IperfServer, iperf, ping, udp},
+    traffic::{Amount, FtpServer, IperfServer, iperf, ping, udp},
 };
 
 #[test]
@@ -69,7 +69,6 @@ fn all_traffic(scene: &Scene) -> Result<()> {
 }
 
 fn both_ways(client: &Netns, source: Option<&str>, target: &str) -> Result<()> {
-    const MEGABYTES: u32 = 2;
     let pinged = ping(client, source, target, 3)?;
     assert!(
         pinged.lost_nothing(),
@@ -93,8 +92,8 @@ fn both_ways(client: &Netns, source: Option<&str>, target: &str) -> Result<()> {
         "large ping {target} from {source:?}: {large:?}"
     );
     for reverse in [false, true] {
-        let bytes = iperf(client, source, target, MEGABYTES, reverse)?;
-        assert!(bytes >= u64::from(MEGABYTES) << 20, "{target}: {bytes}");
+        let sent = iperf(client, source, target, Amount::Megabytes(2), reverse)?;
+        assert!(sent.received >= 1 << 20, "{target}: {sent:?}");
     }
     Ok(())
 }
@@ -141,6 +140,8 @@ fn active_ftp_works_through_cut_through_only() -> Result<()> {
     for eip in EIPS.iter().filter(|eip| !eip.cut_through) {
         let refused = server.fetch(&scene.a, eip.private, true);
         assert!(refused.is_err(), "through NAT, {}", eip.private);
+        let words = server.refusal().unwrap_or_default();
+        assert!(words.contains(eip.private), "{words}");
         // It is PORT that fails, not the way there.
         assert_eq!(server.fetch(&scene.a, eip.private, false), Ok(()));
     }

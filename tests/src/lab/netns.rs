@@ -141,6 +141,8 @@ fn guest_etc(etc: &Path) -> Result<()> {
     const HOOKS: &str = "dhcp/dhclient-exit-hooks.d";
     fs::create_dir_all(etc.join(HOOKS))?;
     fs::create_dir_all(etc.join("dhcp/dhclient-enter-hooks.d"))?;
+    // The client's script asks it for a read-only root.
+    fs::write(etc.join("fstab"), "")?;
     fs::write(etc.join("resolv.conf"), "")?;
     fs::write(etc.join("hosts"), "127.0.0.1 localhost\n")?;
     let routes = format!("{HOOKS}/rfc3442-classless-routes");

@@ -138,18 +138,42 @@ impl IperfServer {
     }
 }
 
-/// Sends `megabytes` over TCP to `target`, or has them sent from there; how many bytes arrived.
+/// How much a TCP transfer is.
+#[derive(Clone, Copy, Debug)]
+pub enum Amount {
+    /// As much as goes in so many seconds.
+    Seconds(u32),
+    /// So many megabytes.
+    Megabytes(u32),
+}
+
+/// What a TCP transfer did.
+#[derive(Clone, Copy, Debug)]
+pub struct Transferred {
+    /// Bytes that the receiver had read when the sender was done. (What was still under way then is not in it.)
+    pub received: u64,
+    /// Its rate.
+    pub bits_per_second: f64,
+}
+
+/// Sends over TCP to `target`, or has it sent from there.
 pub fn iperf(
     from: &Netns,
     source: Option<&str>,
     target: &str,
-    megabytes: u32,
+    amount: Amount,
     reverse: bool,
-) -> Result<u64> {
-    let amount = format!("{megabytes}M");
+) -> Result<Transferred> {
     let mut command = from.command("iperf3");
     command.args(["-J", "-p", IPERF_PORT, "--connect-timeout", "3000"]);
-    command.args(["-n", &amount, "-c", target]);
+    match amount {
+        Amount::Seconds(seconds) => command.args(["-t", &seconds.to_string()]),
+        Amount::Megabytes(megabytes) => {
+            // Small buffers: little is under way when the sender is done.
+            command.args(["-w", "128K", "-n", &format!("{megabytes}M")])
+        }
+    };
+    command.args(["-c", target]);
     if let Some(source) = source {
         command.args(["-B", source]);
     }
@@ -161,9 +185,14 @@ pub fn iperf(
     if let Some(complaint) = report["error"].as_str() {
         bail!("iperf3 to {target}: {complaint}");
     }
-    report["end"]["sum_received"]["bytes"]
-        .as_u64()
-        .with_context(|| format!("iperf3 to {target} printed no sum: {report}"))
+    let sum = &report["end"]["sum_received"];
+    let sums = || {
+        Some(Transferred {
+            received: sum["bytes"].as_u64()?,
+            bits_per_second: sum["bits_per_second"].as_f64()?,
+        })
+    };
+    sums().with_context(|| format!("iperf3 to {target} printed no sum: {report}"))
 }
 
 /// What an exchange over UDP showed.
@@ -257,9 +286,14 @@ impl FtpServer {
         Err(complaint)
     }
 
-    /// What the server has logged.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("ftp.log")).unwrap_or_default()
+    /// The server's last words about a data connection that it refused to open.
+    pub fn refusal(&self) -> Option<String> {
+        let log = fs::read_to_string(self.folder.join("ftp.log")).unwrap_or_default();
+        let (_, words) = log.rsplit_once("Rejected")?;
+        Some(format!(
+            "Rejected{}",
+            words.lines().next().unwrap_or_default()
+        ))
     }
 }
 
