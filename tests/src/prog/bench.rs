@@ -23,6 +23,8 @@ use super::{
 const ROOM: usize = 8192;
 /// Enough for the world's EIPs, few enough to look at all of them after each packet.
 const SLOTS: u32 = 32;
+/// So few that keys share the maps' buckets.
+const ADDRESSES: u32 = 256;
 
 /// How packets can be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ impl Bench {
         }
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(maps::EIP_COUNTERS, SLOTS)
+            .map_max_entries(maps::EIP4, ADDRESSES)
+            .map_max_entries(maps::PRIVATE4, ADDRESSES)
             .load(eip_dp_user::PROGRAMS)
             .context("the object does not load")?;
         for name in [programs::UPLINK_XDP, programs::PORT_XDP] {
@@ -145,12 +149,20 @@ pub struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    /// The index of an interface.
+    pub fn ifindex(&self, interface: &str) -> Result<u32> {
+        let index = self.indices.get(interface).copied();
+        index.with_context(|| format!("no interface {interface}"))
+    }
+
     /// Runs the program that stands at `hook` of `interface` over a frame.
     pub fn run(&self, hook: Hook, interface: &str, frame: &[u8]) -> Result<Run> {
-        let ifindex = *self
-            .indices
-            .get(interface)
-            .with_context(|| format!("no interface {interface}"))?;
+        self.run_again(hook, interface, frame, 1)
+    }
+
+    /// Runs it `times` over, each time on what the last one left. The verdict is the last one's.
+    pub fn run_again(&self, hook: Hook, interface: &str, frame: &[u8], times: u32) -> Result<Run> {
+        let ifindex = self.ifindex(interface)?;
         let name = hook.program(interface);
         let program = self
             .ebpf
@@ -165,6 +177,7 @@ impl Runner<'_> {
             data_in: Some(frame),
             data_out: Some(&mut out),
             ctx_in: Some(&context),
+            repeat: times,
             ..TestRunOptions::default()
         };
         let result = match program {

@@ -74,7 +74,7 @@ pub fn shortened(frame: &[u8], shape: Shape, total_len: usize) -> Vec<u8> {
 pub fn check(input: &[u8], run: &Run) -> Result<()> {
     let output = &run.out;
     match run.verdict {
-        Verdict::Drop => return Ok(()),
+        Verdict::Drop => Ok(()),
         Verdict::Pass => {
             ensure!(
                 input == output,
@@ -83,8 +83,15 @@ pub fn check(input: &[u8], run: &Run) -> Result<()> {
             );
             return Ok(());
         }
-        Verdict::Redirect => {}
+        Verdict::Redirect => check_rewritten(input, output),
     }
+}
+
+/// Says what is in a frame that is sent on which may not be there, however many hops it has gone.
+///
+/// # Errors
+/// The violation.
+pub fn check_rewritten(input: &[u8], output: &[u8]) -> Result<()> {
     ensure!(
         input.len() == output.len(),
         "{} bytes became {}",
