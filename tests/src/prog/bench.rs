@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, PerCpuArray},
-    programs::{Program, SchedClassifier, TestRun as _, TestRunOptions, Xdp, XdpMode},
+    programs::{
+        Program, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp, XdpMode,
+    },
 };
 use eip_dp_common::abi::{EipCounters, maps, programs};
 use nix::net::if_::if_nametoindex;
@@ -71,19 +73,13 @@ impl Bench {
             .load(eip_dp_user::PROGRAMS)
             .context("the object does not load")?;
         for name in [programs::UPLINK_XDP, programs::PORT_XDP] {
-            let program: &mut Xdp = ebpf
-                .program_mut(name)
-                .with_context(|| format!("no program {name}"))?
-                .try_into()?;
+            let program: &mut Xdp = program_named(&mut ebpf, name)?.try_into()?;
             program
                 .load()
                 .with_context(|| format!("the verifier refuses {name}"))?;
         }
         for name in [programs::UPLINK_TC, programs::PORT_TC] {
-            let program: &mut SchedClassifier = ebpf
-                .program_mut(name)
-                .with_context(|| format!("no program {name}"))?
-                .try_into()?;
+            let program: &mut SchedClassifier = program_named(&mut ebpf, name)?.try_into()?;
             program
                 .load()
                 .with_context(|| format!("the verifier refuses {name}"))?;
@@ -91,10 +87,7 @@ impl Bench {
         // The kernel takes a veth as the source of a test frame only while an XDP program is attached to it.
         for interface in &world.interfaces {
             let name = Hook::Xdp.program(&interface.name);
-            let program: &mut Xdp = ebpf
-                .program_mut(name)
-                .with_context(|| format!("no program {name}"))?
-                .try_into()?;
+            let program: &mut Xdp = program_named(&mut ebpf, name)?.try_into()?;
             program.attach(&interface.name, XdpMode::Driver)?;
         }
         let mut maps = Maps::take(&mut ebpf)?;
@@ -109,6 +102,27 @@ impl Bench {
             drops,
             eips,
         })
+    }
+
+    /// Attaches the tc program of every interface behind its XDP program, as the daemon does.
+    pub fn attach_tc(&mut self, world: &World) -> Result<()> {
+        for interface in &world.interfaces {
+            let name = Hook::Tc.program(&interface.name);
+            let program: &mut SchedClassifier = program_named(&mut self.ebpf, name)?.try_into()?;
+            program.attach(&interface.name, TcAttachType::Ingress)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the far ends take the frames that XDP programs send to their pairs: a veth hands such frames over only to
+    /// a peer that has an XDP program. Theirs knows none of these interfaces and leaves everything alone.
+    pub fn open_far_ends(&mut self, world: &World) -> Result<()> {
+        for interface in &world.interfaces {
+            let program: &mut Xdp =
+                program_named(&mut self.ebpf, programs::UPLINK_XDP)?.try_into()?;
+            program.attach(&namespace::peer(&interface.name), XdpMode::Driver)?;
+        }
+        Ok(())
     }
 
     /// Changes what can be delivered, and how.
@@ -139,6 +153,11 @@ impl Bench {
     pub fn counters(&self) -> Result<Counters> {
         Counters::read(&self.drops, &self.eips)
     }
+}
+
+fn program_named<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
+    ebpf.program_mut(name)
+        .with_context(|| format!("the object has no program {name}"))
 }
 
 /// Runs programs; many threads may at once.

@@ -11,6 +11,7 @@ pub mod property;
 mod report;
 mod run;
 pub mod table;
+pub mod wire;
 mod world;
 
 pub use bench::{Bench, Delivery, Runner};
