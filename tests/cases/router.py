@@ -34,7 +34,7 @@ def ttl():
 
 
 def sizes():
-    """IP packets of so many bytes; the ENI t1 has an MTU of 1000, j1 one of 3000, the uplink 1500."""
+    """IP packets of so many bytes; the ENI t1 has an MTU of 1000, j1 one of 9000, the uplink 1500."""
 
     def sized(size, **fields):
         return p.udp(bytes(size - 28), **fields)
@@ -49,8 +49,10 @@ def sizes():
     hairpin("R3-fits-hairpin", ENI, ADDRESS, "203.0.113.70", sized(1000))
     both = {EIP: {"out_dropped": 1}, "203.0.113.70": {"in_dropped": 1}}
     port_drop("R3-too-big-hairpin", ENI, ADDRESS, "203.0.113.70", sized(1001), "too-big", also=both)
-    hairpin("R7-jumbo-hairpin", "j1", "172.20.3.30", "203.0.113.80", sized(2999))
-    private("R7-jumbo-private", "j1", "172.20.3.30", "172.20.3.30", sized(3000))
+    hairpin("R7-jumbo-hairpin", "j1", "172.20.3.30", "203.0.113.80", sized(8999))
+    private("R7-jumbo-private", "j1", "172.20.3.30", "172.20.3.30", sized(9000))
+    hairpin("R7-two-pages-hairpin", "j1", "172.20.3.30", "203.0.113.80", p.tcp(bytes(4000)))
+    inbound("R3-largest-in", "203.0.113.80", sized(9000))
     private("O11-fits-private", "a1", ADDRESS, "10.0.0.70", sized(1000))
     port_drop("O11-too-big-private", "a1", ADDRESS, "10.0.0.70", sized(1001), "too-big", known=False)
     inbound("R3-padding-does-not-count", "203.0.113.70", sized(1000), padding=bytes(40))

@@ -28,7 +28,7 @@ VPCS = {
 PORTS = {
     "pa": 1, "pb": 1, "pc": 1, "pd": 1, "pe": 2, "pf": 2, "pg": 2, "pm": 1, "ps": 1, "pt": 1, "pj": 1,
 }
-MTUS = {"pt": 1000, "pj": 3000}
+MTUS = {"pt": 1000, "pj": 9000}
 
 
 def port_mac(port):

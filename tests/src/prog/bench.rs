@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Larger than any frame of the table, for what a program might add.
-const ROOM: usize = 8192;
+const ROOM: usize = 16 * 1024;
 /// Enough for the world's EIPs, few enough to look at all of them after each packet.
 const SLOTS: u32 = 32;
 /// So few that keys share the maps' buckets.

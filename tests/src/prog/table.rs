@@ -5,8 +5,6 @@ use std::{collections::BTreeMap, fmt, net::Ipv4Addr, path::PathBuf, str::FromStr
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::Hook;
-
 /// The world and what happens in it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,8 +30,6 @@ pub struct Case {
     pub expect: Expect,
     /// Set where the XDP program leaves it to the tc program.
     pub xdp: Option<SlowPath>,
-    /// Set where the kernel runs no tc program over such a frame for a test.
-    pub tc: Option<Untestable>,
     /// What is added to which EIP's counters.
     pub counters: BTreeMap<Ipv4Addr, Change>,
 }
@@ -44,14 +40,6 @@ pub struct Case {
 pub enum SlowPath {
     /// Untouched.
     Pass,
-}
-
-/// `"untestable"`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Untestable {
-    /// By `BPF_PROG_TEST_RUN`.
-    Untestable,
 }
 
 /// What becomes of a packet.
@@ -283,16 +271,6 @@ impl Prefix {
             bail!("{:?} is no prefix", self.prefix);
         };
         Ok((network.parse()?, length.parse()?))
-    }
-}
-
-impl Case {
-    /// Where it can be run.
-    pub fn hooks(&self) -> impl Iterator<Item = Hook> + use<> {
-        let tc = self.tc.is_none();
-        Hook::ALL
-            .into_iter()
-            .filter(move |hook| tc || *hook == Hook::Xdp)
     }
 }
 
