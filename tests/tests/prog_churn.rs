@@ -237,13 +237,13 @@ fn churn(
         random ^= random << 17;
         let [place, choice, other, ..] = random.to_le_bytes();
         let place = place % PLACES;
-        let step = STEPS[usize::from(choice / 8) % STEPS.len()];
+        let distance = STEPS[usize::from(choice / 8) % STEPS.len()];
         match choice % 8 {
             // A place goes and comes back; another's new record gets its memory meanwhile, and it the other's old one.
             0..=3 => {
                 ring.remove(maps, place)?;
-                ring.insert(maps, other % PLACES, step)?;
-                ring.insert(maps, place, step)?;
+                ring.insert(maps, other % PLACES, distance)?;
+                ring.insert(maps, place, distance)?;
             }
             4 => {
                 let variant = usize::from(other & 1);
@@ -258,7 +258,7 @@ fn churn(
                 maps.targets
                     .set(leading_back, back.sealed(&leading_back), 0)?;
             }
-            _ => ring.insert(maps, place, step)?,
+            _ => ring.insert(maps, place, distance)?,
         }
         changes.fetch_add(1, Ordering::Relaxed);
     }

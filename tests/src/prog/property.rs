@@ -81,7 +81,7 @@ pub fn check(input: &[u8], run: &Run) -> Result<()> {
                 "passed, but changed:{}",
                 hex_diff(input, output)
             );
-            return Ok(());
+            Ok(())
         }
         Verdict::Redirect => check_rewritten(input, output),
     }
