@@ -179,15 +179,15 @@ impl Source {
     fn unique<T: Object>(&self, objects: Vec<Spanned<T>>) -> Result<Vec<T>, Failure> {
         let mut seen = BTreeMap::new();
         for object in &objects {
-            let (key, line) = (object.get_ref().key(), self.line(object.span().start));
-            if let Some(before) = seen.insert(key, line) {
+            if let Some(before) = seen.insert(object.get_ref().key(), object.span().start) {
                 return Err(Failure::Refused {
                     code: Code::AlreadyExists.as_str(),
                     message: format!(
-                        "{}: {} `{}` stands in line {before} already; remove one of the two",
+                        "{}: {} `{}` stands in line {} already; remove one of the two",
                         self.position(&object.span()),
                         T::KIND,
                         object.get_ref().key(),
+                        self.line(before),
                     ),
                 });
             }
