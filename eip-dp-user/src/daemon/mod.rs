@@ -31,7 +31,7 @@ use crate::{
     cli::{DEFAULT_TABLE, Name},
     config::Config,
     dhcp::{self, Directory},
-    host::{HostFacts, NeighbourKeeper, Watcher},
+    host::{self, HostFacts, NeighbourKeeper, Watcher},
     plane::Pins,
     table::Table,
 };
@@ -136,6 +136,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let dhcp = dhcp::Server::open().context("the DHCP server's socket cannot be opened")?;
     let mut facts = host.subscribe();
     info!(gateway = %options.name, table = url, "starting");
+    tell_of_forward_rules();
 
     let now = facts.borrow_and_update().clone();
     check_uplinks(&config, &now)?;
@@ -219,6 +220,20 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     server.abort();
     info!("ending; forwarding goes on");
     Ok(())
+}
+
+/// An operator may believe that these rules protect the guests.
+fn tell_of_forward_rules() {
+    match host::forward_hook_rules() {
+        Ok(chains) => {
+            for chain in chains {
+                warn!(%chain, "packets of EIPs do not pass the firewall's forward hook");
+            }
+        }
+        Err(error) => {
+            warn!(%error, "whether there are firewall rules on the forward hook is unknown");
+        }
+    }
 }
 
 /// What to do before the next sync.

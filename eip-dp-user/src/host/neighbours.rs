@@ -1,7 +1,9 @@
 //! Keeps next hops resolved, so that the packet path finds their Ethernet addresses without asking.
 //!
 //! The kernel does the work: an entry that is *managed* (Linux 5.16) is probed again before it goes stale, for ever.
-//! Our entries carry a protocol number of their own. So any later run, and `unload`, knows which ones are ours.
+//! Our entries carry a protocol number of their own, by which `unload` knows them. Gateways on the same host share the
+//! number, so that a running one releases only what it asked for itself; and what another's `unload` released, it asks
+//! for again as soon as its facts say so.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -29,6 +31,8 @@ pub(super) const OUR_PROTOCOL: RouteProtocol = RouteProtocol::Other(225);
 #[derive(Debug)]
 pub struct NeighbourKeeper {
     handle: rtnetlink::Handle,
+    /// What was asked for with [`Self::reconcile`].
+    asked: BTreeSet<(u32, IpAddr)>,
     task: JoinHandle<()>,
 }
 
@@ -50,25 +54,39 @@ impl NeighbourKeeper {
             rtnetlink::new_connection().map_err(|error| HostError::open("rtnetlink", error))?;
         Ok(Self {
             handle,
+            asked: BTreeSet::new(),
             task: tokio::spawn(connection),
         })
     }
 
-    /// Makes the kernel's managed entries equal to the wanted ones: those that are missing are added, ours that
-    /// nobody wants any more are released. Call it whenever the facts or the next hops change; it does nothing
-    /// when there is nothing to do. Every next hop is tried; the first error is returned.
+    /// Makes the kernel's managed entries equal to the wanted ones: those that are missing are added, those that
+    /// this keeper added and nobody wants any more are released. Call it whenever the facts or the next hops change;
+    /// it does nothing when there is nothing to do. Every next hop is tried; the first error is returned.
     pub async fn reconcile(
-        &self,
+        &mut self,
         facts: &HostFacts,
         wanted: &BTreeSet<(u32, IpAddr)>,
     ) -> Result<(), HostError> {
-        let plan = plan(facts, wanted);
+        self.asked
+            .retain(|(interface, _)| facts.links.contains_key(interface));
+        // What an earlier run asked for is taken over.
+        self.asked
+            .extend(wanted.iter().filter(|key| is_ours(facts, key)));
+        let plan = plan(facts, wanted, &self.asked);
         let mut outcome = Ok(());
         for (interface, address) in plan.keep {
-            outcome = outcome.and(self.keep_resolved(interface, address).await.map(|_| ()));
+            let kept = self.keep_resolved(interface, address).await;
+            if matches!(kept, Ok(Kept::Managed)) {
+                self.asked.insert((interface, address));
+            }
+            outcome = outcome.and(kept.map(|_| ()));
         }
         for (interface, address) in plan.release {
-            outcome = outcome.and(self.release(interface, address).await);
+            let released = self.release(interface, address).await;
+            if released.is_ok() {
+                self.asked.remove(&(interface, address));
+            }
+            outcome = outcome.and(released);
         }
         outcome
     }
@@ -119,10 +137,16 @@ impl NeighbourKeeper {
         }
     }
 
-    /// Releases every entry of ours in this network namespace, whichever run made it.
+    /// Releases every entry of ours in this network namespace, whichever run or gateway made it.
     pub async fn release_all(&self) -> Result<(), HostError> {
         let facts = super::snapshot().await?;
-        self.reconcile(&facts, &BTreeSet::new()).await
+        let mut outcome = Ok(());
+        for ((interface, address), neighbour) in facts.neighbours {
+            if neighbour.managed == Some(Manager::Us) {
+                outcome = outcome.and(self.release(interface, address).await);
+            }
+        }
+        outcome
     }
 
     /// One entry as the kernel has it now.
@@ -174,6 +198,13 @@ impl Drop for NeighbourKeeper {
     }
 }
 
+fn is_ours(facts: &HostFacts, key: &(u32, IpAddr)) -> bool {
+    facts
+        .neighbours
+        .get(key)
+        .is_some_and(|neighbour| neighbour.managed == Some(Manager::Us))
+}
+
 /// What has to change.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
@@ -181,7 +212,11 @@ struct Plan {
     release: Vec<(u32, IpAddr)>,
 }
 
-fn plan(facts: &HostFacts, wanted: &BTreeSet<(u32, IpAddr)>) -> Plan {
+fn plan(
+    facts: &HostFacts,
+    wanted: &BTreeSet<(u32, IpAddr)>,
+    asked: &BTreeSet<(u32, IpAddr)>,
+) -> Plan {
     let done = |key| {
         facts
             .neighbours
@@ -196,14 +231,7 @@ fn plan(facts: &HostFacts, wanted: &BTreeSet<(u32, IpAddr)>) -> Plan {
             .filter(|key| up(&key.0) && !done(key))
             .copied()
             .collect(),
-        release: facts
-            .neighbours
-            .iter()
-            .filter(|(key, neighbour)| {
-                neighbour.managed == Some(Manager::Us) && !wanted.contains(key)
-            })
-            .map(|(key, _)| *key)
-            .collect(),
+        release: asked.difference(wanted).copied().collect(),
     }
 }
 
@@ -240,7 +268,7 @@ mod tests {
     use crate::host::{Link, LinkKind};
 
     #[test]
-    fn only_missing_entries_are_asked_for_and_only_our_own_are_released() {
+    fn only_missing_entries_are_asked_for_and_only_what_was_asked_for_is_released() {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let neighbour = |permanent, managed| Neighbour {
             mac: None,
@@ -282,8 +310,14 @@ mod tests {
             (1, address("192.0.2.9")),
             (2, address("192.0.2.1")),
         ]);
+        // What another gateway on this host asked for looks like our own, and is not in the list.
+        let asked = BTreeSet::from([(1, address("192.0.2.3")), (1, address("192.0.2.4"))]);
+        facts.neighbours.insert(
+            (1, address("192.0.2.6")),
+            neighbour(false, Some(Manager::Us)),
+        );
         assert_eq!(
-            plan(&facts, &wanted),
+            plan(&facts, &wanted, &asked),
             Plan {
                 keep: vec![(1, address("192.0.2.1")), (1, address("192.0.2.9"))],
                 release: vec![(1, address("192.0.2.4"))],

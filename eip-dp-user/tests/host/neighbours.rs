@@ -124,7 +124,7 @@ fn the_next_hop_comes_back_after_the_link_was_down_and_goes_when_it_changes() {
         let mut facts = watcher.subscribe();
         let near = watcher.facts().link_named("near").unwrap().0;
         let hop = (near, ip("192.0.2.2"));
-        let keeper = NeighbourKeeper::open().unwrap();
+        let mut keeper = NeighbourKeeper::open().unwrap();
         let mut wanted = BTreeSet::from([hop]);
         let resolved = |facts: &eip_dp_user::host::HostFacts| facts.mac_of(hop.0, hop.1).is_some();
         // Link events arrive one by one; whoever reconciles does it at each of them.
@@ -142,12 +142,54 @@ fn the_next_hop_comes_back_after_the_link_was_down_and_goes_when_it_changes() {
         keeper.reconcile(&watcher.facts(), &wanted).await.unwrap();
         until(&mut facts, "resolved", resolved).await;
 
+        // A new run takes over what the last one asked for.
+        let mut keeper = NeighbourKeeper::open().unwrap();
+        keeper.reconcile(&watcher.facts(), &wanted).await.unwrap();
         peer.sh("ip addr add 192.0.2.3/24 dev far");
         wanted = BTreeSet::from([(near, ip("192.0.2.3"))]);
         keeper.reconcile(&watcher.facts(), &wanted).await.unwrap();
         until(&mut facts, "the other one", |facts| {
             facts.mac_of(near, ip("192.0.2.3")).is_some()
                 && facts.neighbours[&hop].managed.is_none()
+        })
+        .await;
+    });
+}
+
+#[test]
+fn two_gateways_on_one_host_do_not_undo_each_other() {
+    run(|| async {
+        let _peer = Peer::new();
+        let watcher = Watcher::start().await.unwrap();
+        let mut facts = watcher.subscribe();
+        let near = watcher.facts().link_named("near").unwrap().0;
+        until(&mut facts, "near up", |facts| facts.links[&near].up).await;
+        let hop = (near, ip("192.0.2.2"));
+        let (mut one, mut other) = (
+            NeighbourKeeper::open().unwrap(),
+            NeighbourKeeper::open().unwrap(),
+        );
+        let wanted = BTreeSet::from([hop]);
+        one.reconcile(&watcher.facts(), &wanted).await.unwrap();
+        let seen = until(&mut facts, "managed", |facts| {
+            facts
+                .neighbours
+                .get(&hop)
+                .is_some_and(|neighbour| neighbour.managed == Some(Manager::Us))
+        })
+        .await;
+        other.reconcile(&seen, &BTreeSet::new()).await.unwrap();
+        assert!(sh("ip neigh show dev near").contains("managed"));
+
+        // The other one's `unload` takes it away; the next look at the facts brings it back.
+        other.release_all().await.unwrap();
+        let seen = until(&mut facts, "released", |facts| {
+            facts.neighbours[&hop].managed.is_none()
+        })
+        .await;
+        one.reconcile(&seen, &wanted).await.unwrap();
+        until(&mut facts, "managed again", |facts| {
+            facts.neighbours[&hop].managed == Some(Manager::Us)
         })
         .await;
     });

@@ -21,7 +21,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("tshark", "tshark"),
     ("nft", "nftables"),
+    ("iptables-legacy", "iptables"),
     ("ethtool", "ethtool"),
+    ("udhcpc", "udhcpc"),
     ("setpriv", "util-linux"),
 ];
 
