@@ -49,12 +49,12 @@ CREATE TABLE eni (
     port TEXT CHECK (length(port) BETWEEN 1 AND 15),
     vlan INTEGER CHECK (vlan BETWEEN 1 AND 4094),
     UNIQUE (vpc, mac),
-    UNIQUE (id, vpc),
+    UNIQUE (vpc, id),
     CHECK ((state = 'detached') = (instance IS NULL)),
     CHECK ((port IS NULL) = (instance IS NULL)),
     CHECK (vlan IS NULL OR port IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX eni_by_instance ON eni (instance, kind, id) WHERE instance IS NOT NULL;
+CREATE INDEX eni_by_instance ON eni (instance, id) WHERE instance IS NOT NULL;
 CREATE UNIQUE INDEX eni_one_primary ON eni (instance) WHERE kind = 'primary' AND instance IS NOT NULL;
 CREATE INDEX eni_by_port ON eni (port, vlan, id) WHERE port IS NOT NULL;
 

@@ -2,7 +2,12 @@
 
 use std::net::IpAddr;
 
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{Index, select},
+};
 
 use crate::{
     model::{
@@ -28,16 +33,75 @@ const START: &str = "
     eni e0 v0 primary 1 10.0.0.2
     eni e1 v0 secondary 2 10.0.0.3,10.0.0.4
     eni e2 v1 secondary 3 10.0.0.2
+    eni e3 v0 secondary 4 10.0.0.5
     eip x0
     eip x1 expires=1004
     eip x2
+    eip x3
 ";
 
 #[derive(Clone, Debug)]
 enum Step {
     Do(Command),
+    /// The table's own export is applied after changes to it.
+    Edit(Edit),
     /// Time passes.
     Wait(i64),
+}
+
+/// Changes to a document: where ENIs stand, which associations there are, what is left out.
+#[derive(Clone, Debug)]
+struct Edit {
+    places: Vec<(Index, Option<(String, (String, Option<u16>))>)>,
+    associations: Vec<Association>,
+    without: Option<(usize, Index)>,
+    prune: bool,
+}
+
+impl Edit {
+    fn apply(self, mut document: Document) -> Command {
+        for (index, place) in self.places {
+            if !document.enis.is_empty() {
+                let count = document.enis.len();
+                let eni = &mut document.enis[index.index(count)];
+                let (instance, port) = place.unzip();
+                (eni.port, eni.vlan) = port.map_or((None, None), |(port, vlan)| (Some(port), vlan));
+                eni.instance = instance;
+            }
+        }
+        for one in self.associations {
+            document.associations.retain(|other| other.eip != one.eip);
+            document.associations.push(one);
+        }
+        match self.without {
+            Some((0, index)) => leave_out(&mut document.enis, index),
+            Some((1, index)) => leave_out(&mut document.eips, index),
+            Some((2, index)) => leave_out(&mut document.instances, index),
+            Some((3, index)) => leave_out(&mut document.vpcs, index),
+            Some((_, index)) => leave_out(&mut document.associations, index),
+            None => {}
+        }
+        let prune = self.prune;
+        Command::Apply { document, prune }
+    }
+}
+
+fn leave_out<T>(objects: &mut Vec<T>, index: Index) {
+    if !objects.is_empty() {
+        objects.remove(index.index(objects.len()));
+    }
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let places = vec((any::<Index>(), option::of((name('i', 2), port()))), 0..2);
+    let without = option::weighted(0.4, (0..7_usize, any::<Index>()));
+    let parts = (places, vec(association(), 0..2), without, any::<bool>());
+    parts.prop_map(|(places, associations, without, prune)| Edit {
+        places,
+        associations,
+        without,
+        prune,
+    })
 }
 
 fn name(letter: char, count: usize) -> impl Strategy<Value = String> + Clone {
@@ -83,7 +147,7 @@ fn mode() -> impl Strategy<Value = Mode> + Clone {
 }
 
 fn region() -> impl Strategy<Value = Option<String>> + Clone {
-    prop_oneof![8 => Just(None), 1 => Just(Some("r".to_owned()))]
+    prop_oneof![20 => Just(None), 1 => Just(Some("r".to_owned()))]
 }
 
 fn port() -> impl Strategy<Value = (String, Option<u16>)> + Clone {
@@ -146,7 +210,7 @@ fn instance() -> impl Strategy<Value = Instance> {
 
 fn eni_spec() -> impl Strategy<Value = EniSpec> {
     (
-        name('e', 6),
+        name('e', 4),
         name('v', 3),
         kind(),
         1..8_u8,
@@ -171,7 +235,7 @@ fn eip() -> impl Strategy<Value = Eip> {
         EipState::Expired,
     ]);
     (
-        name('x', 6),
+        name('x', 5),
         public_ip(),
         region(),
         option::of(1_000..1_040_i64),
@@ -217,7 +281,7 @@ fn eni() -> impl Strategy<Value = Eni> {
 }
 
 fn association() -> impl Strategy<Value = Association> {
-    (name('x', 6), name('e', 6), private_ip(), mode()).prop_map(|(eip, eni, private_ip, mode)| {
+    (name('x', 5), name('e', 4), private_ip(), mode()).prop_map(|(eip, eni, private_ip, mode)| {
         Association {
             eip,
             eni,
@@ -243,10 +307,10 @@ fn document() -> impl Strategy<Value = Document> {
 }
 
 fn eni_verb() -> impl Strategy<Value = Command> {
-    let id = || name('e', 6);
+    let id = || name('e', 4);
     prop_oneof![
-        2 => eni_spec().prop_map(Command::EniCreate),
-        5 => (id(), name('i', 3), port()).prop_map(|(id, instance, (port, vlan))| Command::EniAttach {
+        3 => eni_spec().prop_map(Command::EniCreate),
+        9 => (id(), name('i', 2), port()).prop_map(|(id, instance, (port, vlan))| Command::EniAttach {
             id, instance, port, vlan
         }),
         2 => id().prop_map(|id| Command::EniDetach { id }),
@@ -257,7 +321,7 @@ fn eni_verb() -> impl Strategy<Value = Command> {
 }
 
 fn eip_verb() -> impl Strategy<Value = Command> {
-    let id = || name('x', 6);
+    let id = || name('x', 5);
     let end = 1_000..1_040_i64;
     let create = (
         id(),
@@ -274,7 +338,7 @@ fn eip_verb() -> impl Strategy<Value = Command> {
             expires: end.map(|end| end.map_or(Expiry::Never, |end| Expiry::At(second(end)))),
         }),
         1 => id().prop_map(|id| Command::EipRelease { id }),
-        8 => (id(), name('e', 6), mode(), option::of(private_ip())).prop_map(|(eip, eni, mode, private_ip)| {
+        14 => (id(), name('e', 4), mode(), option::weighted(0.3, private_ip())).prop_map(|(eip, eni, mode, private_ip)| {
             Command::Associate { eip, eni, mode, private_ip }
         }),
         3 => id().prop_map(|eip| Command::Disassociate { eip }),
@@ -294,13 +358,13 @@ fn network_verb() -> impl Strategy<Value = Command> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => eni_verb().prop_map(Step::Do),
-        10 => eip_verb().prop_map(Step::Do),
+        16 => eni_verb().prop_map(Step::Do),
+        20 => eip_verb().prop_map(Step::Do),
         3 => network_verb().prop_map(Step::Do),
-        4 => (document(), prop::bool::weighted(0.1))
-            .prop_map(|(document, prune)| Step::Do(Command::Apply { document, prune })),
-        1 => Just(Step::Do(Command::Expire)),
-        1 => (1..4_i64).prop_map(Step::Wait),
+        8 => edit().prop_map(Step::Edit),
+        2 => document().prop_map(|document| Step::Do(Command::Apply { document, prune: false })),
+        2 => Just(Step::Do(Command::Expire)),
+        2 => (1..4_i64).prop_map(Step::Wait),
     ]
 }
 
@@ -312,11 +376,16 @@ proptest! {
         let mut pair = Pair::with(START);
         let mut now = 1_000;
         for step in steps {
-            match step {
-                Step::Wait(seconds) => now += seconds,
-                // Refused or not: the pair compares, and checks the invariants.
-                Step::Do(command) => drop(pair.run(&command, &at(now))),
-            }
+            // Refused or not: the pair compares, and checks the invariants.
+            let command = match step {
+                Step::Wait(seconds) => {
+                    now += seconds;
+                    continue;
+                }
+                Step::Do(command) => command,
+                Step::Edit(edit) => edit.apply(pair.model.clone().into()),
+            };
+            drop(pair.run(&command, &at(now)));
         }
         pair.run(&Command::Expire, &at(now)).expect("nothing refuses to expire");
         let document: Document = pair.model.clone().into();
