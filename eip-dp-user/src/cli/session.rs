@@ -58,6 +58,11 @@ impl<'a> Session<'a> {
         Ok(self.warn(outcome))
     }
 
+    /// Waits, if the option says so, until the daemon has applied what was committed.
+    pub fn finish(&self, wait: Wait, revision: u64) -> Result<(), Failure> {
+        wait::finish(wait, revision, &self.table, self.global)
+    }
+
     fn warn(&self, outcome: Outcome) -> Outcome {
         for warning in &outcome.warnings {
             failure::warn(self.global.output, warning);
@@ -130,7 +135,7 @@ pub fn change<T: Object>(
         }
         Format::Text => output::write(|out| writeln!(out, "{} {key} {}", T::KIND, line(&object)))?,
     }
-    wait::finish(wait, outcome.revision, global)
+    session.finish(wait, outcome.revision)
 }
 
 /// Prints a list: an aligned table, or a JSON array.

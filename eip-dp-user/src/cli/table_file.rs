@@ -12,13 +12,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{
-    Failure, Format, Global,
-    object::Object,
-    output,
-    session::Session,
-    wait::{self, Wait},
-};
+use super::{Failure, Format, Global, object::Object, output, session::Session, wait::Wait};
 use crate::model::{
     Change, Code, Diff, Document,
     command::Command,
@@ -63,7 +57,7 @@ impl Apply {
         if self.dry_run {
             return Ok(());
         }
-        wait::finish(self.wait, outcome.revision, global)
+        session.finish(self.wait, outcome.revision)
     }
 }
 

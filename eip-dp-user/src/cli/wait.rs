@@ -1,19 +1,22 @@
 //! `--wait`: return once the daemon has applied what was committed.
 
 use std::{
-    fs::{File, TryLockError},
-    io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData};
 use clap::Args;
 use eip_dp_common::abi::{StatusWord, maps};
 
 use super::{Failure, Global, Name};
+use crate::{
+    daemon::{Lock, location_of},
+    image::tag,
+    plane::Pins,
+    table::Table,
+};
 
 /// The option of every verb that changes the table.
 #[derive(Clone, Copy, Debug, Args)]
@@ -35,62 +38,63 @@ pub trait AppliedRevision {
     fn applied(&self) -> anyhow::Result<u64>;
     /// Whether a daemon of this gateway runs: it holds the lock of that name.
     fn daemon_runs(&self) -> anyhow::Result<bool>;
+    /// Whether the revision is another table's.
+    fn serves_another_table(&self) -> bool;
 }
 
 /// Waits until `revision` is applied, if the option says so. The change is committed whatever comes of it.
-pub(super) fn finish(wait: Wait, revision: u64, global: &Global) -> Result<(), Failure> {
+pub(super) fn finish(
+    wait: Wait,
+    revision: u64,
+    table: &Table,
+    global: &Global,
+) -> Result<(), Failure> {
     if !wait.wait {
         return Ok(());
     }
-    until_applied(
-        revision,
-        global.name.as_str(),
-        &Published::by(&global.name),
-        LIMIT,
-    )
+    let published = Published {
+        table: Some(tag(&location_of(table))),
+        ..Published::by(&global.name)
+    };
+    until_applied(revision, global.name.as_str(), &published, LIMIT)
 }
 
 /// What the daemon of one gateway left in the kernel, and its lock.
 pub(super) struct Published {
+    name: Name,
     status: PathBuf,
-    lock: PathBuf,
+    /// The tag of the table that the revision is of, where that matters.
+    table: Option<u64>,
 }
 
 impl Published {
     pub(super) fn by(name: &Name) -> Self {
         Self {
-            status: Path::new("/sys/fs/bpf/eip-dp")
-                .join(name.as_str())
-                .join(maps::STATUS),
-            lock: Path::new("/run/eip-dp").join(format!("{name}.lock")),
+            name: name.clone(),
+            status: Pins::new(name).map(maps::STATUS),
+            table: None,
         }
+    }
+
+    fn word(&self, word: StatusWord) -> anyhow::Result<u64> {
+        let map = Map::Array(MapData::from_pin(&self.status)?);
+        let status: Array<_, u64> = Array::try_from(map)?;
+        Ok(status.get(&(word as u32), 0)?)
     }
 }
 
 impl AppliedRevision for Published {
     fn applied(&self) -> anyhow::Result<u64> {
-        let map = Map::Array(MapData::from_pin(&self.status)?);
-        let status: Array<_, u64> = Array::try_from(map)?;
-        Ok(status.get(&(StatusWord::Revision as u32), 0)?)
+        self.word(StatusWord::Revision)
     }
 
-    /// Tries the lock for an instant, which a daemon that starts just then has to outlast.
     fn daemon_runs(&self) -> anyhow::Result<bool> {
-        let file = match File::open(&self.lock) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("{} cannot be read", self.lock.display()));
-            }
-        };
-        match file.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("{} cannot be tried", self.lock.display()))
-            }
-        }
+        Ok(Lock::holder(&self.name)?.is_some())
+    }
+
+    fn serves_another_table(&self) -> bool {
+        let served = self.word(StatusWord::Table).unwrap_or(0);
+        served != 0 && self.table.is_some_and(|table| table != served)
     }
 }
 
@@ -102,14 +106,19 @@ fn until_applied(
 ) -> Result<(), Failure> {
     let end = Instant::now() + limit;
     let mut pause = FIRST_PAUSE;
+    let committed = format!("the change is committed as revision {revision} but not applied");
     loop {
+        if source.serves_another_table() {
+            return Err(Failure::failed(format!(
+                "{committed}: gateway `{name}` forwards for another table; name the gateway of this one with `--name`"
+            )));
+        }
         // In this order: what a daemon applied before it ended counts.
         let runs = source.daemon_runs();
         let applied = source.applied();
         if applied.as_ref().is_ok_and(|applied| *applied >= revision) {
             return Ok(());
         }
-        let committed = format!("the change is committed as revision {revision} but not applied");
         match runs {
             Ok(true) => {}
             Ok(false) => {
@@ -129,8 +138,7 @@ fn until_applied(
                 Err(error) => format!("has published none that could be read ({error:#})"),
             };
             return Err(Failure::failed(format!(
-                "{committed} within {} s: the daemon of gateway `{name}` {state}; its log says why, \
-                 and whether it serves this table",
+                "{committed} within {} s: the daemon of gateway `{name}` {state}; its log says why",
                 limit.as_secs()
             )));
         }
@@ -148,6 +156,7 @@ mod tests {
     /// A daemon that applies one revision each time that somebody looks.
     struct Daemon {
         runs: bool,
+        other_table: bool,
         applied: Cell<u64>,
         step: u64,
     }
@@ -163,19 +172,42 @@ mod tests {
         fn daemon_runs(&self) -> anyhow::Result<bool> {
             Ok(self.runs)
         }
+
+        fn serves_another_table(&self) -> bool {
+            self.other_table
+        }
     }
 
     fn wait(runs: bool, applied: u64, step: u64, limit: Duration) -> Result<(), String> {
-        let applied = Cell::new(applied);
-        let daemon = Daemon {
-            runs,
-            applied,
-            step,
-        };
-        until_applied(7, "gw", &daemon, limit).map_err(|failure| match failure {
+        ask(
+            &Daemon {
+                runs,
+                other_table: false,
+                applied: Cell::new(applied),
+                step,
+            },
+            limit,
+        )
+    }
+
+    fn ask(daemon: &Daemon, limit: Duration) -> Result<(), String> {
+        until_applied(7, "gw", daemon, limit).map_err(|failure| match failure {
             Failure::Failed(message) => message,
             other => panic!("{other:?} is another exit code"),
         })
+    }
+
+    #[test]
+    fn the_revision_of_another_table_does_not_count() {
+        let daemon = Daemon {
+            runs: true,
+            other_table: true,
+            applied: Cell::new(9),
+            step: 0,
+        };
+        let message = ask(&daemon, LIMIT).unwrap_err();
+        assert!(message.contains("committed as revision 7"), "{message}");
+        assert!(message.contains("another table"), "{message}");
     }
 
     #[test]
@@ -209,22 +241,5 @@ mod tests {
         assert!(message.contains("has applied revision 6"), "{message}");
         let message = wait(true, 0, 0, Duration::ZERO).unwrap_err();
         assert!(message.contains("no map"), "{message}");
-    }
-
-    #[test]
-    fn a_daemon_runs_as_long_as_it_holds_its_lock() {
-        let dir = tempfile::tempdir().unwrap();
-        let published = Published {
-            status: dir.path().join("STATUS"),
-            lock: dir.path().join("gw.lock"),
-        };
-        assert!(!published.daemon_runs().unwrap(), "no file");
-        let lock = File::create(&published.lock).unwrap();
-        assert!(!published.daemon_runs().unwrap(), "nobody holds it");
-        lock.lock().unwrap();
-        assert!(published.daemon_runs().unwrap());
-        lock.unlock().unwrap();
-        assert!(!published.daemon_runs().unwrap(), "held no longer");
-        assert!(published.applied().is_err(), "no map");
     }
 }

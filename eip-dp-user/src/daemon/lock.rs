@@ -82,8 +82,11 @@ impl Lock {
 
     /// The lock's file, if somebody holds it.
     fn held(name: &Name) -> anyhow::Result<Option<File>> {
-        let path = path(name);
-        let file = match File::open(&path) {
+        Self::held_at(&path(name))
+    }
+
+    fn held_at(path: &Path) -> anyhow::Result<Option<File>> {
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -121,7 +124,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/gw.lock");
         let name: Name = "gw".parse().expect("a name");
+        let held = || Lock::held_at(&path).expect("a lock to look at").is_some();
+        assert!(!held(), "no file yet");
         let first = Lock::take_at(&path, &name).expect("free");
+        assert!(held());
         let error = Lock::take_at(&path, &name).expect_err("held").to_string();
         assert!(error.contains("gateway `gw` runs already"), "{error}");
         assert!(
@@ -129,6 +135,7 @@ mod tests {
             "{error}"
         );
         drop(first);
+        assert!(!held(), "held no longer");
         Lock::take_at(&path, &name).expect("free again");
     }
 }
