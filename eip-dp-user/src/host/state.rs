@@ -272,7 +272,8 @@ fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
     }
 }
 
-/// The neighbour that a message describes; bridge and proxy entries are none.
+/// The neighbour that a message describes. Bridge and proxy entries are none, and neither are multicast groups, which
+/// the kernel keeps in the same table.
 pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
     let header = &message.header;
     family(header.family)?;
@@ -318,7 +319,8 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Ne
             (true, false) => Some(Manager::Other),
         },
     };
-    Some(((header.ifindex, address?), neighbour))
+    let address = address.filter(|address| !address.is_multicast())?;
+    Some(((header.ifindex, address), neighbour))
 }
 
 fn family(family: AddressFamily) -> Option<Family> {
