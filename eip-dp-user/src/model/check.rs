@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::{
     Document,
     command::{Command, Unacceptable},
-    objects::{Association, Eni, Instance, Mac, Pool, PoolGateway, Vpc},
+    objects::{Association, Eni, EniKind, EniState, Instance, Mac, Pool, PoolGateway, Vpc},
 };
 
 type Checked = Result<(), Unacceptable>;
@@ -155,6 +155,12 @@ fn check_eni(eni: &Eni) -> Checked {
     check_region(eni.region.as_deref())?;
     check_mac(&eni.id, eni.mac)?;
     check_private_ips(&eni.id, &eni.private_ips)?;
+    if eni.kind == EniKind::Primary && eni.state == EniState::Stranded {
+        invalid!(
+            "ENI `{}` is a primary one and cannot be stranded; leave `state` out",
+            eni.id
+        );
+    }
     match (&eni.instance, &eni.port) {
         (Some(instance), Some(port)) => {
             check_id("instance", instance)?;

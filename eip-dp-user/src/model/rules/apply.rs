@@ -298,7 +298,7 @@ fn attach(draft: &mut Draft, wanted: &Eni) -> Result<(), Refusal> {
     if place != (&wanted.instance, &wanted.port, wanted.vlan) {
         eni::attach(draft, &eni.id, instance, port, wanted.vlan)?;
     }
-    let restored = draft.base().eni(&eni.id).is_none();
+    let restored = eni.kind == EniKind::Secondary && draft.base().eni(&eni.id).is_none();
     if wanted.state == EniState::Stranded && restored {
         draft.put_eni(Eni {
             state: EniState::Stranded,

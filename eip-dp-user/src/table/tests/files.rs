@@ -248,8 +248,10 @@ fn a_document_is_checked_like_the_verbs() {
     let mut pair = Pair::new();
     let half = "[[eni]]\nid = \"e\"\nvpc = \"v\"\nkind = \"secondary\"\nmac = \"02:00:00:00:00:01\"\n\
                 private_ips = [\"10.0.0.5\"]\ninstance = \"i\"";
+    let stranded = half.replace("secondary", "primary") + "\nport = \"p\"\nstate = \"stranded\"";
     for (text, part) in [
         (half, "instance and port"),
+        (&stranded, "cannot be stranded"),
         ("[[pool]]\ncidr = \"2001:db8::/64\"", "not built yet"),
         ("[[vpc]]\nid = \"v\"\ncidrs = []", "no CIDR"),
         (

@@ -49,10 +49,13 @@ enum Step {
     Wait(i64),
 }
 
+/// An instance, and an interface with its VLAN.
+type Place = (String, (String, Option<u16>));
+
 /// Changes to a document: where ENIs stand, which associations there are, what is left out.
 #[derive(Clone, Debug)]
 struct Edit {
-    places: Vec<(Index, Option<(String, (String, Option<u16>))>)>,
+    places: Vec<(Index, Option<Place>)>,
     associations: Vec<Association>,
     without: Option<(usize, Index)>,
     prune: bool,
@@ -267,12 +270,7 @@ fn eni() -> impl Strategy<Value = Eni> {
             private_ips: spec.private_ips,
             region: spec.region,
             antispoof: spec.antispoof,
-            // As the document's check wants it: primary ENIs are never stranded.
-            state: if spec.kind == EniKind::Primary {
-                EniState::Attached
-            } else {
-                state
-            },
+            state,
             instance,
             port,
             vlan: vlan.flatten(),
