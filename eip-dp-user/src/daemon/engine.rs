@@ -8,6 +8,7 @@ use std::{
 };
 
 use eip_dp_common::abi::StatusWord;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
@@ -15,9 +16,9 @@ use super::report::Report;
 use crate::{
     attach::Attachment,
     cli::Name,
-    config::Config,
+    config::{Config, Uplink},
     dhcp::Directory,
-    host::HostFacts,
+    host::{HostFacts, Link},
     image::{self, Limits, tag},
     model::{Context, command::Command},
     plane::{self, Kernel, Links, Pinned, Pins, PlaneError, Programs},
@@ -103,12 +104,12 @@ impl Engine {
                 false
             }
         };
-        let facts_changed = *facts != *self.facts;
+        let facts_changed = self.relevant(&facts) != self.relevant(&self.facts);
         self.facts = facts;
-        if table_changed || facts_changed || !self.complete {
+        if table_changed || facts_changed || !self.complete || !self.failures.is_empty() {
             self.apply(&mut outcome);
         }
-        outcome.next_hops = self.next_hops();
+        outcome.next_hops = next_hops(&self.config, &self.facts);
         match self.table.next_expiry() {
             Ok(next) => outcome.next_expiry = next,
             Err(error) => {
@@ -117,6 +118,16 @@ impl Engine {
             }
         }
         outcome
+    }
+
+    /// What of the facts the image hangs on: a busy link has neighbours that come and go all the time.
+    fn relevant<'a>(&self, facts: &'a HostFacts) -> Relevant<'a> {
+        let next_hops = next_hops(&self.config, facts);
+        let macs = next_hops
+            .into_iter()
+            .map(|(ifindex, address)| (ifindex, address, facts.mac_of(ifindex, address)))
+            .collect();
+        (&facts.links, &facts.addresses, macs)
     }
 
     /// Reads the table again if its revision is another one.
@@ -152,12 +163,16 @@ impl Engine {
             error!(%error, "what is applied cannot be published");
             self.complete = false;
         }
-        info!(
-            revision = self.snapshot.revision,
-            writes = step.writes,
-            complete = self.complete,
-            "synced"
-        );
+        let (revision, writes) = (self.snapshot.revision, step.writes);
+        if writes > 0 {
+            info!(revision, writes, complete = self.complete, "synced");
+        } else {
+            debug!(
+                revision,
+                complete = self.complete,
+                "synced, nothing to write"
+            );
+        }
         let mut report = Report::new(
             &self.location,
             &self.snapshot.model,
@@ -239,28 +254,39 @@ impl Engine {
         }
     }
 
-    fn next_hops(&self) -> BTreeSet<(u32, IpAddr)> {
-        self.uplinks()
-            .filter_map(|(ifindex, uplink)| {
-                let next_hop = image::next_hop(&self.facts, ifindex, uplink)?;
-                Some((ifindex, next_hop.into()))
-            })
-            .collect()
-    }
-
     fn announce_on(&self) -> Vec<(u32, [u8; 6])> {
-        self.uplinks()
+        uplinks(&self.config, &self.facts)
             .filter(|(_, uplink)| uplink.answer_arp)
             .filter_map(|(ifindex, _)| Some((ifindex, self.facts.links.get(&ifindex)?.mac)))
             .collect()
     }
+}
 
-    fn uplinks(&self) -> impl Iterator<Item = (u32, &crate::config::Uplink)> {
-        self.config.uplinks.iter().filter_map(|uplink| {
-            let (ifindex, _) = self.facts.link_named(&uplink.interface)?;
-            Some((ifindex, uplink))
+/// Interfaces, addresses, and each next hop with its Ethernet address.
+type Relevant<'a> = (
+    &'a BTreeMap<u32, Link>,
+    &'a Vec<(u32, IpNet)>,
+    Vec<(u32, IpAddr, Option<[u8; 6]>)>,
+);
+
+/// The uplinks that are there.
+fn uplinks<'a>(
+    config: &'a Config,
+    facts: &'a HostFacts,
+) -> impl Iterator<Item = (u32, &'a Uplink)> {
+    config.uplinks.iter().filter_map(|uplink| {
+        let (ifindex, _) = facts.link_named(&uplink.interface)?;
+        Some((ifindex, uplink))
+    })
+}
+
+fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
+    uplinks(config, facts)
+        .filter_map(|(ifindex, uplink)| {
+            let next_hop = image::next_hop(facts, ifindex, uplink)?;
+            Some((ifindex, next_hop.into()))
         })
-    }
+        .collect()
 }
 
 /// The table's location, the same however its path was written.

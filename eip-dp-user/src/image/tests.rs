@@ -1,1 +1,561 @@
 //! What is compiled for tables and hosts that are written out.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use eip_dp_common::{
+    abi::{
+        AddressClass, EipMode, MacKey, NONE, PortKey, PrefixKey, PrivateKey, PrivateState, Sealed,
+        TargetFlags, UPLINK_TARGET, UplinkFlags,
+    },
+    checksum::Delta,
+};
+
+use super::{
+    testing::{add_eip, associate, attached, config, eip_address, eni, host, link, table},
+    *,
+};
+use crate::{
+    config::{Config, MapSizes},
+    dhcp::{Client, Lease, Router},
+    host::{LinkKind, XdpFeatures},
+    model::objects::{Antispoof, EniState, Mode, PoolGateway},
+    plane::fake::Fake,
+    reconcile::Reconciler,
+};
+
+const PRIVATE: Address = [10, 0, 0, 10];
+
+fn compiled(model: &Model, facts: &HostFacts) -> Image {
+    compile(model, facts, &config(""), &Have::default())
+}
+
+/// One ENI `e0` with MAC …:01 on the veth `p1` (index 11), EIP `x0` in NAT mode.
+fn nat() -> Model {
+    let mut model = table();
+    let eni = attached(eni("e0", "v0", 1, &[PRIVATE, [10, 0, 0, 11]]), "i0", "p1");
+    model.enis.insert("e0".to_owned(), eni);
+    add_eip(&mut model, 0);
+    associate(&mut model, 0, "e0", PRIVATE, Mode::Nat);
+    model
+}
+
+/// The same with the EIP in cut-through mode.
+fn cut_through() -> Model {
+    let mut model = nat();
+    associate(&mut model, 0, "e0", PRIVATE, Mode::CutThrough);
+    model
+}
+
+fn public() -> Address {
+    eip_address(0).octets()
+}
+
+fn state(image: &Image, address: Address) -> Option<PrivateState> {
+    let entry = image.content.private.get(&PrivateKey { vpc: 0, address })?;
+    PrivateState::from_value(entry.state)
+}
+
+fn mode(image: &Image) -> Option<EipMode> {
+    EipMode::from_value(image.content.eips.get(&public())?.mode)
+}
+
+fn class(image: &Image, cidr: &str) -> Option<u32> {
+    let cidr: ipnet::Ipv4Net = cidr.parse().expect("a prefix");
+    let key = PrefixKey {
+        length: u32::from(cidr.prefix_len()),
+        network: cidr.network().octets(),
+    };
+    image.content.prefixes.get(&key).copied()
+}
+
+#[test]
+fn nat_translates_both_ways_and_leads_to_the_port() {
+    let image = compiled(&nat(), &host());
+    let content = &image.content;
+    let eip = content.eips[&public()];
+    assert!(eip.is_intact(&public()));
+    assert_eq!(
+        (eip.private, eip.slot, eip.target, eip.vpc),
+        (PRIVATE, 0, 1, 0)
+    );
+    assert_eq!(eip.mode, EipMode::Nat as u8);
+    assert_eq!(eip.delta, Delta::between(&public(), &PRIVATE).to_record());
+    let key = PrivateKey {
+        vpc: 0,
+        address: PRIVATE,
+    };
+    let private = content.private[&key];
+    assert!(private.is_intact(&key));
+    assert_eq!(
+        (private.public, private.slot, private.target),
+        (public(), 0, 1)
+    );
+    assert_eq!(
+        private.delta,
+        Delta::between(&PRIVATE, &public()).to_record()
+    );
+    assert_eq!(state(&image, PRIVATE), Some(PrivateState::Nat));
+    assert_eq!(state(&image, [10, 0, 0, 11]), Some(PrivateState::NoEip));
+
+    let target = content.targets[&1];
+    assert_eq!((target.tag, target.instance), (tag("e0"), tag("i0")));
+    assert_eq!((target.ifindex, target.mtu, target.vpc), (11, 1500, 0));
+    assert_eq!(target.dst_mac, [2, 0, 0, 0, 0, 1]);
+    assert_eq!(target.src_mac, [2, 0xaa, 0, 0, 0, 11]);
+    assert_eq!(
+        target.flags,
+        TargetFlags::RESOLVED,
+        "a veth is served by tc"
+    );
+
+    let key = PortKey {
+        ifindex: 11,
+        vlan: 0,
+        reserved: 0,
+    };
+    let port = content.ports[&key];
+    assert_eq!(
+        (port.vpc, port.target, port.eni_mac),
+        (0, 1, [2, 0, 0, 0, 0, 1])
+    );
+    let key = MacKey {
+        ifindex: 11,
+        vlan: 0,
+        mac: [2, 0, 0, 0, 0, 1],
+    };
+    assert_eq!(content.macs[&key].target, 1);
+    assert_eq!(content.cidrs[&0].gateway, [10, 0, 0, 1]);
+    assert_eq!(content.cidrs[&0].mask, [255, 255, 0, 0]);
+    assert_eq!(content.vpcs[&0].tag, tag("v0"));
+    assert_eq!(
+        content.devices,
+        BTreeSet::from([1]),
+        "only the uplink takes XDP frames"
+    );
+    assert_eq!(image.warnings, [""; 0]);
+    let lease = Lease {
+        address: PRIVATE.into(),
+        prefix_len: 16,
+        router: Router::OnLink(Ipv4Addr::new(10, 0, 0, 1)),
+        server: Ipv4Addr::new(10, 0, 0, 1),
+        mtu: 1500,
+        dns: Vec::new(),
+        duration: std::time::Duration::from_hours(1),
+        port_mac: [2, 0xaa, 0, 0, 0, 11],
+    };
+    let client = Client {
+        interface: 11,
+        vlan: 0,
+        mac: [2, 0, 0, 0, 0, 1],
+    };
+    assert_eq!(image.directory.leases.get(&client), Some(&lease));
+    assert_eq!(
+        moved(&Content::default(), content),
+        BTreeSet::from([eip_address(0)])
+    );
+    assert!(moved(content, content).is_empty());
+}
+
+#[test]
+fn cut_through_replaces_the_private_address() {
+    let image = compiled(&cut_through(), &host());
+    let eip = image.content.eips[&public()];
+    assert_eq!(mode(&image), Some(EipMode::CutThrough));
+    assert_eq!((eip.private, eip.target, eip.delta), (public(), 1, 0));
+    assert_eq!(state(&image, PRIVATE), Some(PrivateState::Off));
+    assert_eq!(state(&image, [10, 0, 0, 11]), Some(PrivateState::Off));
+    assert_eq!(state(&image, public()), Some(PrivateState::CutThrough));
+    let lease = image.directory.leases.values().next().expect("a lease");
+    assert_eq!((lease.address, lease.prefix_len), (eip_address(0), 24));
+    assert_eq!(lease.router, Router::OnLink(Ipv4Addr::new(203, 0, 113, 1)));
+}
+
+#[test]
+fn a_guest_of_a_routed_pool_gets_a_host_address() {
+    let mut model = cut_through();
+    for pool in model.pools.values_mut() {
+        pool.gateway = Some(PoolGateway::None);
+    }
+    let image = compiled(&model, &host());
+    let lease = image.directory.leases.values().next().expect("a lease");
+    assert_eq!((lease.address, lease.prefix_len), (eip_address(0), 32));
+    assert_eq!(lease.router, Router::OffLink(Ipv4Addr::new(169, 254, 1, 1)));
+    assert_eq!(
+        class(&image, "203.0.113.1/32"),
+        None,
+        "there is no gateway to ping"
+    );
+}
+
+#[test]
+fn what_cannot_be_delivered_is_silent() {
+    type Change = fn(&mut Model, &mut HostFacts);
+    let detached: Change = |model, _| {
+        let eni = model.enis.get_mut("e0").expect("there");
+        (eni.state, eni.port, eni.instance) = (EniState::Detached, None, None);
+    };
+    let stranded: Change = |model, _| {
+        model.enis.get_mut("e0").expect("there").state = EniState::Stranded;
+    };
+    let no_port: Change = |_, facts| {
+        facts.links.remove(&11);
+    };
+    let no_link: Change = |_, facts| {
+        facts.links.get_mut(&11).expect("there").up = false;
+    };
+    let cases = [
+        (
+            "detached",
+            detached,
+            EipMode::Detached,
+            PrivateState::Detached,
+            false,
+        ),
+        (
+            "stranded",
+            stranded,
+            EipMode::Stranded,
+            PrivateState::Stranded,
+            true,
+        ),
+        (
+            "no port",
+            no_port,
+            EipMode::Detached,
+            PrivateState::Detached,
+            false,
+        ),
+        // The guest's first packets after the link came up are its own already.
+        (
+            "no link",
+            no_link,
+            EipMode::Detached,
+            PrivateState::Nat,
+            true,
+        ),
+    ];
+    for (name, change, eip_mode, private_state, on_port) in cases {
+        let (mut model, mut facts) = (nat(), host());
+        change(&mut model, &mut facts);
+        let image = compiled(&model, &facts);
+        let eip = image.content.eips[&public()];
+        assert_eq!(mode(&image), Some(eip_mode), "{name}");
+        assert_eq!((eip.target, eip.private), (NONE, [0; 4]), "{name}");
+        assert_eq!(state(&image, PRIVATE), Some(private_state), "{name}");
+        assert_eq!(image.content.macs.len(), usize::from(on_port), "{name}");
+        let leases = usize::from(name == "no link");
+        assert_eq!(image.directory.leases.len(), leases, "{name}");
+    }
+    let mut model = nat();
+    model.associations.clear();
+    let image = compiled(&model, &host());
+    assert_eq!(mode(&image), Some(EipMode::Unassociated));
+    assert_eq!(image.content.eips[&public()].slot, 0, "its counters stay");
+}
+
+#[test]
+fn a_port_with_two_enis_finds_them_by_mac() {
+    let mut model = nat();
+    let mut second = attached(eni("e1", "v0", 2, &[[10, 0, 0, 20]]), "i1", "p1");
+    second.antispoof = Antispoof::Eni;
+    model.enis.insert("e1".to_owned(), second);
+    let image = compiled(&model, &host());
+    let port = image.content.ports.values().next().expect("one");
+    assert_eq!((port.target, port.eni_mac), (NONE, [0; 6]));
+    assert_eq!(image.content.macs.len(), 2);
+    let second = image
+        .allocations
+        .targets
+        .get(&tag("e1"))
+        .expect("it has one");
+    let flags = TargetFlags::RESOLVED | TargetFlags::ANTISPOOF_ENI;
+    assert_eq!(image.content.targets[&second].flags, flags);
+}
+
+#[test]
+fn delivery_is_what_the_configuration_asks_for_and_the_interface_can_do() {
+    let by_xdp = |text: &str, kind: LinkKind, features: u64| {
+        let mut facts = host();
+        let port = facts.links.get_mut(&11).expect("there");
+        port.kind = kind;
+        port.xdp = Some(XdpFeatures(features));
+        let image = compile(&nat(), &facts, &config(text), &Have::default());
+        let xdp = image.content.targets[&1].flags & TargetFlags::XDP != 0;
+        assert_eq!(xdp, image.content.devices.contains(&11));
+        let attachment = image.attachments.iter().find(|found| found.ifindex == 11);
+        let attachment = attachment.expect("attached");
+        assert_eq!(attachment.xdp_delivery, xdp);
+        assert_eq!(attachment.no_xdp_delivery.is_none(), xdp, "status says why");
+        xdp
+    };
+    let xdp = "[[port]]\ninterface = \"p1\"\ndelivery = \"xdp\"";
+    assert!(!by_xdp("", LinkKind::Veth, 0b111));
+    assert!(by_xdp("", LinkKind::Physical, 0b111));
+    assert!(!by_xdp("", LinkKind::Physical, 0b011));
+    assert!(by_xdp(xdp, LinkKind::Veth, 0b111));
+    assert!(
+        !by_xdp(xdp, LinkKind::Veth, 0b011),
+        "as long as its peer has no NAPI"
+    );
+    assert!(!by_xdp(
+        "[ports]\ndelivery = \"tcx\"",
+        LinkKind::Physical,
+        0b111
+    ));
+}
+
+#[test]
+fn uplinks_and_the_way_out() {
+    let image = compiled(&table(), &host());
+    let uplink = image.content.uplinks[&1];
+    assert_eq!(uplink.next_hop4, [192, 0, 2, 1]);
+    assert_eq!(uplink.flags, UplinkFlags::ANSWER_ARP);
+    let target = image.content.targets[&UPLINK_TARGET];
+    assert_eq!((target.ifindex, target.vpc, target.tag), (1, NONE, 0));
+    assert_eq!(target.dst_mac, [2, 0xbb, 0, 0, 0, 1]);
+    assert_eq!(target.flags, TargetFlags::RESOLVED | TargetFlags::XDP);
+
+    let mut unresolved = host();
+    unresolved.neighbours.clear();
+    let target = compiled(&table(), &unresolved).content.targets[&UPLINK_TARGET];
+    assert_eq!((target.flags, target.dst_mac), (TargetFlags::XDP, [0; 6]));
+
+    let mut no_route = host();
+    no_route.routes.clear();
+    let image = compiled(&table(), &no_route);
+    assert_eq!(image.content.targets[&UPLINK_TARGET].ifindex, 0);
+    assert!(
+        image.warnings[0].contains("next_hop"),
+        "{:?}",
+        image.warnings
+    );
+
+    // The second uplink takes over while the first is down; both take packets in.
+    let text = "[[uplink]]\ninterface = \"wan\"\n[[uplink]]\ninterface = \"wan2\"\n\
+                next_hop = \"198.51.100.1\"\nanswer_arp = false";
+    let mut facts = host();
+    facts.links.insert(2, link("wan2", 2, LinkKind::Physical));
+    let both = |facts: &HostFacts| compile(&table(), facts, &config(text), &Have::default());
+    assert_eq!(both(&facts).content.targets[&UPLINK_TARGET].ifindex, 1);
+    facts.links.get_mut(&1).expect("there").up = false;
+    let image = both(&facts);
+    assert_eq!(image.content.targets[&UPLINK_TARGET].ifindex, 2);
+    assert_eq!(image.content.uplinks[&2].flags, 0);
+    assert!(image.content.uplinks.contains_key(&1));
+}
+
+#[test]
+fn prefixes_and_the_screen() {
+    let mut model = table();
+    let mut routed = model.pools.values().next().expect("one").clone();
+    routed.cidr = "100.64.0.0/14".parse().expect("a prefix");
+    model.pools.insert(routed.cidr, routed);
+    let mut facts = host();
+    facts
+        .addresses
+        .push((7, "203.0.113.77/32".parse().expect("an address")));
+    facts
+        .addresses
+        .push((9, "127.0.0.1/8".parse().expect("an address")));
+    let image = compiled(&model, &facts);
+    assert_eq!(
+        class(&image, "203.0.113.0/24"),
+        Some(AddressClass::Pool as u32)
+    );
+    assert_eq!(
+        class(&image, "203.0.113.1/32"),
+        Some(AddressClass::PoolGateway as u32)
+    );
+    assert_eq!(
+        class(&image, "203.0.113.77/32"),
+        Some(AddressClass::Host as u32)
+    );
+    assert_eq!(
+        class(&image, "192.0.2.2/32"),
+        Some(AddressClass::Host as u32)
+    );
+    assert_eq!(class(&image, "127.0.0.1/32"), None);
+    let bits: u32 = image
+        .content
+        .screen
+        .values()
+        .map(|word| word.count_ones())
+        .sum();
+    assert_eq!(bits, 5, "four /16 of one pool, one of the other");
+    let word = (100 << 8 | 64) >> 6;
+    assert_eq!(image.content.screen[&word], 0b1111);
+
+    // An on-link pool's gateway is the router upstream.
+    facts
+        .addresses
+        .push((1, "203.0.113.5/24".parse().expect("an address")));
+    assert_eq!(class(&compiled(&model, &facts), "203.0.113.1/32"), None);
+}
+
+#[test]
+fn what_cannot_be_served_is_left_out_and_named() {
+    type Change = fn(&mut Model, &mut HostFacts);
+    let cases: [(&str, Change, &[&str]); 6] = [
+        (
+            "VLAN",
+            |model, _| model.enis.get_mut("e0").expect("there").vlan = Some(5),
+            &["eni e0", "not built yet"],
+        ),
+        (
+            "uplink",
+            |model, _| model.enis.get_mut("e0").expect("there").port = Some("wan".to_owned()),
+            &["eni e0", "wan", "is an uplink"],
+        ),
+        (
+            "loopback",
+            |_, facts| facts.links.get_mut(&11).expect("there").kind = LinkKind::Loopback,
+            &["eni e0", "loopback"],
+        ),
+        (
+            "another VPC",
+            |model, _| {
+                let first = attached(eni("a", "v1", 7, &[[10, 0, 0, 30]]), "i1", "p1");
+                model.enis.insert("a".to_owned(), first);
+            },
+            &["eni e0", "VPC v1", "p1"],
+        ),
+        (
+            "one MAC twice",
+            |model, _| {
+                let first = attached(eni("a", "v0", 1, &[[10, 0, 0, 30]]), "i1", "p1");
+                model.enis.insert("a".to_owned(), first);
+            },
+            &["eni e0", "ENI a", "02:00:00:00:00:01"],
+        ),
+        (
+            "the host's own address",
+            |_, facts| {
+                let address = "203.0.113.10/32".parse().expect("an address");
+                facts.addresses.push((1, address));
+            },
+            &["eip x0", "203.0.113.10", "host"],
+        ),
+    ];
+    for (name, change, words) in cases {
+        let (mut model, mut facts) = (nat(), host());
+        change(&mut model, &mut facts);
+        let image = compiled(&model, &facts);
+        let delivers = image
+            .content
+            .eips
+            .get(&public())
+            .is_some_and(|eip| eip.target != NONE);
+        assert!(!delivers, "{name}");
+        let warning = image
+            .warnings
+            .iter()
+            .find(|warning| words.iter().all(|word| warning.contains(word)));
+        assert!(warning.is_some(), "{name}: {:?}", image.warnings);
+    }
+}
+
+#[test]
+fn other_regions_are_not_served() {
+    let mut model = nat();
+    model.enis.get_mut("e0").expect("there").region = Some("east".to_owned());
+    model.eips.get_mut("x0").expect("there").region = Some("east".to_owned());
+    let west = compile(
+        &model,
+        &host(),
+        &config("[gateway]\nregion = \"west\""),
+        &Have::default(),
+    );
+    assert!(west.content.eips.is_empty() && west.content.private.is_empty());
+    let east = compile(
+        &model,
+        &host(),
+        &config("[gateway]\nregion = \"east\""),
+        &Have::default(),
+    );
+    assert_eq!(mode(&east), Some(EipMode::Nat));
+}
+
+fn small(eips: u32, enis: u32) -> Limits {
+    Limits::from(&MapSizes {
+        eips,
+        enis,
+        private_addresses: 2,
+        vpcs: 2,
+        ports: 8,
+    })
+}
+
+fn step(reconciler: &mut Reconciler<Fake>, model: &Model, config: &Config) -> Image {
+    let step = reconciler.step(model, &host(), config);
+    assert!(step.error.is_none());
+    assert_eq!(reconciler.plane.content, step.image.content);
+    step.image
+}
+
+#[test]
+fn a_full_map_leaves_the_new_out_and_names_the_key() {
+    let config = config("");
+    let plane = Fake {
+        limits: small(1, 2),
+        ..Fake::default()
+    };
+    let mut reconciler = Reconciler::adopt(plane).expect("a fake");
+    let mut model = nat();
+    step(&mut reconciler, &model, &config);
+    // By its address the new one comes before the old one.
+    let mut eip = model.eips["x0"].clone();
+    eip.id = "first".to_owned();
+    eip.address = IpAddr::from([203, 0, 113, 2]);
+    model.eips.insert(eip.id.clone(), eip);
+    model
+        .enis
+        .get_mut("e0")
+        .expect("there")
+        .private_ips
+        .push([10, 0, 0, 5].into());
+    let image = step(&mut reconciler, &model, &config);
+    assert_eq!(mode(&image), Some(EipMode::Nat), "the old one stays");
+    assert_eq!(image.content.eips.len(), 1);
+    assert_eq!(state(&image, PRIVATE), Some(PrivateState::Nat));
+    assert_eq!(image.content.private.len(), 2);
+    for words in [
+        ["EIP4", "`eips`", "holds 1"],
+        ["PRIVATE4", "`private_addresses`", "holds 2"],
+    ] {
+        let said = image
+            .warnings
+            .iter()
+            .any(|warning| words.iter().all(|word| warning.contains(word)));
+        assert!(said, "{words:?}: {:?}", image.warnings);
+    }
+}
+
+/// Where every index is in use, one that is given back goes to the next owner within the same step, but only after
+/// a grace period.
+#[test]
+fn at_the_limit_an_index_changes_hands_after_a_grace_period() {
+    let config = config("");
+    let plane = Fake {
+        limits: small(1, 1),
+        ..Fake::default()
+    };
+    let mut reconciler = Reconciler::adopt(plane).expect("a fake");
+    step(&mut reconciler, &nat(), &config);
+    let graces = reconciler.plane.graces;
+    let cleared = reconciler.plane.cleared.len();
+    let mut model = table();
+    let other = attached(eni("e9", "v1", 9, &[PRIVATE]), "i1", "p2");
+    model.enis.insert("e9".to_owned(), other);
+    add_eip(&mut model, 3);
+    associate(&mut model, 3, "e9", PRIVATE, Mode::Nat);
+    let image = step(&mut reconciler, &model, &config);
+    assert_eq!(reconciler.plane.graces, graces + 1);
+    assert_eq!(
+        reconciler.plane.cleared.len(),
+        cleared + 1,
+        "the counters start at 0"
+    );
+    let eip = image.content.eips[&eip_address(3).octets()];
+    assert_eq!((eip.slot, eip.target, eip.vpc), (0, 1, 1));
+    assert_eq!(image.warnings, [""; 0]);
+}
