@@ -1,0 +1,219 @@
+//! The daemon and the verbs of the data plane against the real kernel.
+//!
+//! Each test has a network namespace with the uplink `wan` and the port `p0`, a BPF file system and a `/run` of its
+//! own ([`gateway::run`]). Needs root and the command `ip`.
+
+mod gateway;
+
+use std::fs;
+
+use eip_dp_common::abi::maps;
+use eip_dp_user::{
+    image::Write,
+    plane::{Kernel, Links, Pins, Plane},
+};
+use gateway::{Gateway, NAME, run, sh};
+
+/// The EIP of [`Gateway::served`].
+const EIP: [u8; 4] = [203, 0, 113, 10];
+
+fn kernel() -> Kernel {
+    let pins = Pins::new(&NAME.parse().unwrap());
+    Kernel::open(&pins).unwrap().expect("it is loaded")
+}
+
+fn slot() -> Option<u32> {
+    kernel().eip(&EIP).unwrap().map(|eip| eip.slot)
+}
+
+/// What an intruder, or a bug, might do.
+fn tamper() {
+    kernel().write(&[Write::Eip(EIP, None)]).unwrap();
+}
+
+fn programs() -> Vec<String> {
+    let links = Links::new(&Pins::new(&NAME.parse().unwrap()));
+    let pinned = links.pinned().unwrap();
+    pinned
+        .iter()
+        .map(|pin| pin.program.name().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_daemon_loads_is_adopted_and_is_unloaded() {
+    run(|| {
+        let gateway = Gateway::served();
+        let mut daemon = gateway.start();
+        assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
+        let first = slot().expect("applied");
+
+        let status = gateway.json("status");
+        assert_eq!(status["daemon"]["running"], true);
+        assert_eq!(status["daemon"]["pid"], daemon.id());
+        assert_eq!(status["applied"]["revision"], status["table"]["revision"]);
+        assert_eq!(status["uplinks"][0]["attached"]["mode"], "xdp+tcx");
+        assert_eq!(status["uplinks"][0]["next_hop"], "192.0.2.1");
+        assert_eq!(status["ports"][0]["attached"]["mode"], "tcx");
+        assert_eq!(status["ports"][0]["enis"][0], "e");
+        let stats = gateway.json("stats x");
+        assert_eq!(
+            (&stats["eip"], &stats["in_packets"]),
+            (&"x".into(), &0.into())
+        );
+        assert_eq!(
+            gateway.json("drops --all").as_array().unwrap().len(),
+            eip_dp_common::abi::Reason::ALL.len()
+        );
+
+        let second = gateway.fails("run --uplink wan");
+        assert!(
+            second.contains(&format!("process {}", daemon.id())),
+            "{second}"
+        );
+        let unload = gateway.fails("unload");
+        assert!(unload.contains("stop it first"), "{unload}");
+
+        // The change that `--wait` waits for is in the map when it returns.
+        gateway.ok("disassociate x --wait");
+        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        gateway.ok("associate x e --wait");
+        assert_ne!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+
+        daemon.stop();
+        assert_eq!(
+            programs(),
+            ["uplink_xdp", "uplink_tc", "port_tc"],
+            "forwarding goes on"
+        );
+        let wait = gateway.fails("disassociate x --wait");
+        assert!(wait.contains("no daemon"), "{wait}");
+        gateway.ok("associate x e");
+
+        let mut daemon = gateway.start();
+        assert_eq!(slot(), Some(first), "the counters are found again");
+        gateway.ok("verify");
+        daemon.kill();
+
+        gateway.ok("unload");
+        assert!(!Pins::new(&NAME.parse().unwrap()).root().exists());
+        let links = sh("ip -d link show");
+        assert!(!links.contains("xdp"), "{links}");
+        gateway.ok("unload");
+        assert_eq!(gateway.json("status")["loaded"], false);
+        let stats = gateway.fails("stats");
+        assert!(stats.contains("not loaded"), "{stats}");
+    });
+}
+
+#[test]
+fn verify_finds_what_was_changed_and_repair_mends_it() {
+    run(|| {
+        let gateway = Gateway::served();
+        let mut daemon = gateway.start();
+        gateway.ok("verify");
+        for daemon_runs in [true, false] {
+            if !daemon_runs {
+                daemon.kill();
+            }
+            tamper();
+            let found = gateway.fails("verify");
+            assert!(found.contains("missing: EIP4 203.0.113.10"), "{found}");
+            let repaired = gateway.ok("verify --repair");
+            assert!(repaired.contains("repaired"), "{repaired}");
+            gateway.ok("verify");
+            assert!(slot().is_some());
+        }
+    });
+}
+
+#[test]
+fn maps_of_another_table_or_size_are_refused() {
+    run(|| {
+        let gateway = Gateway::served();
+        gateway.start().stop();
+        let other = Gateway::served();
+        let refused = other.fails("run --uplink wan");
+        for word in ["another table", "--table", "unload"] {
+            assert!(refused.contains(word), "{refused}");
+        }
+        let file = gateway.file(
+            "sizes.toml",
+            "[[uplink]]\ninterface = \"wan\"\n[maps]\nenis = 5\n",
+        );
+        let refused = gateway.fails(&format!("run -c {file}"));
+        for word in [maps::TARGETS, "65537", "`enis`", "unload"] {
+            assert!(refused.contains(word), "{refused}");
+        }
+        assert_eq!(
+            programs(),
+            ["uplink_xdp", "uplink_tc", "port_tc"],
+            "forwarding goes on"
+        );
+    });
+}
+
+#[test]
+fn a_full_map_is_named_and_the_rest_is_served() {
+    run(|| {
+        let gateway = Gateway::served();
+        gateway.ok("eip create y --address 203.0.113.11");
+        let file = gateway.file(
+            "small.toml",
+            "[[uplink]]\ninterface = \"wan\"\n[maps]\neips = 1\n",
+        );
+        let daemon = gateway.start_with(&["-c", &file]);
+        assert!(slot().is_some());
+        let warnings = gateway.json("status")["warnings"].to_string();
+        assert!(
+            warnings.contains("EIP4 is full") && warnings.contains("`eips`"),
+            "{warnings}"
+        );
+        // The place of one that goes is the other's.
+        gateway.ok("disassociate x --wait");
+        gateway.ok("eip release x --wait");
+        assert_eq!(slot(), None);
+        assert!(kernel().eip(&[203, 0, 113, 11]).unwrap().is_some());
+        drop(daemon);
+    });
+}
+
+#[test]
+fn ports_that_vanish_and_appear_are_followed() {
+    run(|| {
+        let gateway = Gateway::served();
+        let _daemon = gateway.start();
+        let mode = || kernel().eip(&EIP).unwrap().unwrap().mode;
+        assert_eq!(mode(), 1, "NAT");
+        sh("ip link del p0");
+        gateway.until("the port's link to go", || {
+            programs() == ["uplink_xdp", "uplink_tc"]
+        });
+        assert_eq!(mode(), 3, "detached");
+        sh("ip link add p0 type veth peer name g0");
+        sh("ip link set p0 up");
+        sh("ip link set g0 up");
+        gateway.until("the port to be attached", || {
+            programs() == ["uplink_xdp", "uplink_tc", "port_tc"]
+        });
+        gateway.until("the EIP to be served", || mode() == 1);
+    });
+}
+
+#[test]
+fn a_vanished_uplink_leaves_no_dead_link_behind() {
+    run(|| {
+        let gateway = Gateway::served();
+        gateway.start().kill();
+        sh("ip link del wan");
+        sh("ip link add wan type veth peer name isp");
+        sh("ip link set wan up");
+        sh("ip link set isp up");
+        let _daemon = gateway.start();
+        assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
+        let pins: Vec<_> = fs::read_dir(Pins::new(&NAME.parse().unwrap()).links())
+            .unwrap()
+            .collect();
+        assert_eq!(pins.len(), 3);
+    });
+}
