@@ -163,6 +163,16 @@ impl<F: Family> Datagram<F> {
         self.end - NETWORK
     }
 
+    /// The same, as counters take it.
+    #[inline(always)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "an IP packet is shorter than 2^32 bytes"
+    )]
+    pub const fn bytes(&self) -> u32 {
+        self.len() as u32
+    }
+
     /// Whether it is only a header.
     #[inline(always)]
     pub const fn is_empty(&self) -> bool {

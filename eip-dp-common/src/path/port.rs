@@ -104,12 +104,7 @@ fn outbound<F: Family, P: Packet, T: Tables<F> + Tables<V4>>(
         Ok(datagram) => datagram,
         Err(reason) => return conclude(outcome, Err(reason)),
     };
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "an IP packet is shorter than 2^32 bytes"
-    )]
-    let bytes = datagram.len() as u32;
-    outcome.bytes = bytes;
+    outcome.bytes = datagram.bytes();
     let result = classify(packet, tables, from, &datagram, &mut outcome);
     conclude(outcome, result)
 }

@@ -45,12 +45,7 @@ fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T) -> Ou
         Ok(datagram) => datagram,
         Err(reason) => return conclude(outcome, Err(reason)),
     };
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "an IP packet is shorter than 2^32 bytes"
-    )]
-    let bytes = datagram.len() as u32;
-    outcome.bytes = bytes;
+    outcome.bytes = datagram.bytes();
     let mut eip = EipEntry::zeroed();
     match tables::find(&mut eip, &datagram.destination, |address| {
         tables.eip(address)

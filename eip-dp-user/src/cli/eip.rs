@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Failure, Format, Global, output,
+    Failure, Format, Global,
+    object::ById,
+    output,
     session::{self, Session},
     values,
     wait::Wait,
@@ -33,7 +35,7 @@ pub enum Verb {
         id: String,
     },
     /// Give an EIP back that is not associated
-    Release(Release),
+    Release(ById),
 }
 
 /// Arguments of `eip create`.
@@ -68,16 +70,6 @@ pub struct Set {
     wait: Wait,
 }
 
-/// Arguments of `eip release`.
-#[derive(Debug, Args)]
-pub struct Release {
-    /// The EIP
-    #[arg(value_parser = values::id)]
-    id: String,
-    #[command(flatten)]
-    wait: Wait,
-}
-
 impl Verb {
     pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
@@ -93,12 +85,11 @@ impl Verb {
             }
             Self::List => list(global),
             Self::Show { id } => show(global, &id),
-            Self::Release(Release { id, wait }) => {
-                let command = Command::EipRelease { id: id.clone() };
-                session::change::<Eip>(global, wait, &id, &command, |eip| {
-                    format!("released: {}", eip.address)
-                })
-            }
+            Self::Release(eip) => eip.change::<Eip>(
+                global,
+                |id| Command::EipRelease { id },
+                |eip| format!("released: {}", eip.address),
+            ),
         }
     }
 }

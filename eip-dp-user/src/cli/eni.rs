@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    Failure, Format, Global, output,
+    Failure, Format, Global,
+    object::ById,
+    output,
     session::{self, Session},
     values,
     wait::Wait,
@@ -25,7 +27,7 @@ pub enum Verb {
     /// Attach an ENI to an instance, behind a port of this host; an attached one moves
     Attach(Attach),
     /// Detach a secondary ENI from its instance
-    Detach(Id),
+    Detach(ById),
     /// Give an ENI another private address
     AddIp(Ip),
     /// Take a private address from an ENI
@@ -39,7 +41,7 @@ pub enum Verb {
         id: String,
     },
     /// Remove a detached ENI that has no EIP
-    Delete(Id),
+    Delete(ById),
 }
 
 /// Arguments of `eni create`.
@@ -90,16 +92,6 @@ pub struct Attach {
     wait: Wait,
 }
 
-/// Arguments of `eni detach` and `eni delete`.
-#[derive(Debug, Args)]
-pub struct Id {
-    /// The ENI
-    #[arg(value_parser = values::id)]
-    id: String,
-    #[command(flatten)]
-    wait: Wait,
-}
-
 /// Arguments of `eni add-ip` and `eni remove-ip`.
 #[derive(Debug, Args)]
 pub struct Ip {
@@ -118,10 +110,11 @@ impl Verb {
         match self {
             Self::Create(args) => args.run(global),
             Self::Attach(args) => args.run(global),
-            Self::Detach(Id { id, wait }) => {
-                let command = Command::EniDetach { id: id.clone() };
-                session::change::<Eni>(global, wait, &id, &command, |_| "detached".to_owned())
-            }
+            Self::Detach(eni) => eni.change::<Eni>(
+                global,
+                |id| Command::EniDetach { id },
+                |_| "detached".to_owned(),
+            ),
             Self::AddIp(Ip { id, address, wait }) => {
                 let command = Command::EniAddIp {
                     id: id.clone(),
@@ -138,10 +131,11 @@ impl Verb {
             }
             Self::List => list(global),
             Self::Show { id } => show(global, &id),
-            Self::Delete(Id { id, wait }) => {
-                let command = Command::EniDelete { id: id.clone() };
-                session::change::<Eni>(global, wait, &id, &command, |_| "deleted".to_owned())
-            }
+            Self::Delete(eni) => eni.change::<Eni>(
+                global,
+                |id| Command::EniDelete { id },
+                |_| "deleted".to_owned(),
+            ),
         }
     }
 }

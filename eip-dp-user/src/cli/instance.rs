@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    Failure, Format, Global, output,
+    Failure, Format, Global,
+    object::ById,
+    output,
     session::{self, Session},
     values,
     wait::Wait,
@@ -27,7 +29,7 @@ pub enum Verb {
         id: String,
     },
     /// Remove an instance and its primary ENI
-    Delete(Delete),
+    Delete(ById),
 }
 
 /// Arguments of `instance create`.
@@ -43,26 +45,17 @@ pub struct Create {
     wait: Wait,
 }
 
-/// Arguments of `instance delete`.
-#[derive(Debug, Args)]
-pub struct Delete {
-    /// The instance
-    #[arg(value_parser = values::id)]
-    id: String,
-    #[command(flatten)]
-    wait: Wait,
-}
-
 impl Verb {
     pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Create(args) => args.run(global),
             Self::List => list(global),
             Self::Show { id } => show(global, &id),
-            Self::Delete(Delete { id, wait }) => {
-                let command = Command::InstanceDelete { id: id.clone() };
-                session::change::<Instance>(global, wait, &id, &command, |_| "deleted".to_owned())
-            }
+            Self::Delete(instance) => instance.change::<Instance>(
+                global,
+                |id| Command::InstanceDelete { id },
+                |_| "deleted".to_owned(),
+            ),
         }
     }
 }

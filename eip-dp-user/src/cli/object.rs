@@ -1,12 +1,37 @@
 //! What the kinds of objects have in common for the command line.
 
+use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, eni, output};
+use super::{Failure, Global, eni, output, session, values, wait::Wait};
 use crate::model::{
     Change, Diff, View,
+    command::Command,
     objects::{Association, Eip, Eni, Instance, Pool, Vpc},
 };
+
+/// Arguments of the verbs that name an object and say no more about it.
+#[derive(Debug, Args)]
+pub struct ById {
+    /// Its id
+    #[arg(value_parser = values::id)]
+    id: String,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+impl ById {
+    /// Carries out the command that `command` makes of the id, and tells `line` of the object.
+    pub(super) fn change<T: Object>(
+        self,
+        global: &Global,
+        command: impl FnOnce(String) -> Command,
+        line: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let command = command(self.id.clone());
+        session::change(global, self.wait, &self.id, &command, line)
+    }
+}
 
 /// An object of the table.
 pub trait Object: Clone + Serialize {

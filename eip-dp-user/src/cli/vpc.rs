@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
 use super::{
-    Failure, Format, Global, output,
+    Failure, Format, Global,
+    object::ById,
+    output,
     session::{self, Session},
     values,
     wait::Wait,
@@ -27,7 +29,7 @@ pub enum Verb {
         id: String,
     },
     /// Remove a VPC that no ENI is in
-    Delete(Delete),
+    Delete(ById),
 }
 
 /// Arguments of `vpc create`.
@@ -49,26 +51,17 @@ pub struct Create {
     wait: Wait,
 }
 
-/// Arguments of `vpc delete`.
-#[derive(Debug, Args)]
-pub struct Delete {
-    /// The VPC
-    #[arg(value_parser = values::id)]
-    id: String,
-    #[command(flatten)]
-    wait: Wait,
-}
-
 impl Verb {
     pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Create(args) => args.run(global),
             Self::List => list(global),
             Self::Show { id } => show(global, &id),
-            Self::Delete(Delete { id, wait }) => {
-                let command = Command::VpcDelete { id: id.clone() };
-                session::change::<Vpc>(global, wait, &id, &command, |_| "deleted".to_owned())
-            }
+            Self::Delete(vpc) => vpc.change::<Vpc>(
+                global,
+                |id| Command::VpcDelete { id },
+                |_| "deleted".to_owned(),
+            ),
         }
     }
 }
