@@ -5,6 +5,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -14,6 +15,9 @@ use super::wait::until;
 
 /// How long a job may take to do what it is started for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a program that is waited for may run.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Runs a command to its end; its standard output, or an error with what it complained about.
 pub fn run(command: &mut Command) -> Result<String> {
@@ -29,12 +33,49 @@ pub fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a command to its end, however it ends.
+/// Runs a command to its end, however it ends. One that does not end is killed, and an error.
 pub fn outcome(command: &mut Command) -> Result<Output> {
-    command
+    let mut child = command
         .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start `{}`", describe(command)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", describe(command)))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    thread::scope(|scope| {
+        let stdout = scope.spawn(|| read_all(stdout));
+        let stderr = scope.spawn(|| read_all(stderr));
+        let ended = until(LONGEST, "it to end", || Ok(child.try_wait()?));
+        if ended.is_err() {
+            // It may have ended just now; the wait takes it off the process table either way.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let read = |reader: thread::ScopedJoinHandle<Vec<u8>>| reader.join().unwrap_or_default();
+        let (stdout, stderr) = (read(stdout), read(stderr));
+        let status = ended.with_context(|| {
+            format!(
+                "`{}` said {}{}",
+                describe(command),
+                String::from_utf8_lossy(&stdout),
+                String::from_utf8_lossy(&stderr)
+            )
+        })?;
+        Ok(Output {
+            status,
+            stdout,
+            stderr,
+        })
+    })
+}
+
+fn read_all(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        // What could be read is what there is to show.
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 fn describe(command: &Command) -> String {
