@@ -75,19 +75,19 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn check_privileges() -> anyhow::Result<()> {
     use caps::{CapSet, Capability};
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
-    if has(Capability::CAP_SYS_ADMIN) && has(Capability::CAP_NET_ADMIN) {
-        return Ok(());
-    }
-    let missing: Vec<String> = [
-        Capability::CAP_BPF,
-        Capability::CAP_NET_ADMIN,
-        Capability::CAP_NET_RAW,
-        Capability::CAP_PERFMON,
-    ]
-    .into_iter()
-    .filter(|capability| !has(*capability))
-    .map(|capability| capability.to_string())
-    .collect();
+    // CAP_SYS_ADMIN includes those that were split off from it.
+    let all_of_bpf = has(Capability::CAP_SYS_ADMIN);
+    let needed = [
+        (Capability::CAP_BPF, all_of_bpf),
+        (Capability::CAP_PERFMON, all_of_bpf),
+        (Capability::CAP_NET_ADMIN, false),
+        (Capability::CAP_NET_RAW, false),
+    ];
+    let missing: Vec<String> = needed
+        .into_iter()
+        .filter(|(capability, included)| !included && !has(*capability))
+        .map(|(capability, _)| capability.to_string())
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }

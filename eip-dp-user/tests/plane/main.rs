@@ -56,9 +56,9 @@ fn a_daemon_loads_is_adopted_and_is_unloaded() {
         assert_eq!(status["uplinks"][0]["next_hop"], "192.0.2.1");
         assert_eq!(status["ports"][0]["attached"]["mode"], "tcx");
         assert_eq!(status["ports"][0]["enis"][0], "e");
-        let stats = gateway.json("stats x");
+        let counted = gateway.json("stats x");
         assert_eq!(
-            (&stats["eip"], &stats["in_packets"]),
+            (&counted["eip"], &counted["in_packets"]),
             (&"x".into(), &0.into())
         );
         assert_eq!(
@@ -101,8 +101,8 @@ fn a_daemon_loads_is_adopted_and_is_unloaded() {
         assert!(!links.contains("xdp"), "{links}");
         gateway.ok("unload");
         assert_eq!(gateway.json("status")["loaded"], false);
-        let stats = gateway.fails("stats");
-        assert!(stats.contains("not loaded"), "{stats}");
+        let nothing = gateway.fails("stats");
+        assert!(nothing.contains("not loaded"), "{nothing}");
     });
 }
 
