@@ -30,6 +30,8 @@ pub struct Step {
     pub image: Image,
     /// The EIPs that began to be served, or moved.
     pub moved: BTreeSet<Ipv4Addr>,
+    /// The EIPs that are no longer served.
+    pub silenced: BTreeSet<Ipv4Addr>,
     /// How many elements were changed.
     pub writes: usize,
     /// Why the kernel does not have all of it. What was written is safe; the next step tries again.
@@ -72,6 +74,7 @@ impl<P: Plane> Reconciler<P> {
             let again = self.try_step(model, facts, config);
             step = Step {
                 moved: &step.moved | &again.moved,
+                silenced: &step.silenced - &again.moved,
                 writes: step.writes + again.writes,
                 ..again
             };
@@ -83,6 +86,7 @@ impl<P: Plane> Reconciler<P> {
         let image = image::compile(model, facts, config, &self.have);
         let writes = plan(&image.content, &self.have.content);
         let moved = image::moved(&self.have.content, &image.content);
+        let silenced = image::silenced(&self.have.content, &image.content);
         // From here on the indexes are given, whatever becomes of the writes.
         self.have.allocations = image.allocations.clone();
         let (done, error) = match self.plane.write(&writes) {
@@ -96,6 +100,7 @@ impl<P: Plane> Reconciler<P> {
         Step {
             image,
             moved,
+            silenced,
             writes: done,
             error,
         }

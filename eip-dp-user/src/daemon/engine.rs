@@ -19,7 +19,7 @@ use crate::{
     config::{Config, Uplink},
     dhcp::Directory,
     host::{HostFacts, Link},
-    image::{self, Limits, tag},
+    image::{self, Content, Limits, tag},
     model::{Context, command::Command},
     plane::{self, Kernel, Links, Pinned, Pins, PlaneError, Programs},
     reconcile::Reconciler,
@@ -38,6 +38,7 @@ pub struct Engine {
     links: Links,
     attached: Vec<Attachment>,
     failures: BTreeMap<Pinned, String>,
+    announced_on: Vec<(u32, [u8; 6])>,
     facts: Arc<HostFacts>,
     /// Whether the last sync did all that it wanted.
     complete: bool,
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub directory: Option<Arc<Directory>>,
     /// The EIPs to announce.
     pub moved: BTreeSet<Ipv4Addr>,
+    /// The EIPs to announce no longer.
+    pub silenced: BTreeSet<Ipv4Addr>,
     /// The uplinks on which they are announced, with their Ethernet addresses.
     pub announce_on: Vec<(u32, [u8; 6])>,
     /// The next hops to keep resolved.
@@ -85,6 +88,7 @@ impl Engine {
             links: Links::new(&pins),
             attached: Vec::new(),
             failures: BTreeMap::new(),
+            announced_on: Vec::new(),
             facts,
             complete: false,
             report: None,
@@ -185,7 +189,14 @@ impl Engine {
         self.tell(report);
         outcome.incomplete |= !self.complete || !self.failures.is_empty();
         outcome.moved = step.moved;
+        outcome.silenced = step.silenced;
         outcome.announce_on = self.announce_on();
+        if outcome.announce_on != self.announced_on {
+            // Another uplink, another Ethernet address, or a daemon that just started: neighbours may know
+            // another place of any EIP.
+            outcome.moved = image::moved(&Content::default(), &step.image.content);
+            self.announced_on.clone_from(&outcome.announce_on);
+        }
         outcome.directory = Some(Arc::new(step.image.directory));
     }
 

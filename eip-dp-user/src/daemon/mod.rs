@@ -259,6 +259,9 @@ impl Servers {
             self.directories.send_replace(directory.clone());
         }
         for (ifindex, mac) in &outcome.announce_on {
+            for address in &outcome.silenced {
+                self.announcer.cancel(*ifindex, *address);
+            }
             for address in &outcome.moved {
                 self.announcer.announce(*ifindex, *mac, *address);
             }

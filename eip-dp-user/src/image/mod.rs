@@ -180,6 +180,16 @@ pub fn compile(model: &Model, facts: &HostFacts, config: &Config, have: &Have) -
     image
 }
 
+/// The EIPs that are no longer served when `old` becomes `new`.
+pub fn silenced(old: &Content, new: &Content) -> BTreeSet<std::net::Ipv4Addr> {
+    let served = |entry: &Eip| entry.target != NONE;
+    old.eips
+        .iter()
+        .filter(|(address, entry)| served(entry) && !new.eips.get(*address).is_some_and(served))
+        .map(|(address, _)| (*address).into())
+        .collect()
+}
+
 /// The EIPs that begin to be served, or move, when `old` becomes `new`: upstream routers are told.
 pub fn moved(old: &Content, new: &Content) -> BTreeSet<std::net::Ipv4Addr> {
     new.eips

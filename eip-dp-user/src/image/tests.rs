@@ -154,6 +154,9 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
         BTreeSet::from([eip_address(0)])
     );
     assert!(moved(content, content).is_empty());
+    let gone = silenced(content, &Content::default());
+    assert_eq!(gone, BTreeSet::from([eip_address(0)]));
+    assert!(silenced(content, content).is_empty());
 }
 
 #[test]
