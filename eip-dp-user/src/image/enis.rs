@@ -1,27 +1,23 @@
-//! VPCs, ENIs on ports, their addresses, and the EIPs.
+//! Which ENIs and EIPs are served, and where they are: VPCs, targets, ports and MACs.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr},
 };
 
-use eip_dp_common::{
-    abi::{
-        Cidr, EipEntry, EipMode, MAX_CIDRS, MacKey, NONE, Port, PortKey, PortMac, PrivateEntry,
-        PrivateKey, PrivateState, Sealed, Target, TargetFlags, Vpc, maps,
-    },
-    checksum::Delta,
+use eip_dp_common::abi::{
+    Cidr, MAX_CIDRS, MacKey, NONE, Port, PortKey, PortMac, Sealed, Target, TargetFlags, Vpc, maps,
 };
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{Address, Eip, Image, InVpc, Limits, Private, limits, tag};
+use super::{Address, Image, Limits, limits, place::Placer, tag};
 use crate::{
     attach,
     config::Config,
     host::{HostFacts, Link},
     model::{
         Model,
-        objects::{self, Antispoof, Eni, EniState, Mode},
+        objects::{self, Antispoof, Eni, Mode},
     },
 };
 
@@ -42,7 +38,7 @@ pub struct Placed<'a> {
     /// The ENI.
     pub eni: &'a Eni,
     /// Hash of its id.
-    tag: u64,
+    pub tag: u64,
     /// The interface that it stands behind; `None` while it is detached, or where its port is not there.
     pub port: Option<(u32, &'a Link)>,
     /// Its associations whose EIPs are served: the private address, the EIP's address, the mode.
@@ -266,176 +262,6 @@ impl<'a> Scene<'a> {
         }
         image.attachments.extend(attached.into_values());
     }
-
-    /// Fills in the ENIs' addresses and the EIPs.
-    pub fn addresses(&self, image: &mut Image) {
-        for (address, eip) in &self.eips {
-            if let Some(slot) = image.allocations.slots.get(address) {
-                let mode = EipMode::Unassociated;
-                let entry = silent_eip(slot, mode).sealed(address);
-                image.content.eips.insert(*address, entry);
-            } else {
-                tracing::debug!(eip = eip.id, "left out: no counters are free");
-            }
-        }
-        for placed in &self.enis {
-            // Without an index of its VPC an ENI cannot be told from those of other VPCs.
-            let vpc = image.allocations.vpcs.get(&tag(&placed.eni.vpc));
-            compile_eni(image, placed, vpc);
-        }
-    }
-}
-
-/// Fills in an ENI's addresses, and its EIPs.
-fn compile_eni(image: &mut Image, placed: &Placed<'_>, vpc: Option<u32>) {
-    let target = placed
-        .port
-        .and_then(|_| image.allocations.targets.get(&placed.tag))
-        .filter(|_| vpc.is_some());
-    let stranded = placed.eni.state == EniState::Stranded;
-    let quiet = match (stranded, target) {
-        (true, _) => Some((EipMode::Stranded, PrivateState::Stranded)),
-        (false, None) => Some((EipMode::Detached, PrivateState::Detached)),
-        (false, Some(_)) => None,
-    };
-    // Where the link is down, packets from the Internet are counted as for a detached ENI; the ENI's own
-    // addresses stay usable, so that its first packets after the link came up are not lost.
-    let link_up = placed.port.is_some_and(|(_, link)| link.up);
-    if let Some(vpc) = vpc {
-        let state = match quiet {
-            Some((_, state)) => state,
-            None if placed.cut_through().is_some() => PrivateState::Off,
-            None => PrivateState::NoEip,
-        };
-        for address in placed.addresses() {
-            let key = PrivateKey { vpc, address };
-            let entry = plain_address(state, target.unwrap_or(NONE));
-            if image
-                .content
-                .private
-                .insert(key, entry.sealed(&key))
-                .is_some()
-            {
-                tracing::debug!(eni = placed.eni.id, "an address that another ENI has too");
-            }
-        }
-    }
-    for (private, eip, mode) in &placed.associations {
-        let Some(slot) = image.allocations.slots.get(eip) else {
-            continue;
-        };
-        let (Some(vpc), Some(target), None) = (vpc, target, quiet) else {
-            let mode = quiet.map_or(EipMode::Detached, |(mode, _)| mode);
-            image
-                .content
-                .eips
-                .insert(*eip, silent_eip(slot, mode).sealed(eip));
-            continue;
-        };
-        let link = Association {
-            private: *private,
-            eip: *eip,
-            slot,
-            target,
-            vpc,
-        };
-        let (entry, key, address) = match mode {
-            Mode::Nat => link.nat(),
-            Mode::CutThrough => link.cut_through(),
-        };
-        let entry = if link_up {
-            entry
-        } else {
-            silent_eip(slot, EipMode::Detached)
-        };
-        image.content.eips.insert(*eip, entry.sealed(eip));
-        image.content.private.insert(key, address.sealed(&key));
-    }
-}
-
-/// An association that is in force.
-struct Association {
-    private: Address,
-    eip: Address,
-    slot: u32,
-    target: u32,
-    vpc: u32,
-}
-
-impl Association {
-    fn nat(&self) -> (Eip, InVpc, Private) {
-        let eip = EipEntry {
-            private: self.private,
-            slot: self.slot,
-            target: self.target,
-            vpc: self.vpc,
-            delta: Delta::between(&self.eip, &self.private).to_record(),
-            mode: EipMode::Nat as u8,
-            reserved: 0,
-            seal: 0,
-        };
-        let key = PrivateKey {
-            vpc: self.vpc,
-            address: self.private,
-        };
-        let private = PrivateEntry {
-            public: self.eip,
-            slot: self.slot,
-            delta: Delta::between(&self.private, &self.eip).to_record(),
-            ..plain_address(PrivateState::Nat, self.target)
-        };
-        (eip, key, private)
-    }
-
-    fn cut_through(&self) -> (Eip, InVpc, Private) {
-        let eip = EipEntry {
-            private: self.eip,
-            slot: self.slot,
-            target: self.target,
-            vpc: self.vpc,
-            delta: 0,
-            mode: EipMode::CutThrough as u8,
-            reserved: 0,
-            seal: 0,
-        };
-        let key = PrivateKey {
-            vpc: self.vpc,
-            address: self.eip,
-        };
-        let private = PrivateEntry {
-            public: self.eip,
-            slot: self.slot,
-            ..plain_address(PrivateState::CutThrough, self.target)
-        };
-        (eip, key, private)
-    }
-}
-
-/// An EIP that nothing is delivered for.
-fn silent_eip(slot: u32, mode: EipMode) -> Eip {
-    EipEntry {
-        private: [0; 4],
-        slot,
-        target: NONE,
-        vpc: NONE,
-        delta: 0,
-        mode: mode as u8,
-        reserved: 0,
-        seal: 0,
-    }
-}
-
-/// An address that no EIP stands for.
-pub fn plain_address(state: PrivateState, target: u32) -> Private {
-    PrivateEntry {
-        public: [0; 4],
-        slot: NONE,
-        target,
-        delta: 0,
-        state: state as u8,
-        reserved: 0,
-        seal: 0,
-    }
 }
 
 fn target(placed: &Placed<'_>, ifindex: u32, link: &Link, vpc: u32, by_xdp: bool) -> Target {
@@ -458,85 +284,5 @@ fn target(placed: &Placed<'_>, ifindex: u32, link: &Link, vpc: u32, by_xdp: bool
         vlan: 0,
         flags,
         seal: 0,
-    }
-}
-
-/// Finds out where ENIs stand, and refuses what cannot stand together.
-struct Placer<'a> {
-    links: HashMap<&'a str, (u32, &'a Link)>,
-    uplinks: HashSet<String>,
-    tags: HashMap<(&'static str, u64), &'a str>,
-    vpc_of_port: HashMap<u32, &'a str>,
-    mac_of_port: HashMap<(u32, objects::Mac), &'a str>,
-}
-
-impl<'a> Placer<'a> {
-    fn new(facts: &'a HostFacts, config: &Config) -> Self {
-        Self {
-            links: facts
-                .links
-                .iter()
-                .map(|(index, link)| (link.name.as_str(), (*index, link)))
-                .collect(),
-            uplinks: config
-                .uplinks
-                .iter()
-                .map(|uplink| uplink.interface.clone())
-                .collect(),
-            tags: HashMap::new(),
-            vpc_of_port: HashMap::new(),
-            mac_of_port: HashMap::new(),
-        }
-    }
-
-    /// The object's tag, unless another object has it.
-    fn tag(&mut self, kind: &'static str, id: &'a str, image: &mut Image) -> Option<u64> {
-        let value = tag(id);
-        let owner = *self.tags.entry((kind, value)).or_insert(id);
-        if owner == id {
-            return Some(value);
-        }
-        image.warnings.push(format!(
-            "{kind} {id}: its id has the same 64-bit hash as {kind} {owner}, so it is not served; give it another id"
-        ));
-        None
-    }
-
-    /// The interface that the ENI stands behind.
-    fn place(&mut self, eni: &'a Eni, image: &mut Image) -> Option<(u32, &'a Link)> {
-        if eni.state == EniState::Detached {
-            return None;
-        }
-        let port = eni.port.as_deref()?;
-        // A port that is not there yet is no mistake: a tap appears with its machine.
-        let (ifindex, link) = *self.links.get(port)?;
-        let vpc = *self.vpc_of_port.entry(ifindex).or_insert(&eni.vpc);
-        let owner = *self
-            .mac_of_port
-            .entry((ifindex, eni.mac))
-            .or_insert(&eni.id);
-        let instance = eni.instance.as_deref();
-        let problem = if eni.vlan.is_some() {
-            "VLANs are not built yet; attach it without one".to_owned()
-        } else if self.uplinks.contains(port) {
-            format!("its port {port} is an uplink; attach it to another")
-        } else if let Err(why) = attach::can_carry(link) {
-            format!("its port {why}")
-        } else if vpc != eni.vpc {
-            format!("ENIs of the VPC {vpc} stand on its port {port}; attach it to another")
-        } else if owner != eni.id {
-            format!(
-                "the ENI {owner} has the Ethernet address {} on port {port} too; attach it to another",
-                eni.mac
-            )
-        } else if let Some(instance) = instance
-            && self.tag("instance", instance, image).is_none()
-        {
-            return None;
-        } else {
-            return Some((ifindex, link));
-        };
-        image.warnings.push(format!("eni {}: {problem}", eni.id));
-        None
     }
 }

@@ -4,11 +4,13 @@
 //! handed out before, and gives the wanted content of every map, what is to be attached where, and what the DHCP
 //! server answers. What cannot be served is left out with a warning that names the object and the cure.
 
+mod addresses;
 mod content;
 mod enis;
 mod indexes;
 mod leases;
 pub mod limits;
+mod place;
 mod tag;
 #[cfg(test)]
 pub mod testing;
@@ -174,7 +176,7 @@ pub fn compile(model: &Model, facts: &HostFacts, config: &Config, have: &Have) -
     scene.allocate(&mut image, &have.limits);
     scene.vpcs(&mut image);
     scene.ports(&mut image, config);
-    scene.addresses(&mut image);
+    addresses::compile(&mut image, &scene);
     leases::compile(&mut image, &scene, config);
     limits::fit(&mut image, have);
     image

@@ -1,0 +1,135 @@
+//! What a configuration may say, and what it is told when it may not.
+
+use super::*;
+
+fn parse(text: &str, uplinks: &[&str]) -> Result<Config, String> {
+    let uplinks: Vec<String> = uplinks.iter().map(ToString::to_string).collect();
+    Config::parse(text, Path::new("config.toml"), &uplinks).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(
+        r#"
+        [[uplink]]
+        interface = "wan0"
+        next_hop = "192.0.2.1"
+        answer_arp = false
+        [[uplink]]
+        interface = "wan1"
+        [gateway]
+        region = "west"
+        [table]
+        url = "sqlite:/tmp/t.db"
+        [ports]
+        delivery = "tcx"
+        [[port]]
+        interface = "vf0"
+        delivery = "xdp"
+        [dhcp]
+        dns = ["192.0.2.53"]
+        lease = 600
+        [maps]
+        eips = 10
+        private_addresses = 20
+        vpcs = 3
+        ports = 4
+        enis = 5
+        "#,
+        &["wan1", "wan2"],
+    )
+    .expect("valid");
+    assert_eq!(
+        config,
+        Config {
+            uplinks: vec![
+                Uplink {
+                    interface: "wan0".to_owned(),
+                    next_hop: Some(Ipv4Addr::new(192, 0, 2, 1)),
+                    answer_arp: false,
+                },
+                Uplink::new("wan1"),
+                Uplink::new("wan2"),
+            ],
+            region: Some("west".to_owned()),
+            table: Some("sqlite:/tmp/t.db".to_owned()),
+            delivery: Delivery::Tcx,
+            ports: vec![Port {
+                interface: "vf0".to_owned(),
+                delivery: Delivery::Xdp,
+            }],
+            dhcp: Dhcp {
+                dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
+                lease: Duration::from_mins(10),
+            },
+            maps: MapSizes {
+                eips: 10,
+                private_addresses: 20,
+                vpcs: 3,
+                ports: 4,
+                enis: 5,
+            },
+        }
+    );
+    assert_eq!(config.delivery("vf0"), Delivery::Xdp);
+    assert_eq!(config.delivery("tap0"), Delivery::Tcx);
+}
+
+#[test]
+fn an_uplink_on_the_command_line_is_enough() {
+    let config = parse("", &["eth9"]).expect("valid");
+    assert_eq!(config.uplinks, [Uplink::new("eth9")]);
+    assert_eq!(config.maps, MapSizes::default());
+}
+
+#[test]
+fn refusals_name_key_line_and_cure() {
+    let uplink = "[[uplink]]\ninterface = \"wan0\"\n";
+    let cases: &[(&str, &[&str])] = &[
+        ("", &["no uplink", "--uplink IF", "config.toml"]),
+        ("[[uplink]]\ninterfaze = \"x\"", &["line 2", "interfaze"]),
+        ("[[uplink]]\n", &["interface"]),
+        ("[[uplink]]\ninterface = 3", &["line 2", "invalid type"]),
+        ("[[uplink]]\ninterface = \"a b\"", &["line 2", "\"a b\""]),
+        (
+            "UPLINK[[uplink]]\ninterface = \"wan0\"",
+            &["line 4", "second [[uplink]]"],
+        ),
+        (
+            "UPLINKicmp_source = \"192.0.2.1\"",
+            &["line 3", "icmp_source", "not built yet"],
+        ),
+        (
+            "UPLINKnext_hop = \"2001:db8::1\"",
+            &["line 3", "next_hop", "IPv6 is not built yet"],
+        ),
+        ("UPLINKnext_hop = \"nonsense\"", &["line 3", "invalid"]),
+        (
+            "UPLINK[ports]\ndelivery = \"generic\"",
+            &["line 4", "generic", "tcx"],
+        ),
+        (
+            "UPLINK[[port]]\ninterface = \"wan0\"\ndelivery = \"xdp\"",
+            &["[[port]] wan0", "keep one"],
+        ),
+        ("UPLINK[dhcp]\nlease = 5", &["line 4", "lease", "60"]),
+        ("UPLINK[maps]\neips = 0", &["eips", "0 is not between"]),
+        ("UPLINK[map]\neips = 1", &["line 3", "map"]),
+    ];
+    for (text, wants) in cases {
+        let message = parse(&text.replace("UPLINK", uplink), &[]).expect_err(text);
+        for want in *wants {
+            assert!(message.contains(want), "{text}: {message} lacks {want}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let error = Config::load(
+        Some(Path::new("/nonexistent/eip-dp.toml")),
+        &["eth9".to_owned()],
+    )
+    .expect_err("no such file");
+    assert!(error.to_string().contains("/nonexistent/eip-dp.toml"));
+}

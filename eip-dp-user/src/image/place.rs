@@ -1,0 +1,92 @@
+//! Where ENIs stand.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Image, tag};
+use crate::{
+    attach,
+    config::Config,
+    host::{HostFacts, Link},
+    model::objects::{self, Eni, EniState},
+};
+
+/// Finds out where ENIs stand, and refuses what cannot stand together.
+pub struct Placer<'a> {
+    links: HashMap<&'a str, (u32, &'a Link)>,
+    uplinks: HashSet<String>,
+    tags: HashMap<(&'static str, u64), &'a str>,
+    vpc_of_port: HashMap<u32, &'a str>,
+    mac_of_port: HashMap<(u32, objects::Mac), &'a str>,
+}
+
+impl<'a> Placer<'a> {
+    /// Nobody stands anywhere yet.
+    pub fn new(facts: &'a HostFacts, config: &Config) -> Self {
+        Self {
+            links: facts
+                .links
+                .iter()
+                .map(|(index, link)| (link.name.as_str(), (*index, link)))
+                .collect(),
+            uplinks: config
+                .uplinks
+                .iter()
+                .map(|uplink| uplink.interface.clone())
+                .collect(),
+            tags: HashMap::new(),
+            vpc_of_port: HashMap::new(),
+            mac_of_port: HashMap::new(),
+        }
+    }
+
+    /// The object's tag, unless another object has it.
+    pub fn tag(&mut self, kind: &'static str, id: &'a str, image: &mut Image) -> Option<u64> {
+        let value = tag(id);
+        let owner = *self.tags.entry((kind, value)).or_insert(id);
+        if owner == id {
+            return Some(value);
+        }
+        image.warnings.push(format!(
+            "{kind} {id}: its id has the same 64-bit hash as {kind} {owner}, so it is not served; give it another id"
+        ));
+        None
+    }
+
+    /// The interface that the ENI stands behind.
+    pub fn place(&mut self, eni: &'a Eni, image: &mut Image) -> Option<(u32, &'a Link)> {
+        if eni.state == EniState::Detached {
+            return None;
+        }
+        let port = eni.port.as_deref()?;
+        // A port that is not there yet is no mistake: a tap appears with its machine.
+        let (ifindex, link) = *self.links.get(port)?;
+        let vpc = *self.vpc_of_port.entry(ifindex).or_insert(&eni.vpc);
+        let owner = *self
+            .mac_of_port
+            .entry((ifindex, eni.mac))
+            .or_insert(&eni.id);
+        let instance = eni.instance.as_deref();
+        let problem = if eni.vlan.is_some() {
+            "VLANs are not built yet; attach it without one".to_owned()
+        } else if self.uplinks.contains(port) {
+            format!("its port {port} is an uplink; attach it to another")
+        } else if let Err(why) = attach::can_carry(link) {
+            format!("its port {why}")
+        } else if vpc != eni.vpc {
+            format!("ENIs of the VPC {vpc} stand on its port {port}; attach it to another")
+        } else if owner != eni.id {
+            format!(
+                "the ENI {owner} has the Ethernet address {} on port {port} too; attach it to another",
+                eni.mac
+            )
+        } else if let Some(instance) = instance
+            && self.tag("instance", instance, image).is_none()
+        {
+            return None;
+        } else {
+            return Some((ifindex, link));
+        };
+        image.warnings.push(format!("eni {}: {problem}", eni.id));
+        None
+    }
+}
