@@ -153,11 +153,14 @@ impl Skb {
         unsafe { (*self.skb).ifindex }
     }
 
-    /// Whether a VLAN tag was taken off the frame and stands beside it.
+    /// The VLAN of the tag that was taken off the frame and stands beside it, if there was one; 0 in a priority tag.
     #[inline(always)]
-    pub fn is_tagged(&self) -> bool {
+    pub fn vlan(&self) -> Option<u16> {
+        const ID: u32 = 0xfff;
         // SAFETY: as in `ifindex`.
-        unsafe { (*self.skb).vlan_present != 0 }
+        let (present, tag) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
+        #[allow(clippy::cast_possible_truncation, reason = "twelve bits")]
+        (present != 0).then_some((tag & ID) as u16)
     }
 
     #[inline(always)]

@@ -48,7 +48,7 @@ fn port_xdp(context: XdpContext) -> u32 {
 #[classifier]
 fn uplink_tc(context: TcContext) -> i32 {
     with_skb(&context, |skb| {
-        if skb.is_tagged() {
+        if skb.vlan().is_some() {
             return None;
         }
         let ifindex = skb.ifindex();
@@ -60,11 +60,15 @@ fn uplink_tc(context: TcContext) -> i32 {
 #[classifier]
 fn port_tc(context: TcContext) -> i32 {
     with_skb(&context, |skb| {
-        if skb.is_tagged() {
-            return None;
+        match skb.vlan() {
+            None => {
+                let key = untagged(skb.ifindex());
+                Some(path::from_port(skb, &Maps, key))
+            }
+            // Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
+            Some(0) => Some(nobody(Reason::UnsupportedEthertype)),
+            Some(_) => None,
         }
-        let key = untagged(skb.ifindex());
-        Some(path::from_port(skb, &Maps, key))
     })
 }
 

@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 use eip_dp_tests::lab::{
+    capture::Capture,
     case::{
         Bench, Case,
         Expect::{self, Arrives, Dropped, ToTheHost},
         INTERNET_SIDE, OUTSIDE,
     },
+    frames,
     scene::{Options, Scene},
     topology::GATEWAY,
 };
@@ -319,12 +321,39 @@ fn a_source_mac_of_no_eni_on_the_port_is_refused() -> Result<()> {
         let before = scene.gateway.dropped("spoofed-mac")?;
         let frame =
             format!("Ether(src='{mac}',dst='{port}')/IP(src='10.0.0.10',dst='{OUTSIDE}')/UDP()");
-        let frames = eip_dp_tests::lab::frames::build("", &[frame])?;
-        eip_dp_tests::lab::capture::Capture::start(&scene.a, "eth0")?.send(&frames[0])?;
+        let frames = frames::build("", &[frame])?;
+        Capture::start(&scene.a, "eth0")?.send(&frames[0])?;
         assert_eq!(
             scene.gateway.wait_for_drop("spoofed-mac", before)?,
             1,
             "{mac}"
+        );
+    }
+    Ok(())
+}
+
+/// The kernel takes a tag of VLAN 0 off and handles the frame as its own, which would route it untranslated.
+#[test]
+fn a_priority_tag_is_no_way_into_the_hosts_routing() -> Result<()> {
+    const TAGS: [&str; 3] = [
+        "Dot1Q(vlan=0)",
+        "Dot1AD(vlan=0,prio=3)",
+        "Dot1Q(vlan=0)/Dot1Q(vlan=0)",
+    ];
+    let scene = Scene::new(&SILENT)?;
+    let port = scene.mac_of("a1")?;
+    for tag in TAGS {
+        let before = scene.gateway.dropped("unsupported-ethertype")?;
+        let frame = format!(
+            "Ether(src='02:00:00:00:0a:01',dst='{port}')/{tag}/IP(src='10.0.0.10',dst='{OUTSIDE}')/UDP()"
+        );
+        Capture::start(&scene.a, "eth0")?.send(&frames::build("", &[frame])?[0])?;
+        assert_eq!(
+            scene
+                .gateway
+                .wait_for_drop("unsupported-ethertype", before)?,
+            1,
+            "{tag}"
         );
     }
     Ok(())

@@ -64,7 +64,7 @@ reasons! {
     TooBig = 15 "too-big";
     /// An ICMP error in NAT mode, whose quoted packet is not translated yet.
     IcmpErrorUntranslated = 16 "icmp-error-untranslated";
-    /// A frame from a port that is neither IPv4 nor ARP.
+    /// A frame from a port that is neither IPv4 nor ARP, or that has a priority tag.
     UnsupportedEthertype = 17 "unsupported-ethertype";
     /// There is no uplink with a next hop to send to.
     NoNextHop = 18 "no-next-hop";
