@@ -324,25 +324,22 @@ fn without_privileges_the_daemon_names_what_it_lacks() -> Result<()> {
     Ok(())
 }
 
-/// An uplink may come late too, as at boot; the daemon says what it waits for.
 #[test]
-fn an_uplink_that_comes_late_is_waited_for_by_name() -> Result<()> {
+fn an_uplink_that_does_not_exist_is_refused_by_name() -> Result<()> {
     let scene = Scene::new(&Options {
         silent: true,
         ..Options::default()
     })?;
-    let host = &scene.backbone.gateway;
-    let name = format!("{}-late", scene.lab.name());
-    let configuration = "[[uplink]]\ninterface = \"wan9\"\n";
-    let mut gateway = Gateway::named(&scene.lab, host, &name, configuration)?;
-    gateway.start()?;
-    until(LONG, "the daemon to name the missing uplink", || {
-        Ok(gateway.log().contains("wan9").then_some(()))
-    })?;
-    host.ip("link add wan9 type veth peer name far9")?;
-    host.ip("link set dev wan9 up")?;
-    until(LONG, "the uplink to be attached", || {
-        let link = host.ip("-d link show dev wan9")?;
-        Ok(link.contains("xdp").then_some(()))
-    })
+    let gateway = Gateway::named(
+        &scene.lab,
+        &scene.backbone.gateway,
+        &format!("{}-nolink", scene.lab.name()),
+        "[[uplink]]\ninterface = \"wan9\"\n",
+    )?;
+    let configuration = gateway.configuration();
+    let output = gateway.outcome(&format!("run --config {}", configuration.display()))?;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(complaint.contains("wan9"), "{complaint}");
+    Ok(())
 }

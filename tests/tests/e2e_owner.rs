@@ -22,7 +22,8 @@ const SILENT: Options = Options {
 
 /// A UDP datagram: what most rows send, where it is about the addresses only.
 const UDP: &str = "I()/UDP(sport=5000,dport=5001)/b'whose is it'";
-const PING: &str = "I()/ICMP()/b'whose is it'";
+/// An echo request from the guest, and the reply that comes back to it.
+const PING: &str = "I()/ICMP(type=0 if S=='10.0.0.1' else 8)/b'whose is it'";
 
 fn case(id: &str, from: &'static str, sent: [&'static str; 2], expect: Expect) -> Case {
     Case {
@@ -489,10 +490,17 @@ fn an_eni_that_is_not_there_or_stranded_gets_nothing() -> Result<()> {
             [OUTSIDE, "203.0.113.20"],
             Dropped("no-association"),
         ),
+        // The guest still has the EIP that is its own no more.
+        case(
+            "O5 stranded, out from the lost EIP",
+            "b2",
+            ["203.0.113.20", OUTSIDE],
+            Dropped("spoofed-source"),
+        ),
         case(
             "O5 stranded, out",
             "b2",
-            ["203.0.113.20", OUTSIDE],
+            ["10.0.0.21", OUTSIDE],
             Dropped("eni-stranded"),
         ),
         case(

@@ -250,6 +250,21 @@ const DROPPED: &[(&str, &str, &str)] = &[
 
 #[test]
 fn packets_are_carried_as_the_specification_says() -> Result<()> {
+    let scene = Scene::new(&SILENT)?;
+    Bench::new(&scene)?.run(&carried())
+}
+
+#[test]
+fn packets_are_carried_likewise_where_ports_take_xdp_frames() -> Result<()> {
+    let scene = Scene::new(&Options {
+        configuration: "[ports]\ndelivery = \"xdp\"",
+        ..SILENT
+    })?;
+    scene.deliver_by_xdp()?;
+    Bench::new(&scene)?.run(&carried())
+}
+
+fn carried() -> Vec<Case> {
     let mut cases = Vec::new();
     for (id, packet) in CARRIED {
         for (way, from, sent, at, got) in WAYS {
@@ -262,21 +277,26 @@ fn packets_are_carried_as_the_specification_says() -> Result<()> {
             });
         }
     }
-    let scene = Scene::new(&SILENT)?;
-    Bench::new(&scene)?.run(&cases)
+    cases
 }
 
 #[test]
 fn packets_that_no_router_forwards_are_dropped_for_their_reason() -> Result<()> {
     let mut cases = Vec::new();
     for (id, packet, reason) in DROPPED {
-        for (way, from, sent, _, _) in WAYS {
+        for (way, from, sent, at, got) in WAYS {
+            // What would have to be translated is what a tiny fragment hides. Cut-through translates nothing.
+            let untouched = sent == got && *reason == "tiny-fragment";
             cases.push(Case {
                 id: format!("{id}, {way}"),
                 from,
                 packet,
                 sent,
-                expect: Dropped(reason),
+                expect: if untouched {
+                    Arrives(at, got, 63)
+                } else {
+                    Dropped(reason)
+                },
             });
         }
     }

@@ -14,6 +14,15 @@ use eip_dp_tests::lab::{
 #[test]
 fn every_checksum_is_right_with_the_kernels_own_offloads() -> Result<()> {
     let scene = Scene::new(&Options::default())?;
+    let status = scene.gateway.json("status")?;
+    assert_eq!(
+        status["uplinks"][0]["attached"]["mode"], "xdp+tcx",
+        "{status}"
+    );
+    for port in 0..ENIS.len() {
+        let attached = &status["ports"][port]["attached"];
+        assert_eq!(attached["delivery"], "tcx", "{status}");
+    }
     all_traffic(&scene)
 }
 
@@ -24,12 +33,7 @@ fn every_checksum_is_right_where_ports_take_xdp_frames() -> Result<()> {
         configuration: "[ports]\ndelivery = \"xdp\"",
         ..Options::default()
     })?;
-    for eni in &ENIS {
-        let guest = scene.guest(eni.instance);
-        run(guest
-            .command("ethtool")
-            .args(["-K", eni.interface, "gro", "on"]))?;
-    }
+    scene.deliver_by_xdp()?;
     all_traffic(&scene)
 }
 

@@ -23,7 +23,7 @@ impl Report {
         self.differing += u32::from(!good);
         let verdict = if good { "ok     " } else { "DIFFERS" };
         println!(
-            "  {:>2} {verdict} {what:<42} expected: {expected:<44} seen: {}",
+            "  {:>2} {verdict} {what:<56} expected: {expected:<46} seen: {}",
             self.lines,
             seen.replace('\n', " ")
         );

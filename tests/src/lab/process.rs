@@ -17,7 +17,7 @@ use super::wait::until;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a program that is waited for may run.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Runs a command to its end; its standard output, or an error with what it complained about.
 pub fn run(command: &mut Command) -> Result<String> {

@@ -18,7 +18,9 @@ use super::{
     dhcp, frames,
     gateway::Gateway,
     netns::Netns,
+    process::{PATIENCE, run},
     topology::{Backbone, INTERNET, UPLINK},
+    wait::until,
 };
 
 /// The pool that the Internet host routes to the gateway.
@@ -255,6 +257,25 @@ impl Scene {
             ))?;
         }
         Ok(())
+    }
+
+    /// Makes every port able to take XDP frames (its peer polls with `gro on`), and waits until the daemon, configured so,
+    /// delivers to them by XDP.
+    pub fn deliver_by_xdp(&self) -> Result<()> {
+        for eni in &ENIS {
+            let guest = self.guest(eni.instance);
+            run(guest
+                .command("ethtool")
+                .args(["-K", eni.interface, "gro", "on"]))?;
+        }
+        until(PATIENCE, "delivery by XDP to every port", || {
+            let status = self.gateway.json("status")?;
+            let ports = status["ports"].as_array().context("no ports in `status`")?;
+            let all = ports
+                .iter()
+                .all(|port| port["attached"]["delivery"] == "xdp");
+            Ok((all && ports.len() == ENIS.len()).then_some(()))
+        })
     }
 
     /// The namespace of an instance.
