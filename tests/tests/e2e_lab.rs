@@ -1,6 +1,6 @@
 //! The lab itself: its wires carry traffic, and nothing of it stays.
 
-use std::{panic, path::Path, process::Command};
+use std::{fs, panic, path::Path, process::Command};
 
 use anyhow::Result;
 use eip_dp_tests::lab::{
@@ -10,6 +10,7 @@ use eip_dp_tests::lab::{
     topology::{Backbone, GATEWAY, GATEWAY_MAC, INTERNET, INTERNET_MAC, UPLINK},
     traffic::{Amount, FtpServer, IperfServer, addresses, iperf, ping, udp},
 };
+use nix::sys::signal::Signal;
 
 #[test]
 fn the_wire_carries_every_kind_of_traffic_with_whole_checksums() -> Result<()> {
@@ -89,4 +90,45 @@ fn a_lab_is_gone_after_a_panic() -> Result<()> {
         "the program in the namespace still runs: {state:?}"
     );
     Ok(())
+}
+
+/// The demo, stopped in the middle, leaves nothing: neither by Ctrl-C nor by SIGTERM.
+#[test]
+fn an_interrupted_demo_leaves_nothing_behind() -> Result<()> {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let folder = tempfile::tempdir()?;
+        let mut demo = process::Job::start(
+            &mut Command::new(env!("CARGO_BIN_EXE_eip-dp-demo")),
+            &folder.path().join("demo.log"),
+        )?;
+        // By then the daemon runs, and guests have leases.
+        demo.wait_for("To and from every EIP")?;
+        let lab = format!("eipdp-{}-0", demo.id());
+        assert!(traces(&lab)?.len() > 4);
+        demo.signal(signal)?;
+        assert_eq!(demo.wait()?.code(), Some(code));
+        assert_eq!(traces(&lab)?, Vec::<String>::new());
+    }
+    Ok(())
+}
+
+/// Namespaces, files, pinned objects and running programs that carry a lab's name.
+fn traces(lab: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in ["/run/netns", "/tmp", "/sys/fs/bpf/eip-dp"] {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(lab) {
+                found.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    let programs = process::run(Command::new("ps").args(["-eo", "args="]))?;
+    found.extend(
+        programs
+            .lines()
+            .filter(|program| program.contains(lab))
+            .map(str::to_owned),
+    );
+    Ok(found)
 }
