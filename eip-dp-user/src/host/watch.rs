@@ -1,8 +1,8 @@
 //! Keeps [`HostFacts`] current.
 //!
 //! Notifications are subscribed to first, then everything is dumped, then notifications are applied, so that nothing
-//! falls between. When the kernel says that it lost notifications, and every few minutes in any case, everything is
-//! dumped again.
+//! falls between. When the kernel says that it lost notifications, all of that is done anew; every few minutes, in any
+//! case, everything is dumped again.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -91,7 +91,8 @@ async fn keep_watching(mut session: Session, publish: watch::Sender<Arc<HostFact
         warn!(%error, "watching the kernel's networking failed; starting again");
         session = loop {
             tokio::time::sleep(RETRY).await;
-            match Session::open().await {
+            // Complete, because whatever it knows is published: without the interfaces everything would be withdrawn.
+            match Session::complete().await {
                 Ok(session) => break session,
                 Err(error) => {
                     warn!(%error, "the kernel's networking cannot be watched; trying again");
@@ -239,9 +240,13 @@ impl Session {
             self.take_netdev_message(message, &mut overrun)?;
         }
         if overrun {
+            // What is still queued is older than what a dump tells now, and what would correct it is lost: new sockets
+            // have no such queue.
             debug!("the kernel dropped notifications; asking for everything again");
+            *self = Self::complete().await?;
+            return Ok(());
         }
-        if overrun || matches!(event, Event::Resync) {
+        if matches!(event, Event::Resync) {
             return self.resync().await;
         }
         if self.state.routes_stale() {

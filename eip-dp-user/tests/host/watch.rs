@@ -304,22 +304,26 @@ fn the_facts_are_right_again_after_more_changes_than_the_kernel_can_queue() {
         let watcher = Watcher::start().await.unwrap();
         let mut facts = watcher.subscribe();
         let left = index(&watcher.facts(), "left");
-        // One batch, while nobody reads: this thread is the only one of the runtime.
-        let mut batch = String::new();
+        // Batches, while nobody reads: this thread is the only one of the runtime.
+        let mut neighbours = String::new();
         for n in 0..30_000 {
             let (subnet, host) = (n / 250 % 4, n % 250 + 1);
             let (high, low) = (n >> 8 & 0xff, n & 0xff);
             writeln!(
-                batch,
+                neighbours,
                 "neigh replace 10.0.{subnet}.{host} lladdr 02:00:00:00:{high:02x}:{low:02x} dev left nud permanent"
             )
             .unwrap();
         }
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        std::io::Write::write_all(&mut file, batch.as_bytes()).unwrap();
-        sh(&format!("ip -batch {}", file.path().display()));
-        let last = until(&mut facts, "the last entry", |facts| {
-            facts.mac_of(left, ip("10.0.3.250")) == Some([2, 0, 0, 0, 0x75, 0x2f])
+        let flaps = "link set right down\nlink set right up\n".repeat(3000);
+        for batch in [neighbours, flaps] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            std::io::Write::write_all(&mut file, batch.as_bytes()).unwrap();
+            sh(&format!("ip -batch {}", file.path().display()));
+        }
+        let last = until(&mut facts, "the last of all", |facts| {
+            facts.links[&left].up
+                && facts.mac_of(left, ip("10.0.3.250")) == Some([2, 0, 0, 0, 0x75, 0x2f])
         })
         .await;
         let entries = last
@@ -327,5 +331,13 @@ fn the_facts_are_right_again_after_more_changes_than_the_kernel_can_queue() {
             .keys()
             .filter(|(_, address)| address.is_ipv4());
         assert_eq!(entries.count(), 1000);
+        // What comes over the same socket comes after whatever the socket still held.
+        sh("ip link set left mtu 1400");
+        let later = until(&mut facts, "a change after all these", |facts| {
+            facts.links[&left].mtu == 1400
+        })
+        .await;
+        assert_eq!(later.neighbours, last.neighbours);
+        assert!(later.links[&left].up);
     });
 }
