@@ -13,9 +13,10 @@ pub type Mac = [u8; 6];
 /// Where the network header starts, in bytes from the start of the frame.
 pub const NETWORK: usize = EthHdr::LEN;
 
-/// How many bytes of the frame the path may want to read: Ethernet, the longest IPv4 header, and a transport header up
-/// to its checksum. A packet whose bytes are not in one piece is to have that many in its first.
-pub const HEADERS: usize = NETWORK + 60 + 20;
+/// How many bytes of the frame the path may want to read: Ethernet, the longest IPv4 header, ICMP's, and of the packet that
+/// an ICMP error quotes again the longest header and a transport header up to its checksum. A packet whose bytes are not
+/// in one piece is to have that many in its first.
+pub const HEADERS: usize = NETWORK + 60 + 8 + 60 + 20;
 
 /// A frame, from its Ethernet header on. Multi-byte values are as on the wire.
 pub trait Packet {

@@ -135,7 +135,7 @@ def private(name, eni, src, dst, body, *, ttl=64, padding=b"", port=None):
 
 
 # What is looked at only once it is known where the packet goes.
-LAST = ("ttl-exceeded", "too-big", "tiny-fragment", "icmp-error-untranslated")
+LAST = ("ttl-exceeded", "too-big", "tiny-fragment", "icmp-quote-mismatch")
 
 
 def port_drop(name, eni, src, dst, body, reason, *, ttl=64, port=None, mac=None, known=True, also=None):

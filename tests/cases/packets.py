@@ -45,6 +45,34 @@ def icmp(kind, code=0, payload=PAYLOAD, **fields):
     return body
 
 
+def icmp_error(kind, quoted, *, size=None, code=1, rest=b"\0\0\x05\xd4", tail=b"", **fields):
+    """An ICMP error about `quoted`, a packet that its receiver had sent: the first `size` bytes of it, then `tail`.
+
+    The quoted packet is built with the addresses that it has for whom the error goes to.
+    """
+
+    def body(src, dst, ttl):
+        message = struct.pack("!BBH", kind, code, 0) + rest + quoted(dst, src, 3)[:size] + tail
+        message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
+        return bytes(ip(src, dst, ttl, proto=1, **fields) / Raw(message))
+
+    return body
+
+
+def rfc4884(quoted, kind=11):
+    """An error whose quote is padded to 128 bytes and followed by an MPLS label stack object (RFC 4884, RFC 4950)."""
+
+    def body(src, dst, ttl):
+        data = quoted(dst, src, 3)[:128].ljust(128, b"\0")
+        extension = bytes.fromhex("20000000" "00080101" "00015101")
+        extension = extension[:2] + struct.pack("!H", checksum(extension)) + extension[4:]
+        message = struct.pack("!BBHBBH", kind, 0, 0, 0, 128 // 4, 0) + data + extension
+        message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
+        return bytes(ip(src, dst, ttl, proto=1) / Raw(message))
+
+    return body
+
+
 def ping(payload=PAYLOAD, **fields):
     return of(ICMP(type=8, id=0x77, seq=1) / Raw(payload), **fields)
 
@@ -141,6 +169,17 @@ def fragment(body, offset, size, *, more, identification=0x5EED):
         return fixed_header(whole[:2] + words + whole[8:end] + payload)
 
     return piece
+
+
+def with_somebodys_payload(body):
+    """The packet's own header, and a transport header whose checksum no translation may touch."""
+
+    def mixed(src, dst, ttl):
+        whole = body(src, dst, ttl)
+        end = header_end(whole)
+        return whole[:end] + body(*SOMEBODY)[end:]
+
+    return mixed
 
 
 def options(data):

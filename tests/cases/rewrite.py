@@ -163,26 +163,107 @@ def tiny_fragments():
         private(f"O11-T8-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
 
 
+KINDS = ((3, "unreachable"), (4, "quench"), (5, "redirect"), (11, "time-exceeded"), (12, "parameter"))
+
+
+def quotes():
+    """Name and body of ICMP errors about every shape of a quoted packet."""
+    for kind, name in KINDS:
+        yield name, p.icmp_error(kind, p.udp(), size=28)
+    for name, quoted in (
+        ("tcp", p.tcp()),
+        ("tcp-wrong", p.wrong(p.tcp(), 16, 0x0101)),
+        ("udp", p.udp()),
+        ("udp-wrong", p.wrong(p.udp(), 6, 0x1234)),
+        ("udp-no-checksum", p.udp(chksum=0)),
+        ("udplite", p.udplite()),
+        ("dccp", p.dccp()),
+        ("ping", p.ping()),
+        ("sctp", p.sctp()),
+        ("gre", p.gre()),
+        ("esp", p.ESP),
+        ("ah", p.AH),
+        ("protocol-253", p.other(253)),
+        ("header-wrong", p.wrong(p.udp(), -10, 0x0101)),
+        ("tcp-ihl-6", p.tcp(**p.options(NOP * 4))),
+        ("udp-ihl-15", p.udp(**p.options(NOP * 40))),
+        ("tcp-first-fragment", p.fragment(p.tcp(bytes(range(256))), 0, 64, more=True)),
+        ("udp-first-fragment-8-bytes", p.fragment(p.udp(bytes(64)), 0, 8, more=True)),
+        ("udp-later-fragment", p.fragment(p.udp(bytes(256)), 64, 64, more=False)),
+        ("tcp-later-fragment-at-8-bytes", p.fragment(p.tcp(bytes(256)), 8, 64, more=True)),
+        ("tcp-header-cut", p.cut(p.tcp(), 13)),
+        ("udp-header-cut", p.cut(p.udp(), 5)),
+    ):
+        yield f"about-{name}", p.icmp_error(3, quoted, code=4)
+    # RFC 792: the header and 8 bytes. Shorter and longer ones come as well.
+    for size in (20, 21, 25, 26, 28, 29, 40):
+        yield f"quoting-{size}-bytes-of-udp", p.icmp_error(11, p.udp(), size=size, code=0)
+    for size in (28, 36, 38, 40, 44):
+        yield f"quoting-{size}-bytes-of-tcp", p.icmp_error(11, p.tcp(), size=size, code=0)
+    # Half a checksum cannot be changed: the carry out of its other half is not known.
+    yield "quoting-27-bytes-of-udp", p.icmp_error(11, p.with_somebodys_payload(p.udp()), size=27, code=0)
+    yield "quoting-37-bytes-of-tcp", p.icmp_error(11, p.with_somebodys_payload(p.tcp()), size=37, code=0)
+    yield "quoting-options-and-8-bytes", p.icmp_error(11, p.tcp(**p.options(RECORD_ROUTE + NOP)), size=36)
+    # Whoever sends nothing but the quoted header's own length pads: what follows the quoted packet is not its checksum.
+    yield "padded-behind-a-short-packet", p.icmp_error(3, p.cut(p.udp(), 4), tail=b"\x55" * 8)
+    yield "rfc4884-udp", p.rfc4884(p.udp())
+    yield "rfc4884-tcp", p.rfc4884(p.tcp(bytes(300)))
+    yield "rfc4884-unreachable", p.rfc4884(p.udp(bytes(300)), kind=3)
+    yield "checksum-wrong", p.wrong(p.icmp_error(3, p.udp()), 2, 0x0101)
+    yield "with-options", p.icmp_error(11, p.udp(), **p.options(ROUTER_ALERT))
+    yield "with-options-ihl-15", p.icmp_error(11, p.tcp(**p.options(NOP * 40)), **p.options(NOP * 40))
+    yield "first-fragment", p.fragment(p.icmp_error(3, p.udp(bytes(256))), 0, 64, more=True)
+    yield "later-fragment", p.fragment(p.icmp_error(3, p.udp(bytes(256))), 64, 64, more=False)
+
+
 def icmp_errors():
-    """Until quoted packets are translated: dropped in NAT mode, forwarded where nothing is to be translated."""
-    for kind, name in ((3, "unreachable"), (4, "quench"), (5, "redirect"), (11, "time-exceeded"), (12, "parameter")):
-
-        def body(src, dst, ttl, kind=kind):
-            quoted = p.udp()(dst, src, 3)[:28]
-            return p.icmp(kind, 1, quoted)(src, dst, ttl)
-
-        uplink_drop(f"T9-{name}-in", NAT_EIP, body, "icmp-error-untranslated")
-        port_drop(f"T10-{name}-out", NAT_ENI, NAT_IP, world.REMOTE, body, "icmp-error-untranslated")
-        # A router inside, without an EIP, about an EIP's traffic.
-        port_drop(f"T12a-{name}-no-eip", "b1", "10.0.0.20", world.REMOTE, body, "no-eip")
-        port_drop(f"T12a-{name}-router", "a1", "10.0.200.1", world.REMOTE, body, "spoofed-source")
+    """T9 to T13. An error goes to whom its quoted packet came from, so both are seen with the same addresses."""
+    for name, body in quotes():
+        inbound(f"T9-T11-{name}-in", NAT_EIP, body)
+        outbound(f"T10-T11-{name}-out", NAT_ENI, NAT_IP, body)
+        hairpin(f"T13-{name}-nat-to-nat", "d1", "10.0.0.20", "203.0.113.11", body)
+        hairpin(f"T13-{name}-nat-to-cut-through", "a1", "10.0.0.10", "203.0.113.20", body)
+        hairpin(f"T13-{name}-cut-through-to-nat", "b2", "203.0.113.20", "203.0.113.10", body)
         inbound(f"T14-{name}-in", CUT_EIP, body)
         outbound(f"T14-{name}-out", CUT_ENI, CUT_EIP, body)
         private(f"O11-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
-    uplink_drop("T9-one-byte-in", NAT_EIP, p.cut(p.icmp(3), 1), "icmp-error-untranslated")
-    body = p.fragment(p.icmp(3, 4, bytes(range(64))), 0, 32, more=True)
-    uplink_drop("T9-first-fragment-in", NAT_EIP, body, "icmp-error-untranslated")
-    inbound("T7-icmp-error-later-in", NAT_EIP, p.fragment(p.icmp(3, 4, bytes(range(64))), 32, 32, more=False))
+        if name != "later-fragment":
+            # A router inside, without an EIP, about an EIP's traffic.
+            port_drop(f"T12a-{name}-no-eip", "b1", "10.0.0.20", world.REMOTE, body, "no-eip")
+            port_drop(f"T12a-{name}-router", "a1", "10.0.200.1", world.REMOTE, body, "spoofed-source")
+    # From a router on the way: the quoted packet was for somebody else.
+    elsewhere = p.icmp_error(11, lambda src, dst, ttl: p.udp()(src, "198.18.99.1", ttl))
+    inbound("T9-from-a-router-on-the-way-in", NAT_EIP, elsewhere)
+    # A quoted checksum that comes out 0 is quoted as it would have been sent.
+    for name, zero in (("udp", comes_out_zero), ("tcp", tcp_zero)):
+        inbound(f"T11-T2-quoted-{name}-comes-out-zero-in", NAT_EIP, p.icmp_error(3, zero(NAT_IP, world.REMOTE)))
+        body = p.icmp_error(3, zero(world.REMOTE, NAT_EIP))
+        outbound(f"T11-T2-quoted-{name}-comes-out-zero-out", NAT_ENI, NAT_IP, body)
+
+
+def quote_mismatches():
+    """T12: dropped where something would have to be translated, nobody's business where not."""
+    stranger = "192.0.2.200"
+    for name, body in (
+        ("other-sender", p.icmp_error(3, lambda src, dst, ttl: p.udp()(stranger, dst, ttl))),
+        ("nothing", p.icmp_error(3, p.udp(), size=0)),
+        ("1-byte", p.icmp_error(3, p.udp(), size=1)),
+        ("19-bytes", p.icmp_error(3, p.udp(), size=19)),
+        ("version-6", p.icmp_error(3, p.edited(p.udp(), 0, b"\x65", fix=False))),
+        ("version-0", p.icmp_error(3, p.edited(p.udp(), 0, b"\x05", fix=False))),
+        ("ihl-4", p.icmp_error(3, p.edited(p.udp(), 0, b"\x44", fix=False))),
+        ("ihl-6-of-20-bytes", p.icmp_error(3, p.edited(p.udp(), 0, b"\x46", fix=False), size=20)),
+        ("ihl-15-of-59-bytes", p.icmp_error(3, p.edited(p.udp(), 0, b"\x4f", fix=False), size=59)),
+        ("one-byte-of-icmp", p.cut(p.icmp(3), 1)),
+        ("icmp-header-only", p.cut(p.icmp(3), 8)),
+    ):
+        uplink_drop(f"T12-{name}-in", NAT_EIP, body, "icmp-quote-mismatch")
+        inbound(f"T14-T12-{name}-in", CUT_EIP, body)
+        outbound(f"T14-T12-{name}-out", CUT_ENI, CUT_EIP, body)
+        if name != "other-sender":
+            port_drop(f"T12-{name}-out", NAT_ENI, NAT_IP, world.REMOTE, body, "icmp-quote-mismatch")
+    other = p.icmp_error(3, lambda src, dst, ttl: p.udp()(src, stranger, ttl))
+    port_drop("T12-other-receiver-out", NAT_ENI, NAT_IP, world.REMOTE, other, "icmp-quote-mismatch")
 
 
 def generate():
@@ -190,3 +271,4 @@ def generate():
     zero_checksums()
     tiny_fragments()
     icmp_errors()
+    quote_mismatches()

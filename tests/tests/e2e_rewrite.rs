@@ -304,9 +304,11 @@ fn packets_that_no_router_forwards_are_dropped_for_their_reason() -> Result<()> 
     Bench::new(&scene)?.run(&cases)
 }
 
-/// T12a, and ICMP errors until they are translated: in NAT mode they are dropped, never sent with a private address inside.
+/// T9, T10, T12, T12a, T14: an ICMP error arrives about the packet that its receiver has sent, and none leaves with a private
+/// address in it.
 #[test]
-fn icmp_errors_never_leave_with_a_private_address() -> Result<()> {
+fn icmp_errors_are_about_what_their_receiver_sent() -> Result<()> {
+    const STRANGERS: &str = "I()/ICMP(type=3,code=3)/IP(src='192.0.2.9',dst='192.0.2.8')/UDP()";
     const ERROR: &str = "I()/ICMP(type=3,code=3)/IP(src=D,dst=S)/UDP(sport=53,dport=5000)";
     let error = |id: &str, from, sent, expect| Case {
         id: id.to_owned(),
@@ -330,17 +332,41 @@ fn icmp_errors_never_leave_with_a_private_address() -> Result<()> {
             Dropped("spoofed-source"),
         ),
         error(
-            "NAT out",
+            "T10 out",
             "a1",
             ["10.0.0.10", OUTSIDE],
-            Dropped("icmp-error-untranslated"),
+            Arrives(INTERNET_SIDE, ["203.0.113.10", OUTSIDE], 63),
         ),
         error(
-            "NAT in",
+            "T9 in",
             INTERNET_SIDE,
             [OUTSIDE, "203.0.113.10"],
-            Dropped("icmp-error-untranslated"),
+            Arrives("a1", [OUTSIDE, "10.0.0.10"], 63),
         ),
+        error(
+            "T13 hairpin",
+            "a1",
+            ["10.0.0.10", "203.0.113.20"],
+            Arrives("b2", ["203.0.113.10", "203.0.113.20"], 63),
+        ),
+        Case {
+            packet: STRANGERS,
+            ..error(
+                "T12 in",
+                INTERNET_SIDE,
+                [OUTSIDE, "203.0.113.10"],
+                Dropped("icmp-quote-mismatch"),
+            )
+        },
+        Case {
+            packet: STRANGERS,
+            ..error(
+                "T12 out",
+                "a1",
+                ["10.0.0.10", OUTSIDE],
+                Dropped("icmp-quote-mismatch"),
+            )
+        },
         error(
             "T14 out",
             "b2",

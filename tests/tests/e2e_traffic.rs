@@ -1,6 +1,8 @@
 //! Traffic of real stacks and programs, with the offloads that the kernel gives a guest, and every checksum of every
 //! frame checked by tshark on both sides.
 
+use std::{io, net::UdpSocket, time::Duration};
+
 use anyhow::Result;
 use eip_dp_tests::lab::{
     capture::Capture,
@@ -135,7 +137,38 @@ fn counters(scene: &Scene, eip: &str) -> Result<[u64; 4]> {
     )
 }
 
-/// The seeds' point: what names an address in its payload works through cut-through, and not through NAT.
+/// T9, T10: the kernel finds the socket that an ICMP error is about only if the packet that it quotes was translated back.
+#[test]
+fn senders_learn_that_a_port_is_closed() -> Result<()> {
+    let scene = Scene::new(&Options::default())?;
+    let internet = &scene.backbone.internet;
+    for eip in &EIPS {
+        for (client, source, target) in [
+            (internet, INTERNET, eip.address),
+            (scene.guest_of(eip), eip.inside(), INTERNET),
+        ] {
+            let told = client.enter(|| answer_of_a_closed_port(source, target))?;
+            assert_eq!(
+                told,
+                Err(io::ErrorKind::ConnectionRefused),
+                "{source} to {target}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What a UDP socket hears when it sends to a port that nobody listens on.
+fn answer_of_a_closed_port(source: &str, target: &str) -> Result<Result<usize, io::ErrorKind>> {
+    const CLOSED: u16 = 7999;
+    let socket = UdpSocket::bind((source, 0))?;
+    socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+    socket.connect((target, CLOSED))?;
+    socket.send(b"anybody?")?;
+    Ok(socket.recv(&mut [0; 16]).map_err(|error| error.kind()))
+}
+
+/// What names an address in its payload works through cut-through, and not through NAT.
 #[test]
 fn active_ftp_works_through_cut_through_only() -> Result<()> {
     let scene = Scene::new(&Options::default())?;

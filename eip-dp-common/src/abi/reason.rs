@@ -62,8 +62,8 @@ reasons! {
     TtlExceeded = 14 "ttl-exceeded";
     /// Larger than the MTU of the way out. No fragmentation-needed is sent yet.
     TooBig = 15 "too-big";
-    /// An ICMP error in NAT mode, whose quoted packet is not translated yet.
-    IcmpErrorUntranslated = 16 "icmp-error-untranslated";
+    /// An ICMP error in NAT mode that quotes no packet of the association (RFC 5508, REQ-4).
+    IcmpQuoteMismatch = 16 "icmp-quote-mismatch";
     /// A frame from a port that is neither IPv4 nor ARP, or that has a priority tag.
     UnsupportedEthertype = 17 "unsupported-ethertype";
     /// There is no uplink with a next hop to send to.

@@ -51,6 +51,28 @@ pub trait Family: Copy + 'static {
     /// Whether the datagram is an ICMP error, which quotes another.
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
 
+    /// The packet that the ICMP error quotes, of which `rewrite` is going to change the addresses: the quoted packet was
+    /// sent by whom the error goes to, so its addresses are the error's, exchanged.
+    ///
+    /// # Errors
+    /// [`Reason::IcmpQuoteMismatch`] if there is no whole IP header, or it has other addresses (RFC 5508, REQ-4).
+    fn quote<P: Packet>(
+        packet: &P,
+        datagram: &Datagram<Self>,
+        rewrite: &Rewrite<Self>,
+    ) -> Result<Quote, Reason>;
+
+    /// Translates the quoted packet as far as it is there, and makes the ICMP checksum fit.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`].
+    fn rewrite_quote<P: Packet>(
+        packet: &mut P,
+        datagram: &Datagram<Self>,
+        quote: &Quote,
+        rewrite: &Rewrite<Self>,
+    ) -> Result<(), Reason>;
+
     /// Whether the datagram asks for an echo (a later fragment of ICMP may belong to one), and at which offset the type
     /// stands that makes it a reply.
     fn echo_request<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Echo;
@@ -138,6 +160,23 @@ impl ChecksumPlace {
     pub const NONE: Self = Self {
         offset: 0,
         zero_is_none: false,
+    };
+}
+
+/// The packet that an ICMP error quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// Where its IP header is, in bytes from the start of the frame; 0 where nothing is quoted.
+    pub at: usize,
+    /// Its transport checksum, from the start of the frame, if so much of it is quoted.
+    pub checksum: ChecksumPlace,
+}
+
+impl Quote {
+    /// Nothing is quoted.
+    pub const NONE: Self = Self {
+        at: 0,
+        checksum: ChecksumPlace::NONE,
     };
 }
 

@@ -1,14 +1,14 @@
 //! IPv4 (RFC 791).
 
-use core::hint::black_box;
+use core::{hint::black_box, mem::offset_of};
 
 use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
 
-use super::{ChecksumPlace, Datagram, Echo, Family, Fragment, Rewrite};
+use super::{ChecksumPlace, Datagram, Echo, Family, Fragment, Quote, Rewrite};
 use crate::{
     abi::Reason,
     checksum::{Delta, fold},
-    packet::{NETWORK, Packet},
+    packet::{Change, NETWORK, Packet},
 };
 
 /// IPv4.
@@ -84,13 +84,6 @@ impl Family for V4 {
         {
             return Err(Reason::Malformed);
         }
-        // RFC 791: a flag that is reserved, "don't fragment", "more fragments", and 13 bits of offset.
-        let [flags, low] = header.frags;
-        let fragment = match (u16::from_be_bytes([flags & 0x1f, low]), flags & 0x20 != 0) {
-            (0, false) => Fragment::Whole,
-            (0, true) => Fragment::First,
-            (offset, _) => Fragment::Later(offset),
-        };
         Ok(Datagram {
             header,
             source: header.src_addr,
@@ -99,7 +92,7 @@ impl Family for V4 {
             end,
             protocol: header.proto,
             hop_limit: header.ttl,
-            fragment,
+            fragment: fragment_of(&header),
         })
     }
 
@@ -131,6 +124,80 @@ impl Family for V4 {
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
         // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
         matches!(icmp_type(packet, datagram), Some(3 | 4 | 5 | 11 | 12))
+    }
+
+    #[inline(always)]
+    fn quote<P: Packet>(
+        packet: &P,
+        datagram: &Datagram<Self>,
+        rewrite: &Rewrite<Self>,
+    ) -> Result<Quote, Reason> {
+        let at = datagram.transport + Icmpv4Hdr::LEN;
+        if at + Ipv4Hdr::LEN > datagram.end {
+            return Err(Reason::IcmpQuoteMismatch);
+        }
+        let bytes = packet.read(at).ok_or(Reason::IcmpQuoteMismatch)?;
+        let header = read_header(bytes);
+        let header_len = usize::from(header.vihl & 0x0f) * 4;
+        let sender_differs =
+            rewrite.destination != datagram.destination && header.src_addr != datagram.destination;
+        let receiver_differs =
+            rewrite.source != datagram.source && header.dst_addr != datagram.source;
+        if header.vihl >> 4 != 4
+            || header_len < Ipv4Hdr::LEN
+            || at + header_len > datagram.end
+            || sender_differs
+            || receiver_differs
+        {
+            return Err(Reason::IcmpQuoteMismatch);
+        }
+        let mut checksum = Self::checksum_field(header.proto);
+        let begins = matches!(fragment_of(&header), Fragment::Whole | Fragment::First);
+        let end = checksum.offset + header_len + 2;
+        if checksum.offset != 0
+            && begins
+            && end <= usize::from(header.tot_len())
+            && at + end <= datagram.end
+        {
+            checksum.offset += at + header_len;
+        } else {
+            checksum = ChecksumPlace::NONE;
+        }
+        Ok(Quote { at, checksum })
+    }
+
+    #[inline(always)]
+    fn rewrite_quote<P: Packet>(
+        packet: &mut P,
+        datagram: &Datagram<Self>,
+        quote: &Quote,
+        rewrite: &Rewrite<Self>,
+    ) -> Result<(), Reason> {
+        let mut header = read_header(packet.read(quote.at).ok_or(Reason::KernelRefused)?);
+        let check = header.check;
+        header.check = rewrite.delta.apply(check);
+        if rewrite.destination != datagram.destination {
+            header.src_addr = rewrite.destination;
+        }
+        if rewrite.source != datagram.source {
+            header.dst_addr = rewrite.source;
+        }
+        write_header(packet, quote.at, &header)?;
+        let mut changes = rewrite.delta.and(Delta::between(&check, &header.check));
+        if quote.checksum.offset != 0 {
+            let place = quote.checksum;
+            let old = packet.read(place.offset).ok_or(Reason::KernelRefused)?;
+            let change = Change {
+                delta: rewrite.delta,
+                zero_is_none: place.zero_is_none,
+            };
+            let new = change.apply(old);
+            packet.write(place.offset, new)?;
+            changes = changes.and(Delta::between(&old, &new));
+        }
+        let field = datagram.transport + offset_of!(Icmpv4Hdr, check);
+        let checksum = packet.read(field).ok_or(Reason::KernelRefused)?;
+        packet.write(field, changes.apply(checksum))
     }
 
     #[inline(always)]
@@ -181,7 +248,7 @@ impl Family for V4 {
         header.src_addr = rewrite.source;
         header.dst_addr = rewrite.destination;
         header.check = hop.and(rewrite.delta).apply(header.check);
-        write_header(packet, &header)
+        write_header(packet, NETWORK, &header)
     }
 
     #[inline(always)]
@@ -204,7 +271,19 @@ impl Family for V4 {
         header.src_addr = datagram.destination;
         header.dst_addr = datagram.source;
         header.check = hop.apply(header.check);
-        write_header(packet, &header)
+        write_header(packet, NETWORK, &header)
+    }
+}
+
+/// Which part of a transport packet follows the header.
+#[inline(always)]
+fn fragment_of(header: &Ipv4Hdr) -> Fragment {
+    // RFC 791: a flag that is reserved, "don't fragment", "more fragments", and 13 bits of offset.
+    let [flags, low] = header.frags;
+    match (u16::from_be_bytes([flags & 0x1f, low]), flags & 0x20 != 0) {
+        (0, false) => Fragment::Whole,
+        (0, true) => Fragment::First,
+        (offset, _) => Fragment::Later(offset),
     }
 }
 
@@ -217,10 +296,10 @@ fn read_header(bytes: [u8; Ipv4Hdr::LEN]) -> Ipv4Hdr {
 }
 
 #[inline(always)]
-fn write_header<P: Packet>(packet: &mut P, header: &Ipv4Hdr) -> Result<(), Reason> {
+fn write_header<P: Packet>(packet: &mut P, at: usize, header: &Ipv4Hdr) -> Result<(), Reason> {
     // SAFETY: as in `read_header`, the other way round.
     let bytes: [u8; Ipv4Hdr::LEN] = unsafe { core::mem::transmute(*header) };
-    packet.write(NETWORK, bytes)
+    packet.write(at, bytes)
 }
 
 /// The type field of an ICMP message that begins in this datagram.

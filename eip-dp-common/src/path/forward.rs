@@ -4,7 +4,7 @@ use super::Verdict;
 use crate::{
     abi::{Reason, Target, TargetFlags},
     checksum::Delta,
-    family::{ChecksumPlace, Datagram, Family, Rewrite},
+    family::{ChecksumPlace, Datagram, Family, Quote, Rewrite},
     packet::{Change, Ethernet, NETWORK, Packet},
 };
 
@@ -76,36 +76,36 @@ pub fn forward<F: Family, P: Packet>(
     if wire_len(packet, datagram) > target.mtu as usize {
         return Err(Reason::TooBig);
     }
+    let rewrite = Rewrite {
+        source: forward.source,
+        destination: forward.destination,
+        delta: forward.translation.delta,
+        hop: forward.routed,
+    };
     let mut field = ChecksumPlace::NONE;
+    let mut quote = Quote::NONE;
     if forward.translation.active {
         if F::is_icmp_error(packet, datagram) {
-            return Err(Reason::IcmpErrorUntranslated);
+            quote = F::quote(packet, datagram, &rewrite)?;
+        } else {
+            field = datagram.transport_checksum()?;
         }
-        field = datagram.transport_checksum()?;
     }
     if !packet.can_send(target) {
         return Ok(Verdict::Slow);
     }
-    let delta = forward.translation.delta;
+    if quote.at != 0 {
+        F::rewrite_quote(packet, datagram, &quote, &rewrite)?;
+    }
     if field.offset != 0 {
         let change = Change {
-            delta,
+            delta: rewrite.delta,
             zero_is_none: field.zero_is_none,
         };
         packet.adjust_checksum(field.offset, change)?;
     }
     if forward.routed {
-        let (source, destination) = (forward.source, forward.destination);
-        F::rewrite(
-            packet,
-            datagram,
-            &Rewrite {
-                source,
-                destination,
-                delta,
-                hop: true,
-            },
-        )?;
+        F::rewrite(packet, datagram, &rewrite)?;
     }
     let ifindex = target.ifindex;
     if target.flags & TargetFlags::RESOLVED == 0 {

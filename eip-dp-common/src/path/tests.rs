@@ -141,7 +141,7 @@ proptest! {
             other => {
                 prop_assert!(matches!(
                     other,
-                    Verdict::Drop(Reason::TinyFragment | Reason::IcmpErrorUntranslated) | Verdict::Daemon
+                    Verdict::Drop(Reason::TinyFragment | Reason::IcmpQuoteMismatch) | Verdict::Daemon
                 ), "{other:?}");
                 prop_assert_eq!(packet, before);
                 return Ok(());
