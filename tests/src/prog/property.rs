@@ -1,5 +1,7 @@
 //! What holds for every packet, whatever the table says: nothing but headers changes, and no error is repaired.
 
+use std::ops::Range;
+
 use anyhow::{Result, ensure};
 
 use super::{Run, Verdict, hex_diff};
@@ -53,6 +55,31 @@ impl Shape {
         };
         let place = self.transport() + offset;
         (!self.later_fragment && place + 2 <= self.end()).then_some(place)
+    }
+
+    /// Where the header of the packet that an ICMP error quotes is, and the quoted transport checksum.
+    fn quote(self, frame: &[u8]) -> Option<(Range<usize>, Option<Range<usize>>)> {
+        let at = self.transport() + 8;
+        let begins = self.protocol == 1 && !self.later_fragment;
+        let header = frame.get(at..at + 20)?;
+        let kind = frame[self.transport()];
+        let quoted = Self {
+            header_len: usize::from(header[0] & 15) * 4,
+            total_len: usize::from(word(header, 2)),
+            protocol: header[9],
+            later_fragment: word(header, 6) & 0x1fff != 0,
+        };
+        let end = at + quoted.header_len;
+        let whole = header[0] >> 4 == 4 && quoted.header_len >= 20 && end <= self.end();
+        if !begins || !whole || !matches!(kind, 3 | 4 | 5 | 11 | 12) {
+            return None;
+        }
+        let checksum = quoted
+            .checksum()
+            .map(|place| place - NETWORK + at)
+            .filter(|place| place + 2 <= self.end())
+            .map(|place| place..place + 2);
+        Some((at..end, checksum))
     }
 }
 
@@ -129,15 +156,31 @@ pub fn check_rewritten(input: &[u8], output: &[u8]) -> Result<()> {
     let addresses = NETWORK + 12..NETWORK + 20;
     let echo =
         shape.protocol == 1 && input[addresses.clone()] == swapped(&output[addresses.clone()]);
-    let may_change = match shape.checksum() {
-        Some(place) => place..place + 2,
+    let mut may_change: Vec<Range<usize>> = shape
+        .checksum()
+        .map(|place| place..place + 2)
+        .into_iter()
+        .collect();
+    if echo {
         // The type and checksum of an answered ping.
-        None if echo => transport..transport + 4,
-        None => transport..transport,
-    };
+        may_change.push(transport..transport + 4);
+    }
+    if let Some((header, checksum)) = shape.quote(input) {
+        may_change.push(transport + 2..transport + 4);
+        may_change.push(header.start + 10..header.start + 20);
+        may_change.extend(checksum);
+        // Right or wrong, what the two checksums cover sums up to the same.
+        for covered in [header, transport..shape.end()] {
+            let total = |frame: &[u8]| sum(&frame[covered.clone()]) % 0xffff;
+            ensure!(
+                total(input) == total(output),
+                "the error of a checksum over {covered:?} changed"
+            );
+        }
+    }
     for (place, (before, after)) in input.iter().zip(output).enumerate().skip(transport) {
         ensure!(
-            before == after || may_change.contains(&place),
+            before == after || may_change.iter().any(|range| range.contains(&place)),
             "changed the byte at {place}:{}",
             hex_diff(input, output)
         );
