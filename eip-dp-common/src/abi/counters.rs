@@ -30,6 +30,8 @@ pub enum StatusWord {
     AppliedAt = 2,
     /// Hash of the table's location, so that a daemon of another table does not adopt these maps unseen.
     Table = 3,
+    /// Hash of the table's file: another file at that location has revisions of its own.
+    TableFile = 4,
 }
 
 /// The `STATUS` map.

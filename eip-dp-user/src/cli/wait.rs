@@ -12,7 +12,7 @@ use eip_dp_common::abi::{StatusWord, maps};
 
 use super::{Failure, Global, Name};
 use crate::{
-    daemon::{Lock, location_of},
+    daemon::{Lock, location_of, tag_of_file},
     image::tag,
     plane::Pins,
     table::Table,
@@ -38,6 +38,8 @@ pub trait AppliedRevision {
     fn applied(&self) -> anyhow::Result<u64>;
     /// Whether a daemon of this gateway runs: it holds the lock of that name.
     fn daemon_runs(&self) -> anyhow::Result<bool>;
+    /// Whether the revision is of the file that was written; another at that location has revisions of its own.
+    fn is_of_this_file(&self) -> bool;
     /// Whether the revision is another table's.
     fn serves_another_table(&self) -> bool;
 }
@@ -54,6 +56,7 @@ pub(super) fn finish(
     }
     let published = Published {
         table: Some(tag(&location_of(table))),
+        file: Some(tag_of_file(table.file())),
         ..Published::by(&global.name)
     };
     until_applied(revision, global.name.as_str(), &published, LIMIT)
@@ -65,6 +68,8 @@ pub(super) struct Published {
     status: PathBuf,
     /// The tag of the table that the revision is of, where that matters.
     table: Option<u64>,
+    /// Likewise, of the table's file.
+    file: Option<u64>,
 }
 
 impl Published {
@@ -73,6 +78,7 @@ impl Published {
             name: name.clone(),
             status: Pins::new(name).map(maps::STATUS),
             table: None,
+            file: None,
         }
     }
 
@@ -90,6 +96,11 @@ impl AppliedRevision for Published {
 
     fn daemon_runs(&self) -> anyhow::Result<bool> {
         Ok(Lock::holder(&self.name)?.is_some())
+    }
+
+    fn is_of_this_file(&self) -> bool {
+        let published = self.word(StatusWord::TableFile).unwrap_or(0);
+        self.file.is_none_or(|file| file == published)
     }
 
     fn serves_another_table(&self) -> bool {
@@ -116,7 +127,8 @@ fn until_applied(
         // In this order: what a daemon applied before it ended counts.
         let runs = source.daemon_runs();
         let applied = source.applied();
-        if applied.as_ref().is_ok_and(|applied| *applied >= revision) {
+        let is_reached = applied.as_ref().is_ok_and(|applied| *applied >= revision);
+        if is_reached && source.is_of_this_file() {
             return Ok(());
         }
         match runs {
@@ -134,6 +146,9 @@ fn until_applied(
         }
         if Instant::now() >= end {
             let state = match applied {
+                Ok(applied) if !source.is_of_this_file() => {
+                    format!("forwards by revision {applied} of another file at the table's place")
+                }
                 Ok(applied) => format!("has applied revision {applied}"),
                 Err(error) => format!("has published none that could be read ({error:#})"),
             };
@@ -157,6 +172,7 @@ mod tests {
     struct Daemon {
         runs: bool,
         other_table: bool,
+        other_file: bool,
         applied: Cell<u64>,
         step: u64,
     }
@@ -173,6 +189,10 @@ mod tests {
             Ok(self.runs)
         }
 
+        fn is_of_this_file(&self) -> bool {
+            !self.other_file
+        }
+
         fn serves_another_table(&self) -> bool {
             self.other_table
         }
@@ -183,6 +203,7 @@ mod tests {
             &Daemon {
                 runs,
                 other_table: false,
+                other_file: false,
                 applied: Cell::new(applied),
                 step,
             },
@@ -202,12 +223,27 @@ mod tests {
         let daemon = Daemon {
             runs: true,
             other_table: true,
+            other_file: false,
             applied: Cell::new(9),
             step: 0,
         };
         let message = ask(&daemon, LIMIT).unwrap_err();
         assert!(message.contains("committed as revision 7"), "{message}");
         assert!(message.contains("another table"), "{message}");
+    }
+
+    #[test]
+    fn the_revision_of_another_file_does_not_count() {
+        let daemon = Daemon {
+            runs: true,
+            other_table: false,
+            other_file: true,
+            applied: Cell::new(9),
+            step: 0,
+        };
+        let message = ask(&daemon, Duration::ZERO).unwrap_err();
+        assert!(message.contains("committed as revision 7"), "{message}");
+        assert!(message.contains("revision 9 of another file"), "{message}");
     }
 
     #[test]

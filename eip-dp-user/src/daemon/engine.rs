@@ -20,10 +20,10 @@ use crate::{
     dhcp::Directory,
     host::{HostFacts, Link},
     image::{self, Content, Limits, tag},
-    model::{Context, command::Command},
+    model::{Context, command::Command, rules},
     plane::{self, Kernel, Links, Pinned, Pins, PlaneError, Programs},
     reconcile::Reconciler,
-    table::{Snapshot, Table, TableError},
+    table::{FileId, Snapshot, Table, TableError},
 };
 
 /// Everything that a sync needs.
@@ -33,6 +33,8 @@ pub struct Engine {
     table: Table,
     location: String,
     snapshot: Snapshot,
+    /// The file that the snapshot is of.
+    file: FileId,
     reconciler: Reconciler<Kernel>,
     programs: Programs,
     links: Links,
@@ -67,22 +69,29 @@ pub struct Outcome {
 }
 
 impl Engine {
-    /// Opens the table, loads the programs, and adopts what an earlier daemon left.
+    /// Reads the table, loads the programs, and adopts what an earlier daemon left.
     pub fn start(
         name: &Name,
-        table: Table,
+        mut table: Table,
         config: Config,
         facts: Arc<HostFacts>,
     ) -> anyhow::Result<Self> {
         let location = location_of(&table);
+        // What expired while no daemon ran is not served for another moment.
+        expire(&mut table, &facts);
+        // A table that cannot be read must not look like an empty one.
+        let snapshot = table.snapshot()?;
         let pins = Pins::new(name);
         let (kernel, programs) = plane::load(&pins, &Limits::from(&config.maps), tag(&location))?;
+        let applied = kernel.word(StatusWord::Revision)?;
+        check_not_emptied(&table, &snapshot, applied)?;
         let reconciler = Reconciler::adopt(kernel)?;
         Ok(Self {
             config,
+            file: table.file(),
             table,
             location,
-            snapshot: Snapshot::default(),
+            snapshot,
             reconciler,
             programs,
             links: Links::new(&pins),
@@ -103,7 +112,7 @@ impl Engine {
         let table_changed = match self.refresh() {
             Ok(changed) => changed,
             Err(error) => {
-                error!(%error, "the table cannot be read; forwarding goes on as it was");
+                error!(%error, "the table cannot be followed; forwarding goes on as it was");
                 outcome.incomplete = true;
                 false
             }
@@ -134,13 +143,25 @@ impl Engine {
         (&facts.links, &facts.addresses, macs)
     }
 
-    /// Reads the table again if its revision is another one.
+    /// Reads the table again if its revision is another one, or its file.
     fn refresh(&mut self) -> Result<bool, TableError> {
+        self.table.follow_path()?;
+        let is_same_file = self.table.file() == self.file;
         let revision = self.table.revision()?;
-        if revision == self.snapshot.revision && self.complete {
+        if is_same_file && revision == self.snapshot.revision && self.complete {
             return Ok(false);
         }
-        self.snapshot = self.table.snapshot()?;
+        let snapshot = self.table.snapshot()?;
+        check_not_emptied(&self.table, &snapshot, self.snapshot.revision)?;
+        if !is_same_file {
+            warn!(
+                revision,
+                "another file is at the table's path; following it"
+            );
+        }
+        self.snapshot = snapshot;
+        self.file = self.table.file();
+        self.cut_off_expired();
         Ok(true)
     }
 
@@ -192,8 +213,8 @@ impl Engine {
         outcome.silenced = step.silenced;
         outcome.announce_on = self.announce_on();
         if outcome.announce_on != self.announced_on {
-            // Another uplink, another Ethernet address, or a daemon that just started: neighbours may know
-            // another place of any EIP.
+            // Another uplink, another Ethernet address, a link that came back, or a daemon that just started:
+            // neighbours may know another place of any EIP.
             outcome.moved = image::moved(&Content::default(), &step.image.content);
             self.announced_on.clone_from(&outcome.announce_on);
         }
@@ -204,6 +225,7 @@ impl Engine {
     fn publish(&mut self) -> Result<(), PlaneError> {
         let kernel = &mut self.reconciler.plane;
         kernel.set_word(StatusWord::AppliedAt, boot_time())?;
+        kernel.set_word(StatusWord::TableFile, tag_of_file(self.file))?;
         kernel.set_word(StatusWord::Revision, self.snapshot.revision)
     }
 
@@ -248,27 +270,32 @@ impl Engine {
         }
     }
 
-    /// Ends the associations of EIPs whose time is over.
+    /// Ends the associations of EIPs whose time is over, in the table.
     pub fn expire(&mut self) {
-        let context = Context {
-            now: Timestamp::now(),
-            host_addresses: self.facts.host_addresses().collect(),
-        };
-        match self.table.execute(&Command::Expire, &context) {
-            Ok(outcome) if outcome.changes.is_empty() => debug!("no EIP expired"),
-            Ok(outcome) => {
-                for change in outcome.changes {
-                    info!(%change, "expired");
-                }
+        expire(&mut self.table, &self.facts);
+    }
+
+    /// Likewise in what was read of the table: until it is written, or where it cannot be, they are not served all the
+    /// same.
+    pub fn cut_off_expired(&mut self) {
+        let context = context(&self.facts);
+        match rules::decide(&self.snapshot.model, &Command::Expire, &context) {
+            Ok(decision) if decision.changes.is_empty() => {}
+            Ok(decision) => {
+                self.snapshot.model.change(&decision.changes);
+                self.complete = false;
             }
-            Err(error) => error!(%error, "expired EIPs cannot be ended; trying again"),
+            Err(error) => error!(%error, "expired EIPs cannot be cut off"),
         }
     }
 
     fn announce_on(&self) -> Vec<(u32, [u8; 6])> {
         uplinks(&self.config, &self.facts)
             .filter(|(_, uplink)| uplink.answer_arp)
-            .filter_map(|(ifindex, _)| Some((ifindex, self.facts.links.get(&ifindex)?.mac)))
+            .filter_map(|(ifindex, _)| Some((ifindex, self.facts.links.get(&ifindex)?)))
+            // Nothing is sent where the link is down, and what is behind it may be another switch when it comes back.
+            .filter(|(_, link)| link.up)
+            .map(|(ifindex, link)| (ifindex, link.mac))
             .collect()
     }
 }
@@ -298,6 +325,45 @@ fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
             Some((ifindex, next_hop.into()))
         })
         .collect()
+}
+
+fn context(facts: &HostFacts) -> Context {
+    Context {
+        now: Timestamp::now(),
+        host_addresses: facts.host_addresses().collect(),
+    }
+}
+
+/// Ends the associations of EIPs whose time is over, in the table.
+fn expire(table: &mut Table, facts: &HostFacts) {
+    match table.execute(&Command::Expire, &context(facts)) {
+        Ok(outcome) if outcome.changes.is_empty() => debug!("no EIP expired"),
+        Ok(outcome) => {
+            for change in outcome.changes {
+                info!(%change, "expired");
+            }
+        }
+        Err(error) => {
+            error!(%error, "expired EIPs cannot be ended in the table; they are cut off, trying again");
+        }
+    }
+}
+
+/// Refuses a table without any content where one with content was: most likely the file was moved away, and the next
+/// command made a new one. Nobody wants every guest cut off for it.
+fn check_not_emptied(table: &Table, snapshot: &Snapshot, applied: u64) -> Result<(), TableError> {
+    if snapshot.revision == 0 && applied > 0 {
+        return Err(TableError::Emptied {
+            path: table.path().to_owned(),
+            applied,
+        });
+    }
+    Ok(())
+}
+
+/// What tells a table's file from others at the same location, as it is published.
+pub fn tag_of_file((device, inode): FileId) -> u64 {
+    tag(&format!("{device}:{inode}"))
 }
 
 /// The table's location, the same however its path was written.

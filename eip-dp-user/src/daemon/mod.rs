@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-pub use engine::location_of;
+pub use engine::{location_of, tag_of_file};
 pub use lock::Lock;
 pub use report::{Attached, LinkState, PortReport, Report, UplinkReport};
 
@@ -167,7 +167,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
                 Work::Audit => {
                     taken.audit();
                 }
-                Work::Expire => taken.expire(),
+                Work::Expire => taken.cut_off_expired(),
             }
             let outcome = taken.sync(facts_now);
             (taken, outcome)
@@ -183,12 +183,19 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
             blocking(move || {
                 let mut engine = back;
                 engine.settle();
+                // After the cut: the table may be locked by somebody else, for seconds.
+                if matches!(work, Work::Expire) {
+                    engine.expire();
+                }
                 engine
             })
             .await?,
         );
         // An expiry that could not be carried out is tried again, but not at once.
-        let expiry_floor = if matches!(work, Work::Expire) {
+        let overdue = outcome
+            .next_expiry
+            .is_some_and(|time| time <= Timestamp::now());
+        let expiry_floor = if overdue && matches!(work, Work::Expire) {
             RETRY
         } else {
             Duration::ZERO

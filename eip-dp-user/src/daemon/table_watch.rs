@@ -47,7 +47,11 @@ impl TableWatch {
         }
         // SAFETY: the descriptor was just opened and nobody else has it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let events = libc::IN_MODIFY | libc::IN_CLOSE_WRITE | libc::IN_CREATE | libc::IN_MOVED_TO;
+        let events = libc::IN_MODIFY
+            | libc::IN_CLOSE_WRITE
+            | libc::IN_CREATE
+            | libc::IN_DELETE
+            | libc::IN_MOVE;
         // SAFETY: the path is a string with a final zero that lives longer than the call.
         let watch = unsafe { libc::inotify_add_watch(fd.as_raw_fd(), folder.as_ptr(), events) };
         if watch < 0 {

@@ -47,6 +47,24 @@ pub enum TableError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The file was there and is no longer.
+    #[error("the table {path} is gone: {source}; put it back, or restore a copy of it")]
+    Gone {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// An empty table is where one with content was.
+    #[error(
+        "the table {path} is new and empty, but this gateway forwards by revision {applied} of another; restore that one (`eip-dp apply` an export), or stop the daemon and `eip-dp unload`"
+    )]
+    Emptied {
+        /// The file.
+        path: PathBuf,
+        /// The revision that the maps hold.
+        applied: u64,
+    },
     /// The file cannot be opened or written.
     #[error(
         "cannot open or write the table {path}: {source}; check the path, its permissions and the free space, or name another table with --table"

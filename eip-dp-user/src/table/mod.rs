@@ -13,7 +13,11 @@ pub(crate) mod testing;
 mod tests;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -28,7 +32,11 @@ use read::Reader;
 pub struct Table {
     path: PathBuf,
     connection: Connection,
+    file: FileId,
 }
+
+/// Which file it is, whatever its name: the device and the inode.
+pub type FileId = (u64, u64);
 
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +74,40 @@ impl Table {
                 });
             }
         };
+        Self::open_at(path)
+    }
+
+    fn open_at(path: PathBuf) -> Result<Self, TableError> {
         let connection = schema::open(&path)?;
-        Ok(Self { path, connection })
+        match file_at(&path) {
+            Ok(file) => Ok(Self {
+                path,
+                connection,
+                file,
+            }),
+            Err(source) => Err(TableError::Gone { path, source }),
+        }
+    }
+
+    /// The file that is open, which may be at its path no longer.
+    pub fn file(&self) -> FileId {
+        self.file
+    }
+
+    /// Opens the file that is at its path by now, if it is another: somebody put a copy back, say. Without this nothing
+    /// is seen of what is written there.
+    pub fn follow_path(&mut self) -> Result<(), TableError> {
+        match file_at(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            Ok(_) => {
+                *self = Self::open_at(self.path.clone())?;
+                Ok(())
+            }
+            Err(source) => Err(TableError::Gone {
+                path: self.path.clone(),
+                source,
+            }),
+        }
     }
 
     /// The database's file.
@@ -169,6 +209,10 @@ impl Table {
     fn failed(&self, error: rusqlite::Error) -> TableError {
         TableError::from_sqlite(&self.path, error)
     }
+}
+
+fn file_at(path: &Path) -> io::Result<FileId> {
+    fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 fn outcome(revision: u64, decision: Decision) -> Outcome {

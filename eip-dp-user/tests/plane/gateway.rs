@@ -97,7 +97,8 @@ impl Gateway {
         gateway
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Where a file of this gateway is.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -183,6 +184,11 @@ impl Gateway {
                 log_of(&self.path("log"))
             );
         }
+    }
+
+    /// What the daemon has logged since it was started.
+    pub fn log(&self) -> String {
+        log_of(&self.path("log"))
     }
 
     /// Waits until something is so.

@@ -217,3 +217,100 @@ fn a_vanished_uplink_leaves_no_dead_link_behind() {
         assert_eq!(pins.len(), 3);
     });
 }
+
+#[test]
+fn another_file_in_the_tables_place_is_followed_but_an_empty_one_is_not() {
+    run(|| {
+        let gateway = Gateway::served();
+        let mut daemon = gateway.start();
+        let document = gateway.file("copy.toml", &gateway.ok("export"));
+        for file in ["table.db", "table.db-wal", "table.db-shm"] {
+            let _ = fs::remove_file(gateway.path(file));
+        }
+        // Any verb makes a new table.
+        assert_eq!(gateway.json("eip list"), serde_json::json!([]));
+        gateway.until("the daemon to tell", || {
+            gateway.log().contains("new and empty")
+        });
+        assert!(slot().is_some(), "forwarding goes on");
+        daemon.kill();
+        let refused = gateway.fails("run --uplink wan");
+        assert!(refused.contains("new and empty"), "{refused}");
+        assert!(slot().is_some(), "forwarding goes on");
+
+        // The new file's revisions begin anew, below the one that was applied.
+        gateway.ok(&format!("apply -f {document}"));
+        let _daemon = gateway.start();
+        gateway.ok("verify");
+        let applied = gateway.json("status")["applied"]["revision"]
+            .as_u64()
+            .unwrap();
+        gateway.ok("disassociate x --wait");
+        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        fs::rename(gateway.path("table.db"), gateway.path("old.db")).unwrap();
+        for file in ["table.db-wal", "table.db-shm"] {
+            let _ = fs::remove_file(gateway.path(file));
+        }
+        gateway.ok(&format!("apply -f {document} --wait"));
+        assert!(
+            gateway.json("status")["applied"]["revision"]
+                .as_u64()
+                .unwrap()
+                <= applied
+        );
+        assert_ne!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+    });
+}
+
+#[test]
+fn an_eip_expires_in_time_although_the_table_is_locked() {
+    run(|| {
+        let gateway = Gateway::served();
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+        gateway.ok(&format!("eip set x --expires {soon}"));
+        let _daemon = gateway.start();
+        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().mode, 1, "NAT");
+        let lock = rusqlite::Connection::open(gateway.path("table.db")).unwrap();
+        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        gateway.until("the EIP to be cut off", || {
+            kernel().eip(&EIP).unwrap().unwrap().target == u32::MAX
+        });
+        assert_eq!(gateway.json("eip show x")["state"], "associated", "locked");
+        drop(lock);
+        gateway.until("the table to say so", || {
+            gateway.json("eip show x")["state"] == "expired"
+        });
+    });
+}
+
+#[test]
+fn what_expired_while_no_daemon_ran_is_not_served_again() {
+    run(|| {
+        let gateway = Gateway::served();
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+        gateway.ok(&format!("eip set x --expires {soon}"));
+        gateway.until("its end", || jiff::Timestamp::now() > soon);
+        let _daemon = gateway.start();
+        assert_eq!(gateway.json("eip show x")["state"], "expired");
+        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        gateway.ok("verify");
+    });
+}
+
+#[test]
+fn a_daemon_that_cannot_read_its_table_leaves_forwarding_as_it_is() {
+    run(|| {
+        let gateway = Gateway::served();
+        gateway.start().stop();
+        // A row that no version wrote; the rest of the file is whole.
+        let table = rusqlite::Connection::open(gateway.path("table.db")).unwrap();
+        table
+            .execute_batch("PRAGMA ignore_check_constraints = 1; UPDATE eni SET mac = x'00'")
+            .unwrap();
+        drop(table);
+        let refused = gateway.fails("run --uplink wan");
+        assert!(refused.contains("damaged"), "{refused}");
+        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().mode, 1, "NAT");
+        assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
+    });
+}
