@@ -162,14 +162,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         let facts_now = facts.borrow_and_update().clone();
         let mut taken = engine.take().context("the engine is gone")?;
         let (back, outcome) = blocking(move || {
-            match work {
-                Work::Sync => {}
-                Work::Audit => {
-                    taken.audit();
-                }
-                Work::Expire => taken.cut_off_expired(),
-            }
-            let outcome = taken.sync(facts_now);
+            let outcome = work.carry_out(&mut taken, facts_now);
             (taken, outcome)
         })
         .await?;
@@ -182,11 +175,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         engine = Some(
             blocking(move || {
                 let mut engine = back;
-                engine.settle();
-                // After the cut: the table may be locked by somebody else, for seconds.
-                if matches!(work, Work::Expire) {
-                    engine.expire();
-                }
+                work.finish(&mut engine);
                 engine
             })
             .await?,
@@ -249,6 +238,29 @@ enum Work {
     Sync,
     Audit,
     Expire,
+}
+
+impl Work {
+    /// What has to be done before anybody is told.
+    fn carry_out(self, engine: &mut Engine, facts: Arc<HostFacts>) -> Outcome {
+        match self {
+            Self::Sync => {}
+            Self::Audit => {
+                engine.audit();
+            }
+            Self::Expire => engine.cut_off_expired(),
+        }
+        engine.sync(facts)
+    }
+
+    /// What can wait until then.
+    fn finish(self, engine: &mut Engine) {
+        engine.settle();
+        // After the cut: the table may be locked by somebody else, for seconds.
+        if matches!(self, Self::Expire) {
+            engine.expire();
+        }
+    }
 }
 
 /// The servers and helpers around the engine.
