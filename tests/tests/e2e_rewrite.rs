@@ -1,4 +1,4 @@
-//! What is rewritten, and being a router: T1 to T8, T12a, T14, T15, R1, R5, R6. Every packet goes every way that a packet
+//! What is rewritten, and being a router: T1 to T15, R1, R5, R6. Every packet goes every way that a packet
 //! can go, and is held byte for byte against one that scapy builds for the addresses that it has to arrive with.
 
 use anyhow::Result;
@@ -183,6 +183,58 @@ const CARRIED: &[(&str, &str)] = &[
     (
         "R1 largest frame",
         "I(flags='DF')/UDP(sport=5000,dport=53)/(b'x'*1472)",
+    ),
+    (
+        "T9, T10 quoted UDP",
+        "I()/ICMP(type=3,code=3)/IP(src=D,dst=S)/UDP(sport=53,dport=5000)/b'payload'",
+    ),
+    (
+        "T9, T10 quoted TCP",
+        "I()/ICMP(type=11)/IP(src=D,dst=S,ttl=1)/TCP(sport=80,dport=5000,seq=9)/b'payload'",
+    ),
+    (
+        "T9, T10 quoted ping",
+        "I()/ICMP(type=12,ptr=9)/IP(src=D,dst=S)/ICMP(id=7,seq=8)/b'payload'",
+    ),
+    (
+        "T9, T10 redirect",
+        "I()/ICMP(type=5,code=1,gw='192.0.2.5')/IP(src=D,dst=S)/UDP(sport=53,dport=5000)",
+    ),
+    (
+        "T9, T10 quoted SCTP",
+        "I()/ICMP(type=3,code=2)/IP(src=D,dst=S,proto=132)/b'12345678'",
+    ),
+    (
+        "T11 TCP cut at 8 bytes",
+        "I()/ICMP(type=11)/bytes(IP(src=D,dst=S)/TCP(sport=80,dport=5000)/b'payload')[:28]",
+    ),
+    (
+        "T11 UDP cut at 8 bytes",
+        "I()/ICMP(type=3,code=4,nexthopmtu=1280)/bytes(IP(src=D,dst=S,flags='DF')/UDP(sport=53,dport=5000)/(b'x'*1400))[:28]",
+    ),
+    (
+        "T11 quoted options",
+        "I()/ICMP(type=3,code=1)/IP(src=D,dst=S,options=[IPOption_Router_Alert()])/TCP(sport=80,dport=5000)",
+    ),
+    (
+        "T11 quoted checksum wrong",
+        "I()/ICMP(type=3,code=3)/wrong(IP(src=D,dst=S)/UDP(sport=53,dport=5000)/b'payload',6)",
+    ),
+    (
+        "T11 quoted UDP without checksum",
+        "I()/ICMP(type=3,code=3)/IP(src=D,dst=S)/UDP(sport=53,dport=5000,chksum=0)/b'payload'",
+    ),
+    (
+        "T11 quoted later fragment",
+        "I()/ICMP(type=3,code=1)/IP(src=D,dst=S,frag=100,proto=17)/b'middle of a datagram'",
+    ),
+    (
+        "T11 RFC 4884 extensions",
+        "I()/ICMP(type=11,length=32)/(bytes(IP(src=D,dst=S)/UDP(sport=53,dport=5000)/(b'x'*100))+bytes.fromhex('2000dcf0000801010007d101'))",
+    ),
+    (
+        "T5 wrong checksum of an error",
+        "wrong(I()/ICMP(type=3,code=3)/IP(src=D,dst=S)/UDP(sport=53,dport=5000)/b'payload',2)",
     ),
 ];
 

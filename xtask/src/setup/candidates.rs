@@ -138,7 +138,9 @@ pub fn first_complaint(error: &anyhow::Error) -> anyhow::Error {
         .lines()
         .find(|line| line.trim_start().starts_with("error"))
         .unwrap_or(&text);
-    anyhow!("{}", line.trim())
+    // rustup tells the address twice, the second time in its own words for a program.
+    let sentence = line.split(" error=").next().unwrap_or(line);
+    anyhow!("{}", sentence.trim())
 }
 
 fn distribution_here() -> Result<Vec<Compiler>> {
