@@ -275,8 +275,8 @@ impl Family for V4 {
     }
 }
 
-/// A 16-bit field as an offset. The mask changes nothing: before Linux 6.13 or so the verifier knew no bounds of the result
-/// of a byte swap, and adds to a packet's address only what it knows the bounds of.
+/// A 16-bit field as an offset. The mask changes nothing: Linux 6.12's verifier knows no bounds of the result of a byte swap,
+/// and adds to a packet's address only what it knows the bounds of.
 #[inline(always)]
 fn bounded(field: [u8; 2]) -> usize {
     black_box(usize::from(u16::from_be_bytes(field))) & 0xffff
