@@ -69,8 +69,8 @@ impl Source {
             }
             Self::DistributionHere => distribution_here(),
             Self::DistributionArchive => {
-                let packages = distribution_packages()?;
-                programs::apt_install(packages)?;
+                let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+                programs::apt_install(distribution_packages(&os_release)?)?;
                 distribution_here()
             }
         }
@@ -160,13 +160,14 @@ fn distribution_here() -> Result<Vec<Compiler>> {
     Ok(vec![compiler])
 }
 
-/// The packages that hold a matched pair, by the distribution's own name and number.
-fn distribution_packages() -> Result<&'static [&'static str]> {
-    const BOOKWORM: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+/// The packages that hold a matched pair, by what `/etc/os-release` says of the distribution.
+fn distribution_packages(os_release: &str) -> Result<&'static [&'static str]> {
+    // The pair that Debian keeps up to date in stable releases, for browsers; their `rustc` is older than this
+    // project's lowest.
+    const STABLE: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
     const LATER: &[&str] = &["rustc", "cargo", "rust-src"];
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let value = |key: &str| {
-        release
+        os_release
             .lines()
             .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
             .map(|value| value.trim_matches('"').to_owned())
@@ -174,10 +175,10 @@ fn distribution_packages() -> Result<&'static [&'static str]> {
     let id = value("ID").unwrap_or_default();
     let version = value("VERSION_ID").and_then(|number| number.parse::<u32>().ok());
     match (id.as_str(), version) {
-        ("debian", Some(12)) => Ok(BOOKWORM),
+        ("debian", Some(12 | 13)) => Ok(STABLE),
         // Testing and unstable have no number.
         ("debian", None) => Ok(LATER),
-        ("debian", Some(number)) if number > 12 => Ok(LATER),
+        ("debian", Some(number)) if number > 13 => Ok(LATER),
         _ => bail!(
             "this is neither Debian 12 nor later ({id:?} {})",
             value("VERSION_ID").unwrap_or_default()
@@ -204,4 +205,32 @@ pub fn plain(mut command: Command) -> Command {
         }
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stable_releases_whose_own_compiler_is_too_old_get_the_other_one() {
+        for (os_release, compiler) in [
+            ("ID=debian\nVERSION_ID=\"12\"\n", Some("rustc-web")),
+            ("VERSION_ID=\"13\"\nID=debian\n", Some("rustc-web")),
+            ("ID=debian\nVERSION_ID=\"14\"\n", Some("rustc")),
+            ("ID=debian\nVERSION_CODENAME=sid\n", Some("rustc")),
+            ("ID=debian\nVERSION_ID=\"11\"\n", None),
+            ("ID=ubuntu\nVERSION_ID=\"24.04\"\nID_LIKE=debian\n", None),
+            ("", None),
+        ] {
+            let packages = distribution_packages(os_release);
+            assert_eq!(
+                packages
+                    .as_ref()
+                    .ok()
+                    .and_then(|names| names.first().copied()),
+                compiler,
+                "{os_release}"
+            );
+        }
+    }
 }

@@ -60,7 +60,7 @@ fn has_module(module: &str) -> bool {
     capture(Command::new("/usr/bin/python3").args(["-c", &question])).is_ok()
 }
 
-/// Installs packages with apt-get; no service of theirs starts.
+/// Installs packages with apt-get; no service of theirs starts, and nothing that is here is removed for them.
 pub fn apt_install(packages: &[&str]) -> Result<()> {
     let command = format!(
         "apt-get install --no-install-recommends {}",
@@ -84,7 +84,7 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
     )?;
     show(
         apt_get()
-            .args(["install", "--yes", "--no-install-recommends"])
+            .args(["install", "--yes", "--no-remove", "--no-install-recommends"])
             .args(packages),
     )
 }

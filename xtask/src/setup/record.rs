@@ -55,8 +55,8 @@ pub fn ensure() -> Result<()> {
     }
     bail!(
         "nothing compiles the BPF programs:\n{failures}The cure is one of these: a network that lets `rustup toolchain \
-         install nightly --component rust-src` succeed; or, as root on Debian 12, `apt-get install \
-         --no-install-recommends rustc-web cargo-web rust-web-src`; or, on Debian 13 and later, rustc cargo rust-src. \
+         install nightly --component rust-src` succeed; or, as root on Debian 12 or 13, `apt-get install \
+         --no-install-recommends rustc-web cargo-web rust-web-src`; or, on later ones, rustc cargo rust-src. \
          Then run `cargo xtask setup` again"
     )
 }
