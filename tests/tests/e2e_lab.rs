@@ -115,7 +115,7 @@ fn an_interrupted_demo_leaves_nothing_behind() -> Result<()> {
 /// Namespaces, files, pinned objects and running programs that carry a lab's name.
 fn traces(lab: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for folder in ["/run/netns", "/tmp", "/sys/fs/bpf/eip-dp"] {
+    for folder in ["/run/netns", "/run/eip-dp", "/tmp", "/sys/fs/bpf/eip-dp"] {
         for entry in fs::read_dir(folder).into_iter().flatten() {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name.starts_with(lab) {

@@ -23,7 +23,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 pub use engine::{location_of, tag_of_file};
-pub use lock::Lock;
+pub use lock::{Lock, RUN_FOLDER};
 pub use report::{Attached, LinkState, PortReport, Report, UplinkReport};
 
 use crate::{

@@ -17,6 +17,9 @@ pub const BPFFS: &str = "/sys/fs/bpf";
 
 const NAMESPACES: &str = "/run/netns";
 
+/// Where daemons keep their locks and status.
+const RUN_FOLDER: &str = eip_dp_user::daemon::RUN_FOLDER;
+
 /// Removes the labs of processes that exist no more, except those that were kept on purpose.
 pub fn dead() {
     for (name, namespaces) in found() {
@@ -54,14 +57,16 @@ pub fn take_away<N: AsRef<str>>(lab: &str, namespaces: &[N], folder: &Path) {
     for namespace in namespaces {
         quietly("ip", &["netns", "delete", namespace.as_ref()]);
     }
-    let instances = Path::new(BPFFS).join("eip-dp");
-    for entry in entries(&instances) {
-        if belongs_to(&entry, lab) {
-            let _ = fs::remove_dir_all(instances.join(entry));
+    for instances in [Path::new(BPFFS).join("eip-dp"), RUN_FOLDER.into()] {
+        for entry in entries(&instances) {
+            if belongs_to(&entry, lab) {
+                let path = instances.join(entry);
+                let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+            }
         }
+        // Only goes when it is empty.
+        let _ = fs::remove_dir(&instances);
     }
-    // Only goes when it is empty.
-    let _ = fs::remove_dir(&instances);
     let _ = fs::remove_dir_all(folder);
 }
 
@@ -86,17 +91,19 @@ fn found() -> BTreeMap<String, Vec<String>> {
             labs.entry(lab).or_default().push(namespace);
         }
     }
-    for folder in entries(&std::env::temp_dir()) {
-        if let Some(lab) = lab_of(&folder) {
-            labs.entry(lab).or_default();
+    for folder in [std::env::temp_dir(), RUN_FOLDER.into()] {
+        for entry in entries(&folder) {
+            if let Some(lab) = lab_of(&entry) {
+                labs.entry(lab).or_default();
+            }
         }
     }
     labs
 }
 
-/// `eipdp-123-0-gateway` belongs to the lab `eipdp-123-0`.
+/// `eipdp-123-0-gateway` and `eipdp-123-0.lock` belong to the lab `eipdp-123-0`.
 fn lab_of(name: &str) -> Option<String> {
-    let mut parts = name.split('-');
+    let mut parts = name.split(['-', '.']);
     let (prefix, process, number) = (parts.next()?, parts.next()?, parts.next()?);
     let numbers = process.parse::<u32>().is_ok() && number.parse::<u32>().is_ok();
     (prefix == PREFIX && numbers).then(|| format!("{prefix}-{process}-{number}"))
@@ -158,6 +165,7 @@ mod tests {
     fn only_names_of_labs_are_labs() {
         assert_eq!(lab_of("eipdp-12-0-gateway").as_deref(), Some("eipdp-12-0"));
         assert_eq!(lab_of("eipdp-12-3").as_deref(), Some("eipdp-12-3"));
+        assert_eq!(lab_of("eipdp-12-3.lock").as_deref(), Some("eipdp-12-3"));
         for other in ["eipdp", "eipdp-x-0", "eipdp-1", "other-1-2", "eipdp-1-x"] {
             assert_eq!(lab_of(other), None, "{other}");
         }
