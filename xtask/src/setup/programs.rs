@@ -25,6 +25,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ethtool", "ethtool"),
     ("udhcpc", "udhcpc"),
     ("setpriv", "util-linux"),
+    ("ps", "procps"),
+    ("kill", "procps"),
 ];
 
 /// Module of the distribution's Python, and its package.
@@ -48,10 +50,12 @@ fn missing() -> Vec<&'static str> {
         .iter()
         .filter(|(program, _)| find(program).is_none());
     let modules = MODULES.iter().filter(|(module, _)| !has_module(module));
-    programs
+    let mut packages: Vec<_> = programs
         .chain(modules)
         .map(|(_, package)| *package)
-        .collect()
+        .collect();
+    packages.dedup();
+    packages
 }
 
 fn has_module(module: &str) -> bool {
