@@ -168,7 +168,13 @@ impl Links {
             attach_tc(programs.tc(pin.program)?, pin.ifindex, interface)
         }
         .map_err(|failure| {
-            let message = format!("{} on {interface}: {}", pin.program.name(), failure.message);
+            let mut message = format!("{} on {interface}: {}", pin.program.name(), failure.message);
+            if pin.program.is_xdp() && failure.code == Some(libc::EBUSY) {
+                message = format!(
+                    "{message}; another XDP program is there, of another gateway perhaps: take it off (`ip link set \
+                     dev {interface} xdp off`), till then tc does all of its work"
+                );
+            }
             with_cure(message, failure.code)
         })?;
         let path = self.path(pin);
