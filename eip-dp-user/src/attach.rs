@@ -49,7 +49,7 @@ impl Program {
 }
 
 /// What an interface is to the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// It leads to the Internet.
@@ -144,6 +144,20 @@ pub fn port(ifindex: u32, link: &Link, delivery: Delivery) -> Attachment {
         xdp_delivery: no_xdp_delivery.is_none(),
         no_xdp_delivery,
     }
+}
+
+/// What stays on a port that no ENI stands on any more: a guest may still be plugged in, and without a program its
+/// packets would enter the host's own routing. Only on what is there for guests alone; another interface is given back.
+pub fn guard(ifindex: u32, link: &Link) -> Option<Attachment> {
+    link.kind.is_virtual_port().then(|| Attachment {
+        ifindex,
+        interface: link.name.clone(),
+        role: Role::Port,
+        programs: BTreeSet::from([Program::PortTc]),
+        no_xdp: Some("no ENI stands there; all that comes in is dropped until the interface goes, or `unload`".to_owned()),
+        xdp_delivery: false,
+        no_xdp_delivery: Some("no ENI stands there".to_owned()),
+    })
 }
 
 fn no_native_xdp(link: &Link) -> Option<String> {

@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::report::Report;
 use crate::{
-    attach::Attachment,
+    attach::{self, Attachment, Program},
     cli::Name,
     config::{Config, Uplink},
     dhcp::Directory,
@@ -170,11 +170,12 @@ impl Engine {
             .reconciler
             .step(&self.snapshot.model, &self.facts, &self.config);
         self.complete = step.error.is_none();
-        if step.image.attachments != self.attached || !self.failures.is_empty() || !self.complete {
-            match self.links.sync(&mut self.programs, &step.image.attachments) {
+        let wanted = self.with_guards(&step.image.attachments);
+        if wanted != self.attached || !self.failures.is_empty() || !self.complete {
+            match self.links.sync(&mut self.programs, &wanted) {
                 Ok(failures) => {
                     self.failures = failures;
-                    self.attached.clone_from(&step.image.attachments);
+                    self.attached = wanted;
                 }
                 Err(error) => {
                     error!(%error, "programs cannot be attached");
@@ -204,6 +205,7 @@ impl Engine {
             &self.facts,
             &self.config,
             &step.image,
+            &self.attached,
             &self.failures,
         );
         report.error = step.error.as_ref().map(ToString::to_string);
@@ -219,6 +221,19 @@ impl Engine {
             self.announced_on.clone_from(&outcome.announce_on);
         }
         outcome.directory = Some(Arc::new(step.image.directory));
+    }
+
+    /// The attachments, and what stays on ports that ENIs have left.
+    fn with_guards(&self, attachments: &[Attachment]) -> Vec<Attachment> {
+        let mut all = attachments.to_vec();
+        let pinned = self.links.pinned().unwrap_or_default();
+        let used: BTreeSet<u32> = attachments.iter().map(|one| one.ifindex).collect();
+        let guards = pinned
+            .iter()
+            .filter(|pin| pin.program == Program::PortTc && !used.contains(&pin.ifindex))
+            .filter_map(|pin| attach::guard(pin.ifindex, self.facts.links.get(&pin.ifindex)?));
+        all.extend(guards);
+        all
     }
 
     /// Publishes what the maps hold; the revision last, because others wait for it.

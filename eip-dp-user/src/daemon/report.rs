@@ -1,7 +1,7 @@
 //! What the daemon tells `status` besides what the maps say: a file beside its lock.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -63,7 +63,7 @@ pub struct UplinkReport {
 pub struct PortReport {
     /// Its name.
     pub interface: String,
-    /// The ENIs behind it.
+    /// The ENIs behind it; none on a port that they have left.
     pub enis: Vec<String>,
     /// Whether it is there and has a link.
     pub link: LinkState,
@@ -107,13 +107,15 @@ impl Report {
         facts: &HostFacts,
         config: &Config,
         image: &Image,
+        attachments: &[Attachment],
         failures: &BTreeMap<Pinned, String>,
     ) -> Self {
+        let by_place: HashMap<(Role, &str), &Attachment> = attachments
+            .iter()
+            .map(|one| ((one.role, one.interface.as_str()), one))
+            .collect();
         let attached = |role: Role, interface: &str| {
-            let found = image
-                .attachments
-                .iter()
-                .find(|attachment| attachment.role == role && attachment.interface == interface);
+            let found = by_place.get(&(role, interface));
             found.map(|attachment| Attached::new(attachment, failures))
         };
         let uplinks = config
@@ -142,6 +144,12 @@ impl Report {
         {
             if let Some(port) = &eni.port {
                 enis.entry(port).or_default().push(eni.id.clone());
+            }
+        }
+        // Ports that all ENIs have left, but not their guests perhaps.
+        for (role, interface) in by_place.keys() {
+            if *role == Role::Port {
+                enis.entry(interface).or_default();
             }
         }
         let ports = enis

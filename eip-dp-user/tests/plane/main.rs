@@ -314,3 +314,28 @@ fn a_daemon_that_cannot_read_its_table_leaves_forwarding_as_it_is() {
         assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
     });
 }
+
+#[test]
+fn a_port_that_its_eni_has_left_stays_closed() {
+    run(|| {
+        let gateway = Gateway::served();
+        let mut daemon = gateway.start();
+        gateway.ok("disassociate x");
+        gateway.ok("instance delete i --wait");
+        let all = ["uplink_xdp", "uplink_tc", "port_tc"];
+        assert_eq!(programs(), all, "what comes in must not enter the host");
+        daemon.kill();
+        daemon = gateway.start();
+        assert_eq!(programs(), all);
+        let port = &gateway.json("status")["ports"][0];
+        assert_eq!(
+            (&port["interface"], &port["enis"]),
+            (&"p0".into(), &serde_json::json!([]))
+        );
+        sh("ip link del p0");
+        gateway.until("the program to go with the interface", || {
+            programs() == ["uplink_xdp", "uplink_tc"]
+        });
+        drop(daemon);
+    });
+}

@@ -200,7 +200,10 @@ impl Status {
                 attached(out, uplink.attached.as_ref())?;
             }
             for port in &self.ports {
-                let enis = port.enis.join(", ");
+                let enis = match port.enis.as_slice() {
+                    [] => "no ENI".to_owned(),
+                    enis => enis.join(", "),
+                };
                 writeln!(
                     out,
                     "\nport {}: {}, {enis}",
