@@ -36,7 +36,7 @@ use signal_hook::{
 };
 
 use netns::Netns;
-use process::run;
+use process::{run, run_regardless};
 
 /// What every name of a lab begins with.
 pub const PREFIX: &str = "eipdp";
@@ -167,6 +167,7 @@ fn remove_on_signals() {
     };
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            process::start_no_more();
             let labs = lock(&LABS).clone();
             for lab in labs {
                 lab.close();
@@ -186,7 +187,7 @@ fn mount_bpffs() -> Result<()> {
     {
         return Ok(());
     }
-    run(Command::new("mount").args(["-t", "bpf", "bpf", sweep::BPFFS]))?;
+    run_regardless(Command::new("mount").args(["-t", "bpf", "bpf", sweep::BPFFS]))?;
     MOUNTED.store(true, Ordering::Relaxed);
     Ok(())
 }

@@ -17,7 +17,7 @@ use nix::{
     sched::{CloneFlags, setns, unshare},
 };
 
-use super::process::run;
+use super::process::{run, run_regardless};
 
 /// A namespace made by `ip netns`. Copies name the same one; the lab deletes it.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ impl Netns {
         let leases = own.join("dhcp");
         fs::create_dir_all(&leases)?;
         guest_etc(&etc)?;
-        run(Command::new("ip").args(["netns", "add", name]))?;
+        run_regardless(Command::new("ip").args(["netns", "add", name]))?;
         let path = Path::new("/run/netns").join(name);
         let handle =
             File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;

@@ -5,6 +5,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{PoisonError, RwLock},
     thread,
     time::Duration,
 };
@@ -19,9 +20,40 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a program that is waited for may run.
 const LONGEST: Duration = Duration::from_mins(1);
 
+/// Read while a program is being started, written when no more may start.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Waits for the programs that are being started, and lets no other one start: who tries waits for ever.
+///
+/// For a process that takes its labs away and ends: a program that started meanwhile would outlive them.
+pub(super) fn start_no_more() {
+    std::mem::forget(STARTING.write().unwrap_or_else(PoisonError::into_inner));
+}
+
+fn start(command: &mut Command) -> Result<Child> {
+    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    command
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", describe(command)))
+}
+
 /// Runs a command to its end; its standard output, or an error with what it complained about.
 pub fn run(command: &mut Command) -> Result<String> {
     let output = outcome(command)?;
+    checked(command, &output)
+}
+
+/// Likewise, also while no other program may start. For steps that end before a lab can be taken away, because they
+/// hold a lock that this needs.
+pub(super) fn run_regardless(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start `{}`", describe(command)))?;
+    checked(command, &output)
+}
+
+fn checked(command: &Command, output: &Output) -> Result<String> {
     ensure!(
         output.status.success(),
         "`{}` ended with {}: {}{}",
@@ -35,12 +67,12 @@ pub fn run(command: &mut Command) -> Result<String> {
 
 /// Runs a command to its end, however it ends. One that does not end is killed, and an error.
 pub fn outcome(command: &mut Command) -> Result<Output> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", describe(command)))?;
+    let mut child = start(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    )?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
         let stdout = scope.spawn(|| read_all(stdout));
@@ -97,12 +129,12 @@ impl Job {
     /// Starts it; both outputs go to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .with_context(|| format!("cannot start `{}`", describe(command)))?;
+        let child = start(
+            command
+                .stdin(Stdio::null())
+                .stdout(file.try_clone()?)
+                .stderr(file),
+        )?;
         Ok(Self {
             child,
             what: describe(command),
