@@ -6,6 +6,7 @@ use clap::error::ErrorKind;
 use serde_json::json;
 
 use super::Format;
+use crate::table::TableError;
 
 /// Why a verb did not do what was asked.
 #[derive(Debug)]
@@ -53,7 +54,11 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Failed(format!("{error:#}"))
+        // It tells its cause itself.
+        match error.downcast::<TableError>() {
+            Ok(error) => Self::Failed(error.to_string()),
+            Err(error) => Self::Failed(format!("{error:#}")),
+        }
     }
 }
 

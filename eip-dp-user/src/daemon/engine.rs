@@ -269,20 +269,24 @@ impl Engine {
         }
     }
 
-    /// Reads the maps back and mends what another program changed.
-    pub fn audit(&mut self) -> bool {
+    /// Reads the maps back, looks at each program's link, and mends what another program changed. Fails if the pins are
+    /// gone: then nothing is forwarded, and only a daemon that starts anew can load all of it again.
+    pub fn audit(&mut self) -> Result<(), PlaneError> {
+        self.links.check_maps()?;
         match self.reconciler.audit() {
-            Ok(0) => false,
+            Ok(0) => {}
             Ok(differences) => {
                 warn!(differences, "mending the kernel's maps");
                 self.complete = false;
-                true
             }
-            Err(error) => {
-                warn!(%error, "the maps cannot be verified");
-                false
-            }
+            Err(error) => warn!(%error, "the maps cannot be verified"),
         }
+        self.links.forget();
+        match self.links.sync(&mut self.programs, &self.attached) {
+            Ok(failures) => self.failures = failures,
+            Err(error) => warn!(%error, "the programs' links cannot be verified"),
+        }
+        Ok(())
     }
 
     /// Ends the associations of EIPs whose time is over, in the table.

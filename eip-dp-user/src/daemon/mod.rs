@@ -32,7 +32,7 @@ use crate::{
     config::Config,
     dhcp::{self, Directory},
     host::{self, HostFacts, NeighbourKeeper, Watcher},
-    plane::Pins,
+    plane::{Pins, PlaneError},
     table::Table,
 };
 use engine::{Engine, Outcome};
@@ -166,6 +166,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
             (taken, outcome)
         })
         .await?;
+        let outcome = outcome?;
         let pause = daemon.follow(&outcome).await;
         if !ready {
             ready = true;
@@ -242,15 +243,13 @@ enum Work {
 
 impl Work {
     /// What has to be done before anybody is told.
-    fn carry_out(self, engine: &mut Engine, facts: Arc<HostFacts>) -> Outcome {
+    fn carry_out(self, engine: &mut Engine, facts: Arc<HostFacts>) -> Result<Outcome, PlaneError> {
         match self {
             Self::Sync => {}
-            Self::Audit => {
-                engine.audit();
-            }
+            Self::Audit => engine.audit()?,
             Self::Expire => engine.cut_off_expired(),
         }
-        engine.sync(facts)
+        Ok(engine.sync(facts))
     }
 
     /// What can wait until then.

@@ -12,6 +12,7 @@ use aya::programs::{
     tc::{SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
 };
+use eip_dp_common::abi::maps;
 use nix::net::if_::if_nametoindex;
 use tracing::{debug, info};
 
@@ -59,6 +60,25 @@ impl Links {
             pins: pins.clone(),
             ours: BTreeSet::new(),
         }
+    }
+
+    /// Whether the maps are pinned still: somebody may have emptied the BPF file system.
+    pub fn check_maps(&self) -> Result<(), PlaneError> {
+        let lost = maps::ALL.iter().find(|map| !self.pins.map(map).exists());
+        match lost {
+            None => Ok(()),
+            Some(map) => Err(PlaneError(format!(
+                "the pin of the map {map} of gateway `{}` was removed from {}; start the daemon again, which loads what \
+                 is missing",
+                self.pins.name(),
+                self.pins.root().display()
+            ))),
+        }
+    }
+
+    /// Has the next [`Self::sync`] look at every link: another program may have detached or removed one.
+    pub fn forget(&mut self) {
+        self.ours.clear();
     }
 
     /// What is pinned.
@@ -152,7 +172,7 @@ impl Links {
         if let Ok(link) = PinnedLink::from_pin(self.path(pin)) {
             match replace(programs, pin.program, link.into()) {
                 Ok(()) => {
-                    info!(program = pin.program.name(), interface, "program replaced");
+                    debug!(program = pin.program.name(), interface, "program replaced");
                     return Ok(());
                 }
                 // The interface that it was on is gone (ENOLINK).

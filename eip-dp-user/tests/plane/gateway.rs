@@ -220,9 +220,19 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Waits until it ends with exit code 1.
+    pub fn fails(&mut self) {
+        assert_eq!(self.child.wait().unwrap().code(), Some(1));
+    }
+
     /// Ends it as systemd does.
     pub fn stop(&mut self) {
-        kill(Pid::from_raw(self.id().cast_signed()), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
         assert!(self.child.wait().unwrap().success());
     }
 

@@ -13,6 +13,7 @@ use eip_dp_user::{
     plane::{Kernel, Links, Pins, Plane},
 };
 use gateway::{Gateway, NAME, run, sh};
+use nix::sys::signal::Signal;
 
 /// The EIP of [`Gateway::served`].
 const EIP: [u8; 4] = [203, 0, 113, 10];
@@ -337,5 +338,35 @@ fn a_port_that_its_eni_has_left_stays_closed() {
             programs() == ["uplink_xdp", "uplink_tc"]
         });
         drop(daemon);
+    });
+}
+
+#[test]
+fn links_and_pins_that_somebody_removed_are_noticed() {
+    run(|| {
+        let gateway = Gateway::served();
+        let mut daemon = gateway.start();
+        let pins = Pins::new(&NAME.parse().unwrap());
+        for link in fs::read_dir(pins.links()).unwrap() {
+            fs::remove_file(link.unwrap().path()).unwrap();
+        }
+        daemon.signal(Signal::SIGHUP);
+        gateway.until("the links to be back", || {
+            programs() == ["uplink_xdp", "uplink_tc", "port_tc"]
+        });
+        gateway.ok("disassociate x --wait");
+
+        fs::remove_file(pins.map(maps::EIP4)).unwrap();
+        daemon.signal(Signal::SIGHUP);
+        daemon.fails();
+        assert!(
+            gateway.log().contains("start the daemon again"),
+            "{}",
+            gateway.log()
+        );
+        gateway.ok("associate x e");
+        let _daemon = gateway.start();
+        gateway.ok("verify");
+        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().mode, 1, "NAT");
     });
 }

@@ -177,7 +177,10 @@ impl Status {
             (true, None) => "running".to_owned(),
             (false, _) => "not running".to_owned(),
         };
-        let revision = output::optional(self.table.revision.as_ref());
+        let revision = self
+            .table
+            .revision
+            .map_or_else(|| "unknown".to_owned(), |revision| revision.to_string());
         let applied = match &self.applied {
             Some(applied) => format!("revision {}", applied.revision),
             None => "nothing is loaded".to_owned(),
