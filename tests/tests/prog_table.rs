@@ -4,6 +4,9 @@ use std::{collections::BTreeSet, process::Command};
 
 use eip_dp_tests::prog::table::{Expect, Table, folder};
 
+const SPECIFICATION: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/packets.md"));
+
 #[test]
 fn the_generator_writes_the_same_table() -> anyhow::Result<()> {
     // Debian's interpreter, where Debian's scapy is.
@@ -30,10 +33,16 @@ fn names_are_unique_and_every_id_has_cases() -> anyhow::Result<()> {
     }
     for id in [
         "O1", "O2", "O3", "O4", "O5", "O6", "O7", "O8", "O9", "O10", "O11", "O12", "O13", "O14",
-        "O15", "O16", "O17", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T12a", "T14", "T15",
-        "R1", "R2", "R3", "R4", "R5", "R5a", "R5b", "R6", "R8", "R9", "R10",
+        "O15", "O16", "O17", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10", "T11",
+        "T12", "T12a", "T13", "T14", "T15", "R1", "R2", "R3", "R4", "R5", "R5a", "R5b", "R6", "R8",
+        "R9", "R10",
     ] {
         assert!(ids.contains(id), "no case for {id}");
+        let row = format!("\n| {id} | ");
+        assert!(
+            SPECIFICATION.contains(&row),
+            "docs/packets.md says nothing of {id}"
+        );
     }
     let delivered = table
         .cases
