@@ -350,10 +350,13 @@ fn links_and_pins_that_somebody_removed_are_noticed() {
         for link in fs::read_dir(pins.links()).unwrap() {
             fs::remove_file(link.unwrap().path()).unwrap();
         }
-        daemon.signal(Signal::SIGHUP);
-        gateway.until("the links to be back", || {
-            programs() == ["uplink_xdp", "uplink_tc", "port_tc"]
-        });
+        let found = gateway.fails("verify");
+        for program in ["uplink_tc on wan", "port_tc on p0"] {
+            let line = format!("missing: program {program}");
+            assert!(found.contains(&line), "{found}");
+        }
+        gateway.ok("verify --repair");
+        assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
         gateway.ok("disassociate x --wait");
 
         fs::remove_file(pins.map(maps::EIP4)).unwrap();

@@ -1,4 +1,4 @@
-//! `verify`: the table against what the kernel's maps hold.
+//! `verify`: the table against what the kernel's maps hold, and the programs that work by them.
 
 use std::{
     thread,
@@ -14,13 +14,14 @@ use serde::Serialize;
 
 use super::{kernel, on_runtime, table_url};
 use crate::{
+    attach::Attachment,
     cli::{Failure, Format, Global, Name, VerifyArgs, output},
     config::Config,
     daemon::{Lock, Report},
     host::{self, HostFacts},
     image::{self, Allocations, Have, Kind},
     plan::plan,
-    plane::{Kernel, Plane},
+    plane::{Kernel, Links, Pinned, Pins, Plane},
     table::{Snapshot, Table},
 };
 
@@ -83,6 +84,7 @@ pub fn verify(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
 /// Everything that the comparison needs.
 struct Verifier {
     kernel: Kernel,
+    links: Links,
     table: Table,
     config: Config,
     daemon_runs: bool,
@@ -99,6 +101,7 @@ impl Verifier {
         };
         Ok(Self {
             kernel,
+            links: Links::new(&Pins::new(&global.name)),
             table,
             config,
             daemon_runs: Lock::holder(&global.name)?.is_some(),
@@ -125,15 +128,37 @@ impl Verifier {
         let Snapshot { revision, model } = self.table.snapshot()?;
         let have = self.have()?;
         let image = image::compile(&model, &facts()?, &self.config, &have);
-        let differences = image::differences(&image.content, &have.content)
+        let mut differences: Vec<_> = image::differences(&image.content, &have.content)
             .into_iter()
             .map(|(element, kind)| Difference { element, kind })
             .collect();
+        differences.extend(self.missing_programs(&image.attachments)?);
         Ok(Verdict {
             revision,
             differences,
             repaired: false,
         })
+    }
+
+    /// The tc programs that are not attached: without one nothing passes. XDP is only faster; `status` tells about it.
+    fn missing_programs(&self, wanted: &[Attachment]) -> Result<Vec<Difference>, Failure> {
+        let pinned = self.links.pinned()?;
+        let mut missing = Vec::new();
+        for attachment in wanted {
+            for program in attachment.programs.iter().filter(|one| !one.is_xdp()) {
+                let pin = Pinned {
+                    program: *program,
+                    ifindex: attachment.ifindex,
+                };
+                if !pinned.contains(&pin) {
+                    missing.push(Difference {
+                        element: format!("program {} on {}", program.name(), attachment.interface),
+                        kind: Kind::Missing,
+                    });
+                }
+            }
+        }
+        Ok(missing)
     }
 
     fn have(&self) -> Result<Have, Failure> {
@@ -156,10 +181,16 @@ impl Verifier {
             let have = self.have()?;
             let image = image::compile(&model, &facts()?, &self.config, &have);
             let writes = plan(&image.content, &have.content);
-            return self
-                .kernel
+            self.kernel
                 .write(&writes)
-                .map_err(|error| Failure::failed(error.to_string()));
+                .map_err(|error| Failure::failed(error.to_string()))?;
+            return match self.missing_programs(&image.attachments)?.first() {
+                None => Ok(()),
+                Some(missing) => Err(Failure::failed(format!(
+                    "{} is missing, and only the daemon attaches it; start it with `eip-dp --name {name} run`",
+                    missing.element
+                ))),
+            };
         }
         let pid = Lock::holder_pid(name)?.ok_or_else(|| {
             Failure::failed(format!(
