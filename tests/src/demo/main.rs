@@ -77,11 +77,11 @@ fn print_guide(scene: &Scene) {
     println!(
         "
 The network stays up. To look around:
-  {} ip address                        a guest
-  {} ping 203.0.113.20          the Internet host
+  {} ip address                  # a guest
+  {} ping -c 3 203.0.113.20      # the Internet host
   export EIP_DP_TABLE={} EIP_DP_NAME={}
-  nsenter --net=/run/netns/{}-gateway {} status      (also: stats, drops, verify, eni show b-secondary)
-  {}      the daemon's log
+  nsenter --net=/run/netns/{}-gateway {} status      # also: stats, drops, verify, eni show b-secondary
+  cat {}      # the daemon's log
 To take it away:
   cargo xtask demo --remove",
         enter("b"),
