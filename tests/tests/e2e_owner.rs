@@ -46,60 +46,21 @@ fn owners_of_packets() -> Result<()> {
     Bench::new(&scene)?.run(&cases)
 }
 
+#[rustfmt::skip] // A table: a row a line.
 fn inbound() -> Vec<Case> {
     let net = INTERNET_SIDE;
     let mut cases = vec![
-        case(
-            "O1",
-            net,
-            [OUTSIDE, "203.0.113.10"],
-            Arrives("a1", [OUTSIDE, "10.0.0.10"], 63),
-        ),
-        case(
-            "O1 secondary",
-            net,
-            [OUTSIDE, "203.0.113.11"],
-            Arrives("a2", [OUTSIDE, "10.0.0.11"], 63),
-        ),
-        case(
-            "O1 second address",
-            net,
-            [OUTSIDE, "203.0.113.12"],
-            Arrives("a2", [OUTSIDE, "10.0.0.12"], 63),
-        ),
-        case(
-            "O2",
-            net,
-            [OUTSIDE, "203.0.113.20"],
-            Arrives("b2", [OUTSIDE, "203.0.113.20"], 63),
-        ),
-        case(
-            "O3 no such EIP",
-            net,
-            [OUTSIDE, "203.0.113.99"],
-            Dropped("no-association"),
-        ),
-        case(
-            "O3 not associated",
-            net,
-            [OUTSIDE, "203.0.113.90"],
-            Dropped("no-association"),
-        ),
-        case(
-            "O3 the pool's gateway",
-            net,
-            [OUTSIDE, "203.0.113.1"],
-            Dropped("no-association"),
-        ),
+        case("O1", net, [OUTSIDE, "203.0.113.10"], Arrives("a1", [OUTSIDE, "10.0.0.10"], 63)),
+        case("O1 secondary", net, [OUTSIDE, "203.0.113.11"], Arrives("a2", [OUTSIDE, "10.0.0.11"], 63)),
+        case("O1 second address", net, [OUTSIDE, "203.0.113.12"], Arrives("a2", [OUTSIDE, "10.0.0.12"], 63)),
+        case("O2", net, [OUTSIDE, "203.0.113.20"], Arrives("b2", [OUTSIDE, "203.0.113.20"], 63)),
+        case("O3 no such EIP", net, [OUTSIDE, "203.0.113.99"], Dropped("no-association")),
+        case("O3 not associated", net, [OUTSIDE, "203.0.113.90"], Dropped("no-association")),
+        case("O3 the pool's gateway", net, [OUTSIDE, "203.0.113.1"], Dropped("no-association")),
         case("O4 in no pool", net, [OUTSIDE, "192.0.2.99"], ToTheHost),
         case("O4 private", net, [OUTSIDE, "10.0.0.10"], ToTheHost),
         case("O4 the host's own", net, [OUTSIDE, GATEWAY], ToTheHost),
-        case(
-            "O15 multicast destination",
-            net,
-            [OUTSIDE, "224.0.0.5"],
-            ToTheHost,
-        ),
+        case("O15 multicast destination", net, [OUTSIDE, "224.0.0.5"], ToTheHost),
     ];
     for source in [
         "203.0.113.10",
@@ -121,76 +82,22 @@ fn inbound() -> Vec<Case> {
     cases
 }
 
+#[rustfmt::skip] // A table: a row a line.
 fn outbound() -> Vec<Case> {
     let net = INTERNET_SIDE;
     let mut cases = vec![
-        case(
-            "O6",
-            "a1",
-            ["10.0.0.10", OUTSIDE],
-            Arrives(net, ["203.0.113.10", OUTSIDE], 63),
-        ),
-        case(
-            "O6 second address",
-            "a2",
-            ["10.0.0.12", OUTSIDE],
-            Arrives(net, ["203.0.113.12", OUTSIDE], 63),
-        ),
-        case(
-            "O7",
-            "b2",
-            ["203.0.113.20", OUTSIDE],
-            Arrives(net, ["203.0.113.20", OUTSIDE], 63),
-        ),
+        case("O6", "a1", ["10.0.0.10", OUTSIDE], Arrives(net, ["203.0.113.10", OUTSIDE], 63)),
+        case("O6 second address", "a2", ["10.0.0.12", OUTSIDE], Arrives(net, ["203.0.113.12", OUTSIDE], 63)),
+        case("O7", "b2", ["203.0.113.20", OUTSIDE], Arrives(net, ["203.0.113.20", OUTSIDE], 63)),
         case("O8", "b1", ["10.0.0.20", OUTSIDE], Dropped("no-eip")),
-        case(
-            "O9 secondary through primary",
-            "a1",
-            ["10.0.0.11", OUTSIDE],
-            Arrives(net, ["203.0.113.11", OUTSIDE], 63),
-        ),
-        case(
-            "O9 cut-through through primary",
-            "b1",
-            ["203.0.113.20", OUTSIDE],
-            Arrives(net, ["203.0.113.20", OUTSIDE], 63),
-        ),
-        case(
-            "O9 foreign",
-            "a1",
-            ["192.0.2.66", OUTSIDE],
-            Dropped("spoofed-source"),
-        ),
-        case(
-            "O9 another instance's",
-            "a1",
-            ["10.0.0.20", OUTSIDE],
-            Dropped("spoofed-source"),
-        ),
-        case(
-            "O9 another instance's EIP",
-            "a1",
-            ["203.0.113.20", OUTSIDE],
-            Dropped("spoofed-source"),
-        ),
-        case(
-            "O9 own EIP in NAT mode",
-            "a1",
-            ["203.0.113.10", OUTSIDE],
-            Dropped("spoofed-source"),
-        ),
-        case(
-            "O9 nobody's",
-            "b2",
-            ["10.0.0.77", OUTSIDE],
-            Dropped("spoofed-source"),
-        ),
-        case(
-            "O10 old private IP",
-            "b2",
-            ["10.0.0.21", OUTSIDE],
-            Dropped("private-network-off"),
-        ),
+        case("O9 secondary through primary", "a1", ["10.0.0.11", OUTSIDE], Arrives(net, ["203.0.113.11", OUTSIDE], 63)),
+        case("O9 cut-through through primary", "b1", ["203.0.113.20", OUTSIDE], Arrives(net, ["203.0.113.20", OUTSIDE], 63)),
+        case("O9 foreign", "a1", ["192.0.2.66", OUTSIDE], Dropped("spoofed-source")),
+        case("O9 another instance's", "a1", ["10.0.0.20", OUTSIDE], Dropped("spoofed-source")),
+        case("O9 another instance's EIP", "a1", ["203.0.113.20", OUTSIDE], Dropped("spoofed-source")),
+        case("O9 own EIP in NAT mode", "a1", ["203.0.113.10", OUTSIDE], Dropped("spoofed-source")),
+        case("O9 nobody's", "b2", ["10.0.0.77", OUTSIDE], Dropped("spoofed-source")),
+        case("O10 old private IP", "b2", ["10.0.0.21", OUTSIDE], Dropped("private-network-off")),
     ];
     for destination in [
         "0.0.0.1",
@@ -212,100 +119,26 @@ fn outbound() -> Vec<Case> {
     cases
 }
 
+#[rustfmt::skip] // A table: a row a line.
 fn between() -> Vec<Case> {
     vec![
-        case(
-            "O10 to it",
-            "a1",
-            ["10.0.0.10", "10.0.0.21"],
-            Dropped("private-network-off"),
-        ),
-        case(
-            "O10 from it",
-            "b2",
-            ["203.0.113.20", "10.0.0.10"],
-            Dropped("private-network-off"),
-        ),
-        case(
-            "O10 from its old address",
-            "b2",
-            ["10.0.0.21", "10.0.0.10"],
-            Dropped("private-network-off"),
-        ),
-        case(
-            "O11",
-            "a1",
-            ["10.0.0.10", "10.0.0.20"],
-            Arrives("b1", ["10.0.0.10", "10.0.0.20"], 64),
-        ),
-        case(
-            "O11 and back",
-            "b1",
-            ["10.0.0.20", "10.0.0.12"],
-            Arrives("a2", ["10.0.0.20", "10.0.0.12"], 64),
-        ),
-        case(
-            "O11 nobody's",
-            "a1",
-            ["10.0.0.10", "10.0.0.99"],
-            Dropped("no-such-eni"),
-        ),
-        case(
-            "O11 gateway, UDP",
-            "a1",
-            ["10.0.0.10", "10.0.0.1"],
-            Dropped("gateway-service"),
-        ),
-        case(
-            "O12 NAT to NAT",
-            "a1",
-            ["10.0.0.10", "203.0.113.11"],
-            Arrives("a2", ["203.0.113.10", "10.0.0.11"], 63),
-        ),
-        case(
-            "O12 NAT to cut-through",
-            "a1",
-            ["10.0.0.10", "203.0.113.20"],
-            Arrives("b2", ["203.0.113.10", "203.0.113.20"], 63),
-        ),
-        case(
-            "O12 cut-through to NAT",
-            "b2",
-            ["203.0.113.20", "203.0.113.12"],
-            Arrives("a2", ["203.0.113.20", "10.0.0.12"], 63),
-        ),
-        case(
-            "O12 no EIP to NAT",
-            "b1",
-            ["10.0.0.20", "203.0.113.10"],
-            Dropped("no-eip"),
-        ),
-        case(
-            "O12 to no EIP",
-            "a1",
-            ["10.0.0.10", "203.0.113.99"],
-            Dropped("no-association"),
-        ),
-        case(
-            "O13 NAT",
-            "a1",
-            ["10.0.0.10", "203.0.113.10"],
-            Arrives("a1", ["203.0.113.10", "10.0.0.10"], 63),
-        ),
-        case(
-            "O13 cut-through",
-            "b2",
-            ["203.0.113.20", "203.0.113.20"],
-            Arrives("b2", ["203.0.113.20", "203.0.113.20"], 63),
-        ),
+        case("O10 to it", "a1", ["10.0.0.10", "10.0.0.21"], Dropped("private-network-off")),
+        case("O10 from it", "b2", ["203.0.113.20", "10.0.0.10"], Dropped("private-network-off")),
+        case("O10 from its old address", "b2", ["10.0.0.21", "10.0.0.10"], Dropped("private-network-off")),
+        case("O11", "a1", ["10.0.0.10", "10.0.0.20"], Arrives("b1", ["10.0.0.10", "10.0.0.20"], 64)),
+        case("O11 and back", "b1", ["10.0.0.20", "10.0.0.12"], Arrives("a2", ["10.0.0.20", "10.0.0.12"], 64)),
+        case("O11 nobody's", "a1", ["10.0.0.10", "10.0.0.99"], Dropped("no-such-eni")),
+        case("O11 gateway, UDP", "a1", ["10.0.0.10", "10.0.0.1"], Dropped("gateway-service")),
+        case("O12 NAT to NAT", "a1", ["10.0.0.10", "203.0.113.11"], Arrives("a2", ["203.0.113.10", "10.0.0.11"], 63)),
+        case("O12 NAT to cut-through", "a1", ["10.0.0.10", "203.0.113.20"], Arrives("b2", ["203.0.113.10", "203.0.113.20"], 63)),
+        case("O12 cut-through to NAT", "b2", ["203.0.113.20", "203.0.113.12"], Arrives("a2", ["203.0.113.20", "10.0.0.12"], 63)),
+        case("O12 no EIP to NAT", "b1", ["10.0.0.20", "203.0.113.10"], Dropped("no-eip")),
+        case("O12 to no EIP", "a1", ["10.0.0.10", "203.0.113.99"], Dropped("no-association")),
+        case("O13 NAT", "a1", ["10.0.0.10", "203.0.113.10"], Arrives("a1", ["203.0.113.10", "10.0.0.10"], 63)),
+        case("O13 cut-through", "b2", ["203.0.113.20", "203.0.113.20"], Arrives("b2", ["203.0.113.20", "203.0.113.20"], 63)),
         Case {
             packet: PING,
-            ..case(
-                "O11 ping of the gateway",
-                "a1",
-                ["10.0.0.10", "10.0.0.1"],
-                Arrives("a1", ["10.0.0.1", "10.0.0.10"], 64),
-            )
+            ..case("O11 ping of the gateway", "a1", ["10.0.0.10", "10.0.0.1"], Arrives("a1", ["10.0.0.1", "10.0.0.10"], 64))
         },
     ]
 }
@@ -361,6 +194,7 @@ fn a_priority_tag_is_no_way_into_the_hosts_routing() -> Result<()> {
 }
 
 #[test]
+#[rustfmt::skip] // A table: a row a line.
 fn antispoof_eni_narrows_a_port_to_its_own_eni() -> Result<()> {
     let scene = Scene::new(&SILENT)?;
     let gateway = &scene.gateway;
@@ -374,28 +208,14 @@ fn antispoof_eni_narrows_a_port_to_its_own_eni() -> Result<()> {
     std::fs::write(&file, narrowed)?;
     gateway.ok(&format!("apply -f {} --wait", file.display()))?;
     Bench::new(&scene)?.run(&[
-        case(
-            "O9 own",
-            "a1",
-            ["10.0.0.10", OUTSIDE],
-            Arrives(INTERNET_SIDE, ["203.0.113.10", OUTSIDE], 63),
-        ),
-        case(
-            "O9 the instance's other ENI",
-            "a1",
-            ["10.0.0.11", OUTSIDE],
-            Dropped("spoofed-source"),
-        ),
-        case(
-            "O9 not narrowed",
-            "a2",
-            ["10.0.0.10", OUTSIDE],
-            Arrives(INTERNET_SIDE, ["203.0.113.10", OUTSIDE], 63),
-        ),
+        case("O9 own", "a1", ["10.0.0.10", OUTSIDE], Arrives(INTERNET_SIDE, ["203.0.113.10", OUTSIDE], 63)),
+        case("O9 the instance's other ENI", "a1", ["10.0.0.11", OUTSIDE], Dropped("spoofed-source")),
+        case("O9 not narrowed", "a2", ["10.0.0.10", OUTSIDE], Arrives(INTERNET_SIDE, ["203.0.113.10", OUTSIDE], 63)),
     ])
 }
 
 #[test]
+#[rustfmt::skip] // A table: a row a line.
 fn overlapping_vpcs_are_never_confused() -> Result<()> {
     let scene = Scene::new(&SILENT)?;
     let gateway = &scene.gateway;
@@ -416,52 +236,18 @@ fn overlapping_vpcs_are_never_confused() -> Result<()> {
     bench.add("c1", &other, "eth0", mac)?;
     let net = INTERNET_SIDE;
     bench.run(&[
-        case(
-            "O14 in",
-            net,
-            [OUTSIDE, "203.0.113.30"],
-            Arrives("c1", [OUTSIDE, "10.0.0.10"], 63),
-        ),
-        case(
-            "O14 in, the other",
-            net,
-            [OUTSIDE, "203.0.113.10"],
-            Arrives("a1", [OUTSIDE, "10.0.0.10"], 63),
-        ),
-        case(
-            "O14 out",
-            "c1",
-            ["10.0.0.10", OUTSIDE],
-            Arrives(net, ["203.0.113.30", OUTSIDE], 63),
-        ),
-        case(
-            "O14 out, the other",
-            "a1",
-            ["10.0.0.10", OUTSIDE],
-            Arrives(net, ["203.0.113.10", OUTSIDE], 63),
-        ),
-        case(
-            "O14 private",
-            "c1",
-            ["10.0.0.10", "10.0.0.11"],
-            Dropped("no-such-eni"),
-        ),
-        case(
-            "O14 private, the other",
-            "a1",
-            ["10.0.0.10", "10.0.0.20"],
-            Arrives("b1", ["10.0.0.10", "10.0.0.20"], 64),
-        ),
-        case(
-            "O14 hairpin",
-            "c1",
-            ["10.0.0.10", "203.0.113.10"],
-            Arrives("a1", ["203.0.113.30", "10.0.0.10"], 63),
-        ),
+        case("O14 in", net, [OUTSIDE, "203.0.113.30"], Arrives("c1", [OUTSIDE, "10.0.0.10"], 63)),
+        case("O14 in, the other", net, [OUTSIDE, "203.0.113.10"], Arrives("a1", [OUTSIDE, "10.0.0.10"], 63)),
+        case("O14 out", "c1", ["10.0.0.10", OUTSIDE], Arrives(net, ["203.0.113.30", OUTSIDE], 63)),
+        case("O14 out, the other", "a1", ["10.0.0.10", OUTSIDE], Arrives(net, ["203.0.113.10", OUTSIDE], 63)),
+        case("O14 private", "c1", ["10.0.0.10", "10.0.0.11"], Dropped("no-such-eni")),
+        case("O14 private, the other", "a1", ["10.0.0.10", "10.0.0.20"], Arrives("b1", ["10.0.0.10", "10.0.0.20"], 64)),
+        case("O14 hairpin", "c1", ["10.0.0.10", "203.0.113.10"], Arrives("a1", ["203.0.113.30", "10.0.0.10"], 63)),
     ])
 }
 
 #[test]
+#[rustfmt::skip] // A table: a row a line.
 fn an_eni_that_is_not_there_or_stranded_gets_nothing() -> Result<()> {
     let scene = Scene::new(&SILENT)?;
     let gateway = &scene.gateway;
@@ -469,62 +255,22 @@ fn an_eni_that_is_not_there_or_stranded_gets_nothing() -> Result<()> {
     gateway.ok("eni detach a-secondary --wait")?;
     let bench = Bench::new(&scene)?;
     bench.run(&[
-        case(
-            "O5 detached",
-            net,
-            [OUTSIDE, "203.0.113.11"],
-            Dropped("eni-detached"),
-        ),
-        case(
-            "O5 detached, from inside",
-            "a1",
-            ["10.0.0.10", "203.0.113.12"],
-            Dropped("eni-detached"),
-        ),
+        case("O5 detached", net, [OUTSIDE, "203.0.113.11"], Dropped("eni-detached")),
+        case("O5 detached, from inside", "a1", ["10.0.0.10", "203.0.113.12"], Dropped("eni-detached")),
     ])?;
     gateway.ok("disassociate eip-b --wait")?;
     bench.run(&[
-        case(
-            "O5 stranded, its EIP",
-            net,
-            [OUTSIDE, "203.0.113.20"],
-            Dropped("no-association"),
-        ),
+        case("O5 stranded, its EIP", net, [OUTSIDE, "203.0.113.20"], Dropped("no-association")),
         // The guest still has the EIP that is its own no more.
-        case(
-            "O5 stranded, out from the lost EIP",
-            "b2",
-            ["203.0.113.20", OUTSIDE],
-            Dropped("spoofed-source"),
-        ),
-        case(
-            "O5 stranded, out",
-            "b2",
-            ["10.0.0.21", OUTSIDE],
-            Dropped("eni-stranded"),
-        ),
-        case(
-            "O5 stranded, private",
-            "a1",
-            ["10.0.0.10", "10.0.0.21"],
-            Dropped("eni-stranded"),
-        ),
+        case("O5 stranded, out from the lost EIP", "b2", ["203.0.113.20", OUTSIDE], Dropped("spoofed-source")),
+        case("O5 stranded, out", "b2", ["10.0.0.21", OUTSIDE], Dropped("eni-stranded")),
+        case("O5 stranded, private", "a1", ["10.0.0.10", "10.0.0.21"], Dropped("eni-stranded")),
     ])?;
     gateway.ok("eni detach b-secondary")?;
     gateway.ok("eni attach b-secondary --instance b --port b2 --wait")?;
     bench.run(&[
-        case(
-            "O5 attached again",
-            "a1",
-            ["10.0.0.10", "10.0.0.21"],
-            Arrives("b2", ["10.0.0.10", "10.0.0.21"], 64),
-        ),
-        case(
-            "O5 attached again, without EIP",
-            "b2",
-            ["10.0.0.21", OUTSIDE],
-            Dropped("no-eip"),
-        ),
+        case("O5 attached again", "a1", ["10.0.0.10", "10.0.0.21"], Arrives("b2", ["10.0.0.10", "10.0.0.21"], 64)),
+        case("O5 attached again, without EIP", "b2", ["10.0.0.21", OUTSIDE], Dropped("no-eip")),
     ])
 }
 
