@@ -3,11 +3,16 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context, Result, ensure};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::run::{capture, find, is_root, show};
 
@@ -101,27 +106,82 @@ fn apt_get() -> Command {
     command
 }
 
-/// While it exists, no package starts a service: what `policy-rc.d` is for.
-struct NoServices(Option<PathBuf>);
+/// What a `policy-rc.d` of ours says: no.
+const POLICY: &str =
+    "#!/bin/sh\n# Written by `cargo xtask setup` while it installs packages.\nexit 101\n";
+
+/// While it exists, no package starts a service: what `policy-rc.d` is for. Signals wait until it is gone.
+struct NoServices {
+    path: Option<&'static Path>,
+    signals: &'static Signals,
+}
 
 impl NoServices {
     fn new() -> Result<Self> {
         let path = Path::new("/usr/sbin/policy-rc.d");
-        // The machine's own policy stays as it is.
-        if path.exists() {
-            return Ok(Self(None));
+        let signals = Signals::watched()?;
+        // The machine's own policy stays as it is; one that a killed setup left goes.
+        if path.exists() && fs::read_to_string(path).is_ok_and(|text| text != POLICY) {
+            return Ok(Self {
+                path: None,
+                signals,
+            });
         }
-        fs::write(path, "#!/bin/sh\nexit 101\n")
+        signals.usual.store(false, Ordering::SeqCst);
+        let policy = Self {
+            path: Some(path),
+            signals,
+        };
+        fs::write(path, POLICY)
             .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
             .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self(Some(path.to_owned())))
+        Ok(policy)
     }
 }
 
 impl Drop for NoServices {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
+        if let Some(path) = self.path {
             let _ = fs::remove_file(path);
         }
+        self.signals.usual.store(true, Ordering::SeqCst);
+        if let Some(signal) = self.signals.arrived() {
+            // Now it takes the course that it was kept from.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    }
+}
+
+/// The signals that end a program, which can be kept from it for a while.
+struct Signals {
+    /// Whether they take their usual course.
+    usual: Arc<AtomicBool>,
+    /// Each with whether it has come.
+    came: Vec<(i32, Arc<AtomicBool>)>,
+}
+
+impl Signals {
+    fn watched() -> Result<&'static Self> {
+        static WATCHED: OnceLock<Signals> = OnceLock::new();
+        if let Some(signals) = WATCHED.get() {
+            return Ok(signals);
+        }
+        let usual = Arc::new(AtomicBool::new(true));
+        let mut came = Vec::new();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let flag = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&usual))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+                .context("cannot watch for signals")?;
+            came.push((signal, flag));
+        }
+        Ok(WATCHED.get_or_init(|| Self { usual, came }))
+    }
+
+    fn arrived(&self) -> Option<i32> {
+        self.came
+            .iter()
+            .find(|(_, flag)| flag.load(Ordering::SeqCst))
+            .map(|(signal, _)| *signal)
     }
 }
