@@ -1,5 +1,7 @@
 //! What the gateway answers itself: ARP on the uplink (R8, R11) and on ports (R9), DHCP (R10).
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use eip_dp_tests::lab::{
     capture::{Capture, Frame},
@@ -9,6 +11,7 @@ use eip_dp_tests::lab::{
     scene::{Options, Scene, name_servers},
     topology::{GATEWAY_MAC, INTERNET, UPLINK},
     traffic::{addresses, ping},
+    wait::until,
 };
 
 /// Who answers an ARP request of this side for `address`, if anybody does.
@@ -82,11 +85,41 @@ fn an_eip_that_arrives_or_moves_is_announced() -> Result<()> {
     scene
         .gateway
         .ok("eni attach b-secondary --instance a --port b2 --wait")?;
-    eip_dp_tests::lab::wait::until(
-        std::time::Duration::from_secs(10),
+    until(
+        Duration::from_secs(10),
         "repeated announcements of an EIP that moved",
         || Ok((announcements([203, 0, 113, 20]) >= before + 2).then_some(())),
     )
+}
+
+/// R11: what is behind the uplink when its link comes back may be another switch, which knows no EIP's place.
+#[test]
+fn eips_are_announced_again_when_the_link_comes_back() -> Result<()> {
+    const EACH: usize = 3;
+    let scene = Scene::new(&Options {
+        on_link: true,
+        silent: true,
+        ..Options::default()
+    })?;
+    let internet = &scene.backbone.internet;
+    let outside = Capture::start(internet, UPLINK)?;
+    let eip = [203, 0, 113, 40];
+    let announced = |times: usize| {
+        until(Duration::from_secs(20), "announcements of an EIP", || {
+            let seen = outside.incoming(|frame| is_announcement(frame, eip)).len();
+            Ok((seen >= times).then_some(()))
+        })
+    };
+    scene.gateway.ok("eip create late --address 203.0.113.40")?;
+    scene.gateway.ok("associate late b-primary --wait")?;
+    announced(EACH)?;
+    internet.ip(&format!("link set dev {UPLINK} down"))?;
+    until(Duration::from_secs(20), "the link to be down", || {
+        let status = scene.gateway.json("status")?;
+        Ok((status["uplinks"][0]["link"] == "down").then_some(()))
+    })?;
+    internet.ip(&format!("link set dev {UPLINK} up"))?;
+    announced(2 * EACH)
 }
 
 /// An ARP packet whose sender and target are the EIP, from the uplink's MAC.

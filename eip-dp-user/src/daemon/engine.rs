@@ -119,9 +119,10 @@ impl Engine {
         };
         let facts_changed = self.relevant(&facts) != self.relevant(&self.facts);
         self.facts = facts;
-        if table_changed || facts_changed || !self.complete || !self.failures.is_empty() {
+        if table_changed || facts_changed || !self.complete || self.retry_failures() {
             self.apply(&mut outcome);
         }
+        outcome.incomplete |= !self.complete || !self.failures.is_empty();
         outcome.next_hops = next_hops(&self.config, &self.facts);
         match self.table.next_expiry() {
             Ok(next) => outcome.next_expiry = next,
@@ -210,7 +211,6 @@ impl Engine {
         );
         report.error = step.error.as_ref().map(ToString::to_string);
         self.tell(report);
-        outcome.incomplete |= !self.complete || !self.failures.is_empty();
         outcome.moved = step.moved;
         outcome.silenced = step.silenced;
         outcome.announce_on = self.announce_on();
@@ -221,6 +221,18 @@ impl Engine {
             self.announced_on.clone_from(&outcome.announce_on);
         }
         outcome.directory = Some(Arc::new(step.image.directory));
+    }
+
+    /// Tries again to attach what could not be attached. Returns whether that changed anything: compiling a large table
+    /// every two seconds because another XDP program is on the uplink would be too much.
+    fn retry_failures(&mut self) -> bool {
+        if self.failures.is_empty() {
+            return false;
+        }
+        match self.links.sync(&mut self.programs, &self.attached) {
+            Ok(failures) if failures == self.failures => false,
+            Ok(_) | Err(_) => true,
+        }
     }
 
     /// The attachments, and what stays on ports that ENIs have left.
