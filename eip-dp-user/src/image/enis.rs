@@ -77,11 +77,10 @@ pub fn networks(vpc: &objects::Vpc) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)>
         let IpNet::V4(cidr) = cidr.trunc() else {
             return None;
         };
-        let gateway = match vpc.gateway {
-            Some(IpAddr::V4(gateway)) if cidr.contains(&gateway) => gateway,
-            _ => cidr.hosts().next()?,
-        };
-        Some((cidr, gateway))
+        match vpc.router_of(&cidr.into()) {
+            IpAddr::V4(gateway) => Some((cidr, gateway)),
+            IpAddr::V6(_) => None,
+        }
     })
 }
 

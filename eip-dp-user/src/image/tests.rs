@@ -190,6 +190,20 @@ fn a_guest_of_a_routed_pool_gets_a_host_address() {
     );
 }
 
+/// The only address of such a pool is the EIP itself.
+#[test]
+fn a_guest_of_a_pool_of_one_address_is_not_told_itself_as_its_router() {
+    let mut model = cut_through();
+    let mut pool = model.pools.pop_first().expect("a pool").1;
+    pool.cidr = IpAddr::V4(eip_address(0)).into();
+    pool.gateway = None;
+    model.pools.insert(pool.cidr, pool);
+    let image = compiled(&model, &host());
+    let lease = image.directory.leases.values().next().expect("a lease");
+    assert_eq!((lease.address, lease.prefix_len), (eip_address(0), 32));
+    assert_eq!(lease.router, Router::OffLink(Ipv4Addr::new(169, 254, 1, 1)));
+}
+
 #[test]
 fn what_cannot_be_delivered_is_silent() {
     type Change = fn(&mut Model, &mut HostFacts);

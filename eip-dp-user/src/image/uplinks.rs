@@ -19,10 +19,7 @@ use crate::{
     attach,
     config::{self, Config},
     host::{Family, HostFacts, Link},
-    model::{
-        Model,
-        objects::{Pool, PoolGateway},
-    },
+    model::{Model, objects::Pool},
 };
 
 /// Fills in uplinks, the uplink's target, prefixes, the screen, and the uplinks' attachments.
@@ -162,10 +159,9 @@ fn prefixes(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config
 
 /// The router of an IPv4 pool's guests; `None` for a routed pool.
 pub fn gateway_of(pool: &Pool) -> Option<Ipv4Addr> {
-    match (pool.gateway, pool.cidr) {
-        (Some(PoolGateway::Address(IpAddr::V4(address))), _) => Some(address),
-        (None, IpNet::V4(cidr)) => cidr.hosts().next(),
-        _ => None,
+    match pool.router()? {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
     }
 }
 
