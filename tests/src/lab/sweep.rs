@@ -7,6 +7,8 @@ use std::{
     process::Command,
 };
 
+use nix::sys::signal::{Signal, kill};
+
 use super::PREFIX;
 
 /// The file that says: this lab stays although its process ended.
@@ -140,14 +142,19 @@ fn kill_all_in(namespace: &str) {
             return;
         };
         let list = String::from_utf8_lossy(&output.stdout).into_owned();
-        let own = std::process::id().to_string();
-        let ids: Vec<&str> = list.split_whitespace().filter(|id| **id != own).collect();
+        let own = nix::unistd::Pid::this();
+        let ids: Vec<_> = list
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok().map(nix::unistd::Pid::from_raw))
+            .filter(|id| *id != own)
+            .collect();
         if ids.is_empty() {
             return;
         }
-        let mut arguments = vec!["-KILL"];
-        arguments.extend(ids);
-        quietly("kill", &arguments);
+        for id in ids {
+            // It may have ended by itself.
+            let _ = kill(id, Signal::SIGKILL);
+        }
         // A killed child of this process stays a zombie, and outside the list, until it is waited for.
         std::thread::yield_now();
     }
