@@ -26,7 +26,7 @@ use nix::{
 use super::{netns::Netns, process::run, wait::until};
 
 /// How long a frame may take through a lab.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A frame that was seen.
 #[derive(Clone, Debug)]
