@@ -33,7 +33,7 @@ use maps::{DEVICES, Maps};
 fn uplink_xdp(context: XdpContext) -> u32 {
     let mut frame = Frame::new(&context);
     let ifindex = frame.ifindex();
-    finish_xdp(&path::from_uplink(&mut frame, &Maps, ifindex))
+    finish_xdp(path::from_uplink(&mut frame, &Maps, ifindex))
 }
 
 /// On a port that is a NIC or a VF: packets from ENIs.
@@ -41,7 +41,7 @@ fn uplink_xdp(context: XdpContext) -> u32 {
 fn port_xdp(context: XdpContext) -> u32 {
     let mut frame = Frame::new(&context);
     let key = untagged(frame.ifindex());
-    finish_xdp(&path::from_port(&mut frame, &Maps, key))
+    finish_xdp(path::from_port(&mut frame, &Maps, key))
 }
 
 /// On an uplink: what XDP left, and all of it where there is no XDP.
@@ -74,29 +74,35 @@ fn port_tc(context: TcContext) -> i32 {
 
 /// What becomes of an XDP frame: each verdict, once.
 #[inline(always)]
-fn finish_xdp(outcome: &Outcome) -> u32 {
-    account::count(outcome);
-    match outcome.verdict {
+fn finish_xdp(mut outcome: Outcome) -> u32 {
+    let action = match outcome.verdict {
         Verdict::Send { ifindex } => DEVICES
             .redirect(ifindex, u64::from(xdp_action::XDP_DROP))
-            .unwrap_or_else(|action| action),
+            .unwrap_or_else(|drop| {
+                // The interface was taken out of the map a moment ago.
+                outcome.verdict = Verdict::Drop(Reason::TableBusy);
+                drop
+            }),
         Verdict::Reply => xdp_action::XDP_TX,
         Verdict::Pass | Verdict::Daemon | Verdict::Slow | Verdict::Resolve { .. } => {
             xdp_action::XDP_PASS
         }
         Verdict::Drop(_) => xdp_action::XDP_DROP,
-    }
+    };
+    account::count(&outcome);
+    action
 }
 
 /// What becomes of an skb: each verdict, once.
 #[inline(always)]
-fn finish_tc(skb: &Skb, outcome: &Outcome) -> i32 {
-    account::count(outcome);
-    // SAFETY (of each block below): the helpers take the kernel's own context or plain integers.
-    match outcome.verdict {
+fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
+    let action = match outcome.verdict {
         // SAFETY: plain integers.
         Verdict::Send { ifindex } => unsafe { bpf_redirect(ifindex, 0) as i32 },
-        Verdict::Resolve { ifindex } => resolve(ifindex),
+        Verdict::Resolve { ifindex } => resolve(ifindex).unwrap_or_else(|reason| {
+            outcome.verdict = Verdict::Drop(reason);
+            TC_ACT_SHOT
+        }),
         // SAFETY: plain integers.
         Verdict::Reply => unsafe { bpf_redirect(skb.ifindex(), 0) as i32 },
         Verdict::Pass | Verdict::Slow => TC_ACT_UNSPEC,
@@ -104,23 +110,32 @@ fn finish_tc(skb: &Skb, outcome: &Outcome) -> i32 {
             // Only the daemon's packet socket is to see it: no protocol handler of the host takes a packet for
             // another host.
             // SAFETY: the context is the kernel's.
-            let changed = unsafe { bpf_skb_change_type(skb.as_ptr(), PACKET_OTHERHOST) };
-            if changed == 0 { TC_ACT_OK } else { TC_ACT_SHOT }
+            if unsafe { bpf_skb_change_type(skb.as_ptr(), PACKET_OTHERHOST) } == 0 {
+                TC_ACT_OK
+            } else {
+                outcome.verdict = Verdict::Drop(Reason::KernelRefused);
+                TC_ACT_SHOT
+            }
         }
         Verdict::Drop(_) => TC_ACT_SHOT,
-    }
+    };
+    account::count(&outcome);
+    action
 }
 
 /// `PACKET_OTHERHOST` of include/uapi/linux/if_packet.h.
 const PACKET_OTHERHOST: u32 = 3;
 
 /// Sends to the uplink's next hop by the kernel's neighbour table.
+///
+/// # Errors
+/// [`Reason::TableBusy`] if the uplink was taken away a moment ago.
 #[inline(always)]
-fn resolve(ifindex: u32) -> i32 {
+fn resolve(ifindex: u32) -> Result<i32, Reason> {
     const AF_INET: u32 = 2;
     let mut uplink = Uplink::zeroed();
     if tables::find(&mut uplink, &ifindex, |ifindex| Maps.uplink(ifindex)) != Ok(true) {
-        return TC_ACT_SHOT;
+        return Err(Reason::TableBusy);
     }
     let mut next_hop = bpf_redir_neigh {
         nh_family: AF_INET,
@@ -130,14 +145,14 @@ fn resolve(ifindex: u32) -> i32 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
     let size = size_of::<bpf_redir_neigh>() as i32;
     // SAFETY: `next_hop` is initialised, of that size, and outlives the call.
-    unsafe { bpf_redirect_neigh(ifindex, &raw mut next_hop, size, 0) as i32 }
+    Ok(unsafe { bpf_redirect_neigh(ifindex, &raw mut next_hop, size, 0) as i32 })
 }
 
 #[inline(always)]
 fn with_skb(context: &TcContext, path: impl FnOnce(&mut Skb) -> Option<Outcome>) -> i32 {
     match Skb::new(context) {
         Ok(mut skb) => match path(&mut skb) {
-            Some(outcome) => finish_tc(&skb, &outcome),
+            Some(outcome) => finish_tc(&skb, outcome),
             None => TC_ACT_UNSPEC,
         },
         Err(reason) => {

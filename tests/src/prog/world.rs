@@ -68,6 +68,11 @@ impl Maps {
         })
     }
 
+    /// Takes an interface out of what XDP may redirect to.
+    pub fn forget_device(&mut self, ifindex: u32) -> Result<()> {
+        Ok(self.devices.remove(ifindex)?)
+    }
+
     /// Writes every record but the targets.
     pub fn fill(&mut self, world: &table::World, indices: &Names<String, u32>) -> Result<()> {
         let macs = macs_of(world);
