@@ -1,6 +1,6 @@
 //! The daemon's life: started, stopped, killed, refused; interfaces and neighbours that come, change and go.
 
-use std::{os::unix::process::CommandExt, path::Path, time::Duration};
+use std::{os::unix::process::CommandExt, path::Path, process::Output, time::Duration};
 
 use anyhow::{Context, Result};
 use eip_dp_tests::lab::{
@@ -266,18 +266,33 @@ fn two_gateways_live_on_one_host() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn without_bpffs_the_daemon_names_the_cure() -> Result<()> {
-    let scene = Scene::new(&Options {
+fn silent_scene() -> Result<Scene> {
+    Scene::new(&Options {
         silent: true,
         ..Options::default()
-    })?;
-    let gateway = Gateway::named(
+    })
+}
+
+/// Another gateway on the scene's host, not started, with this uplink.
+fn second_gateway(scene: &Scene, suffix: &str, uplink: &str) -> Result<Gateway> {
+    Gateway::named(
         &scene.lab,
         &scene.backbone.gateway,
-        &format!("{}-nofs", scene.lab.name()),
-        "[[uplink]]\ninterface = \"up0\"\n",
-    )?;
+        &format!("{}-{suffix}", scene.lab.name()),
+        &format!("[[uplink]]\ninterface = \"{uplink}\"\n"),
+    )
+}
+
+/// What a command that has to fail complained about.
+fn complaint(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn without_bpffs_the_daemon_names_the_cure() -> Result<()> {
+    let scene = silent_scene()?;
+    let gateway = second_gateway(&scene, "nofs", UPLINK)?;
     let configuration = gateway.configuration();
     let mut command = gateway.command(&["run", "--config"]);
     command.arg(configuration);
@@ -293,9 +308,7 @@ fn without_bpffs_the_daemon_names_the_cure() -> Result<()> {
             Ok(())
         });
     }
-    let output = outcome(&mut command)?;
-    assert_eq!(output.status.code(), Some(1));
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let complaint = complaint(&outcome(&mut command)?);
     for word in ["/sys/fs/bpf", "mount"] {
         assert!(complaint.contains(word), "no {word:?} in: {complaint}");
     }
@@ -304,10 +317,7 @@ fn without_bpffs_the_daemon_names_the_cure() -> Result<()> {
 
 #[test]
 fn without_privileges_the_daemon_names_what_it_lacks() -> Result<()> {
-    let scene = Scene::new(&Options {
-        silent: true,
-        ..Options::default()
-    })?;
+    let scene = silent_scene()?;
     let gateway = &scene.gateway;
     let mut command = scene.backbone.gateway.command("setpriv");
     command
@@ -317,29 +327,18 @@ fn without_privileges_the_daemon_names_what_it_lacks() -> Result<()> {
         .arg(format!("{}-weak", gateway.name()))
         .args(["run", "--config"])
         .arg(gateway.configuration());
-    let output = outcome(&mut command)?;
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let complaint = complaint(&outcome(&mut command)?);
     assert!(complaint.contains("CAP_"), "{complaint}");
     Ok(())
 }
 
 #[test]
 fn an_uplink_that_does_not_exist_is_refused_by_name() -> Result<()> {
-    let scene = Scene::new(&Options {
-        silent: true,
-        ..Options::default()
-    })?;
-    let gateway = Gateway::named(
-        &scene.lab,
-        &scene.backbone.gateway,
-        &format!("{}-nolink", scene.lab.name()),
-        "[[uplink]]\ninterface = \"wan9\"\n",
-    )?;
+    let scene = silent_scene()?;
+    let gateway = second_gateway(&scene, "nolink", "wan9")?;
     let configuration = gateway.configuration();
-    let output = gateway.outcome(&format!("run --config {}", configuration.display()))?;
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let command = format!("run --config {}", configuration.display());
+    let complaint = complaint(&gateway.outcome(&command)?);
     assert!(complaint.contains("wan9"), "{complaint}");
     Ok(())
 }
