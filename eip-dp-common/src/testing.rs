@@ -8,7 +8,7 @@ use crate::{
         PrivateKey, PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET, Uplink,
     },
     checksum::Delta,
-    family::{Family, V4},
+    family::V4,
     packet::{Change, Mac, Packet},
     tables::{Links, Tables},
 };
@@ -181,7 +181,7 @@ pub fn world() -> World {
             if cut_through {
                 0
             } else {
-                V4::delta(old, new).to_record()
+                Delta::between(old, new).to_record()
             }
         };
         let (mode, state) = if cut_through {
@@ -281,5 +281,5 @@ pub fn transport_sum(protocol: u8, addresses: (Address, Address), segment: &[u8]
 
 /// A delta, for tests that compare.
 pub fn delta(old: Address, new: Address) -> Delta {
-    V4::delta(&old, &new)
+    Delta::between(&old, &new)
 }

@@ -1,9 +1,6 @@
 //! Where a packet is in the kernel: an XDP frame or an skb, both read and written in place.
 
-use core::ffi::c_void;
-
 use aya_ebpf::{
-    EbpfContext as _,
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, xdp_md},
     helpers::generated::{bpf_l4_csum_replace, bpf_skb_pull_data, bpf_xdp_get_buff_len},
     programs::{TcContext, XdpContext},
@@ -238,5 +235,3 @@ impl Packet for Skb {
         true
     }
 }
-
-const _: fn(&XdpContext) -> *mut c_void = XdpContext::as_ptr;

@@ -13,8 +13,8 @@ mod maps;
 
 use aya_ebpf::{
     bindings::{
-        TC_ACT_OK, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh,
-        bpf_redir_neigh__bindgen_ty_1, xdp_action,
+        TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
+        xdp_action,
     },
     helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_change_type},
     macros::{classifier, xdp},
@@ -22,7 +22,7 @@ use aya_ebpf::{
 };
 use context::{Frame, Skb};
 use eip_dp_common::{
-    abi::{NONE, PortKey, Reason, Sealed, Uplink},
+    abi::{PortKey, Reason, Sealed, Uplink},
     path::{self, Outcome, Verdict},
     tables::{self, Links as _},
 };
@@ -66,7 +66,7 @@ fn port_tc(context: TcContext) -> i32 {
                 Some(path::from_port(skb, &Maps, key))
             }
             // Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
-            Some(0) => Some(nobody(Reason::UnsupportedEthertype)),
+            Some(0) => Some(Outcome::dropped(Reason::UnsupportedEthertype)),
             Some(_) => None,
         }
     })
@@ -156,19 +156,9 @@ fn with_skb(context: &TcContext, path: impl FnOnce(&mut Skb) -> Option<Outcome>)
             None => TC_ACT_UNSPEC,
         },
         Err(reason) => {
-            account::count(&nobody(reason));
+            account::count(&Outcome::dropped(reason));
             TC_ACT_SHOT
         }
-    }
-}
-
-#[inline(always)]
-const fn nobody(reason: Reason) -> Outcome {
-    Outcome {
-        verdict: Verdict::Drop(reason),
-        receiver: NONE,
-        sender: NONE,
-        bytes: 0,
     }
 }
 
@@ -180,8 +170,6 @@ const fn untagged(ifindex: u32) -> PortKey {
         reserved: 0,
     }
 }
-
-const _: () = assert!(TC_ACT_REDIRECT == 7);
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -13,6 +13,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::model::is_interface_name;
+
 /// Where the configuration is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/eip-dp/config.toml";
 
@@ -289,15 +291,6 @@ impl Source<'_> {
             ),
         ))
     }
-}
-
-/// Whether the kernel would take `name` for an interface (`dev_valid_name`).
-fn is_interface_name(name: &str) -> bool {
-    (1..=15).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && !name.contains(['/', ':'])
-        && !name.chars().any(char::is_whitespace)
 }
 
 impl Raw {

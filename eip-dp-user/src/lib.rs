@@ -12,6 +12,7 @@ pub mod model;
 pub mod plan;
 pub mod plane;
 pub mod reconcile;
+pub mod requirements;
 pub mod table;
 
 /// The object file with the BPF programs, compiled by this crate's build script.

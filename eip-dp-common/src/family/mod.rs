@@ -1,5 +1,6 @@
 //! What IPv4 and IPv6 differ in, so that everything else is written once.
 
+pub mod protocol;
 mod v4;
 
 pub use v4::V4;
@@ -20,9 +21,6 @@ pub trait Family: Copy + 'static {
     /// Which bit of the `SCREEN` map stands for the prefix that holds `address`: 16 bits, word in the upper ten.
     /// A clear bit says that no pool has the address; a set one says that it is worth a look.
     fn screen(address: &Self::Address) -> u16;
-
-    /// The checksum difference of `old` → `new`.
-    fn delta(old: &Self::Address, new: &Self::Address) -> Delta;
 
     /// `address` under `mask`.
     fn mask(address: &Self::Address, mask: &Self::Address) -> Self::Address;
@@ -73,8 +71,7 @@ pub trait Family: Copy + 'static {
         rewrite: &Rewrite<Self>,
     ) -> Result<(), Reason>;
 
-    /// Whether the datagram asks for an echo (a later fragment of ICMP may belong to one), and at which offset the type
-    /// stands that makes it a reply.
+    /// Whether the datagram asks for an echo, or may belong to one that does, as a later fragment of ICMP.
     fn echo_request<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Echo;
 
     /// Where the transport checksum that covers the addresses is, and whether 0 there means none.
@@ -193,12 +190,10 @@ pub struct Rewrite<F: Family> {
     pub hop: bool,
 }
 
-const TCP: u8 = 6;
-
 impl<F: Family> Datagram<F> {
     /// Its length in bytes, from the IP header to the end of the payload.
     #[inline(always)]
-    pub const fn len(&self) -> usize {
+    pub const fn length(&self) -> usize {
         self.end - NETWORK
     }
 
@@ -209,13 +204,7 @@ impl<F: Family> Datagram<F> {
         reason = "an IP packet is shorter than 2^32 bytes"
     )]
     pub const fn bytes(&self) -> u32 {
-        self.len() as u32
-    }
-
-    /// Whether it is only a header.
-    #[inline(always)]
-    pub const fn is_empty(&self) -> bool {
-        self.end <= self.transport
+        self.length() as u32
     }
 
     /// Where the transport checksum is that a change of address changes too. None in this datagram because of its
@@ -233,7 +222,7 @@ impl<F: Family> Datagram<F> {
         let fits = place.offset + 2 <= self.end;
         match self.fragment {
             // RFC 3128: the checksum and flags of a TCP header would be overwritten by this one.
-            Fragment::Later(1) if self.protocol == TCP => Err(Reason::TinyFragment),
+            Fragment::Later(1) if self.protocol == protocol::TCP => Err(Reason::TinyFragment),
             // RFC 1858: without its checksum a first fragment cannot be translated.
             Fragment::First if !fits => Err(Reason::TinyFragment),
             Fragment::First | Fragment::Whole if fits => Ok(place),

@@ -4,7 +4,7 @@ use core::{hint::black_box, mem::offset_of};
 
 use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
 
-use super::{ChecksumPlace, Datagram, Echo, Family, Fragment, Quote, Rewrite};
+use super::{ChecksumPlace, Datagram, Echo, Family, Fragment, Quote, Rewrite, protocol};
 use crate::{
     abi::Reason,
     checksum::{Delta, fold},
@@ -14,15 +14,6 @@ use crate::{
 /// IPv4.
 #[derive(Clone, Copy, Debug)]
 pub struct V4;
-
-/// Protocol numbers whose checksum covers the addresses, and ICMP.
-mod protocol {
-    pub const ICMP: u8 = 1;
-    pub const TCP: u8 = 6;
-    pub const UDP: u8 = 17;
-    pub const DCCP: u8 = 33;
-    pub const UDP_LITE: u8 = 136;
-}
 
 /// The TTL of packets that the gateway itself sends (RFC 1700).
 const DEFAULT_TTL: u8 = 64;
@@ -40,11 +31,6 @@ impl Family for V4 {
     #[inline(always)]
     fn screen(address: &[u8; 4]) -> u16 {
         u16::from_be_bytes([address[0], address[1]])
-    }
-
-    #[inline(always)]
-    fn delta(old: &[u8; 4], new: &[u8; 4]) -> Delta {
-        Delta::between(old, new)
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use super::Verdict;
 use crate::{
     abi::{Reason, Target, TargetFlags},
     checksum::Delta,
-    family::{ChecksumPlace, Datagram, Family, Quote, Rewrite},
+    family::{ChecksumPlace, Datagram, Family, Quote, Rewrite, protocol},
     packet::{Change, Ethernet, NETWORK, Packet},
 };
 
@@ -119,7 +119,7 @@ pub fn forward<F: Family, P: Packet>(
 #[inline(always)]
 fn wire_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> usize {
     match packet.segment_payload() {
-        Some(0) => datagram.len(),
+        Some(0) => datagram.length(),
         // Segments of different lengths come from a receiver that merged them; each came over a link before.
         None => 0,
         Some(payload) => {
@@ -131,10 +131,9 @@ fn wire_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> usize {
 /// The length of the transport header that each segment carries, in bytes.
 #[inline(always)]
 fn transport_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> usize {
-    const TCP: u8 = 6;
     const DATA_OFFSET: usize = 12;
     const UDP_LEN: usize = 8;
-    if datagram.protocol != TCP {
+    if datagram.protocol != protocol::TCP {
         return UDP_LEN;
     }
     packet

@@ -59,6 +59,15 @@ impl Outcome {
         sender: NONE,
         bytes: 0,
     };
+
+    /// Not delivered, before anything is known of whose it is.
+    #[inline(always)]
+    pub const fn dropped(reason: Reason) -> Self {
+        Self {
+            verdict: Verdict::Drop(reason),
+            ..Self::START
+        }
+    }
 }
 
 /// Fills in the verdict, from a step that ends with a verdict or a reason.

@@ -10,7 +10,7 @@ use crate::{
         AddressClass, EipEntry, MacKey, NONE, Port, PortKey, PortMac, PrivateEntry, PrivateKey,
         PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET,
     },
-    family::{Datagram, Echo, Family, Fragment, V4},
+    family::{Datagram, Echo, Family, Fragment, V4, protocol},
     packet::{ARP, Ethernet, IPV4, Mac, Packet, QINQ, VLAN},
     tables::{self, Place, Tables},
 };
@@ -19,14 +19,14 @@ use crate::{
 #[inline(always)]
 pub fn from_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: PortKey) -> Outcome {
     let Some(ethernet) = Ethernet::read(packet) else {
-        return conclude(Outcome::START, Err(Reason::Malformed));
+        return Outcome::dropped(Reason::Malformed);
     };
     let mut port = Port::zeroed();
     match tables::find(&mut port, &key, |key| tables.port(key)) {
         Ok(true) => {}
         // The port is being taken away. Nothing of a tenant's ever enters the host's own routing.
-        Ok(false) => return conclude(Outcome::START, Err(Reason::EniDetached)),
-        Err(reason) => return conclude(Outcome::START, Err(reason)),
+        Ok(false) => return Outcome::dropped(Reason::EniDetached),
+        Err(reason) => return Outcome::dropped(reason),
     }
     if ethernet.destination != port.mac && !ethernet.is_group() {
         return Outcome::START;
@@ -54,7 +54,7 @@ pub fn from_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: Port
         ARP => conclude(Outcome::START, Ok(Verdict::Slow)),
         // Of no VLAN that is ours; the host may have an interface for it.
         VLAN | QINQ => Outcome::START,
-        _ => conclude(Outcome::START, Err(Reason::UnsupportedEthertype)),
+        _ => Outcome::dropped(Reason::UnsupportedEthertype),
     }
 }
 
@@ -293,9 +293,8 @@ fn answer_ping<F: Family, P: Packet>(
 /// UDP from a DHCP client's port to a server's (RFC 2131 4.1), whatever the address: the gateway is its only server.
 #[inline(always)]
 fn is_dhcp<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
-    const UDP: u8 = 17;
     const CLIENT_TO_SERVER: [u8; 4] = [0, 68, 0, 67];
-    datagram.protocol == UDP
+    datagram.protocol == protocol::UDP
         && !matches!(datagram.fragment, Fragment::Later(_))
         && datagram.transport + 8 <= datagram.end
         && packet.read::<4>(datagram.transport) == Some(CLIENT_TO_SERVER)

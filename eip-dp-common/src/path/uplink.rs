@@ -22,7 +22,7 @@ pub fn from_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, ifindex
         IPV4 => match tables::find(&mut uplink, &ifindex, |ifindex| tables.uplink(ifindex)) {
             Ok(true) if uplink.mac == ethernet.destination => inbound::<V4, _, _>(packet, tables),
             Ok(_) => Outcome::START,
-            Err(reason) => conclude(Outcome::START, Err(reason)),
+            Err(reason) => Outcome::dropped(reason),
         },
         ARP if packet.can_reply() => {
             match tables::find(&mut uplink, &ifindex, |ifindex| tables.uplink(ifindex)) {

@@ -81,10 +81,10 @@ impl Create {
 }
 
 fn list(global: &Global) -> Result<(), Failure> {
-    let model = Session::open(global)?.model()?;
+    let pools = Session::open(global)?.read(|view| Ok(view.pools()))?;
     session::list(
         global.output,
-        model.pools.values(),
+        pools.values(),
         |pool| (*pool).clone(),
         ["CIDR", "GATEWAY", "RESERVE"],
         |pool| {

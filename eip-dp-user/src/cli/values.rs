@@ -6,7 +6,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::model::objects::{Antispoof, EniKind, Mode};
+use crate::model::{
+    is_id, is_interface_name,
+    objects::{Antispoof, EniKind, Mode},
+};
 
 /// Which gateway of this host is meant; names its pins and its lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +49,7 @@ impl FromStr for Name {
 
 /// An object's id.
 pub fn id(text: &str) -> Result<String, String> {
-    let shown = |character: char| !character.is_whitespace() && !character.is_control();
-    if text.is_empty() || text.chars().count() > 64 || !text.chars().all(shown) {
+    if !is_id(text) {
         return Err("an id is 1 to 64 printable characters without spaces".to_owned());
     }
     Ok(text.to_owned())
@@ -55,12 +57,7 @@ pub fn id(text: &str) -> Result<String, String> {
 
 /// A network interface's name, by the kernel's rule.
 pub fn interface(text: &str) -> Result<String, String> {
-    let forbidden = |byte: u8| byte.is_ascii_whitespace() || byte == b'/' || byte == b':';
-    if text.is_empty()
-        || text.len() > 15
-        || text.bytes().any(forbidden)
-        || matches!(text, "." | "..")
-    {
+    if !is_interface_name(text) {
         return Err("an interface name is 1 to 15 bytes without spaces, `/` or `:`".to_owned());
     }
     Ok(text.to_owned())

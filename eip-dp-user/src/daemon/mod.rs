@@ -33,6 +33,7 @@ use crate::{
     dhcp::{self, Directory},
     host::{self, HostFacts, NeighbourKeeper, Watcher},
     plane::{Pins, PlaneError},
+    requirements::missing_capabilities,
     table::Table,
 };
 use engine::{Engine, Outcome};
@@ -73,19 +74,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn check_privileges() -> anyhow::Result<()> {
-    use caps::{CapSet, Capability};
-    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
-    // CAP_SYS_ADMIN includes those that were split off from it.
-    let all_of_bpf = has(Capability::CAP_SYS_ADMIN);
-    let needed = [
-        (Capability::CAP_BPF, all_of_bpf),
-        (Capability::CAP_PERFMON, all_of_bpf),
-        (Capability::CAP_NET_ADMIN, false),
-        (Capability::CAP_NET_RAW, false),
-    ];
-    let missing: Vec<String> = needed
-        .into_iter()
-        .filter(|(capability, included)| !included && !has(*capability))
+    let missing: Vec<String> = missing_capabilities()
+        .iter()
         .map(|(capability, _)| capability.to_string())
         .collect();
     if missing.is_empty() {

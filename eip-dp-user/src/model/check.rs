@@ -181,10 +181,21 @@ fn check_private_ips(id: &str, ips: &[IpAddr]) -> Checked {
     ips.iter().try_for_each(|ip| built("private IP", *ip))
 }
 
-/// Names are single words that a terminal, a log and a file show as they are.
-fn check_id(kind: &str, id: &str) -> Checked {
+/// Whether `text` can be an id: a single word that a terminal, a log and a file show as it is.
+pub fn is_id(text: &str) -> bool {
     let shown = |c: char| !c.is_control() && !c.is_whitespace();
-    if id.is_empty() || id.chars().count() > MAX_ID || !id.chars().all(shown) {
+    !text.is_empty() && text.chars().count() <= MAX_ID && text.chars().all(shown)
+}
+
+/// Whether the kernel would take `name` for an interface (`dev_valid_name`).
+pub fn is_interface_name(name: &str) -> bool {
+    (1..=MAX_PORT).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+}
+
+fn check_id(kind: &str, id: &str) -> Checked {
+    if !is_id(id) {
         invalid!(
             "{kind} id {id:?} is not 1 to {MAX_ID} printable characters without spaces; choose another"
         );
@@ -206,13 +217,7 @@ fn check_mac(id: &str, mac: Mac) -> Checked {
 }
 
 fn check_port(eni: &str, port: &str, vlan: Option<u16>) -> Checked {
-    let shown = |c: char| c.is_ascii_graphic() && c != '/' && c != ':';
-    if port.is_empty()
-        || port.len() > MAX_PORT
-        || !port.chars().all(shown)
-        || port == "."
-        || port == ".."
-    {
+    if !is_interface_name(port) || !port.chars().all(|c| c.is_ascii_graphic()) {
         invalid!(
             "ENI `{eni}`: {port:?} is not the name of an interface (1 to {MAX_PORT} characters, no space or slash)"
         );

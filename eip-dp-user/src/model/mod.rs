@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 pub(crate) use address::{next as next_address, previous as previous_address};
 pub use change::{Change, Diff};
+pub use check::{is_id, is_interface_name};
 pub use document::Document;
 pub use view::{EniFilter, Model, View};
 

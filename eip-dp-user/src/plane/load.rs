@@ -14,6 +14,7 @@ use crate::{
     PROGRAMS,
     attach::Program,
     image::{Limits, limits},
+    requirements::OLDEST_KERNEL,
 };
 
 /// The programs in the kernel. They stay there while a link is pinned, also without this value.
@@ -26,12 +27,13 @@ pub struct Programs {
 /// of these sizes; `table` tells them from another table's.
 pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Programs), PlaneError> {
     Pins::check_mounted()?;
-    // tcx came with Linux 6.6; the classic attachment is not built yet.
-    if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(6, 6, 0)) {
-        return Err(PlaneError(
-            "this kernel is older than Linux 6.6 and has no tcx; older kernels are not built yet: use a newer kernel"
-                .to_owned(),
-        ));
+    let (major, minor) = OLDEST_KERNEL;
+    let oldest = KernelVersion::new(major, minor, 0);
+    if KernelVersion::current().is_ok_and(|version| version < oldest) {
+        return Err(PlaneError(format!(
+            "this kernel is older than Linux {major}.{minor} and has no tcx; older kernels are not built yet: use a newer \
+             kernel"
+        )));
     }
     let sizes = limits.by_map();
     let adopt = pins.exist()?;

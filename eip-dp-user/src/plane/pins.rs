@@ -8,10 +8,7 @@ use std::{
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::{PlaneError, with_cure};
-use crate::cli::Name;
-
-/// Where the BPF file system is mounted.
-const BPFFS: &str = "/sys/fs/bpf";
+use crate::{cli::Name, requirements::BPFFS};
 
 /// The folder of one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use eip_dp_common::{
         UplinkFlags, Vpc, maps,
     },
     checksum::Delta,
-    family::{Family, V4},
+    family::{Family as _, V4},
 };
 
 use super::{bench::Delivery, table};
@@ -272,7 +272,7 @@ pub fn eip_entry(eip: &table::Eip) -> Result<EipEntry<[u8; 4]>> {
     };
     let (public, private) = (eip.address.octets(), eip.private.octets());
     let delta = if mode == EipMode::Nat {
-        V4::delta(&public, &private)
+        Delta::between(&public, &private)
     } else {
         Delta::NONE
     };
@@ -308,7 +308,7 @@ pub fn private_entry(
         .iter()
         .find(|eip| Some(eip.address) == address.public);
     let delta = match state {
-        PrivateState::Nat => V4::delta(&address.address.octets(), &public.octets()),
+        PrivateState::Nat => Delta::between(&address.address.octets(), &public.octets()),
         _ => Delta::NONE,
     };
     Ok(PrivateEntry {

@@ -3,23 +3,14 @@
 use std::{fs, path::Path};
 
 use aya::{maps::MapType, programs::ProgramType, sys};
-use caps::{CapSet, Capability};
+use caps::Capability;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::Line;
+use crate::requirements::{BPFFS, OLDEST_KERNEL, missing_capabilities};
 
-/// The first kernel with tcx.
-const OLDEST: (u32, u32) = (6, 6);
-const BPFFS: &str = "/sys/fs/bpf";
 /// There in the first network namespace only.
 const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
-
-const CAPABILITIES: [(Capability, &str); 4] = [
-    (Capability::CAP_BPF, "load programs and maps"),
-    (Capability::CAP_PERFMON, "let programs use packet pointers"),
-    (Capability::CAP_NET_ADMIN, "attach programs to interfaces"),
-    (Capability::CAP_NET_RAW, "answer DHCP and announce EIPs"),
-];
 
 pub(super) fn lines() -> Vec<Line> {
     let release = nix::sys::utsname::uname().map_or_else(
@@ -28,7 +19,7 @@ pub(super) fn lines() -> Vec<Line> {
     );
     vec![
         kernel(&release),
-        capabilities(&missing()),
+        capabilities(&missing_capabilities()),
         bpf(),
         jit(fs::read_to_string(JIT).ok().as_deref()),
         bpffs(),
@@ -43,24 +34,15 @@ fn kernel(release: &str) -> Line {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
         _ => (0, 0),
     };
-    if version >= OLDEST {
+    let (major, minor) = OLDEST_KERNEL;
+    if version >= (major.into(), minor.into()) {
         return Line::ok("kernel", release);
     }
-    let (major, minor) = OLDEST;
     Line::fail(
         "kernel",
         format!("{release}: not supported yet"),
         format!("boot Linux {major}.{minor} or later, which has tcx"),
     )
-}
-
-fn missing() -> Vec<(Capability, &'static str)> {
-    CAPABILITIES
-        .into_iter()
-        .filter(|(capability, _)| {
-            !caps::has_cap(None, CapSet::Effective, *capability).unwrap_or(false)
-        })
-        .collect()
 }
 
 fn capabilities(missing: &[(Capability, &str)]) -> Line {
@@ -160,6 +142,7 @@ fn bpffs() -> Line {
 #[cfg(test)]
 mod tests {
     use super::{super::Status, *};
+    use crate::requirements::CAPABILITIES;
 
     #[test]
     fn kernels_from_6_6_on_will_do() {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{kernel, table_url};
 use crate::{
-    cli::{DropsArgs, Failure, Format, Global, StatsArgs, output},
+    cli::{DropsArgs, Failure, Format, Global, StatsArgs, output, session},
     daemon::Report,
     model::objects::Eip,
     plane::Kernel,
@@ -31,14 +31,7 @@ pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
     let url = table_url(global, Report::read(&Report::path(&global.name)).as_ref());
     let table = Table::open(&url)?;
     if let Some(id) = &args.eip {
-        let eip = table
-            .read(|view| view.eip(id))?
-            .ok_or_else(|| Failure::Refused {
-                code: "not-found",
-                message: format!(
-                    "EIP `{id}` does not exist; `eip-dp eip list` shows those that do"
-                ),
-            })?;
+        let eip = table.read(|view| session::find::<Eip>(view, id))??;
         let row = row(&kernel, &eip)?.ok_or_else(|| {
             Failure::failed(format!(
                 "EIP `{id}` has no counters: the daemon has not applied it; see `eip-dp --name {} status`",

@@ -1,0 +1,31 @@
+//! What the daemon needs of kernel and process. `run` refuses to start without it, `check` tells what is missing.
+
+use caps::{CapSet, Capability};
+
+/// The first kernel with tcx: major and minor number.
+pub const OLDEST_KERNEL: (u8, u8) = (6, 6);
+
+/// Where the BPF file system is mounted.
+pub const BPFFS: &str = "/sys/fs/bpf";
+
+/// The capabilities, and what each is for.
+pub const CAPABILITIES: [(Capability, &str); 4] = [
+    (Capability::CAP_BPF, "load programs and maps"),
+    (Capability::CAP_PERFMON, "let programs use packet pointers"),
+    (Capability::CAP_NET_ADMIN, "attach programs to interfaces"),
+    (Capability::CAP_NET_RAW, "answer DHCP and announce EIPs"),
+];
+
+/// The capabilities that this process lacks.
+pub fn missing_capabilities() -> Vec<(Capability, &'static str)> {
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    // CAP_SYS_ADMIN includes those that were split off from it.
+    let all_of_bpf = has(Capability::CAP_SYS_ADMIN);
+    CAPABILITIES
+        .into_iter()
+        .filter(|(capability, _)| {
+            let of_bpf = matches!(capability, Capability::CAP_BPF | Capability::CAP_PERFMON);
+            !(has(*capability) || of_bpf && all_of_bpf)
+        })
+        .collect()
+}
