@@ -2,8 +2,9 @@
 
 use crate::{
     abi::{
-        AddressClass, Cidr, EipEntry, MAX_CIDRS, MacKey, Port, PortKey, PortMac, PrivateEntry,
-        PrivateKey, Reason, Sealed, Target, UPLINK_TARGET, Uplink,
+        AddressClass, Cidr, EipEntry, LinkKey, MAX_CIDRS, MacKey, PREFIX_SEAL, Port, PortMac,
+        Prefix, PrivateEntry, PrivateKey, Reason, Sealed, Target, UPLINK_TARGET4, UPLINK_TARGET6,
+        Uplink,
     },
     family::Family,
 };
@@ -16,8 +17,8 @@ pub trait Tables<F: Family>: Links {
     fn private(&self, key: &PrivateKey<F::Address>) -> Option<PrivateEntry<F::Address>>;
     /// A CIDR of a VPC, by [`Cidr::index`].
     fn cidr(&self, index: &u32) -> Option<Cidr<F::Address>>;
-    /// What an address is that is no EIP.
-    fn class(&self, address: &F::Address) -> Option<AddressClass>;
+    /// The longest prefix that an address is in, see [`Prefix`].
+    fn prefix(&self, address: &F::Address) -> Option<Prefix<F::Address>>;
     /// Whether a pool may have the address, see [`Family::screen`].
     fn is_screened(&self, address: &F::Address) -> bool;
 }
@@ -25,13 +26,13 @@ pub trait Tables<F: Family>: Links {
 /// The tables that both families share.
 pub trait Links {
     /// A port, by interface.
-    fn port(&self, key: &PortKey) -> Option<Port>;
+    fn port(&self, key: &LinkKey) -> Option<Port>;
     /// An ENI, by the MAC that it has on a port.
     fn mac(&self, key: &MacKey) -> Option<PortMac>;
     /// Where to deliver.
     fn target(&self, index: &u32) -> Option<Target>;
-    /// An uplink, by interface index.
-    fn uplink(&self, ifindex: &u32) -> Option<Uplink>;
+    /// An uplink, by interface.
+    fn uplink(&self, key: &LinkKey) -> Option<Uplink>;
 }
 
 /// Looks a record up and writes it to `record`; false where there is none, and `record` stays as it was.
@@ -71,12 +72,31 @@ pub fn target<L: Links>(links: &L, index: u32) -> Result<Target, Reason> {
     if let Some(found) = links.target(&index) {
         target = found;
     }
-    if target.ifindex == 0 && index == UPLINK_TARGET {
+    if target.ifindex == 0 && (index == UPLINK_TARGET4 || index == UPLINK_TARGET6) {
         Err(Reason::NoNextHop)
     } else if target.is_intact(&index) {
         Ok(target)
     } else {
         Err(Reason::TableBusy)
+    }
+}
+
+/// What an address is that is no EIP.
+///
+/// # Errors
+/// [`Reason::TableBusy`] if that is being changed, [`Reason::BadRecord`].
+#[inline(always)]
+pub fn class<F: Family, T: Tables<F>>(
+    tables: &T,
+    address: &F::Address,
+) -> Result<Option<AddressClass>, Reason> {
+    let mut prefix = Prefix::<F::Address>::zeroed();
+    if !find(&mut prefix, &PREFIX_SEAL, |_| tables.prefix(address))? {
+        return Ok(None);
+    }
+    match AddressClass::from_value(prefix.class) {
+        Some(class) => Ok(Some(class)),
+        None => Err(Reason::BadRecord),
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::{
     abi::{
-        AddressClass, Cidr, EipEntry, EipMode, MacKey, NONE, Port, PortKey, PortMac, PrivateEntry,
-        PrivateKey, PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET, Uplink,
+        Cidr, EipEntry, EipMode, LinkKey, MacKey, NONE, Port, PortMac, Prefix, PrivateEntry,
+        PrivateKey, PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET4, Uplink,
     },
     checksum::Delta,
     family::V4,
@@ -61,15 +61,15 @@ pub struct World {
     pub eips: HashMap<Address, EipEntry<Address>>,
     pub privates: HashMap<PrivateKey<Address>, PrivateEntry<Address>>,
     pub cidrs: HashMap<u32, Cidr<Address>>,
-    pub classes: HashMap<Address, AddressClass>,
-    pub ports: HashMap<PortKey, Port>,
+    pub prefixes: HashMap<Address, Prefix<Address>>,
+    pub ports: HashMap<LinkKey, Port>,
     pub macs: HashMap<MacKey, PortMac>,
     pub targets: HashMap<u32, Target>,
-    pub uplinks: HashMap<u32, Uplink>,
+    pub uplinks: HashMap<LinkKey, Uplink>,
 }
 
 impl Links for World {
-    fn port(&self, key: &PortKey) -> Option<Port> {
+    fn port(&self, key: &LinkKey) -> Option<Port> {
         self.ports.get(key).copied()
     }
 
@@ -81,8 +81,8 @@ impl Links for World {
         self.targets.get(index).copied()
     }
 
-    fn uplink(&self, ifindex: &u32) -> Option<Uplink> {
-        self.uplinks.get(ifindex).copied()
+    fn uplink(&self, key: &LinkKey) -> Option<Uplink> {
+        self.uplinks.get(key).copied()
     }
 }
 
@@ -99,8 +99,8 @@ impl Tables<V4> for World {
         self.cidrs.get(index).copied()
     }
 
-    fn class(&self, address: &Address) -> Option<AddressClass> {
-        self.classes.get(address).copied()
+    fn prefix(&self, address: &Address) -> Option<Prefix<Address>> {
+        self.prefixes.get(address).copied()
     }
 
     fn is_screened(&self, address: &Address) -> bool {
@@ -138,25 +138,22 @@ pub fn world() -> World {
         .sealed(&index)
     };
     world.targets.insert(
-        UPLINK_TARGET,
-        target(UPLINK_TARGET, UPLINK, ROUTER_MAC, UPLINK_MAC),
+        UPLINK_TARGET4,
+        target(UPLINK_TARGET4, UPLINK, ROUTER_MAC, UPLINK_MAC),
     );
     world
         .targets
         .insert(eni, target(eni, PORT, ENI_MAC, PORT_MAC));
+    let key = LinkKey::untagged(UPLINK);
     world.uplinks.insert(
-        UPLINK,
+        key,
         Uplink {
             mac: UPLINK_MAC,
             ..Uplink::zeroed()
         }
-        .sealed(&UPLINK),
+        .sealed(&key),
     );
-    let key = PortKey {
-        ifindex: PORT,
-        vlan: 0,
-        reserved: 0,
-    };
+    let key = LinkKey::untagged(PORT);
     let port = Port {
         vpc: 0,
         target: eni,

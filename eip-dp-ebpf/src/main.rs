@@ -22,7 +22,7 @@ use aya_ebpf::{
 };
 use context::{Frame, Skb};
 use eip_dp_common::{
-    abi::{PortKey, Reason, Sealed, Uplink},
+    abi::{LinkKey, Reason, Sealed, Uplink},
     path::{self, Outcome, Verdict},
     tables::{self, Links as _},
 };
@@ -32,15 +32,15 @@ use maps::{DEVICES, Maps};
 #[xdp(frags)]
 fn uplink_xdp(context: XdpContext) -> u32 {
     let mut frame = Frame::new(&context);
-    let ifindex = frame.ifindex();
-    finish_xdp(path::from_uplink(&mut frame, &Maps, ifindex))
+    let key = LinkKey::untagged(frame.ifindex());
+    finish_xdp(path::from_uplink(&mut frame, &Maps, key))
 }
 
 /// On a port that is a NIC or a VF: packets from ENIs.
 #[xdp(frags)]
 fn port_xdp(context: XdpContext) -> u32 {
     let mut frame = Frame::new(&context);
-    let key = untagged(frame.ifindex());
+    let key = LinkKey::untagged(frame.ifindex());
     finish_xdp(path::from_port(&mut frame, &Maps, key))
 }
 
@@ -51,8 +51,8 @@ fn uplink_tc(context: TcContext) -> i32 {
         if skb.vlan().is_some() {
             return None;
         }
-        let ifindex = skb.ifindex();
-        Some(path::from_uplink(skb, &Maps, ifindex))
+        let key = LinkKey::untagged(skb.ifindex());
+        Some(path::from_uplink(skb, &Maps, key))
     })
 }
 
@@ -62,7 +62,7 @@ fn port_tc(context: TcContext) -> i32 {
     with_skb(&context, |skb| {
         match skb.vlan() {
             None => {
-                let key = untagged(skb.ifindex());
+                let key = LinkKey::untagged(skb.ifindex());
                 Some(path::from_port(skb, &Maps, key))
             }
             // Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
@@ -134,7 +134,10 @@ const PACKET_OTHERHOST: u32 = 3;
 fn resolve(ifindex: u32) -> Result<i32, Reason> {
     const AF_INET: u32 = 2;
     let mut uplink = Uplink::zeroed();
-    if tables::find(&mut uplink, &ifindex, |ifindex| Maps.uplink(ifindex)) != Ok(true) {
+    if tables::find(&mut uplink, &LinkKey::untagged(ifindex), |key| {
+        Maps.uplink(key)
+    }) != Ok(true)
+    {
         return Err(Reason::TableBusy);
     }
     let mut next_hop = bpf_redir_neigh {
@@ -159,15 +162,6 @@ fn with_skb(context: &TcContext, path: impl FnOnce(&mut Skb) -> Option<Outcome>)
             account::count(&Outcome::dropped(reason));
             TC_ACT_SHOT
         }
-    }
-}
-
-#[inline(always)]
-const fn untagged(ifindex: u32) -> PortKey {
-    PortKey {
-        ifindex,
-        vlan: 0,
-        reserved: 0,
     }
 }
 

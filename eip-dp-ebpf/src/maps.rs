@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use eip_dp_common::{
     abi::{
-        AddressClass, Cidr, EipCounters, EipEntry, MAX_CIDRS, MacKey, Port, PortKey, PortMac,
+        Cidr, EipCounters, EipEntry, Event, LinkKey, MAX_CIDRS, MacKey, Port, PortMac, Prefix,
         PrivateEntry, PrivateKey, Reason, Status, Target, Uplink, Vpc,
     },
     family::{Family, V4},
@@ -27,32 +27,44 @@ const PREFIXES: u32 = 4_096;
 const UPLINK_COUNT: u32 = 64;
 const SCREEN_WORDS: u32 = 1_024;
 
-#[map]
-static EIP4: HashMap<[u8; 4], EipEntry<[u8; 4]>> = HashMap::with_max_entries(EIPS, 0);
-#[map]
-static PRIVATE4: HashMap<PrivateKey<[u8; 4]>, PrivateEntry<[u8; 4]>> =
-    HashMap::with_max_entries(PRIVATE_ADDRESSES, 0);
-#[map]
-static PREFIX4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(PREFIXES, 0);
-#[map]
-static CIDR4: Array<Cidr<[u8; 4]>> = Array::with_max_entries(VPC_COUNT * MAX_CIDRS, 0);
+/// Declares the maps that there are of each address family.
+macro_rules! maps_of {
+    ($address:ty, $eip:ident $private:ident $prefix:ident $cidr:ident $screen:ident) => {
+        #[map]
+        static $eip: HashMap<$address, EipEntry<$address>> = HashMap::with_max_entries(EIPS, 0);
+        #[map]
+        static $private: HashMap<PrivateKey<$address>, PrivateEntry<$address>> =
+            HashMap::with_max_entries(PRIVATE_ADDRESSES, 0);
+        #[map]
+        static $prefix: LpmTrie<$address, Prefix<$address>> =
+            LpmTrie::with_max_entries(PREFIXES, 0);
+        #[map]
+        static $cidr: Array<Cidr<$address>> = Array::with_max_entries(VPC_COUNT * MAX_CIDRS, 0);
+        #[map]
+        static $screen: Array<u64> = Array::with_max_entries(SCREEN_WORDS, 0);
+    };
+}
+
+maps_of!([u8; 4], EIP4 PRIVATE4 PREFIX4 CIDR4 SCREEN4);
+maps_of!([u8; 16], EIP6 PRIVATE6 PREFIX6 CIDR6 SCREEN6);
+
 /// For the daemon alone: which VPC has which index.
 #[map]
 static VPCS: Array<Vpc> = Array::with_max_entries(VPC_COUNT, 0);
 #[map]
 static TARGETS: Array<Target> = Array::with_max_entries(ENIS, 0);
 #[map]
-static PORTS: HashMap<PortKey, Port> = HashMap::with_max_entries(PORT_COUNT, 0);
+static PORTS: HashMap<LinkKey, Port> = HashMap::with_max_entries(PORT_COUNT, 0);
 #[map]
 static MACS: HashMap<MacKey, PortMac> = HashMap::with_max_entries(ENIS, 0);
 #[map]
-static UPLINKS: HashMap<u32, Uplink> = HashMap::with_max_entries(UPLINK_COUNT, 0);
-#[map]
-static SCREEN: Array<u64> = Array::with_max_entries(SCREEN_WORDS, 0);
+static UPLINKS: HashMap<LinkKey, Uplink> = HashMap::with_max_entries(UPLINK_COUNT, 0);
 #[map]
 pub static DEVICES: DevMapHash = DevMapHash::with_max_entries(PORT_COUNT, 0);
 #[map]
 pub static EIP_COUNTERS: PerCpuArray<EipCounters> = PerCpuArray::with_max_entries(EIPS, 0);
+#[map]
+pub static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Event::COUNTERS, 0);
 #[map]
 pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNTERS, 0);
 /// For the daemon alone: what it has applied.
@@ -72,7 +84,7 @@ fn copy<T: Copy>(record: *const T) -> T {
 
 impl Links for Maps {
     #[inline(always)]
-    fn port(&self, key: &PortKey) -> Option<Port> {
+    fn port(&self, key: &LinkKey) -> Option<Port> {
         PORTS.get_ptr(key).map(copy)
     }
 
@@ -87,39 +99,46 @@ impl Links for Maps {
     }
 
     #[inline(always)]
-    fn uplink(&self, ifindex: &u32) -> Option<Uplink> {
-        UPLINKS.get_ptr(ifindex).map(copy)
+    fn uplink(&self, key: &LinkKey) -> Option<Uplink> {
+        UPLINKS.get_ptr(key).map(copy)
     }
 }
 
-impl Tables<V4> for Maps {
-    #[inline(always)]
-    fn eip(&self, address: &[u8; 4]) -> Option<EipEntry<[u8; 4]>> {
-        EIP4.get_ptr(address).map(copy)
-    }
+/// The tables of an address family, in its maps.
+macro_rules! tables_of {
+    ($family:ty, $address:ty, $eip:ident $private:ident $prefix:ident $cidr:ident $screen:ident) => {
+        impl Tables<$family> for Maps {
+            #[inline(always)]
+            fn eip(&self, address: &$address) -> Option<EipEntry<$address>> {
+                $eip.get_ptr(address).map(copy)
+            }
 
-    #[inline(always)]
-    fn private(&self, key: &PrivateKey<[u8; 4]>) -> Option<PrivateEntry<[u8; 4]>> {
-        PRIVATE4.get_ptr(key).map(copy)
-    }
+            #[inline(always)]
+            fn private(&self, key: &PrivateKey<$address>) -> Option<PrivateEntry<$address>> {
+                $private.get_ptr(key).map(copy)
+            }
 
-    #[inline(always)]
-    fn cidr(&self, index: &u32) -> Option<Cidr<[u8; 4]>> {
-        CIDR4.get_ptr(*index).map(copy)
-    }
+            #[inline(always)]
+            fn cidr(&self, index: &u32) -> Option<Cidr<$address>> {
+                $cidr.get_ptr(*index).map(copy)
+            }
 
-    #[inline(always)]
-    fn class(&self, address: &[u8; 4]) -> Option<AddressClass> {
-        const WHOLE: u32 = 32;
-        PREFIX4
-            .get(lpm_trie::Key::new(WHOLE, *address))
-            .and_then(|value| AddressClass::from_value(*value))
-    }
+            #[inline(always)]
+            fn prefix(&self, address: &$address) -> Option<Prefix<$address>> {
+                const WHOLE: u32 = 8 * size_of::<$address>() as u32;
+                $prefix
+                    .get(lpm_trie::Key::new(WHOLE, *address))
+                    .map(|record| copy(ptr::from_ref(record)))
+            }
 
-    #[inline(always)]
-    fn is_screened(&self, address: &[u8; 4]) -> bool {
-        let screen = V4::screen(address);
-        let (word, bit) = (u32::from(screen >> 6), screen & 63);
-        SCREEN.get(word).is_some_and(|word| word >> bit & 1 == 1)
-    }
+            #[inline(always)]
+            fn is_screened(&self, address: &$address) -> bool {
+                let screen = <$family>::screen(address);
+                let (word, bit) = (u32::from(screen >> 6), screen & 63);
+                $screen.get(word).is_some_and(|word| word >> bit & 1 == 1)
+            }
+        }
+    };
 }
+
+tables_of!(V4, [u8; 4], EIP4 PRIVATE4 PREFIX4 CIDR4 SCREEN4);

@@ -15,7 +15,7 @@ pub struct PrivateKey<A> {
 /// An interface and the VLAN on it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PortKey {
+pub struct LinkKey {
     /// Interface index.
     pub ifindex: u32,
     /// 802.1Q VLAN identifier, 0 for untagged.
@@ -46,7 +46,7 @@ pub struct PrefixKey<A> {
     pub network: A,
 }
 
-/// What an address is that is no EIP. The value of the `PREFIX` tries.
+/// What an address is that is no EIP, see [`super::Prefix::class`].
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AddressClass {
@@ -59,7 +59,7 @@ pub enum AddressClass {
 }
 
 impl AddressClass {
-    /// Reads a value of the trie; `None` for what no version of this ABI writes.
+    /// Reads a record of the trie; `None` for what no version of this ABI writes.
     #[inline(always)]
     pub const fn from_value(value: u32) -> Option<Self> {
         match value {
@@ -71,6 +71,24 @@ impl AddressClass {
     }
 }
 
+impl LinkKey {
+    /// The interface itself, without a VLAN.
+    #[inline(always)]
+    pub const fn untagged(ifindex: u32) -> Self {
+        Self::tagged(ifindex, 0)
+    }
+
+    /// A VLAN of the interface; 0 for none.
+    #[inline(always)]
+    pub const fn tagged(ifindex: u32, vlan: u16) -> Self {
+        Self {
+            ifindex,
+            vlan,
+            reserved: 0,
+        }
+    }
+}
+
 impl<A: Address> SealKey for PrivateKey<A> {
     #[inline(always)]
     fn fold(&self) -> u64 {
@@ -78,7 +96,7 @@ impl<A: Address> SealKey for PrivateKey<A> {
     }
 }
 
-impl SealKey for PortKey {
+impl SealKey for LinkKey {
     #[inline(always)]
     fn fold(&self) -> u64 {
         u64::from(self.ifindex) | u64::from(self.vlan) << 32
@@ -97,7 +115,7 @@ impl SealKey for MacKey {
 const _: () = {
     assert!(size_of::<PrivateKey<[u8; 4]>>() == 8);
     assert!(size_of::<PrivateKey<[u8; 16]>>() == 20);
-    assert!(size_of::<PortKey>() == 8);
+    assert!(size_of::<LinkKey>() == 8);
     assert!(size_of::<MacKey>() == 12);
     assert!(size_of::<PrefixKey<[u8; 4]>>() == 8);
 };
@@ -109,7 +127,7 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for super::PrivateKey<[u8; 16]> {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for super::PortKey {}
+    unsafe impl aya::Pod for super::LinkKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::MacKey {}
 }

@@ -3,23 +3,27 @@
 //! Every type here is `repr(C)` without padding and holds addresses as byte arrays in network order; all other
 //! integers are in the host's order. [`ABI_VERSION`] changes whenever a layout or a meaning does.
 
+mod counted;
 mod counters;
+mod event;
 mod keys;
 mod reason;
 mod records;
 mod seal;
 
 pub use counters::{EipCounters, Status, StatusWord};
-pub use keys::{AddressClass, MacKey, PortKey, PrefixKey, PrivateKey};
+pub use event::Event;
+pub use keys::{AddressClass, LinkKey, MacKey, PrefixKey, PrivateKey};
 pub use reason::Reason;
 pub use records::{
-    Cidr, EipEntry, EipMode, MAX_CIDRS, NONE, Port, PortMac, PrivateEntry, PrivateState, Target,
-    TargetFlags, UPLINK_TARGET, Uplink, UplinkFlags, Vpc,
+    Cidr, EipEntry, EipMode, FIRST_ENI_TARGET, MAX_CIDRS, NONE, PREFIX_SEAL, Port, PortMac, Prefix,
+    PrivateEntry, PrivateState, Target, TargetFlags, UPLINK_TARGET4, UPLINK_TARGET6, Uplink,
+    UplinkFlags, Vpc,
 };
 pub use seal::{Address, SealKey, Sealed};
 
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
-pub const ABI_VERSION: u64 = 1;
+pub const ABI_VERSION: u64 = 2;
 
 /// The names of the maps, as the BPF object declares them and as they are pinned.
 pub mod maps {
@@ -27,32 +31,45 @@ pub mod maps {
     pub const EIP4: &str = "EIP4";
     /// `HashMap<PrivateKey<[u8; 4]>, PrivateEntry<[u8; 4]>>`: every address that an ENI may have as source.
     pub const PRIVATE4: &str = "PRIVATE4";
-    /// `LpmTrie<[u8; 4], u32>`: prefixes and addresses that are not an EIP's, see [`super::AddressClass`].
+    /// `LpmTrie<[u8; 4], Prefix<[u8; 4]>>`: prefixes and addresses that are not an EIP's.
     pub const PREFIX4: &str = "PREFIX4";
     /// `Array<Vpc>`, by VPC index.
     pub const VPCS: &str = "VPCS";
     /// `Array<Cidr<[u8; 4]>>`, by [`super::Cidr::index`].
     pub const CIDR4: &str = "CIDR4";
-    /// `Array<Target>`: where packets are delivered, index 0 is the uplink's next hop.
+    /// `Array<Target>`: where packets are delivered; the first two are the uplink's next hops.
     pub const TARGETS: &str = "TARGETS";
-    /// `HashMap<PortKey, Port>`.
+    /// `HashMap<LinkKey, Port>`.
     pub const PORTS: &str = "PORTS";
     /// `HashMap<MacKey, PortMac>`: every ENI's MAC, by port.
     pub const MACS: &str = "MACS";
-    /// `HashMap<u32, Uplink>`, by interface index.
+    /// `HashMap<LinkKey, Uplink>`.
     pub const UPLINKS: &str = "UPLINKS";
-    /// `Array<u64>`, 1,024 words: a bit for every /16 that overlaps a pool, see [`crate::family::Family::screen`].
-    pub const SCREEN: &str = "SCREEN";
+    /// `Array<u64>`, 1,024 words: a bit for every IPv4 prefix that overlaps a pool, see
+    /// [`crate::family::Family::screen`].
+    pub const SCREEN4: &str = "SCREEN4";
+    /// The same for IPv6.
+    pub const SCREEN6: &str = "SCREEN6";
+    /// [`EIP4`] for IPv6.
+    pub const EIP6: &str = "EIP6";
+    /// [`PRIVATE4`] for IPv6.
+    pub const PRIVATE6: &str = "PRIVATE6";
+    /// [`PREFIX4`] for IPv6.
+    pub const PREFIX6: &str = "PREFIX6";
+    /// [`CIDR4`] for IPv6.
+    pub const CIDR6: &str = "CIDR6";
     /// `DevMapHash`: the interfaces that XDP may redirect to, by interface index.
     pub const DEVICES: &str = "DEVICES";
     /// `PerCpuArray<EipCounters>`, by slot.
     pub const EIP_COUNTERS: &str = "EIP_COUNTERS";
     /// `PerCpuArray<u64>`, by [`super::Reason`].
     pub const DROPS: &str = "DROPS";
+    /// `PerCpuArray<u64>`, by [`super::Event`].
+    pub const EVENTS: &str = "EVENTS";
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 20] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
@@ -62,7 +79,13 @@ pub mod maps {
         PORTS,
         MACS,
         UPLINKS,
-        SCREEN,
+        SCREEN4,
+        SCREEN6,
+        EIP6,
+        PRIVATE6,
+        PREFIX6,
+        CIDR6,
+        EVENTS,
         DEVICES,
         EIP_COUNTERS,
         DROPS,

@@ -1,37 +1,10 @@
 //! Why a packet was not delivered.
 
-/// Declares the reasons once: number, name and sentence.
-macro_rules! reasons {
-    ($($(#[doc = $sentence:literal])+ $variant:ident = $number:literal $name:literal;)*) => {
-        /// Why a packet was not delivered. The numbers are an ABI: one is never given to another reason.
-        #[repr(u8)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Reason {
-            $($(#[doc = $sentence])+ $variant = $number,)*
-        }
+use super::counted::counted;
 
-        impl Reason {
-            /// Every reason, in the order of the numbers.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The name that operators see.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-
-            /// What it means, in a sentence.
-            pub const fn sentence(self) -> &'static str {
-                match self {
-                    $(Self::$variant => concat!($($sentence),+).trim_ascii(),)*
-                }
-            }
-        }
-    };
-}
-
-reasons! {
+counted! {
+    /// Why a packet was not delivered. The numbers are an ABI: one is never given to another reason.
+    Reason in 64 {
     /// The destination is in a pool, but no EIP with that address is associated.
     NoAssociation = 1 "no-association";
     /// The EIP's ENI is attached to no instance, or its port is not there.
@@ -78,27 +51,7 @@ reasons! {
     ArpIgnored = 22 "arp-ignored";
     /// To the VPC's gateway, which answers ARP, DHCP and ping only.
     GatewayService = 23 "gateway-service";
+    /// An IPv6 packet with more extension headers than are looked through, so that its transport header is not found.
+    HeadersTooLong = 24 "headers-too-long";
 }
-
-impl Reason {
-    /// How many counters the `DROPS` map has; room for reasons to come.
-    pub const COUNTERS: u32 = 64;
-
-    /// The reason's counter.
-    #[inline(always)]
-    pub const fn index(self) -> u32 {
-        self as u32
-    }
 }
-
-const _: () = {
-    let mut index = 0;
-    while index < Reason::ALL.len() {
-        assert!(Reason::ALL[index].index() < Reason::COUNTERS);
-        assert!(
-            Reason::ALL[index].index() as usize == index + 1,
-            "numbers are given in order, none twice"
-        );
-        index += 1;
-    }
-};

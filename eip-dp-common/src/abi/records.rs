@@ -4,15 +4,19 @@
 //! the index that an object already has in the kernel.
 
 use super::{
-    keys::{MacKey, PortKey, PrivateKey},
+    keys::{LinkKey, MacKey, PrivateKey},
     seal::{Address, Sealed},
 };
 
 /// No slot, no target.
 pub const NONE: u32 = u32::MAX;
 
-/// The target that stands for the uplink's next hop.
-pub const UPLINK_TARGET: u32 = 0;
+/// The target that stands for the uplink's IPv4 next hop.
+pub const UPLINK_TARGET4: u32 = 0;
+/// The target that stands for the uplink's IPv6 next hop.
+pub const UPLINK_TARGET6: u32 = 1;
+/// The first target that an ENI can have.
+pub const FIRST_ENI_TARGET: u32 = 2;
 
 /// CIDRs of one family that a VPC can have.
 pub const MAX_CIDRS: u32 = 8;
@@ -93,7 +97,7 @@ pub enum PrivateState {
     Detached = 5,
 }
 
-/// Where packets are delivered: an ENI, or ([`UPLINK_TARGET`]) the uplink's next hop.
+/// Where packets are delivered: an ENI, or ([`UPLINK_TARGET4`], [`UPLINK_TARGET6`]) an uplink's next hop.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -178,7 +182,7 @@ pub struct Cidr<A> {
     pub network: A,
     /// The netmask.
     pub mask: A,
-    /// The VPC's router in this CIDR: answers ARP, DHCP and ping.
+    /// The VPC's router in this CIDR: answers ARP or ND, DHCP and ping, and is the source of ICMP errors to ENIs.
     pub gateway: A,
     /// 1 for a CIDR, 0 for a place that is not used (all of it is zeros, the seal too).
     pub used: u32,
@@ -194,7 +198,22 @@ impl<A> Cidr<A> {
     }
 }
 
-/// An uplink, found by its interface index.
+/// What a prefix or an address is that is no EIP's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix<A> {
+    /// Of a pool, the source of ICMP errors to guests in cut-through mode: its gateway, or zeros where it has none.
+    pub gateway: A,
+    /// A [`super::AddressClass`].
+    pub class: u32,
+    /// See [`Sealed`]; the key is [`PREFIX_SEAL`].
+    pub seal: u32,
+}
+
+/// What [`Prefix`] is sealed with: who looks an address up does not know which prefix is found.
+pub const PREFIX_SEAL: u32 = 0;
+
+/// An uplink, found by its interface and VLAN.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uplink {
@@ -202,6 +221,10 @@ pub struct Uplink {
     pub next_hop4: [u8; 4],
     /// The next hop's IPv6 address, zeros while there is none.
     pub next_hop6: [u8; 16],
+    /// The source of ICMP errors to the Internet, zeros while there is none.
+    pub icmp_source4: [u8; 4],
+    /// The source of ICMPv6 errors to the Internet, zeros while there is none.
+    pub icmp_source6: [u8; 16],
     /// The interface's MAC.
     pub mac: [u8; 6],
     /// [`UplinkFlags`].
@@ -215,7 +238,7 @@ pub struct Uplink {
 pub struct UplinkFlags;
 
 impl UplinkFlags {
-    /// Answer ARP requests for associated EIPs: the pools are on-link.
+    /// Answer ARP requests and neighbour solicitations for associated EIPs: the pools are on-link.
     pub const ANSWER_ARP: u16 = 1;
 }
 
@@ -273,15 +296,19 @@ unsafe impl Sealed for Target {
 }
 // SAFETY: as above.
 unsafe impl Sealed for Port {
-    type Key = PortKey;
+    type Key = LinkKey;
 }
 // SAFETY: as above.
 unsafe impl Sealed for PortMac {
     type Key = MacKey;
 }
 // SAFETY: as above.
-unsafe impl Sealed for Uplink {
+unsafe impl<A: Address> Sealed for Prefix<A> {
     type Key = u32;
+}
+// SAFETY: as above.
+unsafe impl Sealed for Uplink {
+    type Key = LinkKey;
 }
 
 /// Asserts the layout that the seal needs, and marks the record for aya.
@@ -305,5 +332,7 @@ plain_old_data! {
     Target, 48;
     Port, 24;
     PortMac, 8;
-    Uplink, 32;
+    Prefix<[u8; 4]>, 12;
+    Prefix<[u8; 16]>, 24;
+    Uplink, 52;
 }

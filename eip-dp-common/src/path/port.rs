@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     abi::{
-        AddressClass, EipEntry, MacKey, NONE, Port, PortKey, PortMac, PrivateEntry, PrivateKey,
-        PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET,
+        AddressClass, EipEntry, LinkKey, MacKey, NONE, Port, PortMac, PrivateEntry, PrivateKey,
+        PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET4,
     },
     family::{Datagram, Echo, Family, Fragment, V4, protocol},
     packet::{ARP, Ethernet, IPV4, Mac, Packet, QINQ, VLAN},
@@ -17,7 +17,7 @@ use crate::{
 
 /// A frame from the port with this key.
 #[inline(always)]
-pub fn from_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: PortKey) -> Outcome {
+pub fn from_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: LinkKey) -> Outcome {
     let Some(ethernet) = Ethernet::read(packet) else {
         return Outcome::dropped(Reason::Malformed);
     };
@@ -60,7 +60,7 @@ pub fn from_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: Port
 
 /// Where a frame came from.
 struct From {
-    key: PortKey,
+    key: LinkKey,
     port: Port,
     ethernet: Ethernet,
 }
@@ -248,7 +248,7 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
         translation: sending,
         routed: true,
     };
-    let mut index = UPLINK_TARGET;
+    let mut index = UPLINK_TARGET4;
     if tables.is_screened(&datagram.destination) {
         let address = &datagram.destination;
         let mut eip = EipEntry::zeroed();
@@ -259,7 +259,7 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
             onward.destination = eip.private;
             onward.translation = sending.and(receiving);
         } else {
-            match tables.class(address) {
+            match tables::class(tables, address)? {
                 Some(AddressClass::PoolGateway) => return answer_ping(packet, datagram, from),
                 Some(AddressClass::Pool) => return Err(Reason::NoAssociation),
                 Some(AddressClass::Host) | None => {}

@@ -5,14 +5,14 @@ use proptest::prelude::*;
 
 use super::{Outcome, Verdict, from_port, from_uplink};
 use crate::{
-    abi::{NONE, PortKey, Reason},
+    abi::{LinkKey, NONE, Reason},
     testing::{
         Buffer, CUT_THROUGH_EIP, CUT_THROUGH_SLOT, ENI_MAC, FAR, NAT_EIP, NAT_PRIVATE, NAT_SLOT,
         PORT, PORT_MAC, ROUTER_MAC, UPLINK, UPLINK_MAC, ipv4, sum, transport, transport_sum, world,
     },
 };
 
-const PORT_KEY: PortKey = PortKey {
+const PORT_KEY: LinkKey = LinkKey {
     ifindex: PORT,
     vlan: 0,
     reserved: 0,
@@ -21,7 +21,7 @@ const INWARD: ([u8; 6], [u8; 6]) = (ROUTER_MAC, UPLINK_MAC);
 const OUTWARD: ([u8; 6], [u8; 6]) = (ENI_MAC, PORT_MAC);
 
 fn inward(packet: &mut Buffer) -> Outcome {
-    from_uplink(packet, &world(), UPLINK)
+    from_uplink(packet, &world(), LinkKey::untagged(UPLINK))
 }
 
 fn outward(packet: &mut Buffer) -> Outcome {
@@ -91,7 +91,7 @@ fn a_table_that_changes_under_a_packet_drops_it_untouched() {
         &transport(6, (FAR, NAT_EIP), b""),
     );
     let before = packet.clone();
-    let outcome = from_uplink(&mut packet, &torn, UPLINK);
+    let outcome = from_uplink(&mut packet, &torn, LinkKey::untagged(UPLINK));
     assert_eq!(outcome.verdict, Verdict::Drop(Reason::TableBusy));
     assert_eq!(packet, before);
 }

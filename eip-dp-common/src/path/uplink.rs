@@ -5,27 +5,27 @@ use super::{
     forward::{Forward, Translation, forward},
 };
 use crate::{
-    abi::{AddressClass, EipEntry, EipMode, Reason, Sealed, Uplink},
+    abi::{AddressClass, EipEntry, EipMode, LinkKey, Reason, Sealed, Uplink},
     family::{Datagram, Family, V4},
     packet::{ARP, Ethernet, IPV4, Packet},
     tables::{self, Place, Tables},
 };
 
-/// A frame from the uplink with this interface index.
+/// A frame from the uplink with this key.
 #[inline(always)]
-pub fn from_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, ifindex: u32) -> Outcome {
+pub fn from_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: LinkKey) -> Outcome {
     let Some(ethernet) = Ethernet::read(packet) else {
         return Outcome::START;
     };
     let mut uplink = Uplink::zeroed();
     match ethernet.ethertype {
-        IPV4 => match tables::find(&mut uplink, &ifindex, |ifindex| tables.uplink(ifindex)) {
+        IPV4 => match tables::find(&mut uplink, &key, |key| tables.uplink(key)) {
             Ok(true) if uplink.mac == ethernet.destination => inbound::<V4, _, _>(packet, tables),
             Ok(_) => Outcome::START,
             Err(reason) => Outcome::dropped(reason),
         },
         ARP if packet.can_reply() => {
-            match tables::find(&mut uplink, &ifindex, |ifindex| tables.uplink(ifindex)) {
+            match tables::find(&mut uplink, &key, |key| tables.uplink(key)) {
                 Ok(true) if ethernet.is_group() || ethernet.destination == uplink.mac => {
                     conclude(Outcome::START, arp::on_uplink(packet, tables, &uplink))
                 }
@@ -63,7 +63,7 @@ fn no_eip<F: Family, T: Tables<F>>(tables: &T, datagram: &Datagram<F>) -> Result
     if !tables.is_screened(&datagram.destination) {
         return Ok(Verdict::Pass);
     }
-    match tables.class(&datagram.destination) {
+    match tables::class(tables, &datagram.destination)? {
         Some(AddressClass::Pool | AddressClass::PoolGateway) => Err(Reason::NoAssociation),
         Some(AddressClass::Host) | None => Ok(Verdict::Pass),
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use eip_dp_common::abi::{
-    Cidr, EipEntry, MacKey, Port, PortKey, PortMac, PrefixKey, PrivateEntry, PrivateKey, Target,
+    Cidr, EipEntry, LinkKey, MacKey, Port, PortMac, PrefixKey, PrivateEntry, PrivateKey, Target,
     Uplink, Vpc, maps,
 };
 use serde::Serialize;
@@ -41,7 +41,7 @@ pub struct Content {
     /// `TARGETS`.
     pub targets: BTreeMap<u32, Target>,
     /// `PORTS`.
-    pub ports: BTreeMap<PortKey, Port>,
+    pub ports: BTreeMap<LinkKey, Port>,
     /// `MACS`.
     pub macs: BTreeMap<MacKey, PortMac>,
     /// `UPLINKS`.
@@ -68,7 +68,7 @@ pub enum Write {
     /// `TARGETS`.
     Target(u32, Option<Target>),
     /// `PORTS`.
-    Port(PortKey, Option<Port>),
+    Port(LinkKey, Option<Port>),
     /// `MACS`.
     Mac(MacKey, Option<PortMac>),
     /// `UPLINKS`.

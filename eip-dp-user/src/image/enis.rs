@@ -6,7 +6,7 @@ use std::{
 };
 
 use eip_dp_common::abi::{
-    Cidr, MAX_CIDRS, MacKey, NONE, Port, PortKey, PortMac, Sealed, Target, TargetFlags, Vpc, maps,
+    Cidr, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac, Sealed, Target, TargetFlags, Vpc, maps,
 };
 use ipnet::{IpNet, Ipv4Net};
 
@@ -228,7 +228,7 @@ impl<'a> Scene<'a> {
             if attachment.xdp_delivery {
                 content.devices.insert(ifindex);
             }
-            let key = PortKey {
+            let key = LinkKey {
                 ifindex,
                 vlan: 0,
                 reserved: 0,

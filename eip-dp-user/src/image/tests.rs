@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use eip_dp_common::{
     abi::{
-        AddressClass, EipMode, MacKey, NONE, PortKey, PrefixKey, PrivateKey, PrivateState, Sealed,
+        AddressClass, EipMode, LinkKey, MacKey, NONE, PrefixKey, PrivateKey, PrivateState, Sealed,
         TargetFlags, UPLINK_TARGET, UplinkFlags,
     },
     checksum::Delta,
@@ -108,7 +108,7 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
         "a veth is served by tc"
     );
 
-    let key = PortKey {
+    let key = LinkKey {
         ifindex: 11,
         vlan: 0,
         reserved: 0,

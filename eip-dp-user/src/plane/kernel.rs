@@ -11,7 +11,7 @@ use aya::{
     util::nr_cpus,
 };
 use eip_dp_common::abi::{
-    EipCounters, MacKey, Port, PortKey, PortMac, PrefixKey, Reason, Sealed, StatusWord, Target,
+    EipCounters, LinkKey, MacKey, Port, PortMac, PrefixKey, Reason, Sealed, StatusWord, Target,
     Uplink, Vpc, maps,
 };
 
@@ -26,7 +26,7 @@ pub struct Kernel {
     vpcs: Array<MapData, Vpc>,
     cidrs: Array<MapData, Network>,
     targets: Array<MapData, Target>,
-    ports: HashMap<MapData, PortKey, Port>,
+    ports: HashMap<MapData, LinkKey, Port>,
     macs: HashMap<MapData, MacKey, PortMac>,
     uplinks: HashMap<MapData, u32, Uplink>,
     screen: Array<MapData, u64>,

@@ -9,7 +9,7 @@ use aya::{
 };
 use eip_dp_common::{
     abi::{
-        AddressClass, Cidr, EipEntry, EipMode, MAX_CIDRS, MacKey, NONE, Port, PortKey, PortMac,
+        AddressClass, Cidr, EipEntry, EipMode, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac,
         PrivateEntry, PrivateKey, PrivateState, Sealed, Target, TargetFlags, UPLINK_TARGET, Uplink,
         UplinkFlags, Vpc, maps,
     },
@@ -43,7 +43,7 @@ pub struct Maps {
     prefixes: LpmTrie<MapData, [u8; 4], u32>,
     vpcs: Array<MapData, Vpc>,
     cidrs: Array<MapData, Cidr<[u8; 4]>>,
-    ports: HashMap<MapData, PortKey, Port>,
+    ports: HashMap<MapData, LinkKey, Port>,
     macs: HashMap<MapData, MacKey, PortMac>,
     uplinks: HashMap<MapData, u32, Uplink>,
     screen: Array<MapData, u64>,
@@ -153,7 +153,7 @@ impl Maps {
     ) -> Result<()> {
         for port in &world.ports {
             let ifindex = index_of(indices, &port.interface)?;
-            let key = PortKey {
+            let key = LinkKey {
                 ifindex,
                 vlan: 0,
                 reserved: 0,
