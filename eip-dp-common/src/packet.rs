@@ -13,10 +13,13 @@ pub type Mac = [u8; 6];
 /// Where the network header starts, in bytes from the start of the frame.
 pub const NETWORK: usize = EthHdr::LEN;
 
-/// How many bytes of the frame the path may want to read: Ethernet, the longest IPv4 header, ICMP's, and of the packet that
+/// How many bytes an IP header may have, with IPv4 options or IPv6 extension headers.
+pub const IP_HEADERS: usize = 40 + 120;
+
+/// How many bytes of the frame the path may want to read: Ethernet, the longest IP header, ICMP's, and of the packet that
 /// an ICMP error quotes again the longest header and a transport header up to its checksum. A packet whose bytes are not
 /// in one piece is to have that many in its first.
-pub const HEADERS: usize = NETWORK + 60 + 8 + 60 + 20;
+pub const HEADERS: usize = NETWORK + IP_HEADERS + 8 + IP_HEADERS + 20;
 
 /// A frame, from its Ethernet header on. Multi-byte values are as on the wire.
 pub trait Packet {
@@ -32,12 +35,29 @@ pub trait Packet {
     /// [`Reason::KernelRefused`] if the frame (its first piece) does not have them.
     fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Result<(), Reason>;
 
-    /// Adds to the transport checksum at `offset` what a change of the pseudo-header adds to it, whether the field
-    /// holds a complete checksum or, on an skb, the pseudo-header's sum only (`CHECKSUM_PARTIAL`).
+    /// Adds to the transport checksum at `offset` what a change of what it covers adds to it, whether the field holds a
+    /// complete checksum or, on an skb, the pseudo-header's sum only (`CHECKSUM_PARTIAL`).
     ///
     /// # Errors
     /// [`Reason::KernelRefused`] if the frame does not have the field.
     fn adjust_checksum(&mut self, offset: usize, change: Change) -> Result<(), Reason>;
+
+    /// Whether the transport checksum at `offset`, in the order of the wire, is still to be completed by the device that
+    /// sends the packet.
+    fn is_partial(&mut self, offset: usize) -> bool;
+
+    /// Cuts the frame off behind `keep` bytes of its IP packet and makes room for `headers` bytes in front of it.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`].
+    fn reshape(&mut self, keep: usize, headers: usize) -> Result<(), Reason>;
+
+    /// The ones' complement sum of the `len` bytes at `offset`, an odd last one as the first of a word; at most
+    /// [`LONGEST_SUM`] bytes.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`] if the frame (its first piece) does not have them.
+    fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason>;
 
     /// The bytes of payload in each packet that the frame is going to be cut into; 0 for a frame that is one packet.
     /// `None` where they differ from each other.
@@ -46,17 +66,34 @@ pub trait Packet {
     /// Whether this hook can send to `target`; where it cannot, the slow path does.
     fn can_send(&self, target: &Target) -> bool;
 
-    /// Whether this hook answers packets itself (ARP, ping); where it does not, the slow path does.
+    /// Whether this hook answers packets itself (ARP, ping, ICMP errors) and gives packets to the kernel to be sent in
+    /// fragments; where it does not, the slow path does.
     fn can_reply(&self) -> bool;
 }
+
+/// The most bytes that [`Packet::sum`] takes.
+pub const LONGEST_SUM: usize = 1280;
 
 /// A change of a transport checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The difference.
     pub delta: Delta,
+    /// What changed.
+    pub covers: Covers,
     /// A UDP field: 0 means that there is no checksum and stays 0, and a checksum of 0 is sent as 0xffff (RFC 768).
     pub zero_is_none: bool,
+}
+
+/// What of all that a checksum covers has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covers {
+    /// IPv4's pseudo-header.
+    PseudoHeader4,
+    /// IPv6's pseudo-header.
+    PseudoHeader6,
+    /// The packet's own bytes.
+    Bytes,
 }
 
 impl Change {
@@ -86,6 +123,8 @@ pub struct Ethernet {
 
 /// `EtherType` of IPv4.
 pub const IPV4: [u8; 2] = [0x08, 0x00];
+/// `EtherType` of IPv6.
+pub const IPV6: [u8; 2] = [0x86, 0xdd];
 /// `EtherType` of an 802.1Q tag.
 pub const VLAN: [u8; 2] = [0x81, 0x00];
 /// `EtherType` of an 802.1ad tag.

@@ -33,6 +33,9 @@ pub trait Links {
     fn target(&self, index: &u32) -> Option<Target>;
     /// An uplink, by interface.
     fn uplink(&self, key: &LinkKey) -> Option<Uplink>;
+    /// Whether one more ICMP error may be sent to the receiver whose address is folded to `receiver`; it counts as sent if
+    /// `sends`.
+    fn may_tell(&self, receiver: u64, sends: bool) -> bool;
 }
 
 /// Looks a record up and writes it to `record`; false where there is none, and `record` stays as it was.
@@ -110,12 +113,57 @@ pub fn locate<F: Family, T: Tables<F>>(
     vpc: u32,
     address: &F::Address,
 ) -> Result<Place, Reason> {
+    let mut cidr = Cidr::<F::Address>::zeroed();
+    Ok(if !find_cidr::<F, T>(&mut cidr, tables, vpc, address)? {
+        Place::Outside
+    } else if cidr.gateway == *address {
+        Place::Gateway
+    } else {
+        Place::Inside
+    })
+}
+
+/// The router of the VPC's CIDR that `address` is in.
+#[inline(always)]
+pub fn gateway_in_vpc<F: Family, T: Tables<F>>(
+    tables: &T,
+    vpc: u32,
+    address: &F::Address,
+) -> Option<F::Address> {
+    let mut cidr = Cidr::<F::Address>::zeroed();
+    match find_cidr::<F, T>(&mut cidr, tables, vpc, address) {
+        Ok(true) => Some(cidr.gateway),
+        Ok(false) | Err(_) => None,
+    }
+}
+
+/// The router of the pool that `address` is in, if that has one.
+#[inline(always)]
+pub fn gateway_of_pool<F: Family, T: Tables<F>>(
+    tables: &T,
+    address: &F::Address,
+) -> Option<F::Address> {
+    let mut prefix = Prefix::<F::Address>::zeroed();
+    match find(&mut prefix, &PREFIX_SEAL, |_| tables.prefix(address)) {
+        Ok(true) if !F::is_unspecified(&prefix.gateway) => Some(prefix.gateway),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Looks for the VPC's CIDR that `address` is in.
+#[inline(always)]
+fn find_cidr<F: Family, T: Tables<F>>(
+    cidr: &mut Cidr<F::Address>,
+    tables: &T,
+    vpc: u32,
+    address: &F::Address,
+) -> Result<bool, Reason> {
     let mut place = 0;
     while place < MAX_CIDRS {
         let index = Cidr::<F::Address>::index(vpc, place);
-        let mut cidr = Cidr::<F::Address>::zeroed();
+        *cidr = Cidr::zeroed();
         if let Some(found) = tables.cidr(&index) {
-            cidr = found;
+            *cidr = found;
         }
         if cidr.used == 0 {
             break;
@@ -124,16 +172,11 @@ pub fn locate<F: Family, T: Tables<F>>(
             return Err(Reason::TableBusy);
         }
         if F::mask(address, &cidr.mask) == cidr.network {
-            let gateway = cidr.gateway == *address;
-            return Ok(if gateway {
-                Place::Gateway
-            } else {
-                Place::Inside
-            });
+            return Ok(true);
         }
         place += 1;
     }
-    Ok(Place::Outside)
+    Ok(false)
 }
 
 /// Where an address is, seen from a VPC.

@@ -8,8 +8,8 @@ use crate::{
         PrivateKey, PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET4, Uplink,
     },
     checksum::Delta,
-    family::V4,
-    packet::{Change, Mac, Packet},
+    family::{V4, V6},
+    packet::{Change, Mac, NETWORK, Packet},
     tables::{Links, Tables},
 };
 
@@ -53,6 +53,27 @@ impl Packet for Buffer {
     fn can_reply(&self) -> bool {
         true
     }
+
+    fn is_partial(&mut self, _offset: usize) -> bool {
+        false
+    }
+
+    fn reshape(&mut self, keep: usize, headers: usize) -> Result<(), Reason> {
+        if NETWORK + keep > self.0.len() {
+            return Err(Reason::KernelRefused);
+        }
+        self.0.truncate(NETWORK + keep);
+        self.0
+            .splice(NETWORK..NETWORK, std::iter::repeat_n(0, headers));
+        Ok(())
+    }
+
+    fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason> {
+        let bytes = self.0.get(offset..offset + len);
+        bytes
+            .map(|bytes| sum(bytes).to_be())
+            .ok_or(Reason::KernelRefused)
+    }
 }
 
 /// Tables in memory.
@@ -83,6 +104,33 @@ impl Links for World {
 
     fn uplink(&self, key: &LinkKey) -> Option<Uplink> {
         self.uplinks.get(key).copied()
+    }
+
+    fn may_tell(&self, _receiver: u64, _sends: bool) -> bool {
+        true
+    }
+}
+
+/// No IPv6 yet.
+impl Tables<V6> for World {
+    fn eip(&self, _address: &[u8; 16]) -> Option<EipEntry<[u8; 16]>> {
+        None
+    }
+
+    fn private(&self, _key: &PrivateKey<[u8; 16]>) -> Option<PrivateEntry<[u8; 16]>> {
+        None
+    }
+
+    fn cidr(&self, _index: &u32) -> Option<Cidr<[u8; 16]>> {
+        None
+    }
+
+    fn prefix(&self, _address: &[u8; 16]) -> Option<Prefix<[u8; 16]>> {
+        None
+    }
+
+    fn is_screened(&self, _address: &[u8; 16]) -> bool {
+        false
     }
 }
 

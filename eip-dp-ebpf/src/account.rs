@@ -1,17 +1,23 @@
 //! Counting: every outcome, on this CPU.
 
 use eip_dp_common::{
-    abi::{EipCounters, NONE, Reason},
+    abi::{EipCounters, Event, NONE, Reason},
     path::{Outcome, Verdict},
 };
 
-use crate::maps::{DROPS, EIP_COUNTERS};
+use crate::maps::{DROPS, EIP_COUNTERS, EVENTS};
 
 /// Counts a packet by what became of it.
 #[inline(always)]
 pub fn count(outcome: &Outcome) {
     match outcome.verdict {
-        Verdict::Send { .. } | Verdict::Resolve { .. } => {
+        Verdict::Send { .. } | Verdict::Resolve { .. } | Verdict::Kernel => {
+            if let Some(event) = outcome.event {
+                happened(event);
+            }
+            if outcome.verdict == Verdict::Kernel {
+                happened(Event::Fragmented);
+            }
             let bytes = u64::from(outcome.bytes);
             eip(outcome.receiver, |counters| {
                 counters.in_packets = counters.in_packets.wrapping_add(1);
@@ -22,7 +28,10 @@ pub fn count(outcome: &Outcome) {
                 counters.out_bytes = counters.out_bytes.wrapping_add(bytes);
             });
         }
-        Verdict::Drop(reason) => {
+        Verdict::Drop(reason) | Verdict::Refuse(reason) => {
+            if let Some(event) = outcome.event {
+                happened(event);
+            }
             drop(reason);
             eip(outcome.receiver, |counters| {
                 counters.in_dropped = counters.in_dropped.wrapping_add(1);
@@ -48,7 +57,17 @@ fn eip(slot: u32, change: impl FnOnce(&mut EipCounters)) {
 
 #[inline(always)]
 fn drop(reason: Reason) {
-    if let Some(counter) = DROPS.get_ptr_mut(reason.index()) {
+    one_more(DROPS.get_ptr_mut(reason.index()));
+}
+
+#[inline(always)]
+fn happened(event: Event) {
+    one_more(EVENTS.get_ptr_mut(event.index()));
+}
+
+#[inline(always)]
+fn one_more(counter: Option<*mut u64>) {
+    if let Some(counter) = counter {
         // SAFETY: as in `eip`.
         unsafe { *counter = (*counter).wrapping_add(1) };
     }

@@ -1,14 +1,23 @@
 //! Where a packet is in the kernel: an XDP frame or an skb, both read and written in place.
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, xdp_md},
-    helpers::generated::{bpf_l4_csum_replace, bpf_skb_pull_data, bpf_xdp_get_buff_len},
+    bindings::{
+        __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+        xdp_md,
+    },
+    helpers::generated::{
+        bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail,
+        bpf_skb_pull_data, bpf_xdp_get_buff_len,
+    },
     programs::{TcContext, XdpContext},
 };
 use eip_dp_common::{
     abi::{Reason, Target, TargetFlags},
-    packet::{Change, HEADERS, Packet},
+    checksum::{Delta, fold},
+    packet::{Change, Covers, HEADERS, LONGEST_SUM, NETWORK, Packet},
 };
+
+use crate::vlan::Tag;
 
 /// The part of a packet that a program may touch.
 #[derive(Clone, Copy)]
@@ -37,6 +46,36 @@ impl Span {
         // SAFETY: as in `read`; alignment is 1.
         unsafe { *place = bytes };
         Ok(())
+    }
+
+    /// See [`Packet::sum`]: in pieces of a fixed size, which the verifier can check.
+    #[inline(always)]
+    fn sum(self, offset: usize, len: usize) -> Result<u16, Reason> {
+        const PIECE: usize = 64;
+        let mut sum = 0u64;
+        let mut at = 0;
+        while at + PIECE <= LONGEST_SUM && at + PIECE <= len {
+            let piece = self.at::<PIECE>(offset + at).ok_or(Reason::KernelRefused)?;
+            // SAFETY: `at` has checked that so many bytes are the packet's; without a first buffer the helper only reads
+            // the second (net/core/filter.c, bpf_csum_diff).
+            let words =
+                unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, piece.cast(), PIECE as u32, 0) };
+            sum += words as u64 & 0xffff_ffff;
+            at += PIECE;
+        }
+        let mut rest = 0;
+        while rest < PIECE && at + rest + 2 <= len {
+            let word = self.read(offset + at + rest).ok_or(Reason::KernelRefused)?;
+            sum += u64::from(u16::from_ne_bytes(word));
+            rest += 2;
+        }
+        if at + rest < len {
+            let [byte] = self.read(offset + at + rest).ok_or(Reason::KernelRefused)?;
+            sum += u64::from(u16::from_ne_bytes([byte, 0]));
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "folded")]
+        let (high, low) = ((sum >> 32) as u32, sum as u32);
+        Ok(fold(u32::from(fold(high)) + u32::from(fold(low))))
     }
 }
 
@@ -106,12 +145,31 @@ impl Packet for Frame {
     fn can_reply(&self) -> bool {
         false
     }
+
+    #[inline(always)]
+    fn is_partial(&mut self, _offset: usize) -> bool {
+        false
+    }
+
+    /// Never asked for: this hook does not reply.
+    #[inline(always)]
+    fn reshape(&mut self, _keep: usize, _headers: usize) -> Result<(), Reason> {
+        Err(Reason::KernelRefused)
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason> {
+        self.span.sum(offset, len)
+    }
 }
 
 /// An skb. Its transport checksum may be complete, partial or verified already; only the kernel's helper knows.
 pub struct Skb {
     skb: *mut __sk_buff,
 }
+
+/// `BPF_F_IPV6` of include/uapi/linux/bpf.h, since Linux 6.16.
+const BPF_F_IPV6: u64 = 1 << 7;
 
 /// `gso_size` of an skb whose segments have lengths of their own (`GSO_BY_FRAGS`, include/linux/skbuff.h).
 const GSO_BY_FRAGS: u32 = 0xffff;
@@ -150,20 +208,42 @@ impl Skb {
         unsafe { (*self.skb).ifindex }
     }
 
-    /// The VLAN of the tag that was taken off the frame and stands beside it, if there was one; 0 in a priority tag.
+    /// The tag that was taken off the frame and stands beside it.
     #[inline(always)]
-    pub fn vlan(&self) -> Option<u16> {
-        const ID: u32 = 0xfff;
+    pub fn tag(&self) -> Tag {
         // SAFETY: as in `ifindex`.
-        let (present, tag) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
-        #[allow(clippy::cast_possible_truncation, reason = "twelve bits")]
-        (present != 0).then_some((tag & ID) as u16)
+        let (present, protocol, control) = unsafe {
+            let skb = self.skb;
+            ((*skb).vlan_present, (*skb).vlan_proto, (*skb).vlan_tci)
+        };
+        if present == 0 {
+            Tag::None
+        } else if protocol != u32::from(0x8100u16.to_be()) {
+            Tag::Foreign
+        } else {
+            #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
+            Tag::Vlan(control as u16)
+        }
     }
 
     #[inline(always)]
     fn len(&self) -> usize {
         // SAFETY: as in `ifindex`.
         unsafe { (*self.skb).len as usize }
+    }
+
+    /// Changes a checksum by a difference; false if the kernel refuses.
+    #[inline(always)]
+    fn replace_checksum(&mut self, offset: usize, delta: Delta, flags: u64) -> bool {
+        let delta = u64::from(delta.to_record());
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "an offset into the headers"
+        )]
+        // SAFETY: the context is the kernel's; with size 0 the helper takes `to` as a checksum difference
+        // (net/core/filter.c, bpf_l4_csum_replace) and checks the offset itself.
+        let result = unsafe { bpf_l4_csum_replace(self.skb, offset as u32, 0, delta, flags) };
+        result == 0
     }
 
     /// Read anew at each use: helpers that change the packet may move it.
@@ -197,23 +277,25 @@ impl Packet for Skb {
 
     #[inline(always)]
     fn adjust_checksum(&mut self, offset: usize, change: Change) -> Result<(), Reason> {
-        let mut flags = u64::from(BPF_F_PSEUDO_HDR);
+        let mut flags = match change.covers {
+            Covers::PseudoHeader4 => u64::from(BPF_F_PSEUDO_HDR),
+            Covers::PseudoHeader6 => u64::from(BPF_F_PSEUDO_HDR) | BPF_F_IPV6,
+            Covers::Bytes => 0,
+        };
         if change.zero_is_none {
             flags |= u64::from(BPF_F_MARK_MANGLED_0);
         }
-        let delta = u64::from(change.delta.to_record());
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "an offset into the headers"
-        )]
-        // SAFETY: the context is the kernel's; with size 0 the helper takes `to` as a checksum difference
-        // (net/core/filter.c, bpf_l4_csum_replace) and checks the offset itself.
-        let result = unsafe { bpf_l4_csum_replace(self.skb, offset as u32, 0, delta, flags) };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(Reason::KernelRefused)
+        if self.replace_checksum(offset, change.delta, flags) {
+            return Ok(());
         }
+        // Before Linux 6.16 there is no such flag, and a sum that the device took of the whole packet is off by the change
+        // of the addresses; the receiver then sums itself.
+        if change.covers == Covers::PseudoHeader6
+            && self.replace_checksum(offset, change.delta, flags & !BPF_F_IPV6)
+        {
+            return Ok(());
+        }
+        Err(Reason::KernelRefused)
     }
 
     #[inline(always)]
@@ -233,5 +315,45 @@ impl Packet for Skb {
     #[inline(always)]
     fn can_reply(&self) -> bool {
         true
+    }
+
+    /// The kernel does not show it, but leaves a partial checksum alone where something else than the pseudo-header changes
+    /// (net/core/utils.c, inet_proto_csum_replace_by_diff).
+    #[inline(always)]
+    fn is_partial(&mut self, offset: usize) -> bool {
+        let Some(before) = self.read::<2>(offset) else {
+            return false;
+        };
+        let probe = Delta::from_record(0x1234);
+        if !self.replace_checksum(offset, probe, 0) {
+            return false;
+        }
+        let partial = self.read(offset) == Some(before);
+        // Where it is complete, the helper changed it. The write fails for nothing that could be read.
+        partial || self.write(offset, before).is_err()
+    }
+
+    #[inline(always)]
+    fn reshape(&mut self, keep: usize, headers: usize) -> Result<(), Reason> {
+        #[allow(clippy::cast_possible_truncation, reason = "an ICMP error's length")]
+        let (length, room) = ((NETWORK + keep) as u32, headers as i32);
+        // SAFETY: the context is the kernel's; pointers into the packet are read anew after this. Cutting, also to the length
+        // that it has, brings the packet into one piece and ends its segmentation (net/core/filter.c).
+        let result = unsafe {
+            match bpf_skb_change_tail(self.skb, length, 0) {
+                0 => bpf_skb_adjust_room(self.skb, room, BPF_ADJ_ROOM_MAC, 0),
+                error => error,
+            }
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(Reason::KernelRefused)
+        }
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason> {
+        self.span().sum(offset, len)
     }
 }

@@ -9,7 +9,9 @@
 
 mod account;
 mod context;
+mod limit;
 mod maps;
+mod vlan;
 
 use aya_ebpf::{
     bindings::{
@@ -22,71 +24,102 @@ use aya_ebpf::{
 };
 use context::{Frame, Skb};
 use eip_dp_common::{
-    abi::{LinkKey, Reason, Sealed, Uplink},
+    abi::{LinkKey, Reason, Sealed, UPLINK_TARGET4, Uplink},
     path::{self, Outcome, Verdict},
     tables::{self, Links as _},
 };
 use maps::{DEVICES, Maps};
+use vlan::Tag;
 
 /// On an uplink: packets for EIPs behind ports that XDP can send to.
 #[xdp(frags)]
 fn uplink_xdp(context: XdpContext) -> u32 {
-    let mut frame = Frame::new(&context);
-    let key = LinkKey::untagged(frame.ifindex());
-    finish_xdp(path::from_uplink(&mut frame, &Maps, key))
+    with_frame(
+        &context,
+        |key| Maps.uplink(key).is_some(),
+        |frame, key| path::from_uplink(frame, &Maps, key),
+    )
 }
 
 /// On a port that is a NIC or a VF: packets from ENIs.
 #[xdp(frags)]
 fn port_xdp(context: XdpContext) -> u32 {
-    let mut frame = Frame::new(&context);
-    let key = LinkKey::untagged(frame.ifindex());
-    finish_xdp(path::from_port(&mut frame, &Maps, key))
+    with_frame(
+        &context,
+        |key| Maps.port(key).is_some(),
+        |frame, key| path::from_port(frame, &Maps, key),
+    )
 }
 
 /// On an uplink: what XDP left, and all of it where there is no XDP.
 #[classifier]
 fn uplink_tc(context: TcContext) -> i32 {
-    with_skb(&context, |skb| {
-        if skb.vlan().is_some() {
-            return None;
+    with_skb(&context, |skb, tag| match tag {
+        Tag::None | Tag::Vlan(1..) => {
+            let key = LinkKey::tagged(skb.ifindex(), tag.vlan());
+            Some(path::from_uplink(skb, &Maps, key))
         }
-        let key = LinkKey::untagged(skb.ifindex());
-        Some(path::from_uplink(skb, &Maps, key))
+        Tag::Vlan(_) | Tag::Foreign => None,
     })
 }
 
 /// On a port: packets from ENIs, and what XDP left where the port has XDP.
 #[classifier]
 fn port_tc(context: TcContext) -> i32 {
-    with_skb(&context, |skb| {
-        match skb.vlan() {
-            None => {
-                let key = LinkKey::untagged(skb.ifindex());
-                Some(path::from_port(skb, &Maps, key))
-            }
+    with_skb(&context, |skb, tag| {
+        let key = LinkKey::tagged(skb.ifindex(), tag.vlan());
+        match tag {
+            Tag::None => Some(path::from_port(skb, &Maps, key)),
+            Tag::Vlan(_) if key.vlan != 0 => Some(path::from_port(skb, &Maps, key)),
             // Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
-            Some(0) => Some(Outcome::dropped(Reason::UnsupportedEthertype)),
-            Some(_) => None,
+            Tag::Vlan(_) => Some(Outcome::dropped(Reason::UnsupportedEthertype)),
+            Tag::Foreign => None,
         }
     })
 }
 
-/// What becomes of an XDP frame: each verdict, once.
+/// What becomes of an XDP frame: each verdict, once. `is_ours` tells a VLAN of ours from the host's.
 #[inline(always)]
-fn finish_xdp(mut outcome: Outcome) -> u32 {
+fn with_frame(
+    context: &XdpContext,
+    is_ours: impl FnOnce(&LinkKey) -> bool,
+    path: impl FnOnce(&mut Frame, LinkKey) -> Outcome,
+) -> u32 {
+    let tag = Tag::of(context);
+    let key = LinkKey::tagged(Frame::new(context).ifindex(), tag.vlan());
+    if tag != Tag::None && (key.vlan == 0 || !is_ours(&key) || !vlan::pop(context)) {
+        return xdp_action::XDP_PASS;
+    }
+    let mut outcome = path(&mut Frame::new(context), key);
     let action = match outcome.verdict {
-        Verdict::Send { ifindex } => DEVICES
-            .redirect(ifindex, u64::from(xdp_action::XDP_DROP))
-            .unwrap_or_else(|drop| {
-                // The interface was taken out of the map a moment ago.
-                outcome.verdict = Verdict::Drop(Reason::TableBusy);
-                drop
-            }),
-        Verdict::Reply => xdp_action::XDP_TX,
-        Verdict::Pass | Verdict::Daemon | Verdict::Slow | Verdict::Resolve { .. } => {
-            xdp_action::XDP_PASS
+        Verdict::Send { ifindex, vlan } => {
+            match (vlan != 0 && !vlan::push(context, vlan)).then_some(Reason::KernelRefused) {
+                None => DEVICES
+                    .redirect(ifindex, u64::from(xdp_action::XDP_DROP))
+                    .unwrap_or_else(|drop| {
+                        // The interface was taken out of the map a moment ago.
+                        outcome.verdict = Verdict::Drop(Reason::TableBusy);
+                        drop
+                    }),
+                Some(reason) => {
+                    outcome.verdict = Verdict::Drop(reason);
+                    xdp_action::XDP_DROP
+                }
+            }
         }
+        Verdict::Pass
+        | Verdict::Daemon
+        | Verdict::Slow
+        | Verdict::Resolve { .. }
+        | Verdict::Reply
+        | Verdict::Refuse(_)
+        | Verdict::Kernel => match tag {
+            Tag::Vlan(control) if !vlan::push(context, control) => {
+                outcome.verdict = Verdict::Drop(Reason::KernelRefused);
+                xdp_action::XDP_DROP
+            }
+            _ => xdp_action::XDP_PASS,
+        },
         Verdict::Drop(_) => xdp_action::XDP_DROP,
     };
     account::count(&outcome);
@@ -96,31 +129,46 @@ fn finish_xdp(mut outcome: Outcome) -> u32 {
 /// What becomes of an skb: each verdict, once.
 #[inline(always)]
 fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
-    let action = match outcome.verdict {
-        // SAFETY: plain integers.
-        Verdict::Send { ifindex } => unsafe { bpf_redirect(ifindex, 0) as i32 },
-        Verdict::Resolve { ifindex } => resolve(ifindex).unwrap_or_else(|reason| {
-            outcome.verdict = Verdict::Drop(reason);
-            TC_ACT_SHOT
-        }),
-        // SAFETY: plain integers.
-        Verdict::Reply => unsafe { bpf_redirect(skb.ifindex(), 0) as i32 },
-        Verdict::Pass | Verdict::Slow => TC_ACT_UNSPEC,
-        Verdict::Daemon => {
-            // Only the daemon's packet socket is to see it: no protocol handler of the host takes a packet for
-            // another host.
-            // SAFETY: the context is the kernel's.
-            if unsafe { bpf_skb_change_type(skb.as_ptr(), PACKET_OTHERHOST) } == 0 {
-                TC_ACT_OK
-            } else {
-                outcome.verdict = Verdict::Drop(Reason::KernelRefused);
-                TC_ACT_SHOT
-            }
-        }
-        Verdict::Drop(_) => TC_ACT_SHOT,
+    let result = match outcome.verdict {
+        Verdict::Send { ifindex, vlan } => tagged(skb, vlan).map(|()| redirect(ifindex)),
+        Verdict::Resolve {
+            ifindex,
+            vlan,
+            family,
+        } => tagged(skb, vlan).and_then(|()| resolve(ifindex, vlan, family)),
+        Verdict::Reply | Verdict::Refuse(_) => Ok(redirect(skb.ifindex())),
+        Verdict::Pass | Verdict::Slow => Ok(TC_ACT_UNSPEC),
+        // In the host's own stack, whoever else looks at it.
+        Verdict::Kernel => tagged(skb, 0).map(|()| TC_ACT_OK),
+        // Only the daemon's packet socket is to see it: no protocol handler of the host takes a packet for another host.
+        // SAFETY: the context is the kernel's.
+        Verdict::Daemon => match unsafe { bpf_skb_change_type(skb.as_ptr(), PACKET_OTHERHOST) } {
+            0 => Ok(TC_ACT_OK),
+            _ => Err(Reason::KernelRefused),
+        },
+        Verdict::Drop(_) => Ok(TC_ACT_SHOT),
     };
+    let action = result.unwrap_or_else(|reason| {
+        outcome.verdict = Verdict::Drop(reason);
+        TC_ACT_SHOT
+    });
     account::count(&outcome);
     action
+}
+
+#[inline(always)]
+fn redirect(ifindex: u32) -> i32 {
+    // SAFETY: plain integers.
+    unsafe { bpf_redirect(ifindex, 0) as i32 }
+}
+
+#[inline(always)]
+fn tagged(skb: &Skb, vlan: u16) -> Result<(), Reason> {
+    if vlan::retag(skb, vlan) {
+        Ok(())
+    } else {
+        Err(Reason::KernelRefused)
+    }
 }
 
 /// `PACKET_OTHERHOST` of include/uapi/linux/if_packet.h.
@@ -131,20 +179,29 @@ const PACKET_OTHERHOST: u32 = 3;
 /// # Errors
 /// [`Reason::TableBusy`] if the uplink was taken away a moment ago.
 #[inline(always)]
-fn resolve(ifindex: u32) -> Result<i32, Reason> {
+fn resolve(ifindex: u32, vlan: u16, family: u32) -> Result<i32, Reason> {
     const AF_INET: u32 = 2;
+    const AF_INET6: u32 = 10;
     let mut uplink = Uplink::zeroed();
-    if tables::find(&mut uplink, &LinkKey::untagged(ifindex), |key| {
-        Maps.uplink(key)
-    }) != Ok(true)
-    {
+    let key = LinkKey::tagged(ifindex, vlan);
+    if tables::find(&mut uplink, &key, |key| Maps.uplink(key)) != Ok(true) {
         return Err(Reason::TableBusy);
     }
-    let mut next_hop = bpf_redir_neigh {
-        nh_family: AF_INET,
-        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [0; 4] },
+    let [a, b, c, d] = uplink.next_hop4;
+    let (nh_family, address) = if family == UPLINK_TARGET4 {
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&[a, b, c, d]);
+        (AF_INET, address)
+    } else {
+        (AF_INET6, uplink.next_hop6)
     };
-    next_hop.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(uplink.next_hop4);
+    let mut next_hop = bpf_redir_neigh {
+        nh_family,
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 {
+            // SAFETY: 16 bytes for 16 bytes.
+            ipv6_nh: unsafe { core::mem::transmute::<[u8; 16], [u32; 4]>(address) },
+        },
+    };
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
     let size = size_of::<bpf_redir_neigh>() as i32;
     // SAFETY: `next_hop` is initialised, of that size, and outlives the call.
@@ -152,12 +209,15 @@ fn resolve(ifindex: u32) -> Result<i32, Reason> {
 }
 
 #[inline(always)]
-fn with_skb(context: &TcContext, path: impl FnOnce(&mut Skb) -> Option<Outcome>) -> i32 {
+fn with_skb(context: &TcContext, path: impl FnOnce(&mut Skb, Tag) -> Option<Outcome>) -> i32 {
     match Skb::new(context) {
-        Ok(mut skb) => match path(&mut skb) {
-            Some(outcome) => finish_tc(&skb, outcome),
-            None => TC_ACT_UNSPEC,
-        },
+        Ok(mut skb) => {
+            let tag = skb.tag();
+            match path(&mut skb, tag) {
+                Some(outcome) => finish_tc(&skb, outcome),
+                None => TC_ACT_UNSPEC,
+            }
+        }
         Err(reason) => {
             account::count(&Outcome::dropped(reason));
             TC_ACT_SHOT

@@ -14,9 +14,11 @@ use eip_dp_common::{
         Cidr, EipCounters, EipEntry, Event, LinkKey, MAX_CIDRS, MacKey, Port, PortMac, Prefix,
         PrivateEntry, PrivateKey, Reason, Status, Target, Uplink, Vpc,
     },
-    family::{Family, V4},
+    family::{Family, V4, V6},
     tables::{Links, Tables},
 };
+
+use crate::limit;
 
 const EIPS: u32 = 65_536;
 const PRIVATE_ADDRESSES: u32 = 131_072;
@@ -102,6 +104,11 @@ impl Links for Maps {
     fn uplink(&self, key: &LinkKey) -> Option<Uplink> {
         UPLINKS.get_ptr(key).map(copy)
     }
+
+    #[inline(always)]
+    fn may_tell(&self, receiver: u64, sends: bool) -> bool {
+        limit::may_tell(receiver, sends)
+    }
 }
 
 /// The tables of an address family, in its maps.
@@ -142,3 +149,4 @@ macro_rules! tables_of {
 }
 
 tables_of!(V4, [u8; 4], EIP4 PRIVATE4 PREFIX4 CIDR4 SCREEN4);
+tables_of!(V6, [u8; 16], EIP6 PRIVATE6 PREFIX6 CIDR6 SCREEN6);

@@ -2,13 +2,15 @@
 
 pub mod protocol;
 mod v4;
+pub(crate) mod v6;
 
 pub use v4::V4;
+pub use v6::V6;
 
 use crate::{
     abi::{Address, Reason},
     checksum::Delta,
-    packet::{NETWORK, Packet},
+    packet::{Covers, Mac, NETWORK, Packet},
 };
 
 /// An address family.
@@ -18,8 +20,23 @@ pub trait Family: Copy + 'static {
     /// The fixed part of the IP header, as it came.
     type Header: Copy;
 
+    /// The target that stands for the uplink's next hop of this family.
+    const UPLINK_TARGET: u32;
+    /// No address.
+    const UNSPECIFIED: Self::Address;
+    /// What a transport checksum covers besides the transport packet.
+    const PSEUDO_HEADER: Covers;
+    /// Whether that is true of ICMP's checksum, too.
+    const ICMP_HAS_PSEUDO_HEADER: bool;
+    /// How many bytes of a packet the gateway's own ICMP errors quote at most: RFC 1812 4.3.2.3 (576 bytes in all),
+    /// RFC 4443 2.4 (1280 in all).
+    const LONGEST_QUOTE: usize;
+    /// The length of the headers in front of that quotation, IP's and ICMP's.
+    const ERROR_HEADERS: usize;
+
     /// Which bit of the `SCREEN` map stands for the prefix that holds `address`: 16 bits, word in the upper ten.
-    /// A clear bit says that no pool has the address; a set one says that it is worth a look.
+    /// A clear bit says that no pool has the address; a set one says that it is worth a look. For IPv4 the upper 16 bits
+    /// of the address, for IPv6 its first two words, exclusive-or'ed.
     fn screen(address: &Self::Address) -> u16;
 
     /// `address` under `mask`.
@@ -27,6 +44,12 @@ pub trait Family: Copy + 'static {
 
     /// Whether this is the address of a host that has none yet.
     fn is_unspecified(address: &Self::Address) -> bool;
+
+    /// Whether this is an address, valid on one link only, that hosts have beside others.
+    fn is_link_local(address: &Self::Address) -> bool;
+
+    /// Whether this is the address, valid on its link only, that the gateway has on a port with this MAC.
+    fn is_link_router(address: &Self::Address, port: Mac) -> bool;
 
     /// Whether no packet from the Internet can have this source (RFC 1812 5.3.7, RFC 6890).
     fn is_martian_source(address: &Self::Address) -> bool;
@@ -49,26 +72,34 @@ pub trait Family: Copy + 'static {
     /// Whether the datagram is an ICMP error, which quotes another.
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
 
-    /// The packet that the ICMP error quotes, of which `rewrite` is going to change the addresses: the quoted packet was
-    /// sent by whom the error goes to, so its addresses are the error's, exchanged.
-    ///
-    /// # Errors
-    /// [`Reason::IcmpQuoteMismatch`] if there is no whole IP header, or it has other addresses (RFC 5508, REQ-4).
-    fn quote<P: Packet>(
-        packet: &P,
-        datagram: &Datagram<Self>,
-        rewrite: &Rewrite<Self>,
-    ) -> Result<Quote, Reason>;
+    /// Whether its sender is never told by an ICMP error of what became of it, for what it is (RFC 1122 3.2.2).
+    fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
 
-    /// Translates the quoted packet as far as it is there, and makes the ICMP checksum fit.
+    /// The packet whose IP header is at `at`, quoted up to `end`; `None` if there is no whole header.
+    fn quoted<P: Packet>(packet: &P, at: usize, end: usize) -> Option<Quoted<Self>>;
+
+    /// Writes other addresses into a quoted header; `delta` is their difference. Gives the difference of all of the header.
     ///
     /// # Errors
     /// [`Reason::KernelRefused`].
-    fn rewrite_quote<P: Packet>(
+    fn rewrite_quoted<P: Packet>(
         packet: &mut P,
-        datagram: &Datagram<Self>,
-        quote: &Quote,
-        rewrite: &Rewrite<Self>,
+        at: usize,
+        source: &Self::Address,
+        destination: &Self::Address,
+        delta: Delta,
+    ) -> Result<Delta, Reason>;
+
+    /// Writes the headers of an ICMP error in front of the `quoted` bytes that follow them.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`].
+    fn write_error<P: Packet>(
+        packet: &mut P,
+        source: &Self::Address,
+        destination: &Self::Address,
+        error: Error,
+        quoted: usize,
     ) -> Result<(), Reason>;
 
     /// Whether the datagram asks for an echo, or may belong to one that does, as a later fragment of ICMP.
@@ -118,6 +149,10 @@ pub struct Datagram<F: Family> {
     pub hop_limit: u8,
     /// Which part of the transport packet it carries.
     pub fragment: Fragment,
+    /// Whether a router may cut it into fragments.
+    pub may_fragment: bool,
+    /// Whether it has an authentication header, which covers its addresses (RFC 4302).
+    pub authenticated: bool,
 }
 
 /// Which part of a transport packet a datagram carries.
@@ -160,21 +195,27 @@ impl ChecksumPlace {
     };
 }
 
-/// The packet that an ICMP error quotes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quote {
-    /// Where its IP header is, in bytes from the start of the frame; 0 where nothing is quoted.
-    pub at: usize,
+/// A packet that an ICMP error quotes, as far as it is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<F: Family> {
+    /// From whom.
+    pub source: F::Address,
+    /// To whom.
+    pub destination: F::Address,
     /// Its transport checksum, from the start of the frame, if so much of it is quoted.
     pub checksum: ChecksumPlace,
 }
 
-impl Quote {
-    /// Nothing is quoted.
-    pub const NONE: Self = Self {
-        at: 0,
-        checksum: ChecksumPlace::NONE,
-    };
+/// An ICMP error of the gateway's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The hop limit ended here.
+    TimeExceeded,
+    /// The packet is larger than the way out.
+    TooBig {
+        /// The MTU of the way out, in bytes.
+        mtu: u32,
+    },
 }
 
 /// A change of an IP header.

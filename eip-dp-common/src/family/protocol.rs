@@ -8,5 +8,9 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 /// DCCP.
 pub const DCCP: u8 = 33;
+/// Authentication header.
+pub const AH: u8 = 51;
+/// ICMP for IPv6.
+pub const ICMPV6: u8 = 58;
 /// UDP-Lite.
 pub const UDP_LITE: u8 = 136;

@@ -4,11 +4,11 @@ use core::{hint::black_box, mem::offset_of};
 
 use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
 
-use super::{ChecksumPlace, Datagram, Echo, Family, Fragment, Quote, Rewrite, protocol};
+use super::{ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, protocol};
 use crate::{
-    abi::Reason,
+    abi::{Reason, UPLINK_TARGET4},
     checksum::{Delta, fold},
-    packet::{Change, NETWORK, Packet},
+    packet::{Covers, Mac, NETWORK, Packet},
 };
 
 /// IPv4.
@@ -17,6 +17,12 @@ pub struct V4;
 
 /// The TTL of packets that the gateway itself sends (RFC 1700).
 const DEFAULT_TTL: u8 = 64;
+
+/// The precedence of ICMP errors (RFC 1812 4.3.2.5).
+const INTERNETWORK_CONTROL: u8 = 0xc0;
+
+/// "Don't fragment", in the first byte of flags and offset (RFC 791).
+const DONT_FRAGMENT: u8 = 0x40;
 
 const ICMP_ECHO_REPLY: u8 = 0;
 const ICMP_ECHO: u8 = 8;
@@ -27,6 +33,13 @@ const SOURCE_ROUTES: [u8; 2] = [131, 137];
 impl Family for V4 {
     type Address = [u8; 4];
     type Header = Ipv4Hdr;
+
+    const UPLINK_TARGET: u32 = UPLINK_TARGET4;
+    const UNSPECIFIED: [u8; 4] = [0; 4];
+    const PSEUDO_HEADER: Covers = Covers::PseudoHeader4;
+    const ICMP_HAS_PSEUDO_HEADER: bool = false;
+    const LONGEST_QUOTE: usize = 576 - Self::ERROR_HEADERS;
+    const ERROR_HEADERS: usize = Ipv4Hdr::LEN + Icmpv4Hdr::LEN;
 
     #[inline(always)]
     fn screen(address: &[u8; 4]) -> u16 {
@@ -41,6 +54,17 @@ impl Family for V4 {
     #[inline(always)]
     fn is_unspecified(address: &[u8; 4]) -> bool {
         *address == [0; 4]
+    }
+
+    #[inline(always)]
+    fn is_link_local(_address: &[u8; 4]) -> bool {
+        // Who has an address of 169.254/16 has no other (RFC 3927), and is no ENI.
+        false
+    }
+
+    #[inline(always)]
+    fn is_link_router(_address: &[u8; 4], _port: Mac) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -79,20 +103,14 @@ impl Family for V4 {
             protocol: header.proto,
             hop_limit: header.ttl,
             fragment: fragment_of(&header),
+            may_fragment: header.frags[0] & DONT_FRAGMENT == 0,
+            authenticated: header.proto == protocol::AH,
         })
     }
 
     #[inline(always)]
     fn verify<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Result<(), Reason> {
-        let mut sum = 0u32;
-        let words = packet
-            .read::<{ Ipv4Hdr::LEN }>(NETWORK)
-            .ok_or(Reason::Malformed)?;
-        let mut index = 0;
-        while index < Ipv4Hdr::LEN {
-            sum += u32::from(u16::from_ne_bytes([words[index], words[index + 1]]));
-            index += 2;
-        }
+        let mut sum = sum_header(&datagram.header);
         let options = datagram.transport - NETWORK - Ipv4Hdr::LEN;
         if options != 0 {
             sum += sum_options(packet, options)?;
@@ -113,77 +131,90 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn quote<P: Packet>(
-        packet: &P,
-        datagram: &Datagram<Self>,
-        rewrite: &Rewrite<Self>,
-    ) -> Result<Quote, Reason> {
-        let at = datagram.transport + Icmpv4Hdr::LEN;
-        if at + Ipv4Hdr::LEN > datagram.end {
-            return Err(Reason::IcmpQuoteMismatch);
+    fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
+        matches!(datagram.fragment, Fragment::Later(_)) || Self::is_icmp_error(packet, datagram)
+    }
+
+    #[inline(always)]
+    fn quoted<P: Packet>(packet: &P, at: usize, end: usize) -> Option<Quoted<Self>> {
+        if at + Ipv4Hdr::LEN > end {
+            return None;
         }
-        let bytes = packet.read(at).ok_or(Reason::IcmpQuoteMismatch)?;
-        let header = read_header(bytes);
+        let header = read_header(packet.read(at)?);
         let header_len = usize::from(header.vihl & 0x0f) * 4;
-        let sender_differs =
-            rewrite.destination != datagram.destination && header.src_addr != datagram.destination;
-        let receiver_differs =
-            rewrite.source != datagram.source && header.dst_addr != datagram.source;
-        if header.vihl >> 4 != 4
-            || header_len < Ipv4Hdr::LEN
-            || at + header_len > datagram.end
-            || sender_differs
-            || receiver_differs
-        {
-            return Err(Reason::IcmpQuoteMismatch);
+        if header.vihl >> 4 != 4 || header_len < Ipv4Hdr::LEN || at + header_len > end {
+            return None;
         }
         let mut checksum = Self::checksum_field(header.proto);
         let begins = matches!(fragment_of(&header), Fragment::Whole | Fragment::First);
-        let end = checksum.offset + header_len + 2;
+        let checksum_end = checksum.offset + header_len + 2;
         if checksum.offset != 0
             && begins
-            && end <= usize::from(header.tot_len())
-            && at + end <= datagram.end
+            && checksum_end <= usize::from(header.tot_len())
+            && at + checksum_end <= end
         {
             checksum.offset += at + header_len;
         } else {
             checksum = ChecksumPlace::NONE;
         }
-        Ok(Quote { at, checksum })
+        Some(Quoted {
+            source: header.src_addr,
+            destination: header.dst_addr,
+            checksum,
+        })
     }
 
     #[inline(always)]
-    fn rewrite_quote<P: Packet>(
+    fn rewrite_quoted<P: Packet>(
         packet: &mut P,
-        datagram: &Datagram<Self>,
-        quote: &Quote,
-        rewrite: &Rewrite<Self>,
-    ) -> Result<(), Reason> {
-        let mut header = read_header(packet.read(quote.at).ok_or(Reason::KernelRefused)?);
+        at: usize,
+        source: &[u8; 4],
+        destination: &[u8; 4],
+        delta: Delta,
+    ) -> Result<Delta, Reason> {
+        let mut header = read_header(packet.read(at).ok_or(Reason::KernelRefused)?);
         let check = header.check;
-        header.check = rewrite.delta.apply(check);
-        if rewrite.destination != datagram.destination {
-            header.src_addr = rewrite.destination;
-        }
-        if rewrite.source != datagram.source {
-            header.dst_addr = rewrite.source;
-        }
-        write_header(packet, quote.at, &header)?;
-        let mut changes = rewrite.delta.and(Delta::between(&check, &header.check));
-        if quote.checksum.offset != 0 {
-            let place = quote.checksum;
-            let old = packet.read(place.offset).ok_or(Reason::KernelRefused)?;
-            let change = Change {
-                delta: rewrite.delta,
-                zero_is_none: place.zero_is_none,
-            };
-            let new = change.apply(old);
-            packet.write(place.offset, new)?;
-            changes = changes.and(Delta::between(&old, &new));
-        }
-        let field = datagram.transport + offset_of!(Icmpv4Hdr, check);
-        let checksum = packet.read(field).ok_or(Reason::KernelRefused)?;
-        packet.write(field, changes.apply(checksum))
+        header.check = delta.apply(check);
+        header.src_addr = *source;
+        header.dst_addr = *destination;
+        write_header(packet, at, &header)?;
+        Ok(delta.and(Delta::between(&check, &header.check)))
+    }
+
+    #[inline(always)]
+    fn write_error<P: Packet>(
+        packet: &mut P,
+        source: &[u8; 4],
+        destination: &[u8; 4],
+        error: Error,
+        quoted: usize,
+    ) -> Result<(), Reason> {
+        let (kind, code, mtu) = match error {
+            Error::TimeExceeded => (11, 0, 0),
+            #[allow(clippy::cast_possible_truncation, reason = "an IPv4 MTU")]
+            Error::TooBig { mtu } => (3, 4, if mtu > 0xffff { 0xffff } else { mtu as u16 }),
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "at most 576")]
+        let total = (Self::ERROR_HEADERS + quoted) as u16;
+        let mut header = Ipv4Hdr {
+            vihl: 0x45,
+            tos: INTERNETWORK_CONTROL,
+            tot_len: total.to_be_bytes(),
+            id: [0; 2],
+            frags: [DONT_FRAGMENT, 0],
+            ttl: DEFAULT_TTL,
+            proto: protocol::ICMP,
+            check: [0; 2],
+            src_addr: *source,
+            dst_addr: *destination,
+        };
+        header.check = (!fold(sum_header(&header))).to_ne_bytes();
+        write_header(packet, NETWORK, &header)?;
+        let [m0, m1] = mtu.to_be_bytes();
+        let at = NETWORK + Ipv4Hdr::LEN;
+        packet.write(at, [kind, code, 0, 0, 0, 0, m0, m1])?;
+        let check = !packet.sum(at, Icmpv4Hdr::LEN + quoted)?;
+        packet.write(at + offset_of!(Icmpv4Hdr, check), check.to_ne_bytes())
     }
 
     #[inline(always)]
@@ -286,6 +317,20 @@ fn read_header(bytes: [u8; Ipv4Hdr::LEN]) -> Ipv4Hdr {
     const { assert!(align_of::<Ipv4Hdr>() == 1) };
     // SAFETY: `Ipv4Hdr` is `repr(C)`, 20 bytes of integers with alignment 1: any bytes are a header.
     unsafe { core::mem::transmute(bytes) }
+}
+
+/// The sum of the fixed header's words.
+#[inline(always)]
+fn sum_header(header: &Ipv4Hdr) -> u32 {
+    // SAFETY: as in `read_header`, the other way round.
+    let words: [u8; Ipv4Hdr::LEN] = unsafe { core::mem::transmute(*header) };
+    let mut sum = 0;
+    let mut index = 0;
+    while index < Ipv4Hdr::LEN {
+        sum += u32::from(u16::from_ne_bytes([words[index], words[index + 1]]));
+        index += 2;
+    }
+    sum
 }
 
 #[inline(always)]

@@ -89,23 +89,23 @@ pub fn on_port<P: Packet, T: Tables<V4>>(
     if arp.operation != REQUEST {
         return Err(Reason::ArpIgnored);
     }
-    if is_of_same_instance(tables, port, sender, &arp)? {
+    if is_near::<V4, T>(tables, port, sender, &arp.target)? {
         return Err(Reason::ArpIgnored);
     }
     arp.answer(packet, port.mac)
 }
 
-/// Whether the address that is asked for is one of the asking instance's, or on the same port.
+/// Whether an address that an ENI asks for is one of its own instance's, or on the same port.
 #[inline(always)]
-fn is_of_same_instance<T: Tables<V4>>(
+pub fn is_near<F: Family, T: Tables<F>>(
     tables: &T,
     port: &Port,
     sender: &Sender,
-    arp: &Arp,
+    address: &F::Address,
 ) -> Result<bool, Reason> {
     let key = PrivateKey {
         vpc: port.vpc,
-        address: arp.target,
+        address: *address,
     };
     let mut owner = PrivateEntry::zeroed();
     if !tables::find(&mut owner, &key, |key| tables.private(key))? {
@@ -117,8 +117,25 @@ fn is_of_same_instance<T: Tables<V4>>(
     if owner.target == NONE {
         return Ok(false);
     }
-    let owners = tables::target(tables, owner.target)?;
-    Ok(owners.instance == sender.target.instance || owners.ifindex == sender.target.ifindex)
+    let (owners, own) = (tables::target(tables, owner.target)?, &sender.target);
+    let same_port = (owners.ifindex, owners.vlan) == (own.ifindex, own.vlan);
+    Ok(owners.instance == own.instance || same_port)
+}
+
+/// Whether an address is that of an EIP with an association.
+#[inline(always)]
+pub fn is_served_eip<F: Family, T: Tables<F>>(tables: &T, address: &F::Address) -> bool {
+    if !tables.is_screened(address) {
+        return false;
+    }
+    let mut eip = EipEntry::zeroed();
+    if tables::find(&mut eip, address, |address| tables.eip(address)) != Ok(true) {
+        return false;
+    }
+    match EipMode::from_value(eip.mode) {
+        Some(EipMode::Nat | EipMode::CutThrough | EipMode::Detached | EipMode::Stranded) => true,
+        Some(EipMode::Unassociated) | None => false,
+    }
 }
 
 /// ARP on an uplink: requests for an associated EIP are answered where the pool is on-link, all else is the kernel's.
@@ -134,17 +151,9 @@ pub fn on_uplink<P: Packet, T: Tables<V4>>(
     let Some(arp) = Arp::read(packet).filter(|arp| arp.operation == REQUEST) else {
         return Ok(Verdict::Pass);
     };
-    if !tables.is_screened(&arp.target) {
-        return Ok(Verdict::Pass);
-    }
-    let mut eip = EipEntry::zeroed();
-    if tables::find(&mut eip, &arp.target, |address| tables.eip(address)) != Ok(true) {
-        return Ok(Verdict::Pass);
-    }
-    match EipMode::from_value(eip.mode) {
-        Some(EipMode::Nat | EipMode::CutThrough | EipMode::Detached | EipMode::Stranded) => {
-            arp.answer(packet, uplink.mac)
-        }
-        Some(EipMode::Unassociated) | None => Ok(Verdict::Pass),
+    if is_served_eip::<V4, T>(tables, &arp.target) {
+        arp.answer(packet, uplink.mac)
+    } else {
+        Ok(Verdict::Pass)
     }
 }

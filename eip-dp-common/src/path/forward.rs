@@ -1,10 +1,10 @@
 //! The last step of every packet that goes on: checks of a router, translation, and the frame's new addresses.
 
-use super::Verdict;
+use super::{Outcome, Verdict, quote::Quote};
 use crate::{
-    abi::{Reason, Target, TargetFlags},
+    abi::{Event, Reason, Target, TargetFlags},
     checksum::Delta,
-    family::{ChecksumPlace, Datagram, Family, Quote, Rewrite, protocol},
+    family::{ChecksumPlace, Datagram, Family, Rewrite, protocol},
     packet::{Change, Ethernet, NETWORK, Packet},
 };
 
@@ -20,6 +20,8 @@ pub struct Forward<F: Family> {
     pub translation: Translation,
     /// Whether it is routed (TTL less one) or stays on its link.
     pub routed: bool,
+    /// Whether the kernel may send it in fragments, where it is larger than the way out and may be cut.
+    pub by_kernel: bool,
 }
 
 /// Whether addresses change, and what that does to checksums. Not an `Option`: both fields always have a value, which the
@@ -68,38 +70,46 @@ pub fn forward<F: Family, P: Packet>(
     packet: &mut P,
     datagram: &Datagram<F>,
     forward: &Forward<F>,
+    outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
     let target = &forward.target;
     if forward.routed && datagram.hop_limit <= 1 {
         return Err(Reason::TtlExceeded);
     }
-    if wire_len(packet, datagram) > target.mtu as usize {
+    let too_big = wire_len(packet, datagram) > target.mtu as usize;
+    if too_big && !(forward.by_kernel && datagram.may_fragment) {
+        outcome.mtu = target.mtu;
         return Err(Reason::TooBig);
     }
     let rewrite = Rewrite {
         source: forward.source,
         destination: forward.destination,
         delta: forward.translation.delta,
-        hop: forward.routed,
+        // The kernel's routing takes it off itself.
+        hop: forward.routed && !too_big,
     };
     let mut field = ChecksumPlace::NONE;
-    let mut quote = Quote::NONE;
+    let mut quote = Quote::<F>::NONE;
     if forward.translation.active {
         if F::is_icmp_error(packet, datagram) {
-            quote = F::quote(packet, datagram, &rewrite)?;
+            quote = Quote::find(packet, datagram, &rewrite)?;
         } else {
             field = datagram.transport_checksum()?;
         }
+        if datagram.authenticated {
+            outcome.event = Some(Event::AhTranslated);
+        }
     }
-    if !packet.can_send(target) {
+    if !packet.can_send(target) || (too_big && !packet.can_reply()) {
         return Ok(Verdict::Slow);
     }
     if quote.at != 0 {
-        F::rewrite_quote(packet, datagram, &quote, &rewrite)?;
+        quote.rewrite(packet, datagram, &rewrite)?;
     }
     if field.offset != 0 {
         let change = Change {
             delta: rewrite.delta,
+            covers: F::PSEUDO_HEADER,
             zero_is_none: field.zero_is_none,
         };
         packet.adjust_checksum(field.offset, change)?;
@@ -107,12 +117,19 @@ pub fn forward<F: Family, P: Packet>(
     if forward.routed {
         F::rewrite(packet, datagram, &rewrite)?;
     }
-    let ifindex = target.ifindex;
+    if too_big {
+        return Ok(Verdict::Kernel);
+    }
+    let (ifindex, vlan) = (target.ifindex, target.vlan);
     if target.flags & TargetFlags::RESOLVED == 0 {
-        return Ok(Verdict::Resolve { ifindex });
+        return Ok(Verdict::Resolve {
+            ifindex,
+            vlan,
+            family: F::UPLINK_TARGET,
+        });
     }
     Ethernet::write_addresses(packet, target.dst_mac, target.src_mac)?;
-    Ok(Verdict::Send { ifindex })
+    Ok(Verdict::Send { ifindex, vlan })
 }
 
 /// The length of the IP packet on the wire, in bytes: of each segment, for a packet that is cut on its way out.

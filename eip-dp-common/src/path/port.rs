@@ -1,29 +1,36 @@
 //! From a port: whose is the source, and is the destination private, another EIP, or the Internet?
 
 use super::{
-    Outcome, Verdict, arp, conclude,
+    Local, Outcome, Verdict, arp, conclude,
     forward::{Forward, Translation, forward},
+    notify::refuse,
     uplink::receiving,
 };
 use crate::{
     abi::{
         AddressClass, EipEntry, LinkKey, MacKey, NONE, Port, PortMac, PrivateEntry, PrivateKey,
-        PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET4,
+        PrivateState, Reason, Sealed, Target, TargetFlags, Uplink,
     },
-    family::{Datagram, Echo, Family, Fragment, V4, protocol},
-    packet::{ARP, Ethernet, IPV4, Mac, Packet, QINQ, VLAN},
-    tables::{self, Place, Tables},
+    family::{Datagram, Echo, Family, Fragment, V4, V6, protocol},
+    packet::{ARP, Ethernet, IPV4, IPV6, Mac, Packet, QINQ, VLAN},
+    tables::{self, Links, Place, Tables},
 };
 
 /// A frame from the port with this key.
 #[inline(always)]
-pub fn from_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: LinkKey) -> Outcome {
+pub fn from_port<P: Packet, T: Tables<V4> + Tables<V6>>(
+    packet: &mut P,
+    tables: &T,
+    key: LinkKey,
+) -> Outcome {
     let Some(ethernet) = Ethernet::read(packet) else {
         return Outcome::dropped(Reason::Malformed);
     };
     let mut port = Port::zeroed();
     match tables::find(&mut port, &key, |key| tables.port(key)) {
         Ok(true) => {}
+        // Of no VLAN that is ours; the host may have an interface for it.
+        Ok(false) if key.vlan != 0 => return Outcome::START,
         // The port is being taken away. Nothing of a tenant's ever enters the host's own routing.
         Ok(false) => return Outcome::dropped(Reason::EniDetached),
         Err(reason) => return Outcome::dropped(reason),
@@ -31,22 +38,15 @@ pub fn from_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: Link
     if ethernet.destination != port.mac && !ethernet.is_group() {
         return Outcome::START;
     }
+    let from = From {
+        key,
+        port,
+        ethernet,
+    };
     match ethernet.ethertype {
-        IPV4 => outbound::<V4, _, _>(
-            packet,
-            tables,
-            &From {
-                key,
-                port,
-                ethernet,
-            },
-        ),
+        IPV4 => outbound::<V4, _, _>(packet, tables, &from),
+        IPV6 => outbound::<V6, _, _>(packet, tables, &from),
         ARP if packet.can_reply() => {
-            let from = From {
-                key,
-                port,
-                ethernet,
-            };
             let result = sender_of(tables, &from)
                 .and_then(|sender| arp::on_port(packet, tables, &port, &sender));
             conclude(Outcome::START, result)
@@ -59,10 +59,13 @@ pub fn from_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: Link
 }
 
 /// Where a frame came from.
-struct From {
-    key: LinkKey,
-    port: Port,
-    ethernet: Ethernet,
+pub struct From {
+    /// The port's key.
+    pub key: LinkKey,
+    /// The port.
+    pub port: Port,
+    /// The frame's header.
+    pub ethernet: Ethernet,
 }
 
 /// The ENI that sent a frame.
@@ -75,7 +78,7 @@ pub struct Sender {
 
 /// The ENI with the frame's source MAC on this port.
 #[inline(always)]
-fn sender_of<T: Tables<V4>>(tables: &T, from: &From) -> Result<Sender, Reason> {
+fn sender_of<L: Links>(tables: &L, from: &From) -> Result<Sender, Reason> {
     let index = if from.port.target != NONE && from.port.eni_mac == from.ethernet.source {
         from.port.target
     } else {
@@ -94,11 +97,7 @@ fn sender_of<T: Tables<V4>>(tables: &T, from: &From) -> Result<Sender, Reason> {
 }
 
 #[inline(always)]
-fn outbound<F: Family, P: Packet, T: Tables<F> + Tables<V4>>(
-    packet: &mut P,
-    tables: &T,
-    from: &From,
-) -> Outcome {
+fn outbound<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
     let mut outcome = Outcome::START;
     let datagram = match F::parse(packet) {
         Ok(datagram) => datagram,
@@ -106,12 +105,22 @@ fn outbound<F: Family, P: Packet, T: Tables<F> + Tables<V4>>(
     };
     outcome.bytes = datagram.bytes();
     let result = classify(packet, tables, from, &datagram, &mut outcome);
-    conclude(outcome, result)
+    outcome = conclude(outcome, result);
+    refuse(
+        packet,
+        tables,
+        &datagram,
+        &from.ethernet,
+        from.port.mac,
+        &mut outcome,
+        || router_of::<F, T>(tables, from, &datagram.source),
+    );
+    outcome
 }
 
 /// Whose is the source?
 #[inline(always)]
-fn classify<F: Family, P: Packet, T: Tables<F> + Tables<V4>>(
+fn classify<F: Local, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     from: &From,
@@ -120,12 +129,16 @@ fn classify<F: Family, P: Packet, T: Tables<F> + Tables<V4>>(
 ) -> Result<Verdict, Reason> {
     F::verify(packet, datagram)?;
     let sender = sender_of(tables, from)?;
+    if let Some(result) = F::discovery_on_port(packet, tables, from, &sender, datagram) {
+        return result;
+    }
     let dhcp = is_dhcp(packet, datagram);
-    if dhcp && F::is_unspecified(&datagram.source) {
-        return Ok(Verdict::Daemon);
+    let (source, destination) = (&datagram.source, &datagram.destination);
+    if F::is_unspecified(source) || F::is_link_local(source) {
+        return without_address(packet, datagram, from, dhcp);
     }
     let vpc = from.port.vpc;
-    let owner = owner_of::<F, T>(tables, vpc, &datagram.source, &sender)?;
+    let owner = owner_of::<F, T>(tables, vpc, source, &sender)?;
     if dhcp {
         return Ok(Verdict::Daemon);
     }
@@ -137,7 +150,10 @@ fn classify<F: Family, P: Packet, T: Tables<F> + Tables<V4>>(
         Some(state) => state,
         None => return Err(Reason::BadRecord),
     };
-    if from.ethernet.is_group() || F::is_martian_destination(&datagram.destination) {
+    if F::is_link_router(destination, from.port.mac) {
+        return answer_ping(packet, datagram, from);
+    }
+    if from.ethernet.is_group() || F::is_martian_destination(destination) {
         return Err(Reason::MartianDestination);
     }
     match (
@@ -151,11 +167,51 @@ fn classify<F: Family, P: Packet, T: Tables<F> + Tables<V4>>(
         (Place::Inside, _) => {
             // Private traffic is nobody's EIP's.
             outcome.sender = NONE;
-            private(packet, tables, datagram, vpc)
+            private(packet, tables, datagram, vpc, outcome)
         }
         (Place::Outside, PrivateState::NoEip) => Err(Reason::NoEip),
         (Place::Outside, _) => public(packet, tables, from, datagram, &owner, outcome),
     }
+}
+
+/// From a sender that has no address yet, or uses one that is valid on its link only: DHCP, and pings of its router.
+#[inline(always)]
+fn without_address<F: Local, P: Packet>(
+    packet: &mut P,
+    datagram: &Datagram<F>,
+    from: &From,
+    dhcp: bool,
+) -> Result<Verdict, Reason> {
+    if dhcp {
+        return Ok(Verdict::Daemon);
+    }
+    if F::is_link_router(&datagram.destination, from.port.mac) {
+        return answer_ping(packet, datagram, from);
+    }
+    if F::is_unspecified(&datagram.source) || !F::is_martian_destination(&datagram.destination) {
+        return Err(Reason::SpoofedSource);
+    }
+    Err(Reason::MartianDestination)
+}
+
+/// The gateway's address towards an ENI: its VPC's router, or its pool's in cut-through mode, or, where that pool has none,
+/// the uplink's.
+#[inline(always)]
+fn router_of<F: Local, T: Tables<F>>(tables: &T, from: &From, source: &F::Address) -> F::Address {
+    if let Some(gateway) = tables::gateway_in_vpc::<F, T>(tables, from.port.vpc, source) {
+        return gateway;
+    }
+    if let Some(gateway) = tables::gateway_of_pool::<F, T>(tables, source) {
+        return gateway;
+    }
+    let mut uplink = Uplink::zeroed();
+    if let Ok(target) = tables::target(tables, F::UPLINK_TARGET) {
+        let key = LinkKey::tagged(target.ifindex, target.vlan);
+        if tables::find(&mut uplink, &key, |key| tables.uplink(key)) == Ok(true) {
+            return F::icmp_source(&uplink);
+        }
+    }
+    F::UNSPECIFIED
 }
 
 /// The owner of a source address, if the sender may use it.
@@ -199,6 +255,7 @@ fn private<F: Family, P: Packet, T: Tables<F>>(
     tables: &T,
     datagram: &Datagram<F>,
     vpc: u32,
+    outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
     let key = PrivateKey {
         vpc,
@@ -223,8 +280,9 @@ fn private<F: Family, P: Packet, T: Tables<F>>(
         destination: datagram.destination,
         translation: Translation::NONE,
         routed: false,
+        by_kernel: false,
     };
-    forward(packet, datagram, &onward)
+    forward(packet, datagram, &onward, outcome)
 }
 
 /// The destination is outside the VPC: another EIP of this gateway, or the Internet.
@@ -247,14 +305,16 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
         destination: datagram.destination,
         translation: sending,
         routed: true,
+        by_kernel: true,
     };
-    let mut index = UPLINK_TARGET4;
+    let mut index = F::UPLINK_TARGET;
     if tables.is_screened(&datagram.destination) {
         let address = &datagram.destination;
         let mut eip = EipEntry::zeroed();
         if tables::find(&mut eip, address, |address| tables.eip(address))? {
             outcome.receiver = eip.slot;
             let receiving = receiving::<F>(&eip)?;
+            onward.by_kernel = false;
             index = eip.target;
             onward.destination = eip.private;
             onward.translation = sending.and(receiving);
@@ -267,7 +327,7 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
         }
     }
     onward.target = tables::target(tables, index)?;
-    forward(packet, datagram, &onward)
+    forward(packet, datagram, &onward, outcome)
 }
 
 /// The gateway answers pings; all else to it is refused.
@@ -290,12 +350,11 @@ fn answer_ping<F: Family, P: Packet>(
     Ok(Verdict::Reply)
 }
 
-/// UDP from a DHCP client's port to a server's (RFC 2131 4.1), whatever the address: the gateway is its only server.
+/// UDP from a DHCP client's port to a server's, whatever the address: the gateway is its only server.
 #[inline(always)]
-fn is_dhcp<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
-    const CLIENT_TO_SERVER: [u8; 4] = [0, 68, 0, 67];
+fn is_dhcp<F: Local, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
     datagram.protocol == protocol::UDP
         && !matches!(datagram.fragment, Fragment::Later(_))
         && datagram.transport + 8 <= datagram.end
-        && packet.read::<4>(datagram.transport) == Some(CLIENT_TO_SERVER)
+        && packet.read::<4>(datagram.transport) == Some(F::DHCP_PORTS)
 }

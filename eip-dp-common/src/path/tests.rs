@@ -38,7 +38,13 @@ fn nat_in_translates_the_destination() {
         let segment = transport(protocol, (FAR, NAT_EIP), b"hello");
         let mut packet = ipv4(INWARD, (FAR, NAT_EIP), protocol, &segment);
         let outcome = inward(&mut packet);
-        assert_eq!(outcome.verdict, Verdict::Send { ifindex: PORT });
+        assert_eq!(
+            outcome.verdict,
+            Verdict::Send {
+                ifindex: PORT,
+                vlan: 0
+            }
+        );
         assert_eq!((outcome.receiver, outcome.sender), (NAT_SLOT, NONE));
         assert_eq!(outcome.bytes as usize, 20 + segment.len());
         assert_eq!(header(&packet)[16..20], NAT_PRIVATE);
@@ -56,7 +62,13 @@ fn cut_through_changes_nothing_but_ttl_and_ethernet() {
     let mut packet = ipv4(INWARD, (FAR, CUT_THROUGH_EIP), 17, &segment);
     let before = packet.clone();
     let outcome = inward(&mut packet);
-    assert_eq!(outcome.verdict, Verdict::Send { ifindex: PORT });
+    assert_eq!(
+        outcome.verdict,
+        Verdict::Send {
+            ifindex: PORT,
+            vlan: 0
+        }
+    );
     assert_eq!(outcome.receiver, CUT_THROUGH_SLOT);
     assert_eq!(packet.0[14..22], before.0[14..22]);
     assert_eq!(packet.0[26..], before.0[26..]);
@@ -68,7 +80,13 @@ fn hairpin_shows_the_receiver_the_senders_eip() {
     let segment = transport(6, (NAT_PRIVATE, CUT_THROUGH_EIP), b"");
     let mut packet = ipv4(OUTWARD, (NAT_PRIVATE, CUT_THROUGH_EIP), 6, &segment);
     let outcome = outward(&mut packet);
-    assert_eq!(outcome.verdict, Verdict::Send { ifindex: PORT });
+    assert_eq!(
+        outcome.verdict,
+        Verdict::Send {
+            ifindex: PORT,
+            vlan: 0
+        }
+    );
     assert_eq!(
         (outcome.sender, outcome.receiver),
         (NAT_SLOT, CUT_THROUGH_SLOT)
@@ -153,7 +171,7 @@ proptest! {
         answer.0[0..12].copy_from_slice(&[UPLINK_MAC, ROUTER_MAC].concat());
         answer.0[26..30].copy_from_slice(&FAR);
         answer.0[30..34].copy_from_slice(&NAT_EIP);
-        prop_assert_eq!(inward(&mut answer).verdict, Verdict::Send { ifindex: PORT });
+        prop_assert_eq!(inward(&mut answer).verdict, Verdict::Send { ifindex: PORT, vlan: 0 });
         prop_assert_eq!(&header(&answer)[16..20], NAT_PRIVATE.as_slice());
         prop_assert_eq!(sum(header(&answer)), 0xffff);
         let (returned, sent) = (&answer.0[34..], &before.0[34..]);

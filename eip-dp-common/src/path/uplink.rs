@@ -1,50 +1,65 @@
 //! From an uplink: who owns the destination?
 
 use super::{
-    Outcome, Verdict, arp, conclude,
+    Local, Outcome, Verdict, arp, conclude,
     forward::{Forward, Translation, forward},
+    notify::refuse,
 };
 use crate::{
     abi::{AddressClass, EipEntry, EipMode, LinkKey, Reason, Sealed, Uplink},
-    family::{Datagram, Family, V4},
-    packet::{ARP, Ethernet, IPV4, Packet},
+    family::{Datagram, Family, V4, V6},
+    packet::{ARP, Ethernet, IPV4, IPV6, Packet},
     tables::{self, Place, Tables},
 };
 
 /// A frame from the uplink with this key.
 #[inline(always)]
-pub fn from_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, key: LinkKey) -> Outcome {
+pub fn from_uplink<P: Packet, T: Tables<V4> + Tables<V6>>(
+    packet: &mut P,
+    tables: &T,
+    key: LinkKey,
+) -> Outcome {
     let Some(ethernet) = Ethernet::read(packet) else {
         return Outcome::START;
     };
     let mut uplink = Uplink::zeroed();
-    match ethernet.ethertype {
-        IPV4 => match tables::find(&mut uplink, &key, |key| tables.uplink(key)) {
-            Ok(true) if uplink.mac == ethernet.destination => inbound::<V4, _, _>(packet, tables),
-            Ok(_) => Outcome::START,
-            Err(reason) => Outcome::dropped(reason),
-        },
-        ARP if packet.can_reply() => {
-            match tables::find(&mut uplink, &key, |key| tables.uplink(key)) {
-                Ok(true) if ethernet.is_group() || ethernet.destination == uplink.mac => {
-                    conclude(Outcome::START, arp::on_uplink(packet, tables, &uplink))
-                }
-                // What the kernel's own ARP needs must never be lost.
-                Ok(_) | Err(_) => Outcome::START,
-            }
+    let found = tables::find(&mut uplink, &key, |key| tables.uplink(key));
+    let is_ours = ethernet.destination == uplink.mac;
+    match (ethernet.ethertype, found) {
+        (IPV4, Ok(true)) if is_ours => inbound::<V4, _, _>(packet, tables, &uplink, &ethernet),
+        (IPV6, Ok(true)) if is_ours || ethernet.is_group() => {
+            inbound::<V6, _, _>(packet, tables, &uplink, &ethernet)
         }
+        (ARP, Ok(true)) if packet.can_reply() && (is_ours || ethernet.is_group()) => {
+            conclude(Outcome::START, arp::on_uplink(packet, tables, &uplink))
+        }
+        (IPV4 | IPV6, Err(reason)) => Outcome::dropped(reason),
+        // What the kernel's own ARP needs must never be lost.
         _ => Outcome::START,
     }
 }
 
-/// An IP packet for this gateway's MAC.
+/// An IP packet for this gateway's MAC, or in IPv6 for many.
 #[inline(always)]
-fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T) -> Outcome {
+fn inbound<F: Local, P: Packet, T: Tables<F>>(
+    packet: &mut P,
+    tables: &T,
+    uplink: &Uplink,
+    ethernet: &Ethernet,
+) -> Outcome {
     let mut outcome = Outcome::START;
     let datagram = match F::parse(packet) {
         Ok(datagram) => datagram,
+        // What is for many is the kernel's.
+        Err(_) if ethernet.is_group() => return outcome,
         Err(reason) => return conclude(outcome, Err(reason)),
     };
+    if let Some(result) = F::discovery_on_uplink(packet, tables, uplink, ethernet, &datagram) {
+        return conclude(outcome, result);
+    }
+    if ethernet.is_group() {
+        return outcome;
+    }
     outcome.bytes = datagram.bytes();
     let mut eip = EipEntry::zeroed();
     match tables::find(&mut eip, &datagram.destination, |address| {
@@ -54,7 +69,18 @@ fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T) -> Ou
         Ok(false) => return conclude(outcome, no_eip(tables, &datagram)),
         Err(reason) => return conclude(outcome, Err(reason)),
     }
-    conclude(outcome, to_eip(packet, tables, &datagram, &eip))
+    let result = to_eip(packet, tables, &datagram, &eip, &mut outcome);
+    outcome = conclude(outcome, result);
+    refuse(
+        packet,
+        tables,
+        &datagram,
+        ethernet,
+        uplink.mac,
+        &mut outcome,
+        || F::icmp_source(uplink),
+    );
+    outcome
 }
 
 /// The destination is no EIP: the pools' other addresses are nobody's, all else is not ours.
@@ -75,6 +101,7 @@ fn to_eip<F: Family, P: Packet, T: Tables<F>>(
     tables: &T,
     datagram: &Datagram<F>,
     eip: &EipEntry<F::Address>,
+    outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
     F::verify(packet, datagram)?;
     let translation = receiving::<F>(eip)?;
@@ -87,8 +114,9 @@ fn to_eip<F: Family, P: Packet, T: Tables<F>>(
         destination: eip.private,
         translation,
         routed: true,
+        by_kernel: false,
     };
-    forward(packet, datagram, &onward)
+    forward(packet, datagram, &onward, outcome)
 }
 
 /// What the destination's change does to checksums, for an EIP that receives; else why it does not.

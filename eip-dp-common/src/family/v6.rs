@@ -1,0 +1,359 @@
+//! IPv6 (RFC 8200).
+
+mod headers;
+
+use core::{hint::black_box, mem::offset_of};
+
+use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
+
+use super::{
+    ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, V4, protocol,
+};
+use crate::{
+    abi::{Reason, UPLINK_TARGET6},
+    checksum::{Delta, fold},
+    packet::{Covers, Mac, NETWORK, Packet},
+};
+use headers::{Chain, Found};
+
+/// IPv6.
+#[derive(Clone, Copy, Debug)]
+pub struct V6;
+
+/// The hop limit of packets that the gateway itself sends (RFC 1700).
+const DEFAULT_HOP_LIMIT: u8 = 64;
+
+const ICMP_ECHO_REPLY: u8 = 129;
+const ICMP_ECHO: u8 = 128;
+const ICMP_REDIRECT: u8 = 137;
+
+/// The header but for its addresses.
+type Start = [u8; 8];
+
+impl Family for V6 {
+    type Address = [u8; 16];
+    type Header = Start;
+
+    const UPLINK_TARGET: u32 = UPLINK_TARGET6;
+    const UNSPECIFIED: [u8; 16] = [0; 16];
+    const PSEUDO_HEADER: Covers = Covers::PseudoHeader6;
+    const ICMP_HAS_PSEUDO_HEADER: bool = true;
+    const LONGEST_QUOTE: usize = 1280 - Self::ERROR_HEADERS;
+    const ERROR_HEADERS: usize = Ipv6Hdr::LEN + Icmpv6Hdr::LEN;
+
+    #[inline(always)]
+    fn screen(address: &[u8; 16]) -> u16 {
+        let [a, b, c, d, ..] = *address;
+        u16::from_be_bytes([a, b]) ^ u16::from_be_bytes([c, d])
+    }
+
+    #[inline(always)]
+    fn mask(address: &[u8; 16], mask: &[u8; 16]) -> [u8; 16] {
+        (u128::from_ne_bytes(*address) & u128::from_ne_bytes(*mask)).to_ne_bytes()
+    }
+
+    #[inline(always)]
+    fn is_unspecified(address: &[u8; 16]) -> bool {
+        u128::from_ne_bytes(*address) == 0
+    }
+
+    #[inline(always)]
+    fn is_link_local(address: &[u8; 16]) -> bool {
+        address[0] == 0xfe && address[1] & 0xc0 == 0x80
+    }
+
+    #[inline(always)]
+    fn is_link_router(address: &[u8; 16], port: Mac) -> bool {
+        *address == link_local(port)
+    }
+
+    #[inline(always)]
+    fn is_martian_source(address: &[u8; 16]) -> bool {
+        // Unspecified, loopback, IPv4-mapped and what else begins with 80 zero bits (RFC 4291 2.5.5); link-local; multicast.
+        let starts_with_zeros =
+            u64::from_ne_bytes(upper(address)) == 0 && address[8] == 0 && address[9] == 0;
+        starts_with_zeros || Self::is_link_local(address) || address[0] == 0xff
+    }
+
+    #[inline(always)]
+    fn is_martian_destination(address: &[u8; 16]) -> bool {
+        Self::is_martian_source(address)
+    }
+
+    #[inline(always)]
+    fn parse<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason> {
+        let header = read_header(
+            packet
+                .read::<{ Ipv6Hdr::LEN }>(NETWORK)
+                .ok_or(Reason::Malformed)?,
+        );
+        let end = NETWORK + Ipv6Hdr::LEN + bounded(header.payload_len);
+        if header.vcf[0] >> 4 != 6 || !packet.holds(end) {
+            return Err(Reason::Malformed);
+        }
+        let [v, c, f0, f1] = header.vcf;
+        let [p0, p1] = header.payload_len;
+        let found = headers::walk(packet, NETWORK, end, header.next_hdr);
+        match found.chain {
+            Chain::Whole => {}
+            // RFC 7112: the first fragment holds all of the chain.
+            Chain::Cut if found.fragment == Fragment::First => return Err(Reason::TinyFragment),
+            Chain::Cut => return Err(Reason::Malformed),
+            Chain::TooLong => return Err(Reason::HeadersTooLong),
+            Chain::SourceRoute => return Err(Reason::SourceRoute),
+        }
+        Ok(Datagram {
+            header: [v, c, f0, f1, p0, p1, header.next_hdr, header.hop_limit],
+            source: header.src_addr,
+            destination: header.dst_addr,
+            transport: found.transport,
+            end,
+            protocol: found.protocol,
+            hop_limit: header.hop_limit,
+            fragment: found.fragment,
+            may_fragment: false,
+            authenticated: found.authenticated,
+        })
+    }
+
+    /// There is no more to check: IPv6's header has no checksum.
+    #[inline(always)]
+    fn verify<P: Packet>(_packet: &P, _datagram: &Datagram<Self>) -> Result<(), Reason> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
+        // Destination unreachable, packet too big, time exceeded, parameter problem (RFC 4443 2.1). Errors of kinds to come
+        // are not translated: what they quote, and whether, is not known.
+        matches!(icmp_type(packet, datagram), Some(1..=4))
+    }
+
+    #[inline(always)]
+    fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
+        // RFC 4443 2.4 (e): errors, of kinds to come too, and redirects.
+        match icmp_type(packet, datagram) {
+            Some(kind) => kind < 128 || kind == ICMP_REDIRECT,
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    fn quoted<P: Packet>(packet: &P, at: usize, end: usize) -> Option<Quoted<Self>> {
+        if at + Ipv6Hdr::LEN > end {
+            return None;
+        }
+        let header = read_header(packet.read(at)?);
+        if header.vcf[0] >> 4 != 6 {
+            return None;
+        }
+        let quoted_end = at + Ipv6Hdr::LEN + bounded(header.payload_len);
+        let end = if quoted_end < end { quoted_end } else { end };
+        let found = headers::walk(packet, at, end, header.next_hdr);
+        Some(Quoted {
+            source: header.src_addr,
+            destination: header.dst_addr,
+            checksum: quoted_checksum(&found, end),
+        })
+    }
+
+    #[inline(always)]
+    fn rewrite_quoted<P: Packet>(
+        packet: &mut P,
+        at: usize,
+        source: &[u8; 16],
+        destination: &[u8; 16],
+        delta: Delta,
+    ) -> Result<Delta, Reason> {
+        packet.write(at + offset_of!(Ipv6Hdr, src_addr), *source)?;
+        packet.write(at + offset_of!(Ipv6Hdr, dst_addr), *destination)?;
+        Ok(delta)
+    }
+
+    #[inline(always)]
+    fn write_error<P: Packet>(
+        packet: &mut P,
+        source: &[u8; 16],
+        destination: &[u8; 16],
+        error: Error,
+        quoted: usize,
+    ) -> Result<(), Reason> {
+        let (kind, value) = match error {
+            Error::TimeExceeded => (3, 0),
+            Error::TooBig { mtu } => (2, mtu),
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "at most 1280")]
+        let payload = (Icmpv6Hdr::LEN + quoted) as u16;
+        let [p0, p1] = payload.to_be_bytes();
+        let start: Start = [0x60, 0, 0, 0, p0, p1, protocol::ICMPV6, DEFAULT_HOP_LIMIT];
+        packet.write(NETWORK, start)?;
+        packet.write(NETWORK + offset_of!(Ipv6Hdr, src_addr), *source)?;
+        packet.write(NETWORK + offset_of!(Ipv6Hdr, dst_addr), *destination)?;
+        let [v0, v1, v2, v3] = value.to_be_bytes();
+        let at = NETWORK + Ipv6Hdr::LEN;
+        packet.write(at, [kind, 0, 0, 0, v0, v1, v2, v3])?;
+        write_icmp_checksum(packet, usize::from(payload))
+    }
+
+    #[inline(always)]
+    fn echo_request<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Echo {
+        if datagram.protocol != protocol::ICMPV6 {
+            return Echo::No;
+        }
+        match datagram.fragment {
+            Fragment::Later(_) => Echo::Continued,
+            Fragment::Whole | Fragment::First => match icmp_type(packet, datagram) {
+                Some(ICMP_ECHO) if datagram.transport + Icmpv6Hdr::LEN <= datagram.end => {
+                    Echo::Request
+                }
+                _ => Echo::No,
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn checksum_field(protocol: u8) -> ChecksumPlace {
+        match protocol {
+            protocol::ICMPV6 => ChecksumPlace {
+                offset: 2,
+                zero_is_none: false,
+            },
+            // UDP's may be absent for some tunnels (RFC 6935), as in IPv4.
+            other => V4::checksum_field(other),
+        }
+    }
+
+    #[inline(always)]
+    fn rewrite<P: Packet>(
+        packet: &mut P,
+        datagram: &Datagram<Self>,
+        rewrite: &Rewrite<Self>,
+    ) -> Result<(), Reason> {
+        let hop_limit = if rewrite.hop {
+            datagram.hop_limit.saturating_sub(1)
+        } else {
+            datagram.hop_limit
+        };
+        packet.write(NETWORK + offset_of!(Ipv6Hdr, hop_limit), [hop_limit])?;
+        packet.write(NETWORK + offset_of!(Ipv6Hdr, src_addr), rewrite.source)?;
+        packet.write(NETWORK + offset_of!(Ipv6Hdr, dst_addr), rewrite.destination)
+    }
+
+    #[inline(always)]
+    fn write_echo_reply<P: Packet>(
+        packet: &mut P,
+        datagram: &Datagram<Self>,
+        echo: Echo,
+    ) -> Result<(), Reason> {
+        if echo == Echo::Request {
+            let [_, code, a, b] = packet
+                .read::<4>(datagram.transport)
+                .ok_or(Reason::KernelRefused)?;
+            let change = Delta::between(&[ICMP_ECHO, code], &[ICMP_ECHO_REPLY, code]);
+            let [a, b] = change.apply([a, b]);
+            packet.write(datagram.transport, [ICMP_ECHO_REPLY, code, a, b])?;
+        }
+        packet.write(
+            NETWORK + offset_of!(Ipv6Hdr, hop_limit),
+            [DEFAULT_HOP_LIMIT],
+        )?;
+        packet.write(
+            NETWORK + offset_of!(Ipv6Hdr, src_addr),
+            datagram.destination,
+        )?;
+        packet.write(NETWORK + offset_of!(Ipv6Hdr, dst_addr), datagram.source)
+    }
+}
+
+/// The link-local address of an interface with this MAC (RFC 4291, appendix A: modified EUI-64).
+#[inline(always)]
+pub const fn link_local(mac: Mac) -> [u8; 16] {
+    let [a, b, c, d, e, f] = mac;
+    [
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ]
+}
+
+/// Sums the packet's ICMPv6 message, of `len` bytes right behind the IPv6 header, and writes its checksum, of which the
+/// field is zero.
+///
+/// # Errors
+/// [`Reason::KernelRefused`].
+#[inline(always)]
+pub fn write_icmp_checksum<P: Packet>(packet: &mut P, len: usize) -> Result<(), Reason> {
+    const ADDRESSES: usize = 32;
+    let at = NETWORK + Ipv6Hdr::LEN;
+    #[allow(clippy::cast_possible_truncation, reason = "at most 1280")]
+    let length = (len as u16).to_be();
+    let pseudo = u32::from(packet.sum(NETWORK + offset_of!(Ipv6Hdr, src_addr), ADDRESSES)?)
+        + u32::from(length)
+        + u32::from(u16::from_ne_bytes([0, protocol::ICMPV6]));
+    let sum = pseudo + u32::from(packet.sum(at, len)?);
+    packet.write(
+        at + offset_of!(Icmpv6Hdr, check),
+        (!fold(sum)).to_ne_bytes(),
+    )
+}
+
+/// The first half of an address.
+#[inline(always)]
+fn upper(address: &[u8; 16]) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = *address;
+    [a, b, c, d, e, f, g, h]
+}
+
+/// Where the transport checksum of a quoted packet is, if it is there.
+#[inline(always)]
+fn quoted_checksum(found: &Found, end: usize) -> ChecksumPlace {
+    let begins = matches!(found.fragment, Fragment::Whole | Fragment::First);
+    let mut place = V6::checksum_field(found.protocol);
+    if found.chain == Chain::Whole
+        && begins
+        && place.offset != 0
+        && found.transport + place.offset + 2 <= end
+    {
+        place.offset += found.transport;
+        place
+    } else {
+        ChecksumPlace::NONE
+    }
+}
+
+/// A 16-bit field as an offset; see `v4::bounded`.
+#[inline(always)]
+fn bounded(field: [u8; 2]) -> usize {
+    black_box(usize::from(u16::from_be_bytes(field))) & 0xffff
+}
+
+/// The fixed header's fields, from its bytes.
+#[inline(always)]
+fn read_header(bytes: [u8; Ipv6Hdr::LEN]) -> Ipv6Hdr {
+    const { assert!(align_of::<Ipv6Hdr>() == 1 && size_of::<Ipv6Hdr>() == 40) };
+    // SAFETY: `Ipv6Hdr` is `repr(C)`, 40 bytes of integers with alignment 1: any bytes are a header.
+    unsafe { core::mem::transmute(bytes) }
+}
+
+/// The type field of an ICMPv6 message that begins in this datagram.
+#[inline(always)]
+pub fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> Option<u8> {
+    let begins = !matches!(datagram.fragment, Fragment::Later(_));
+    if datagram.protocol != protocol::ICMPV6 || !begins || datagram.transport >= datagram.end {
+        return None;
+    }
+    packet.read::<1>(datagram.transport).map(|[kind]| kind)
+}

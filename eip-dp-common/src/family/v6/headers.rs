@@ -1,0 +1,126 @@
+//! The chain of extension headers (RFC 8200 4), up to the transport header.
+
+use core::hint::black_box;
+
+use network_types::ip::Ipv6Hdr;
+
+use crate::{
+    family::{Fragment, protocol},
+    packet::{IP_HEADERS, Packet},
+};
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// How many extension headers are looked through.
+const MOST_HEADERS: usize = 8;
+/// How many bytes they may have.
+const LONGEST_CHAIN: usize = IP_HEADERS - Ipv6Hdr::LEN;
+
+/// What a walk found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Whether the transport header was reached.
+    pub chain: Chain,
+    /// Where it is, in bytes from the start of the frame.
+    pub transport: usize,
+    /// Its protocol.
+    pub protocol: u8,
+    /// What the fragment header says.
+    pub fragment: Fragment,
+    /// Whether there is an authentication header.
+    pub authenticated: bool,
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// At the transport header, or at a later fragment, which has none.
+    Whole,
+    /// At the packet's end.
+    Cut,
+    /// Too many headers, or too long ones.
+    TooLong,
+    /// At a source route (RFC 5095) that still leads somewhere.
+    SourceRoute,
+}
+
+/// Walks the headers of the packet whose IPv6 header is at `network` and whose last byte is before `end`. An
+/// authentication header is one of them: behind it, the transport header is as it is without.
+#[inline(always)]
+pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Found {
+    let start = network + Ipv6Hdr::LEN;
+    let mut found = Found {
+        chain: Chain::TooLong,
+        transport: start,
+        protocol: next,
+        fragment: Fragment::Whole,
+        authenticated: false,
+    };
+    // From `start`. The mask changes no value that passes the check: it shows the verifier that all ways through the loop
+    // come to the same.
+    let mut at = 0usize;
+    let mut count = 0;
+    while count < MOST_HEADERS {
+        if !is_extension(found.protocol) {
+            found.chain = Chain::Whole;
+            break;
+        }
+        let Some([next, len, high, low]) = packet
+            .read::<4>(start + at)
+            .filter(|_| start + at + 8 <= end)
+        else {
+            found.chain = Chain::Cut;
+            break;
+        };
+        let mut length = 8;
+        match found.protocol {
+            FRAGMENT => {
+                let field = u16::from_be_bytes([high, low]);
+                let (offset, more) = (field >> 3, field & 1 == 1);
+                found.fragment = match (offset, more) {
+                    (0, false) => found.fragment,
+                    (0, true) => Fragment::First,
+                    (offset, _) => Fragment::Later(offset),
+                };
+            }
+            protocol::AH => {
+                length = (usize::from(len) + 2) * 4;
+                found.authenticated = true;
+            }
+            // Type 0 with segments left.
+            ROUTING if high == 0 && low != 0 => {
+                found.chain = Chain::SourceRoute;
+                break;
+            }
+            _ => length = (usize::from(len) + 1) * 8,
+        }
+        found.protocol = next;
+        if at + length > LONGEST_CHAIN {
+            break;
+        }
+        at = black_box(at + length) & 0x7f;
+        if start + at > end {
+            found.chain = Chain::Cut;
+            break;
+        }
+        found.transport = start + at;
+        if matches!(found.fragment, Fragment::Later(_)) {
+            found.chain = Chain::Whole;
+            break;
+        }
+        count += 1;
+    }
+    found
+}
+
+/// Whether it is a header that another one follows.
+#[inline(always)]
+const fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS | protocol::AH
+    )
+}
