@@ -15,7 +15,7 @@ use aya::maps::MapError;
 use eip_dp_common::{
     abi::{
         EipEntry, EipMode, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed, Target,
-        TargetFlags, UPLINK_TARGET,
+        TargetFlags, UPLINK_TARGET4,
     },
     checksum::Delta,
 };
@@ -185,7 +185,7 @@ fn lay_ring(bench: &mut Bench, table: &Table, ring: Ring) -> Result<()> {
         ..restless(up, 0)
     };
     maps.targets
-        .set(UPLINK_TARGET, out.sealed(&UPLINK_TARGET), 0)?;
+        .set(UPLINK_TARGET4, out.sealed(&UPLINK_TARGET4), 0)?;
     maps.targets
         .set(RESTLESS, restless(up, 0).sealed(&RESTLESS), 0)?;
     let private = [10, 0, 64, 200];
@@ -226,7 +226,7 @@ fn churn(
 ) -> Result<()> {
     let leading_back = match ring {
         Ring::Eips => BACK,
-        Ring::PrivateAddresses => UPLINK_TARGET,
+        Ring::PrivateAddresses => UPLINK_TARGET4,
     };
     let back = maps.targets.get(&leading_back, 0)?;
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use eip_dp_common::abi::{
-    Cidr, EipEntry, LinkKey, MacKey, Port, PortMac, PrefixKey, PrivateEntry, PrivateKey, Target,
-    Uplink, Vpc, maps,
+    self, Cidr, EipEntry, LinkKey, MacKey, Port, PortMac, PrefixKey, PrivateEntry, PrivateKey,
+    Target, Uplink, Vpc, maps,
 };
 use serde::Serialize;
 
@@ -22,6 +22,8 @@ pub type InVpc = PrivateKey<Address>;
 pub type Private = PrivateEntry<Address>;
 /// The key of an IPv4 prefix.
 pub type Prefix = PrefixKey<Address>;
+/// The record of an IPv4 prefix.
+pub type PrefixRecord = abi::Prefix<Address>;
 /// A VPC's IPv4 CIDR.
 pub type Network = Cidr<Address>;
 
@@ -33,7 +35,7 @@ pub struct Content {
     /// `PRIVATE4`.
     pub private: BTreeMap<InVpc, Private>,
     /// `PREFIX4`.
-    pub prefixes: BTreeMap<Prefix, u32>,
+    pub prefixes: BTreeMap<Prefix, PrefixRecord>,
     /// `VPCS`.
     pub vpcs: BTreeMap<u32, Vpc>,
     /// `CIDR4`.
@@ -45,8 +47,8 @@ pub struct Content {
     /// `MACS`.
     pub macs: BTreeMap<MacKey, PortMac>,
     /// `UPLINKS`.
-    pub uplinks: BTreeMap<u32, Uplink>,
-    /// `SCREEN`.
+    pub uplinks: BTreeMap<LinkKey, Uplink>,
+    /// `SCREEN4`.
     pub screen: BTreeMap<u32, u64>,
     /// `DEVICES`.
     pub devices: BTreeSet<u32>,
@@ -60,7 +62,7 @@ pub enum Write {
     /// `PRIVATE4`.
     Private(InVpc, Option<Private>),
     /// `PREFIX4`.
-    Prefix(Prefix, Option<u32>),
+    Prefix(Prefix, Option<PrefixRecord>),
     /// `VPCS`.
     Vpc(u32, Option<Vpc>),
     /// `CIDR4`.
@@ -72,8 +74,8 @@ pub enum Write {
     /// `MACS`.
     Mac(MacKey, Option<PortMac>),
     /// `UPLINKS`.
-    Uplink(u32, Option<Uplink>),
-    /// `SCREEN`.
+    Uplink(LinkKey, Option<Uplink>),
+    /// `SCREEN4`.
     Screen(u32, u64),
     /// `DEVICES`.
     Device(u32, bool),
@@ -132,7 +134,7 @@ impl Write {
             Self::Port(..) => maps::PORTS,
             Self::Mac(..) => maps::MACS,
             Self::Uplink(..) => maps::UPLINKS,
-            Self::Screen(..) => maps::SCREEN,
+            Self::Screen(..) => maps::SCREEN4,
             Self::Device(..) => maps::DEVICES,
             Self::ClearCounters(_) => maps::EIP_COUNTERS,
         }
@@ -174,8 +176,10 @@ impl fmt::Display for Write {
             | Self::Target(key, _)
             | Self::Screen(key, _)
             | Self::ClearCounters(key) => write!(f, " {key}"),
-            Self::Uplink(key, _) | Self::Device(key, _) => write!(f, " interface {key}"),
-            Self::Port(key, _) => write!(f, " interface {} VLAN {}", key.ifindex, key.vlan),
+            Self::Device(key, _) => write!(f, " interface {key}"),
+            Self::Port(key, _) | Self::Uplink(key, _) => {
+                write!(f, " interface {} VLAN {}", key.ifindex, key.vlan)
+            }
             Self::Mac(key, _) => write!(
                 f,
                 " interface {} VLAN {} {}",

@@ -228,11 +228,7 @@ impl<'a> Scene<'a> {
             if attachment.xdp_delivery {
                 content.devices.insert(ifindex);
             }
-            let key = LinkKey {
-                ifindex,
-                vlan: 0,
-                reserved: 0,
-            };
+            let key = LinkKey::untagged(ifindex);
             let port = match content.ports.get(&key) {
                 None => Port {
                     vpc,

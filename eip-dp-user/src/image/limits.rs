@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eip_dp_common::abi::{MAX_CIDRS, maps};
+use eip_dp_common::abi::{FIRST_ENI_TARGET, MAX_CIDRS, maps};
 
 use super::{Have, Image};
 use crate::config::MapSizes;
@@ -18,7 +18,7 @@ pub struct Limits {
     pub prefixes: u32,
     /// `VPCS`.
     pub vpcs: u32,
-    /// `TARGETS`: one more than ENIs, for the uplink's.
+    /// `TARGETS`: two more than ENIs, for the uplink's.
     pub targets: u32,
     /// `MACS`.
     pub macs: u32,
@@ -48,7 +48,7 @@ impl From<&MapSizes> for Limits {
             private_addresses: sizes.private_addresses,
             prefixes: PREFIXES,
             vpcs: sizes.vpcs,
-            targets: sizes.enis.saturating_add(1),
+            targets: sizes.enis.saturating_add(FIRST_ENI_TARGET),
             macs: sizes.enis,
             ports: sizes.ports,
             uplinks: UPLINKS,

@@ -20,10 +20,10 @@ mod uplinks;
 
 use std::collections::BTreeSet;
 
-use eip_dp_common::abi::{NONE, Sealed, UPLINK_TARGET};
+use eip_dp_common::abi::{FIRST_ENI_TARGET, NONE, Sealed};
 
 pub use content::{
-    Address, Content, Eip, InVpc, Kind, Network, Prefix, Private, Write, differences,
+    Address, Content, Eip, InVpc, Kind, Network, Prefix, PrefixRecord, Private, Write, differences,
 };
 pub use indexes::Indexes;
 pub use limits::Limits;
@@ -82,7 +82,7 @@ impl Allocations {
     pub fn new(limits: &Limits) -> Self {
         Self {
             slots: Indexes::new(0, limits.eips),
-            targets: Indexes::new(UPLINK_TARGET + 1, limits.targets),
+            targets: Indexes::new(FIRST_ENI_TARGET, limits.targets),
             vpcs: Indexes::new(0, limits.vpcs),
         }
     }
@@ -138,7 +138,7 @@ impl Allocations {
                 .chain(content.macs.values().map(|mac| mac.target))
                 .chain(content.ports.values().map(|port| port.target))
                 .chain(content.targets.keys().copied())
-                .filter(|target| *target != NONE && *target != UPLINK_TARGET),
+                .filter(|target| (FIRST_ENI_TARGET..NONE).contains(target)),
         );
         allocations.vpcs.rest(
             private

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use eip_dp_common::{
     abi::{
-        AddressClass, EipMode, LinkKey, MacKey, NONE, PrefixKey, PrivateKey, PrivateState, Sealed,
-        TargetFlags, UPLINK_TARGET, UplinkFlags,
+        AddressClass, EipMode, LinkKey, MacKey, NONE, PREFIX_SEAL, PrefixKey, PrivateKey,
+        PrivateState, Sealed, TargetFlags, UPLINK_TARGET4, UplinkFlags,
     },
     checksum::Delta,
 };
@@ -65,7 +65,9 @@ fn class(image: &Image, cidr: &str) -> Option<u32> {
         length: u32::from(cidr.prefix_len()),
         network: cidr.network().octets(),
     };
-    image.content.prefixes.get(&key).copied()
+    let record = image.content.prefixes.get(&key)?;
+    assert!(record.is_intact(&PREFIX_SEAL));
+    Some(record.class)
 }
 
 #[test]
@@ -76,7 +78,7 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
     assert!(eip.is_intact(&public()));
     assert_eq!(
         (eip.private, eip.slot, eip.target, eip.vpc),
-        (PRIVATE, 0, 1, 0)
+        (PRIVATE, 0, FIRST_ENI_TARGET, 0)
     );
     assert_eq!(eip.mode, EipMode::Nat as u8);
     assert_eq!(eip.delta, Delta::between(&public(), &PRIVATE).to_record());
@@ -88,7 +90,7 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
     assert!(private.is_intact(&key));
     assert_eq!(
         (private.public, private.slot, private.target),
-        (public(), 0, 1)
+        (public(), 0, FIRST_ENI_TARGET)
     );
     assert_eq!(
         private.delta,
@@ -97,7 +99,7 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
     assert_eq!(state(&image, PRIVATE), Some(PrivateState::Nat));
     assert_eq!(state(&image, [10, 0, 0, 11]), Some(PrivateState::NoEip));
 
-    let target = content.targets[&1];
+    let target = content.targets[&FIRST_ENI_TARGET];
     assert_eq!((target.tag, target.instance), (tag("e0"), tag("i0")));
     assert_eq!((target.ifindex, target.mtu, target.vpc), (11, 1500, 0));
     assert_eq!(target.dst_mac, [2, 0, 0, 0, 0, 1]);
@@ -108,22 +110,18 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
         "a veth is served by tc"
     );
 
-    let key = LinkKey {
-        ifindex: 11,
-        vlan: 0,
-        reserved: 0,
-    };
+    let key = LinkKey::untagged(11);
     let port = content.ports[&key];
     assert_eq!(
         (port.vpc, port.target, port.eni_mac),
-        (0, 1, [2, 0, 0, 0, 0, 1])
+        (0, FIRST_ENI_TARGET, [2, 0, 0, 0, 0, 1])
     );
     let key = MacKey {
         ifindex: 11,
         vlan: 0,
         mac: [2, 0, 0, 0, 0, 1],
     };
-    assert_eq!(content.macs[&key].target, 1);
+    assert_eq!(content.macs[&key].target, FIRST_ENI_TARGET);
     assert_eq!(content.cidrs[&0].gateway, [10, 0, 0, 1]);
     assert_eq!(content.cidrs[&0].mask, [255, 255, 0, 0]);
     assert_eq!(content.vpcs[&0].tag, tag("v0"));
@@ -164,7 +162,10 @@ fn cut_through_replaces_the_private_address() {
     let image = compiled(&cut_through(), &host());
     let eip = image.content.eips[&public()];
     assert_eq!(mode(&image), Some(EipMode::CutThrough));
-    assert_eq!((eip.private, eip.target, eip.delta), (public(), 1, 0));
+    assert_eq!(
+        (eip.private, eip.target, eip.delta),
+        (public(), FIRST_ENI_TARGET, 0)
+    );
     assert_eq!(state(&image, PRIVATE), Some(PrivateState::Off));
     assert_eq!(state(&image, [10, 0, 0, 11]), Some(PrivateState::Off));
     assert_eq!(state(&image, public()), Some(PrivateState::CutThrough));
@@ -297,7 +298,7 @@ fn delivery_is_what_the_configuration_asks_for_and_the_interface_can_do() {
         port.kind = kind;
         port.xdp = Some(XdpFeatures(features));
         let image = compile(&nat(), &facts, &config(text), &Have::default());
-        let xdp = image.content.targets[&1].flags & TargetFlags::XDP != 0;
+        let xdp = image.content.targets[&FIRST_ENI_TARGET].flags & TargetFlags::XDP != 0;
         assert_eq!(xdp, image.content.devices.contains(&11));
         let attachment = image.attachments.iter().find(|found| found.ifindex == 11);
         let attachment = attachment.expect("attached");
@@ -324,23 +325,23 @@ fn delivery_is_what_the_configuration_asks_for_and_the_interface_can_do() {
 #[test]
 fn uplinks_and_the_way_out() {
     let image = compiled(&table(), &host());
-    let uplink = image.content.uplinks[&1];
+    let uplink = image.content.uplinks[&LinkKey::untagged(1)];
     assert_eq!(uplink.next_hop4, [192, 0, 2, 1]);
     assert_eq!(uplink.flags, UplinkFlags::ANSWER_ARP);
-    let target = image.content.targets[&UPLINK_TARGET];
+    let target = image.content.targets[&UPLINK_TARGET4];
     assert_eq!((target.ifindex, target.vpc, target.tag), (1, NONE, 0));
     assert_eq!(target.dst_mac, [2, 0xbb, 0, 0, 0, 1]);
     assert_eq!(target.flags, TargetFlags::RESOLVED | TargetFlags::XDP);
 
     let mut unresolved = host();
     unresolved.neighbours.clear();
-    let target = compiled(&table(), &unresolved).content.targets[&UPLINK_TARGET];
+    let target = compiled(&table(), &unresolved).content.targets[&UPLINK_TARGET4];
     assert_eq!((target.flags, target.dst_mac), (TargetFlags::XDP, [0; 6]));
 
     let mut no_route = host();
     no_route.routes.clear();
     let image = compiled(&table(), &no_route);
-    assert_eq!(image.content.targets[&UPLINK_TARGET].ifindex, 0);
+    assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 0);
     assert!(
         image.warnings[0].contains("next_hop"),
         "{:?}",
@@ -353,12 +354,12 @@ fn uplinks_and_the_way_out() {
     let mut facts = host();
     facts.links.insert(2, link("wan2", 2, LinkKind::Physical));
     let both = |facts: &HostFacts| compile(&table(), facts, &config(text), &Have::default());
-    assert_eq!(both(&facts).content.targets[&UPLINK_TARGET].ifindex, 1);
+    assert_eq!(both(&facts).content.targets[&UPLINK_TARGET4].ifindex, 1);
     facts.links.get_mut(&1).expect("there").up = false;
     let image = both(&facts);
-    assert_eq!(image.content.targets[&UPLINK_TARGET].ifindex, 2);
-    assert_eq!(image.content.uplinks[&2].flags, 0);
-    assert!(image.content.uplinks.contains_key(&1));
+    assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 2);
+    assert_eq!(image.content.uplinks[&LinkKey::untagged(2)].flags, 0);
+    assert!(image.content.uplinks.contains_key(&LinkKey::untagged(1)));
 }
 
 #[test]
@@ -573,6 +574,6 @@ fn at_the_limit_an_index_changes_hands_after_a_grace_period() {
         "the counters start at 0"
     );
     let eip = image.content.eips[&eip_address(3).octets()];
-    assert_eq!((eip.slot, eip.target, eip.vpc), (0, 1, 1));
+    assert_eq!((eip.slot, eip.target, eip.vpc), (0, FIRST_ENI_TARGET, 1));
     assert_eq!(image.warnings, [""; 0]);
 }

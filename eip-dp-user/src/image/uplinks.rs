@@ -7,14 +7,14 @@ use std::{
 
 use eip_dp_common::{
     abi::{
-        AddressClass, NONE, PrefixKey, Sealed, Target, TargetFlags, UPLINK_TARGET, Uplink,
-        UplinkFlags,
+        AddressClass, LinkKey, NONE, PREFIX_SEAL, PrefixKey, Sealed, Target, TargetFlags,
+        UPLINK_TARGET4, Uplink, UplinkFlags,
     },
     family::{Family as _, V4},
 };
 use ipnet::{IpNet, Ipv4Net};
 
-use super::Image;
+use super::{Image, PrefixRecord};
 use crate::{
     attach,
     config::{self, Config},
@@ -40,10 +40,9 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
             continue;
         }
         let next_hop = next_hop(facts, ifindex, uplink);
-        image
-            .content
-            .uplinks
-            .insert(ifindex, record(uplink, link, next_hop).sealed(&ifindex));
+        let key = LinkKey::untagged(ifindex);
+        let record = record(uplink, link, next_hop).sealed(&key);
+        image.content.uplinks.insert(key, record);
         if attach::takes_xdp_frames(link) {
             image.content.devices.insert(ifindex);
         }
@@ -59,8 +58,8 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
                 .to_owned(),
         );
     }
-    let target = egress.unwrap_or_else(no_egress).sealed(&UPLINK_TARGET);
-    image.content.targets.insert(UPLINK_TARGET, target);
+    let target = egress.unwrap_or_else(no_egress).sealed(&UPLINK_TARGET4);
+    image.content.targets.insert(UPLINK_TARGET4, target);
     prefixes(image, model, facts, config);
 }
 
@@ -77,6 +76,8 @@ fn record(uplink: &config::Uplink, link: &Link, next_hop: Option<Ipv4Addr>) -> U
     Uplink {
         next_hop4: next_hop.map_or([0; 4], |address| address.octets()),
         next_hop6: [0; 16],
+        icmp_source4: [0; 4],
+        icmp_source6: [0; 16],
         mac: link.mac,
         flags: if uplink.answer_arp {
             UplinkFlags::ANSWER_ARP
@@ -132,10 +133,11 @@ fn prefixes(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config
     for pool in model.pools.values() {
         let IpNet::V4(cidr) = pool.cidr else { continue };
         let cidr = cidr.trunc();
-        put(&mut content.prefixes, cidr, AddressClass::Pool);
+        let gateway = gateway_of(pool);
+        put(&mut content.prefixes, cidr, AddressClass::Pool, gateway);
         screen(&mut content.screen, cidr);
         // On an on-link pool the gateway is the upstream router itself: nothing of ours answers for it.
-        let gateway = gateway_of(pool).filter(|gateway| {
+        let gateway = gateway.filter(|gateway| {
             !uplink_nets
                 .iter()
                 .any(|net| net.contains(&IpAddr::V4(*gateway)))
@@ -145,6 +147,7 @@ fn prefixes(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config
                 &mut content.prefixes,
                 host(gateway),
                 AddressClass::PoolGateway,
+                None,
             );
         }
     }
@@ -152,7 +155,12 @@ fn prefixes(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config
         if let IpAddr::V4(address) = address
             && !address.is_loopback()
         {
-            put(&mut content.prefixes, host(address), AddressClass::Host);
+            put(
+                &mut content.prefixes,
+                host(address),
+                AddressClass::Host,
+                None,
+            );
         }
     }
 }
@@ -169,12 +177,22 @@ fn host(address: Ipv4Addr) -> Ipv4Net {
     Ipv4Net::from(address)
 }
 
-fn put(prefixes: &mut BTreeMap<super::Prefix, u32>, cidr: Ipv4Net, class: AddressClass) {
+fn put(
+    prefixes: &mut BTreeMap<super::Prefix, PrefixRecord>,
+    cidr: Ipv4Net,
+    class: AddressClass,
+    gateway: Option<Ipv4Addr>,
+) {
     let key = PrefixKey {
         length: u32::from(cidr.prefix_len()),
         network: cidr.network().octets(),
     };
-    prefixes.insert(key, class as u32);
+    let record = PrefixRecord {
+        gateway: gateway.map_or([0; 4], |gateway| gateway.octets()),
+        class: class as u32,
+        seal: 0,
+    };
+    prefixes.insert(key, record.sealed(&PREFIX_SEAL));
 }
 
 /// Sets the bits of every /16 that overlaps `cidr`.

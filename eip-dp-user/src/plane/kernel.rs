@@ -16,19 +16,21 @@ use eip_dp_common::abi::{
 };
 
 use super::{Pins, Plane, PlaneError, WriteError, chain, os_error, with_cure};
-use crate::image::{Address, Content, Eip, InVpc, Limits, Network, Private, Write, limits};
+use crate::image::{
+    Address, Content, Eip, InVpc, Limits, Network, PrefixRecord, Private, Write, limits,
+};
 
 /// The maps of one gateway.
 pub struct Kernel {
     eips: HashMap<MapData, Address, Eip>,
     private: HashMap<MapData, InVpc, Private>,
-    prefixes: LpmTrie<MapData, Address, u32>,
+    prefixes: LpmTrie<MapData, Address, PrefixRecord>,
     vpcs: Array<MapData, Vpc>,
     cidrs: Array<MapData, Network>,
     targets: Array<MapData, Target>,
     ports: HashMap<MapData, LinkKey, Port>,
     macs: HashMap<MapData, MacKey, PortMac>,
-    uplinks: HashMap<MapData, u32, Uplink>,
+    uplinks: HashMap<MapData, LinkKey, Uplink>,
     screen: Array<MapData, u64>,
     devices: DevMapHash<MapData>,
     counters: PerCpuArray<MapData, EipCounters>,
@@ -83,7 +85,7 @@ impl Kernel {
             ports: typed(pins, maps::PORTS)?,
             macs: typed(pins, maps::MACS)?,
             uplinks: typed(pins, maps::UPLINKS)?,
-            screen: typed(pins, maps::SCREEN)?,
+            screen: typed(pins, maps::SCREEN4)?,
             devices: typed(pins, maps::DEVICES)?,
             counters: typed(pins, maps::EIP_COUNTERS)?,
             drops: typed(pins, maps::DROPS)?,
@@ -230,7 +232,7 @@ impl Plane for Kernel {
             ports: collect(self.ports.iter()).map_err(read(maps::PORTS))?,
             macs: collect(self.macs.iter()).map_err(read(maps::MACS))?,
             uplinks: collect(self.uplinks.iter()).map_err(read(maps::UPLINKS))?,
-            screen: used(self.screen.iter(), &0).map_err(read(maps::SCREEN))?,
+            screen: used(self.screen.iter(), &0).map_err(read(maps::SCREEN4))?,
             devices: self
                 .devices
                 .keys()

@@ -9,9 +9,9 @@ use aya::{
 };
 use eip_dp_common::{
     abi::{
-        AddressClass, Cidr, EipEntry, EipMode, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac,
-        PrivateEntry, PrivateKey, PrivateState, Sealed, Target, TargetFlags, UPLINK_TARGET, Uplink,
-        UplinkFlags, Vpc, maps,
+        AddressClass, Cidr, EipEntry, EipMode, LinkKey, MAX_CIDRS, MacKey, NONE, PREFIX_SEAL, Port,
+        PortMac, Prefix, PrivateEntry, PrivateKey, PrivateState, Sealed, Target, TargetFlags,
+        UPLINK_TARGET4, Uplink, UplinkFlags, Vpc, maps,
     },
     checksum::Delta,
     family::{Family as _, V4},
@@ -40,12 +40,12 @@ pub struct Maps {
     pub private: HashMap<MapData, PrivateKey<[u8; 4]>, PrivateEntry<[u8; 4]>>,
     /// Where packets are delivered.
     pub targets: Array<MapData, Target>,
-    prefixes: LpmTrie<MapData, [u8; 4], u32>,
+    prefixes: LpmTrie<MapData, [u8; 4], Prefix<[u8; 4]>>,
     vpcs: Array<MapData, Vpc>,
     cidrs: Array<MapData, Cidr<[u8; 4]>>,
     ports: HashMap<MapData, LinkKey, Port>,
     macs: HashMap<MapData, MacKey, PortMac>,
-    uplinks: HashMap<MapData, u32, Uplink>,
+    uplinks: HashMap<MapData, LinkKey, Uplink>,
     screen: Array<MapData, u64>,
     devices: DevMapHash<MapData>,
 }
@@ -63,7 +63,7 @@ impl Maps {
             ports: take(ebpf, maps::PORTS)?,
             macs: take(ebpf, maps::MACS)?,
             uplinks: take(ebpf, maps::UPLINKS)?,
-            screen: take(ebpf, maps::SCREEN)?,
+            screen: take(ebpf, maps::SCREEN4)?,
             devices: take(ebpf, maps::DEVICES)?,
         })
     }
@@ -80,10 +80,12 @@ impl Maps {
             self.devices.insert(*ifindex, *ifindex, None, 0)?;
         }
         for uplink in &world.uplinks {
-            let ifindex = index_of(indices, &uplink.interface)?;
+            let key = LinkKey::untagged(index_of(indices, &uplink.interface)?);
             let record = Uplink {
                 next_hop4: uplink.next_hop.octets(),
                 next_hop6: [0; 16],
+                icmp_source4: [0; 4],
+                icmp_source6: [0; 16],
                 mac: macs[&uplink.interface],
                 flags: if uplink.answer_arp {
                     UplinkFlags::ANSWER_ARP
@@ -92,7 +94,7 @@ impl Maps {
                 },
                 seal: 0,
             };
-            self.uplinks.insert(ifindex, record.sealed(&ifindex), 0)?;
+            self.uplinks.insert(key, record.sealed(&key), 0)?;
         }
         for vpc in &world.vpcs {
             let record = Vpc {
@@ -134,8 +136,13 @@ impl Maps {
                 "pool-gateway" => AddressClass::PoolGateway,
                 other => bail!("no class {other:?}"),
             };
-            self.prefixes
-                .insert(&Key::new(length, network.octets()), class as u32, 0)?;
+            let record = Prefix {
+                gateway: [0; 4],
+                class: class as u32,
+                seal: 0,
+            };
+            let key = Key::new(length, network.octets());
+            self.prefixes.insert(&key, record.sealed(&PREFIX_SEAL), 0)?;
             if class == AddressClass::Pool {
                 let bit = u32::from(V4::screen(&network.octets()));
                 let bits = self.screen.get(&(bit / 64), 0)?;
@@ -153,11 +160,7 @@ impl Maps {
     ) -> Result<()> {
         for port in &world.ports {
             let ifindex = index_of(indices, &port.interface)?;
-            let key = LinkKey {
-                ifindex,
-                vlan: 0,
-                reserved: 0,
-            };
+            let key = LinkKey::untagged(ifindex);
             let enis: Vec<_> = world
                 .enis
                 .iter()
@@ -229,7 +232,7 @@ impl Maps {
             seal: 0,
         };
         self.targets
-            .set(UPLINK_TARGET, record.sealed(&UPLINK_TARGET), 0)?;
+            .set(UPLINK_TARGET4, record.sealed(&UPLINK_TARGET4), 0)?;
         for eni in &world.enis {
             let port = world
                 .ports
