@@ -2,43 +2,91 @@
 
 use crate::{
     abi::{
-        AddressClass, Cidr, EipEntry, LinkKey, MAX_CIDRS, MacKey, PREFIX_SEAL, Port, PortMac,
-        Prefix, PrivateEntry, PrivateKey, Reason, Sealed, Target, UPLINK_TARGET4, UPLINK_TARGET6,
-        Uplink,
+        Address, AddressClass, Cidr, EipEntry, LinkKey, MAX_CIDRS, MacKey, PREFIX_SEAL, Port,
+        PortMac, Prefix, PrivateEntry, PrivateKey, Reason, Sealed, Target, UPLINK_TARGET4,
+        UPLINK_TARGET6, Uplink,
     },
     family::Family,
 };
 
-/// The tables of one address family. Each method gives a copy of what the table holds now, whole or not.
+/// The tables of one address family. Each method writes a copy of what the table holds now to `into`, whole or not; false
+/// where there is nothing.
 pub trait Tables<F: Family>: Links {
     /// The EIP with this address.
-    fn eip(&self, address: &F::Address) -> Option<EipEntry<F::Address>>;
+    fn eip(&self, address: &F::Address, into: &mut EipEntry<F::Address>) -> bool;
     /// The address of an ENI.
-    fn private(&self, key: &PrivateKey<F::Address>) -> Option<PrivateEntry<F::Address>>;
+    fn private(&self, key: &PrivateKey<F::Address>, into: &mut PrivateEntry<F::Address>) -> bool;
     /// A CIDR of a VPC, by [`Cidr::index`].
-    fn cidr(&self, index: &u32) -> Option<Cidr<F::Address>>;
+    fn cidr(&self, index: &u32, into: &mut Cidr<F::Address>) -> bool;
     /// The longest prefix that an address is in, see [`Prefix`].
-    fn prefix(&self, address: &F::Address) -> Option<Prefix<F::Address>>;
+    fn prefix(&self, address: &F::Address, into: &mut Prefix<F::Address>) -> bool;
     /// Whether a pool may have the address, see [`Family::screen`].
     fn is_screened(&self, address: &F::Address) -> bool;
+    /// Runs `path` with room for its records. `None` if there is none, which no kernel does.
+    fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R>;
 }
 
-/// The tables that both families share.
+/// Room for the records that are looked up on a packet's way: too much for the stack of a BPF program where addresses are
+/// long.
+#[repr(C)]
+pub struct Scratch<A: Address> {
+    /// The ENI that sent the packet.
+    pub sender: Target,
+    /// Where it goes.
+    pub target: Target,
+    /// An EIP.
+    pub eip: EipEntry<A>,
+    /// Whose the source address is.
+    pub owner: PrivateEntry<A>,
+    /// Another private address.
+    pub other: PrivateEntry<A>,
+    /// A CIDR of the VPC.
+    pub cidr: Cidr<A>,
+    /// A prefix.
+    pub prefix: Prefix<A>,
+    /// An uplink.
+    pub uplink: Uplink,
+}
+
+impl<A: Address> Scratch<A> {
+    /// Nothing was looked up.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self {
+            sender: Target::zeroed(),
+            target: Target::zeroed(),
+            eip: EipEntry::zeroed(),
+            owner: PrivateEntry::zeroed(),
+            other: PrivateEntry::zeroed(),
+            cidr: Cidr::zeroed(),
+            prefix: Prefix::zeroed(),
+            uplink: Uplink::zeroed(),
+        }
+    }
+}
+
+impl<A: Address> Default for Scratch<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The tables that both families share; see [`Tables`].
 pub trait Links {
     /// A port, by interface.
-    fn port(&self, key: &LinkKey) -> Option<Port>;
+    fn port(&self, key: &LinkKey, into: &mut Port) -> bool;
     /// An ENI, by the MAC that it has on a port.
-    fn mac(&self, key: &MacKey) -> Option<PortMac>;
+    fn mac(&self, key: &MacKey, into: &mut PortMac) -> bool;
     /// Where to deliver.
-    fn target(&self, index: &u32) -> Option<Target>;
+    fn target(&self, index: &u32, into: &mut Target) -> bool;
     /// An uplink, by interface.
-    fn uplink(&self, key: &LinkKey) -> Option<Uplink>;
+    fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool;
     /// Whether one more ICMP error may be sent to the receiver whose address is folded to `receiver`; it counts as sent if
     /// `sends`.
     fn may_tell(&self, receiver: u64, sends: bool) -> bool;
 }
 
-/// Looks a record up and writes it to `record`; false where there is none, and `record` stays as it was.
+/// Looks a record up and writes it to `record`; false where there is none.
 ///
 /// The caller's place, and not an `Option`, because the verifier refuses the compiler's spills of a record that is only
 /// there on one of two ways.
@@ -50,35 +98,31 @@ pub trait Links {
 pub fn find<T: Sealed>(
     record: &mut T,
     key: &T::Key,
-    lookup: impl FnOnce(&T::Key) -> Option<T>,
+    lookup: impl FnOnce(&T::Key, &mut T) -> bool,
 ) -> Result<bool, Reason> {
-    match lookup(key) {
-        None => Ok(false),
-        Some(found) => {
-            *record = found;
-            if record.is_intact(key) {
-                Ok(true)
-            } else {
-                Err(Reason::TableBusy)
-            }
-        }
+    if !lookup(key, record) {
+        return Ok(false);
+    }
+    if record.is_intact(key) {
+        Ok(true)
+    } else {
+        Err(Reason::TableBusy)
     }
 }
 
-/// The target with this index.
+/// Looks the target with this index up.
 ///
 /// # Errors
 /// [`Reason::NoNextHop`] where there is no uplink to send to, [`Reason::TableBusy`] where another target is missing.
 #[inline(always)]
-pub fn target<L: Links>(links: &L, index: u32) -> Result<Target, Reason> {
-    let mut target = Target::zeroed();
-    if let Some(found) = links.target(&index) {
-        target = found;
+pub fn target<L: Links>(target: &mut Target, links: &L, index: u32) -> Result<(), Reason> {
+    if !links.target(&index, target) {
+        *target = Target::zeroed();
     }
     if target.ifindex == 0 && (index == UPLINK_TARGET4 || index == UPLINK_TARGET6) {
         Err(Reason::NoNextHop)
     } else if target.is_intact(&index) {
-        Ok(target)
+        Ok(())
     } else {
         Err(Reason::TableBusy)
     }
@@ -90,11 +134,11 @@ pub fn target<L: Links>(links: &L, index: u32) -> Result<Target, Reason> {
 /// [`Reason::TableBusy`] if that is being changed, [`Reason::BadRecord`].
 #[inline(always)]
 pub fn class<F: Family, T: Tables<F>>(
+    prefix: &mut Prefix<F::Address>,
     tables: &T,
     address: &F::Address,
 ) -> Result<Option<AddressClass>, Reason> {
-    let mut prefix = Prefix::<F::Address>::zeroed();
-    if !find(&mut prefix, &PREFIX_SEAL, |_| tables.prefix(address))? {
+    if !find(prefix, &PREFIX_SEAL, |_, into| tables.prefix(address, into))? {
         return Ok(None);
     }
     match AddressClass::from_value(prefix.class) {
@@ -103,80 +147,36 @@ pub fn class<F: Family, T: Tables<F>>(
     }
 }
 
-/// Whether `address` is in a CIDR of the VPC, and if so, whether it is that CIDR's gateway.
+/// Where `address` is, seen from the VPC; inside, `cidr` is the one that it is in.
 ///
 /// # Errors
 /// [`Reason::TableBusy`] if the VPC is being changed.
 #[inline(always)]
 pub fn locate<F: Family, T: Tables<F>>(
-    tables: &T,
-    vpc: u32,
-    address: &F::Address,
-) -> Result<Place, Reason> {
-    let mut cidr = Cidr::<F::Address>::zeroed();
-    Ok(if !find_cidr::<F, T>(&mut cidr, tables, vpc, address)? {
-        Place::Outside
-    } else if cidr.gateway == *address {
-        Place::Gateway
-    } else {
-        Place::Inside
-    })
-}
-
-/// The router of the VPC's CIDR that `address` is in.
-#[inline(always)]
-pub fn gateway_in_vpc<F: Family, T: Tables<F>>(
-    tables: &T,
-    vpc: u32,
-    address: &F::Address,
-) -> Option<F::Address> {
-    let mut cidr = Cidr::<F::Address>::zeroed();
-    match find_cidr::<F, T>(&mut cidr, tables, vpc, address) {
-        Ok(true) => Some(cidr.gateway),
-        Ok(false) | Err(_) => None,
-    }
-}
-
-/// The router of the pool that `address` is in, if that has one.
-#[inline(always)]
-pub fn gateway_of_pool<F: Family, T: Tables<F>>(
-    tables: &T,
-    address: &F::Address,
-) -> Option<F::Address> {
-    let mut prefix = Prefix::<F::Address>::zeroed();
-    match find(&mut prefix, &PREFIX_SEAL, |_| tables.prefix(address)) {
-        Ok(true) if !F::is_unspecified(&prefix.gateway) => Some(prefix.gateway),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-/// Looks for the VPC's CIDR that `address` is in.
-#[inline(always)]
-fn find_cidr<F: Family, T: Tables<F>>(
     cidr: &mut Cidr<F::Address>,
     tables: &T,
     vpc: u32,
     address: &F::Address,
-) -> Result<bool, Reason> {
+) -> Result<Place, Reason> {
     let mut place = 0;
     while place < MAX_CIDRS {
         let index = Cidr::<F::Address>::index(vpc, place);
-        *cidr = Cidr::zeroed();
-        if let Some(found) = tables.cidr(&index) {
-            *cidr = found;
-        }
-        if cidr.used == 0 {
+        if !tables.cidr(&index, cidr) || cidr.used == 0 {
             break;
         }
         if !cidr.is_intact(&index) {
             return Err(Reason::TableBusy);
         }
         if F::mask(address, &cidr.mask) == cidr.network {
-            return Ok(true);
+            return Ok(if cidr.gateway == *address {
+                Place::Gateway
+            } else {
+                Place::Inside
+            });
         }
         place += 1;
     }
-    Ok(false)
+    Ok(Place::Outside)
 }
 
 /// Where an address is, seen from a VPC.

@@ -10,7 +10,7 @@ use crate::{
     checksum::Delta,
     family::{V4, V6},
     packet::{Change, Mac, NETWORK, Packet},
-    tables::{Links, Tables},
+    tables::{Links, Scratch, Tables},
 };
 
 type Address = [u8; 4];
@@ -76,6 +76,14 @@ impl Packet for Buffer {
     }
 }
 
+/// Copies a record that was found.
+fn copy<T: Copy>(record: Option<&T>, into: &mut T) -> bool {
+    record.is_some_and(|record| {
+        *into = *record;
+        true
+    })
+}
+
 /// Tables in memory.
 #[derive(Default)]
 pub struct World {
@@ -90,20 +98,20 @@ pub struct World {
 }
 
 impl Links for World {
-    fn port(&self, key: &LinkKey) -> Option<Port> {
-        self.ports.get(key).copied()
+    fn port(&self, key: &LinkKey, into: &mut Port) -> bool {
+        copy(self.ports.get(key), into)
     }
 
-    fn mac(&self, key: &MacKey) -> Option<PortMac> {
-        self.macs.get(key).copied()
+    fn mac(&self, key: &MacKey, into: &mut PortMac) -> bool {
+        copy(self.macs.get(key), into)
     }
 
-    fn target(&self, index: &u32) -> Option<Target> {
-        self.targets.get(index).copied()
+    fn target(&self, index: &u32, into: &mut Target) -> bool {
+        copy(self.targets.get(index), into)
     }
 
-    fn uplink(&self, key: &LinkKey) -> Option<Uplink> {
-        self.uplinks.get(key).copied()
+    fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool {
+        copy(self.uplinks.get(key), into)
     }
 
     fn may_tell(&self, _receiver: u64, _sends: bool) -> bool {
@@ -113,46 +121,54 @@ impl Links for World {
 
 /// No IPv6 yet.
 impl Tables<V6> for World {
-    fn eip(&self, _address: &[u8; 16]) -> Option<EipEntry<[u8; 16]>> {
-        None
+    fn eip(&self, _address: &[u8; 16], _into: &mut EipEntry<[u8; 16]>) -> bool {
+        false
     }
 
-    fn private(&self, _key: &PrivateKey<[u8; 16]>) -> Option<PrivateEntry<[u8; 16]>> {
-        None
+    fn private(&self, _key: &PrivateKey<[u8; 16]>, _into: &mut PrivateEntry<[u8; 16]>) -> bool {
+        false
     }
 
-    fn cidr(&self, _index: &u32) -> Option<Cidr<[u8; 16]>> {
-        None
+    fn cidr(&self, _index: &u32, _into: &mut Cidr<[u8; 16]>) -> bool {
+        false
     }
 
-    fn prefix(&self, _address: &[u8; 16]) -> Option<Prefix<[u8; 16]>> {
-        None
+    fn prefix(&self, _address: &[u8; 16], _into: &mut Prefix<[u8; 16]>) -> bool {
+        false
     }
 
     fn is_screened(&self, _address: &[u8; 16]) -> bool {
         false
     }
+
+    fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<[u8; 16]>) -> R) -> Option<R> {
+        Some(path(&mut Scratch::new()))
+    }
 }
 
 impl Tables<V4> for World {
-    fn eip(&self, address: &Address) -> Option<EipEntry<Address>> {
-        self.eips.get(address).copied()
+    fn eip(&self, address: &Address, into: &mut EipEntry<Address>) -> bool {
+        copy(self.eips.get(address), into)
     }
 
-    fn private(&self, key: &PrivateKey<Address>) -> Option<PrivateEntry<Address>> {
-        self.privates.get(key).copied()
+    fn private(&self, key: &PrivateKey<Address>, into: &mut PrivateEntry<Address>) -> bool {
+        copy(self.privates.get(key), into)
     }
 
-    fn cidr(&self, index: &u32) -> Option<Cidr<Address>> {
-        self.cidrs.get(index).copied()
+    fn cidr(&self, index: &u32, into: &mut Cidr<Address>) -> bool {
+        copy(self.cidrs.get(index), into)
     }
 
-    fn prefix(&self, address: &Address) -> Option<Prefix<Address>> {
-        self.prefixes.get(address).copied()
+    fn prefix(&self, address: &Address, into: &mut Prefix<Address>) -> bool {
+        copy(self.prefixes.get(address), into)
     }
 
     fn is_screened(&self, address: &Address) -> bool {
         address[..2] == [203, 0]
+    }
+
+    fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<Address>) -> R) -> Option<R> {
+        Some(path(&mut Scratch::new()))
     }
 }
 

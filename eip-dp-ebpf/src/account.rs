@@ -11,7 +11,7 @@ use crate::maps::{DROPS, EIP_COUNTERS, EVENTS};
 #[inline(always)]
 pub fn count(outcome: &Outcome) {
     match outcome.verdict {
-        Verdict::Send { .. } | Verdict::Resolve { .. } | Verdict::Kernel => {
+        Verdict::Send | Verdict::Resolve | Verdict::Kernel => {
             if let Some(event) = outcome.event {
                 happened(event);
             }

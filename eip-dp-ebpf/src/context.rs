@@ -1,5 +1,7 @@
 //! Where a packet is in the kernel: an XDP frame or an skb, both read and written in place.
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     bindings::{
         __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
@@ -14,7 +16,7 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{Reason, Target, TargetFlags},
     checksum::{Delta, fold},
-    packet::{Change, Covers, HEADERS, LONGEST_SUM, NETWORK, Packet},
+    packet::{Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet},
 };
 
 use crate::vlan::Tag;
@@ -31,7 +33,13 @@ impl Span {
     #[inline(always)]
     fn at<const N: usize>(self, offset: usize) -> Option<*mut [u8; N]> {
         let start = self.data + offset;
-        (start + N <= self.end).then_some(start as *mut [u8; N])
+        let mut stop = start + N;
+        if N == 1 {
+            // Else the compiler compares `start < end`, from which the verifier learns nothing (Linux, kernel/bpf/verifier.c,
+            // find_good_pkt_pointers).
+            stop = black_box(stop);
+        }
+        (stop <= self.end).then_some(start as *mut [u8; N])
     }
 
     #[inline(always)]
@@ -166,6 +174,8 @@ impl Packet for Frame {
 /// An skb. Its transport checksum may be complete, partial or verified already; only the kernel's helper knows.
 pub struct Skb {
     skb: *mut __sk_buff,
+    // Read once: of two reads the compiler makes a pointer into the context, which the verifier refuses.
+    ifindex: u32,
 }
 
 /// `BPF_F_IPV6` of include/uapi/linux/bpf.h, since Linux 6.16.
@@ -179,8 +189,11 @@ impl Skb {
     /// [`Reason::KernelRefused`] if there is no memory to bring the headers into one piece.
     #[inline(always)]
     pub fn new(context: &TcContext) -> Result<Self, Reason> {
+        let skb = context.skb.skb;
         let skb = Self {
-            skb: context.skb.skb,
+            skb,
+            // SAFETY: the context is the kernel's and valid while the program runs.
+            ifindex: unsafe { (*skb).ifindex },
         };
         let span = skb.span();
         let linear = span.end - span.data;
@@ -204,14 +217,21 @@ impl Skb {
     /// The index of the interface that it came from.
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
-        // SAFETY: the context is the kernel's and valid while the program runs.
-        unsafe { (*self.skb).ifindex }
+        self.ifindex
+    }
+
+    /// Whether it is an IPv6 packet.
+    #[inline(always)]
+    pub fn is_ipv6(&self) -> bool {
+        // SAFETY: as in `new`.
+        let protocol = unsafe { (*self.skb).protocol };
+        protocol == u32::from(u16::from_ne_bytes(IPV6))
     }
 
     /// The tag that was taken off the frame and stands beside it.
     #[inline(always)]
     pub fn tag(&self) -> Tag {
-        // SAFETY: as in `ifindex`.
+        // SAFETY: as in `new`.
         let (present, protocol, control) = unsafe {
             let skb = self.skb;
             ((*skb).vlan_present, (*skb).vlan_proto, (*skb).vlan_tci)
@@ -228,7 +248,7 @@ impl Skb {
 
     #[inline(always)]
     fn len(&self) -> usize {
-        // SAFETY: as in `ifindex`.
+        // SAFETY: as in `new`.
         unsafe { (*self.skb).len as usize }
     }
 
@@ -249,7 +269,7 @@ impl Skb {
     /// Read anew at each use: helpers that change the packet may move it.
     #[inline(always)]
     fn span(&self) -> Span {
-        // SAFETY: as in `ifindex`.
+        // SAFETY: as in `new`.
         unsafe {
             Span {
                 data: (*self.skb).data as usize,
@@ -300,7 +320,7 @@ impl Packet for Skb {
 
     #[inline(always)]
     fn segment_payload(&self) -> Option<u32> {
-        // SAFETY: as in `ifindex`.
+        // SAFETY: as in `new`.
         match unsafe { (*self.skb).gso_size } {
             GSO_BY_FRAGS => None,
             size => Some(size),

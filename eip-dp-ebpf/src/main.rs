@@ -24,8 +24,8 @@ use aya_ebpf::{
 };
 use context::{Frame, Skb};
 use eip_dp_common::{
-    abi::{LinkKey, Reason, Sealed, UPLINK_TARGET4, Uplink},
-    path::{self, Outcome, Verdict},
+    abi::{LinkKey, Reason, Sealed, Uplink},
+    path::{self, Outcome, Verdict, Way},
     tables::{self, Links as _},
 };
 use maps::{DEVICES, Maps};
@@ -34,21 +34,17 @@ use vlan::Tag;
 /// On an uplink: packets for EIPs behind ports that XDP can send to.
 #[xdp(frags)]
 fn uplink_xdp(context: XdpContext) -> u32 {
-    with_frame(
-        &context,
-        |key| Maps.uplink(key).is_some(),
-        |frame, key| path::from_uplink(frame, &Maps, key),
-    )
+    with_frame(&context, Maps::has_uplink, |frame, key| {
+        path::from_uplink(frame, &Maps, key)
+    })
 }
 
 /// On a port that is a NIC or a VF: packets from ENIs.
 #[xdp(frags)]
 fn port_xdp(context: XdpContext) -> u32 {
-    with_frame(
-        &context,
-        |key| Maps.port(key).is_some(),
-        |frame, key| path::from_port(frame, &Maps, key),
-    )
+    with_frame(&context, Maps::has_port, |frame, key| {
+        path::from_port(frame, &Maps, key)
+    })
 }
 
 /// On an uplink: what XDP left, and all of it where there is no XDP.
@@ -92,25 +88,23 @@ fn with_frame(
     }
     let mut outcome = path(&mut Frame::new(context), key);
     let action = match outcome.verdict {
-        Verdict::Send { ifindex, vlan } => {
-            match (vlan != 0 && !vlan::push(context, vlan)).then_some(Reason::KernelRefused) {
-                None => DEVICES
-                    .redirect(ifindex, u64::from(xdp_action::XDP_DROP))
-                    .unwrap_or_else(|drop| {
-                        // The interface was taken out of the map a moment ago.
-                        outcome.verdict = Verdict::Drop(Reason::TableBusy);
-                        drop
-                    }),
-                Some(reason) => {
-                    outcome.verdict = Verdict::Drop(reason);
-                    xdp_action::XDP_DROP
-                }
+        Verdict::Send => match tag_frame(context, outcome.way.vlan) {
+            Ok(()) => DEVICES
+                .redirect(outcome.way.ifindex, u64::from(xdp_action::XDP_DROP))
+                .unwrap_or_else(|drop| {
+                    // The interface was taken out of the map a moment ago.
+                    outcome.verdict = Verdict::Drop(Reason::TableBusy);
+                    drop
+                }),
+            Err(reason) => {
+                outcome.verdict = Verdict::Drop(reason);
+                xdp_action::XDP_DROP
             }
-        }
+        },
         Verdict::Pass
         | Verdict::Daemon
         | Verdict::Slow
-        | Verdict::Resolve { .. }
+        | Verdict::Resolve
         | Verdict::Reply
         | Verdict::Refuse(_)
         | Verdict::Kernel => match tag {
@@ -130,12 +124,11 @@ fn with_frame(
 #[inline(always)]
 fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
     let result = match outcome.verdict {
-        Verdict::Send { ifindex, vlan } => tagged(skb, vlan).map(|()| redirect(ifindex)),
-        Verdict::Resolve {
-            ifindex,
-            vlan,
-            family,
-        } => tagged(skb, vlan).and_then(|()| resolve(ifindex, vlan, family)),
+        Verdict::Send => tagged(skb, outcome.way.vlan).map(|()| redirect(outcome.way.ifindex)),
+        Verdict::Resolve => {
+            let is_ipv6 = skb.is_ipv6();
+            tagged(skb, outcome.way.vlan).and_then(|()| resolve(&outcome.way, is_ipv6))
+        }
         Verdict::Reply | Verdict::Refuse(_) => Ok(redirect(skb.ifindex())),
         Verdict::Pass | Verdict::Slow => Ok(TC_ACT_UNSPEC),
         // In the host's own stack, whoever else looks at it.
@@ -162,9 +155,25 @@ fn redirect(ifindex: u32) -> i32 {
     unsafe { bpf_redirect(ifindex, 0) as i32 }
 }
 
+/// A VLAN's number, which the path keeps in a word.
 #[inline(always)]
-fn tagged(skb: &Skb, vlan: u16) -> Result<(), Reason> {
-    if vlan::retag(skb, vlan) {
+#[allow(clippy::cast_possible_truncation, reason = "twelve bits")]
+const fn id(vlan: u32) -> u16 {
+    vlan as u16
+}
+
+#[inline(always)]
+fn tag_frame(context: &XdpContext, vlan: u32) -> Result<(), Reason> {
+    if vlan == 0 || vlan::push(context, id(vlan)) {
+        Ok(())
+    } else {
+        Err(Reason::KernelRefused)
+    }
+}
+
+#[inline(always)]
+fn tagged(skb: &Skb, vlan: u32) -> Result<(), Reason> {
+    if vlan::retag(skb, id(vlan)) {
         Ok(())
     } else {
         Err(Reason::KernelRefused)
@@ -179,21 +188,19 @@ const PACKET_OTHERHOST: u32 = 3;
 /// # Errors
 /// [`Reason::TableBusy`] if the uplink was taken away a moment ago.
 #[inline(always)]
-fn resolve(ifindex: u32, vlan: u16, family: u32) -> Result<i32, Reason> {
+fn resolve(way: &Way, is_ipv6: bool) -> Result<i32, Reason> {
     const AF_INET: u32 = 2;
     const AF_INET6: u32 = 10;
     let mut uplink = Uplink::zeroed();
-    let key = LinkKey::tagged(ifindex, vlan);
-    if tables::find(&mut uplink, &key, |key| Maps.uplink(key)) != Ok(true) {
+    let key = LinkKey::tagged(way.ifindex, id(way.vlan));
+    if tables::find(&mut uplink, &key, |key, into| Maps.uplink(key, into)) != Ok(true) {
         return Err(Reason::TableBusy);
     }
     let [a, b, c, d] = uplink.next_hop4;
-    let (nh_family, address) = if family == UPLINK_TARGET4 {
-        let mut address = [0; 16];
-        address[..4].copy_from_slice(&[a, b, c, d]);
-        (AF_INET, address)
-    } else {
+    let (nh_family, address) = if is_ipv6 {
         (AF_INET6, uplink.next_hop6)
+    } else {
+        (AF_INET, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
     };
     let mut next_hop = bpf_redir_neigh {
         nh_family,
@@ -205,7 +212,7 @@ fn resolve(ifindex: u32, vlan: u16, family: u32) -> Result<i32, Reason> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
     let size = size_of::<bpf_redir_neigh>() as i32;
     // SAFETY: `next_hop` is initialised, of that size, and outlives the call.
-    Ok(unsafe { bpf_redirect_neigh(ifindex, &raw mut next_hop, size, 0) as i32 })
+    Ok(unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next_hop, size, 0) as i32 })
 }
 
 #[inline(always)]

@@ -12,10 +12,10 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{
         Cidr, EipCounters, EipEntry, Event, LinkKey, MAX_CIDRS, MacKey, Port, PortMac, Prefix,
-        PrivateEntry, PrivateKey, Reason, Status, Target, Uplink, Vpc,
+        PrivateEntry, PrivateKey, Reason, Sealed, Status, Target, Uplink, Vpc,
     },
     family::{Family, V4, V6},
-    tables::{Links, Tables},
+    tables::{Links, Scratch, Tables},
 };
 
 use crate::limit;
@@ -76,33 +76,52 @@ static STATUS: Array<u64> = Array::with_max_entries(Status::LEN, 0);
 /// The kernel's maps as the packet path's tables.
 pub struct Maps;
 
-/// Copies a record in one go, so that no later read of it finds other bytes than its seal was checked with.
+impl Maps {
+    /// Whether the interface and VLAN are an uplink.
+    #[inline(always)]
+    pub fn has_uplink(key: &LinkKey) -> bool {
+        UPLINKS.get_ptr(key).is_some()
+    }
+
+    /// Whether the interface and VLAN are a port.
+    #[inline(always)]
+    pub fn has_port(key: &LinkKey) -> bool {
+        PORTS.get_ptr(key).is_some()
+    }
+}
+
+/// Copies a record that was found.
 #[inline(always)]
-fn copy<T: Copy>(record: *const T) -> T {
-    // SAFETY: the kernel gave this pointer to a value of the map, which stays mapped while the program runs. The value
-    // may change meanwhile: the read is volatile, any bytes are a `T`, and the seal tells whether they belong together.
-    unsafe { ptr::read_volatile(record) }
+fn copy<T: Sealed>(record: Option<*const T>, into: &mut T) -> bool {
+    match record {
+        Some(record) => {
+            // SAFETY: the kernel gave this pointer to a value of the map, which stays mapped while the program runs.
+            unsafe { into.take(record) };
+            true
+        }
+        None => false,
+    }
 }
 
 impl Links for Maps {
     #[inline(always)]
-    fn port(&self, key: &LinkKey) -> Option<Port> {
-        PORTS.get_ptr(key).map(copy)
+    fn port(&self, key: &LinkKey, into: &mut Port) -> bool {
+        copy(PORTS.get_ptr(key), into)
     }
 
     #[inline(always)]
-    fn mac(&self, key: &MacKey) -> Option<PortMac> {
-        MACS.get_ptr(key).map(copy)
+    fn mac(&self, key: &MacKey, into: &mut PortMac) -> bool {
+        copy(MACS.get_ptr(key), into)
     }
 
     #[inline(always)]
-    fn target(&self, index: &u32) -> Option<Target> {
-        TARGETS.get_ptr(*index).map(copy)
+    fn target(&self, index: &u32, into: &mut Target) -> bool {
+        copy(TARGETS.get_ptr(*index), into)
     }
 
     #[inline(always)]
-    fn uplink(&self, key: &LinkKey) -> Option<Uplink> {
-        UPLINKS.get_ptr(key).map(copy)
+    fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool {
+        copy(UPLINKS.get_ptr(key), into)
     }
 
     #[inline(always)]
@@ -113,29 +132,32 @@ impl Links for Maps {
 
 /// The tables of an address family, in its maps.
 macro_rules! tables_of {
-    ($family:ty, $address:ty, $eip:ident $private:ident $prefix:ident $cidr:ident $screen:ident) => {
+    ($family:ty, $address:ty, $scratch:ident, $eip:ident $private:ident $prefix:ident $cidr:ident $screen:ident) => {
         impl Tables<$family> for Maps {
             #[inline(always)]
-            fn eip(&self, address: &$address) -> Option<EipEntry<$address>> {
-                $eip.get_ptr(address).map(copy)
+            fn eip(&self, address: &$address, into: &mut EipEntry<$address>) -> bool {
+                copy($eip.get_ptr(address), into)
             }
 
             #[inline(always)]
-            fn private(&self, key: &PrivateKey<$address>) -> Option<PrivateEntry<$address>> {
-                $private.get_ptr(key).map(copy)
+            fn private(
+                &self,
+                key: &PrivateKey<$address>,
+                into: &mut PrivateEntry<$address>,
+            ) -> bool {
+                copy($private.get_ptr(key), into)
             }
 
             #[inline(always)]
-            fn cidr(&self, index: &u32) -> Option<Cidr<$address>> {
-                $cidr.get_ptr(*index).map(copy)
+            fn cidr(&self, index: &u32, into: &mut Cidr<$address>) -> bool {
+                copy($cidr.get_ptr(*index), into)
             }
 
             #[inline(always)]
-            fn prefix(&self, address: &$address) -> Option<Prefix<$address>> {
+            fn prefix(&self, address: &$address, into: &mut Prefix<$address>) -> bool {
                 const WHOLE: u32 = 8 * size_of::<$address>() as u32;
-                $prefix
-                    .get(lpm_trie::Key::new(WHOLE, *address))
-                    .map(|record| copy(ptr::from_ref(record)))
+                let record = $prefix.get(lpm_trie::Key::new(WHOLE, *address));
+                copy(record.map(ptr::from_ref), into)
             }
 
             #[inline(always)]
@@ -144,9 +166,32 @@ macro_rules! tables_of {
                 let (word, bit) = (u32::from(screen >> 6), screen & 63);
                 $screen.get(word).is_some_and(|word| word >> bit & 1 == 1)
             }
+
+            #[inline(always)]
+            fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<$address>) -> R) -> Option<R> {
+                $scratch(path)
+            }
         }
     };
 }
 
-tables_of!(V4, [u8; 4], EIP4 PRIVATE4 PREFIX4 CIDR4 SCREEN4);
-tables_of!(V6, [u8; 16], EIP6 PRIVATE6 PREFIX6 CIDR6 SCREEN6);
+tables_of!(V4, [u8; 4], on_stack, EIP4 PRIVATE4 PREFIX4 CIDR4 SCREEN4);
+tables_of!(V6, [u8; 16], in_map, EIP6 PRIVATE6 PREFIX6 CIDR6 SCREEN6);
+
+/// IPv4's records fit on the stack.
+#[inline(always)]
+fn on_stack<R>(path: impl FnOnce(&mut Scratch<[u8; 4]>) -> R) -> Option<R> {
+    Some(path(&mut Scratch::new()))
+}
+
+#[map]
+static SCRATCH6: PerCpuArray<Scratch<[u8; 16]>> = PerCpuArray::with_max_entries(1, 0);
+
+/// IPv6's do not.
+#[inline(always)]
+fn in_map<R>(path: impl FnOnce(&mut Scratch<[u8; 16]>) -> R) -> Option<R> {
+    let scratch = SCRATCH6.get_ptr_mut(0)?;
+    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other
+    // (in a softirq), and none asks for it twice at a time.
+    Some(path(unsafe { &mut *scratch }))
+}

@@ -8,7 +8,7 @@
 ///
 /// # Safety
 /// The type is `repr(C)`, has no padding, any bit pattern is valid for it, its size is a multiple of 4 bytes, its
-/// alignment at most 8, and its last four bytes are the seal.
+/// alignment 4 or 8, and its last four bytes are the seal.
 pub unsafe trait Sealed: Copy + 'static {
     /// The key type that the record is found by.
     type Key: SealKey;
@@ -21,6 +21,26 @@ pub unsafe trait Sealed: Copy + 'static {
         // SAFETY: by the trait's contract the last aligned word is in bounds, initialised and not part of `sum`.
         unsafe { (&raw mut self).cast::<u32>().add(words - 1).write(sum) };
         self
+    }
+
+    /// Takes over the record at `record`, which may change meanwhile: each word is read once, so that no later use finds
+    /// other bytes than the seal is checked with.
+    ///
+    /// # Safety
+    /// `record` is valid for reads of the type and aligned for it.
+    #[inline(always)]
+    unsafe fn take(&mut self, record: *const Self) {
+        let (from, to) = (
+            record.cast::<u32>(),
+            core::ptr::from_mut(self).cast::<u32>(),
+        );
+        let mut index = 0;
+        while index < size_of::<Self>() / 4 {
+            // SAFETY: by the trait's contract the type is so many words, and any bytes are valid for it; by the caller's
+            // promise `record` can be read.
+            unsafe { to.add(index).write(from.add(index).read_volatile()) };
+            index += 1;
+        }
     }
 
     /// A record of zeros: none that was ever written.

@@ -151,19 +151,42 @@ pub struct Datagram<F: Family> {
     pub fragment: Fragment,
     /// Whether a router may cut it into fragments.
     pub may_fragment: bool,
-    /// Whether it has an authentication header, which covers its addresses (RFC 4302).
-    pub authenticated: bool,
+    /// Not 0 if it has an authentication header, which covers its addresses (RFC 4302).
+    pub authenticated: u8,
 }
 
-/// Which part of a transport packet a datagram carries.
+/// Which part of a transport packet a datagram carries: offset and flag as they came, and not a name for each kind, which
+/// the verifier would follow one by one through all that comes after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fragment {
+pub struct Fragment(u16);
+
+impl Fragment {
     /// All of it.
-    Whole,
-    /// The first part.
-    First,
-    /// A part at this offset, in units of 8 bytes.
-    Later(u16),
+    pub const WHOLE: Self = Self(0);
+
+    /// The part at this offset, in units of 8 bytes, which others follow if `more` is 1, not if it is 0.
+    #[inline(always)]
+    pub const fn new(offset: u16, more: u16) -> Self {
+        Self(offset << 1 | more)
+    }
+
+    /// Whether it is all of it.
+    #[inline(always)]
+    pub const fn is_whole(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the transport header is in it.
+    #[inline(always)]
+    pub const fn begins(self) -> bool {
+        self.0 <= 1
+    }
+
+    /// Whether it is the part at 8 bytes, which overwrites all but the ports of a TCP header (RFC 3128).
+    #[inline(always)]
+    pub const fn follows_first_words(self) -> bool {
+        self.0 >> 1 == 1
+    }
 }
 
 /// What a datagram is to somebody who answers pings.
@@ -261,13 +284,21 @@ impl<F: Family> Datagram<F> {
         }
         place.offset += self.transport;
         let fits = place.offset + 2 <= self.end;
-        match self.fragment {
-            // RFC 3128: the checksum and flags of a TCP header would be overwritten by this one.
-            Fragment::Later(1) if self.protocol == protocol::TCP => Err(Reason::TinyFragment),
-            // RFC 1858: without its checksum a first fragment cannot be translated.
-            Fragment::First if !fits => Err(Reason::TinyFragment),
-            Fragment::First | Fragment::Whole if fits => Ok(place),
-            Fragment::First | Fragment::Whole | Fragment::Later(_) => Ok(ChecksumPlace::NONE),
+        if !self.fragment.begins() {
+            // RFC 3128.
+            if self.protocol == protocol::TCP && self.fragment.follows_first_words() {
+                return Err(Reason::TinyFragment);
+            }
+            return Ok(ChecksumPlace::NONE);
+        }
+        if fits {
+            return Ok(place);
+        }
+        // RFC 1858: without its checksum a first fragment cannot be translated.
+        if self.fragment.is_whole() {
+            Ok(ChecksumPlace::NONE)
+        } else {
+            Err(Reason::TinyFragment)
         }
     }
 }

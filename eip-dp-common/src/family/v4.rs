@@ -104,7 +104,7 @@ impl Family for V4 {
             hop_limit: header.ttl,
             fragment: fragment_of(&header),
             may_fragment: header.frags[0] & DONT_FRAGMENT == 0,
-            authenticated: header.proto == protocol::AH,
+            authenticated: u8::from(header.proto == protocol::AH),
         })
     }
 
@@ -132,7 +132,7 @@ impl Family for V4 {
 
     #[inline(always)]
     fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
-        matches!(datagram.fragment, Fragment::Later(_)) || Self::is_icmp_error(packet, datagram)
+        !datagram.fragment.begins() || Self::is_icmp_error(packet, datagram)
     }
 
     #[inline(always)]
@@ -146,10 +146,9 @@ impl Family for V4 {
             return None;
         }
         let mut checksum = Self::checksum_field(header.proto);
-        let begins = matches!(fragment_of(&header), Fragment::Whole | Fragment::First);
         let checksum_end = checksum.offset + header_len + 2;
         if checksum.offset != 0
-            && begins
+            && fragment_of(&header).begins()
             && checksum_end <= usize::from(header.tot_len())
             && at + checksum_end <= end
         {
@@ -222,14 +221,12 @@ impl Family for V4 {
         if datagram.protocol != protocol::ICMP {
             return Echo::No;
         }
-        match datagram.fragment {
-            Fragment::Later(_) => Echo::Continued,
-            Fragment::Whole | Fragment::First => match icmp_type(packet, datagram) {
-                Some(ICMP_ECHO) if datagram.transport + Icmpv4Hdr::LEN <= datagram.end => {
-                    Echo::Request
-                }
-                _ => Echo::No,
-            },
+        if !datagram.fragment.begins() {
+            return Echo::Continued;
+        }
+        match icmp_type(packet, datagram) {
+            Some(ICMP_ECHO) if datagram.transport + Icmpv4Hdr::LEN <= datagram.end => Echo::Request,
+            _ => Echo::No,
         }
     }
 
@@ -304,11 +301,10 @@ fn bounded(field: [u8; 2]) -> usize {
 fn fragment_of(header: &Ipv4Hdr) -> Fragment {
     // RFC 791: a flag that is reserved, "don't fragment", "more fragments", and 13 bits of offset.
     let [flags, low] = header.frags;
-    match (u16::from_be_bytes([flags & 0x1f, low]), flags & 0x20 != 0) {
-        (0, false) => Fragment::Whole,
-        (0, true) => Fragment::First,
-        (offset, _) => Fragment::Later(offset),
-    }
+    Fragment::new(
+        u16::from_be_bytes([flags & 0x1f, low]),
+        u16::from(flags >> 5 & 1),
+    )
 }
 
 /// The fixed header's fields, from its bytes.
@@ -343,7 +339,7 @@ fn write_header<P: Packet>(packet: &mut P, at: usize, header: &Ipv4Hdr) -> Resul
 /// The type field of an ICMP message that begins in this datagram.
 #[inline(always)]
 fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V4>) -> Option<u8> {
-    let begins = !matches!(datagram.fragment, Fragment::Later(_));
+    let begins = datagram.fragment.begins();
     if datagram.protocol != protocol::ICMP || !begins || datagram.transport >= datagram.end {
         return None;
     }

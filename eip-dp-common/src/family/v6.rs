@@ -6,9 +6,7 @@ use core::{hint::black_box, mem::offset_of};
 
 use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
 
-use super::{
-    ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, V4, protocol,
-};
+use super::{ChecksumPlace, Datagram, Echo, Error, Family, Quoted, Rewrite, V4, protocol};
 use crate::{
     abi::{Reason, UPLINK_TARGET6},
     checksum::{Delta, fold},
@@ -97,7 +95,7 @@ impl Family for V6 {
         match found.chain {
             Chain::Whole => {}
             // RFC 7112: the first fragment holds all of the chain.
-            Chain::Cut if found.fragment == Fragment::First => return Err(Reason::TinyFragment),
+            Chain::Cut if !found.fragment.is_whole() => return Err(Reason::TinyFragment),
             Chain::Cut => return Err(Reason::Malformed),
             Chain::TooLong => return Err(Reason::HeadersTooLong),
             Chain::SourceRoute => return Err(Reason::SourceRoute),
@@ -200,14 +198,12 @@ impl Family for V6 {
         if datagram.protocol != protocol::ICMPV6 {
             return Echo::No;
         }
-        match datagram.fragment {
-            Fragment::Later(_) => Echo::Continued,
-            Fragment::Whole | Fragment::First => match icmp_type(packet, datagram) {
-                Some(ICMP_ECHO) if datagram.transport + Icmpv6Hdr::LEN <= datagram.end => {
-                    Echo::Request
-                }
-                _ => Echo::No,
-            },
+        if !datagram.fragment.begins() {
+            return Echo::Continued;
+        }
+        match icmp_type(packet, datagram) {
+            Some(ICMP_ECHO) if datagram.transport + Icmpv6Hdr::LEN <= datagram.end => Echo::Request,
+            _ => Echo::No,
         }
     }
 
@@ -320,10 +316,9 @@ fn upper(address: &[u8; 16]) -> [u8; 8] {
 /// Where the transport checksum of a quoted packet is, if it is there.
 #[inline(always)]
 fn quoted_checksum(found: &Found, end: usize) -> ChecksumPlace {
-    let begins = matches!(found.fragment, Fragment::Whole | Fragment::First);
     let mut place = V6::checksum_field(found.protocol);
     if found.chain == Chain::Whole
-        && begins
+        && found.fragment.begins()
         && place.offset != 0
         && found.transport + place.offset + 2 <= end
     {
@@ -350,8 +345,8 @@ fn read_header(bytes: [u8; Ipv6Hdr::LEN]) -> Ipv6Hdr {
 
 /// The type field of an ICMPv6 message that begins in this datagram.
 #[inline(always)]
-pub fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> Option<u8> {
-    let begins = !matches!(datagram.fragment, Fragment::Later(_));
+fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> Option<u8> {
+    let begins = datagram.fragment.begins();
     if datagram.protocol != protocol::ICMPV6 || !begins || datagram.transport >= datagram.end {
         return None;
     }

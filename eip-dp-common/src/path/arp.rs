@@ -3,17 +3,14 @@
 use network_types::arp::ArpHdr;
 
 use super::{
-    Verdict,
-    port::{Sender, owner_of},
+    Outcome, Verdict, conclude,
+    port::{From, owner_of, sender_of},
 };
 use crate::{
-    abi::{
-        EipEntry, EipMode, NONE, Port, PrivateEntry, PrivateKey, Reason, Sealed, Uplink,
-        UplinkFlags,
-    },
+    abi::{EipEntry, EipMode, NONE, PrivateKey, Reason, Sealed, Uplink, UplinkFlags},
     family::{Family, V4},
     packet::{Ethernet, Mac, NETWORK, Packet},
-    tables::{self, Tables},
+    tables::{self, Scratch, Tables},
 };
 
 /// Ethernet, IPv4, lengths 6 and 4 (RFC 826).
@@ -71,53 +68,64 @@ impl Arp {
 }
 
 /// ARP from an ENI: every address but those of its own instance is behind the port's MAC.
+#[inline(never)]
+pub fn on_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
+    let outcome = tables
+        .with_scratch(|scratch| conclude(Outcome::START, asked(packet, tables, from, scratch)));
+    outcome.unwrap_or(Outcome::NO_ROOM)
+}
+
 #[inline(always)]
-pub fn on_port<P: Packet, T: Tables<V4>>(
+fn asked<P: Packet, T: Tables<V4>>(
     packet: &mut P,
     tables: &T,
-    port: &Port,
-    sender: &Sender,
+    from: &From,
+    scratch: &mut Scratch<[u8; 4]>,
 ) -> Result<Verdict, Reason> {
+    let sender = sender_of(&mut scratch.sender, tables, from)?;
     let arp = Arp::read(packet).ok_or(Reason::Malformed)?;
-    if arp.sender_mac != sender.target.dst_mac {
+    if arp.sender_mac != scratch.sender.dst_mac {
         return Err(Reason::SpoofedMac);
     }
+    let vpc = from.port.vpc;
     // A probe for a duplicate address has no sender (RFC 5227).
     if !V4::is_unspecified(&arp.sender) {
-        owner_of::<V4, T>(tables, port.vpc, &arp.sender, sender)?;
+        owner_of::<V4, T>(tables, vpc, &arp.sender, sender, scratch)?;
     }
     if arp.operation != REQUEST {
         return Err(Reason::ArpIgnored);
     }
-    if is_near::<V4, T>(tables, port, sender, &arp.target)? {
+    if is_near::<V4, T>(tables, vpc, sender, &arp.target, scratch)? {
         return Err(Reason::ArpIgnored);
     }
-    arp.answer(packet, port.mac)
+    arp.answer(packet, from.port.mac)
 }
 
 /// Whether an address that an ENI asks for is one of its own instance's, or on the same port.
 #[inline(always)]
 pub fn is_near<F: Family, T: Tables<F>>(
     tables: &T,
-    port: &Port,
-    sender: &Sender,
+    vpc: u32,
+    sender: u32,
     address: &F::Address,
+    scratch: &mut Scratch<F::Address>,
 ) -> Result<bool, Reason> {
     let key = PrivateKey {
-        vpc: port.vpc,
+        vpc,
         address: *address,
     };
-    let mut owner = PrivateEntry::zeroed();
-    if !tables::find(&mut owner, &key, |key| tables.private(key))? {
+    let owner = &mut scratch.other;
+    if !tables::find(owner, &key, |key, into| tables.private(key, into))? {
         return Ok(false);
     }
-    if owner.target == sender.index {
+    if owner.target == sender {
         return Ok(true);
     }
     if owner.target == NONE {
         return Ok(false);
     }
-    let (owners, own) = (tables::target(tables, owner.target)?, &sender.target);
+    tables::target(&mut scratch.target, tables, owner.target)?;
+    let (owners, own) = (&scratch.target, &scratch.sender);
     let same_port = (owners.ifindex, owners.vlan) == (own.ifindex, own.vlan);
     Ok(owners.instance == own.instance || same_port)
 }
@@ -129,7 +137,7 @@ pub fn is_served_eip<F: Family, T: Tables<F>>(tables: &T, address: &F::Address) 
         return false;
     }
     let mut eip = EipEntry::zeroed();
-    if tables::find(&mut eip, address, |address| tables.eip(address)) != Ok(true) {
+    if tables::find(&mut eip, address, |address, into| tables.eip(address, into)) != Ok(true) {
         return false;
     }
     match EipMode::from_value(eip.mode) {
@@ -139,21 +147,15 @@ pub fn is_served_eip<F: Family, T: Tables<F>>(tables: &T, address: &F::Address) 
 }
 
 /// ARP on an uplink: requests for an associated EIP are answered where the pool is on-link, all else is the kernel's.
-#[inline(always)]
-pub fn on_uplink<P: Packet, T: Tables<V4>>(
-    packet: &mut P,
-    tables: &T,
-    uplink: &Uplink,
-) -> Result<Verdict, Reason> {
+#[inline(never)]
+pub fn on_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, uplink: &Uplink) -> Outcome {
     if uplink.flags & UplinkFlags::ANSWER_ARP == 0 {
-        return Ok(Verdict::Pass);
+        return Outcome::START;
     }
-    let Some(arp) = Arp::read(packet).filter(|arp| arp.operation == REQUEST) else {
-        return Ok(Verdict::Pass);
-    };
-    if is_served_eip::<V4, T>(tables, &arp.target) {
-        arp.answer(packet, uplink.mac)
-    } else {
-        Ok(Verdict::Pass)
+    match Arp::read(packet).filter(|arp| arp.operation == REQUEST) {
+        Some(arp) if is_served_eip::<V4, T>(tables, &arp.target) => {
+            conclude(Outcome::START, arp.answer(packet, uplink.mac))
+        }
+        Some(_) | None => Outcome::START,
     }
 }

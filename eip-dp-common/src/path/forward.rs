@@ -1,6 +1,6 @@
 //! The last step of every packet that goes on: checks of a router, translation, and the frame's new addresses.
 
-use super::{Outcome, Verdict, quote::Quote};
+use super::{Outcome, Verdict, Way, quote::Quote};
 use crate::{
     abi::{Event, Reason, Target, TargetFlags},
     checksum::Delta,
@@ -9,9 +9,9 @@ use crate::{
 };
 
 /// Where a packet goes and what changes on the way.
-pub struct Forward<F: Family> {
+pub struct Forward<'a, F: Family> {
     /// Where it goes.
-    pub target: Target,
+    pub target: &'a Target,
     /// Its source from now on.
     pub source: F::Address,
     /// Its destination from now on.
@@ -69,10 +69,10 @@ impl Translation {
 pub fn forward<F: Family, P: Packet>(
     packet: &mut P,
     datagram: &Datagram<F>,
-    forward: &Forward<F>,
+    forward: &Forward<'_, F>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
-    let target = &forward.target;
+    let target = forward.target;
     if forward.routed && datagram.hop_limit <= 1 {
         return Err(Reason::TtlExceeded);
     }
@@ -96,7 +96,7 @@ pub fn forward<F: Family, P: Packet>(
         } else {
             field = datagram.transport_checksum()?;
         }
-        if datagram.authenticated {
+        if datagram.authenticated != 0 {
             outcome.event = Some(Event::AhTranslated);
         }
     }
@@ -120,16 +120,15 @@ pub fn forward<F: Family, P: Packet>(
     if too_big {
         return Ok(Verdict::Kernel);
     }
-    let (ifindex, vlan) = (target.ifindex, target.vlan);
+    outcome.way = Way {
+        ifindex: target.ifindex,
+        vlan: u32::from(target.vlan),
+    };
     if target.flags & TargetFlags::RESOLVED == 0 {
-        return Ok(Verdict::Resolve {
-            ifindex,
-            vlan,
-            family: F::UPLINK_TARGET,
-        });
+        return Ok(Verdict::Resolve);
     }
     Ethernet::write_addresses(packet, target.dst_mac, target.src_mac)?;
-    Ok(Verdict::Send { ifindex, vlan })
+    Ok(Verdict::Send)
 }
 
 /// The length of the IP packet on the wire, in bytes: of each segment, for a packet that is cut on its way out.

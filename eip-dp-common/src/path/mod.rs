@@ -2,6 +2,9 @@
 //!
 //! [`from_uplink`] and [`from_port`] are the entrances, one a direction; [`forward`] is where both end for a packet that
 //! goes on. A packet is translated completely or left untouched: every check stands before the first write.
+//!
+//! A BPF program has 512 bytes of stack, for all functions that are active at one time. So the steps of a packet, one family's
+//! each, are functions of their own (`inline(never)`) that the entrances call one after the other; all else is inlined.
 
 mod arp;
 mod forward;
@@ -16,30 +19,16 @@ pub use uplink::from_uplink;
 
 use crate::{
     abi::{Event, NONE, Reason, Uplink},
-    family::{Datagram, Family, V4, V6},
-    packet::{Ethernet, Packet},
-    tables::Tables,
+    family::{Family, V4, V6},
 };
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Ready to be sent on this interface.
-    Send {
-        /// Interface index.
-        ifindex: u32,
-        /// The VLAN to tag with, 0 for none.
-        vlan: u16,
-    },
-    /// Ready to be sent on this uplink, but for the MAC of its next hop.
-    Resolve {
-        /// Interface index.
-        ifindex: u32,
-        /// The VLAN to tag with, 0 for none.
-        vlan: u16,
-        /// Whose next hop: [`crate::family::Family::UPLINK_TARGET`].
-        family: u32,
-    },
+    /// Ready to be sent, the way that [`Outcome::way`] says.
+    Send,
+    /// Likewise, but for the MAC of the uplink's next hop.
+    Resolve,
     /// Translated but larger than the way out: for the kernel to route and send in fragments.
     Kernel,
     /// Ready to be sent out of the interface that it came from.
@@ -56,6 +45,15 @@ pub enum Verdict {
     Refuse(Reason),
 }
 
+/// A way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Interface index.
+    pub ifindex: u32,
+    /// The VLAN to tag with, 0 for none.
+    pub vlan: u32,
+}
+
 /// A verdict, and in whose counters it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -69,6 +67,9 @@ pub struct Outcome {
     pub bytes: u32,
     /// The MTU that it does not fit, with [`Reason::TooBig`].
     pub mtu: u32,
+    /// Where it goes, with [`Verdict::Send`] and [`Verdict::Resolve`]. Not part of the verdict: what has no value on some
+    /// ways to one place, the compiler fills with anything, which the verifier refuses.
+    pub way: Way,
     /// What else is counted.
     pub event: Option<Event>,
 }
@@ -81,8 +82,24 @@ impl Outcome {
         sender: NONE,
         bytes: 0,
         mtu: 0,
+        way: Way {
+            ifindex: 0,
+            vlan: 0,
+        },
         event: None,
     };
+
+    /// There was no room to look anything up.
+    const NO_ROOM: Self = Self::dropped(Reason::KernelRefused);
+
+    /// Whether its sender may have to be told.
+    #[inline(always)]
+    const fn concerns_sender(&self) -> bool {
+        matches!(
+            self.verdict,
+            Verdict::Drop(Reason::TtlExceeded | Reason::TooBig)
+        )
+    }
 
     /// Not delivered, before anything is known of whose it is.
     #[inline(always)]
@@ -94,59 +111,18 @@ impl Outcome {
     }
 }
 
-/// What is done in another way in each address family: who has which address on a link, and how it gets one.
+/// What is done in another way in each address family: how a host gets its address, and who answers for the gateway.
 trait Local: Family {
     /// The UDP ports of a DHCP client's message to a server, source and destination.
     const DHCP_PORTS: [u8; 4];
-
-    /// What a packet from an ENI is to neighbour discovery; `None` for what is no part of that.
-    fn discovery_on_port<P: Packet, T: Tables<Self>>(
-        packet: &mut P,
-        tables: &T,
-        from: &port::From,
-        sender: &port::Sender,
-        datagram: &Datagram<Self>,
-    ) -> Option<Result<Verdict, Reason>>;
-
-    /// Likewise from an uplink.
-    fn discovery_on_uplink<P: Packet, T: Tables<Self>>(
-        packet: &mut P,
-        tables: &T,
-        uplink: &Uplink,
-        ethernet: &Ethernet,
-        datagram: &Datagram<Self>,
-    ) -> Option<Result<Verdict, Reason>>;
 
     /// The gateway's address towards the Internet.
     fn icmp_source(uplink: &Uplink) -> Self::Address;
 }
 
-/// IPv4 has ARP for it, which is no IP.
 impl Local for V4 {
-    /// RFC 2131 4.1.
+    /// RFC 2131 4.1: 68 and 67.
     const DHCP_PORTS: [u8; 4] = [0, 68, 0, 67];
-
-    #[inline(always)]
-    fn discovery_on_port<P: Packet, T: Tables<Self>>(
-        _: &mut P,
-        _: &T,
-        _: &port::From,
-        _: &port::Sender,
-        _: &Datagram<Self>,
-    ) -> Option<Result<Verdict, Reason>> {
-        None
-    }
-
-    #[inline(always)]
-    fn discovery_on_uplink<P: Packet, T: Tables<Self>>(
-        _: &mut P,
-        _: &T,
-        _: &Uplink,
-        _: &Ethernet,
-        _: &Datagram<Self>,
-    ) -> Option<Result<Verdict, Reason>> {
-        None
-    }
 
     #[inline(always)]
     fn icmp_source(uplink: &Uplink) -> [u8; 4] {
@@ -157,28 +133,6 @@ impl Local for V4 {
 impl Local for V6 {
     /// RFC 8415 7.2: 546 and 547.
     const DHCP_PORTS: [u8; 4] = [2, 34, 2, 35];
-
-    #[inline(always)]
-    fn discovery_on_port<P: Packet, T: Tables<Self>>(
-        packet: &mut P,
-        tables: &T,
-        from: &port::From,
-        sender: &port::Sender,
-        datagram: &Datagram<Self>,
-    ) -> Option<Result<Verdict, Reason>> {
-        nd::on_port(packet, tables, from, sender, datagram)
-    }
-
-    #[inline(always)]
-    fn discovery_on_uplink<P: Packet, T: Tables<Self>>(
-        packet: &mut P,
-        tables: &T,
-        uplink: &Uplink,
-        ethernet: &Ethernet,
-        datagram: &Datagram<Self>,
-    ) -> Option<Result<Verdict, Reason>> {
-        nd::on_uplink(packet, tables, uplink, ethernet, datagram)
-    }
 
     #[inline(always)]
     fn icmp_source(uplink: &Uplink) -> [u8; 16] {

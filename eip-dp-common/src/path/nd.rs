@@ -1,24 +1,22 @@
 //! Neighbour discovery (RFC 4861): solicitations are answered for guests on ports and for EIPs on an on-link uplink, as
 //! ARP is.
 
+use core::mem::offset_of;
+
 use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
 
 use super::{
-    Verdict, arp,
-    port::{From, Sender, owner_of},
+    Outcome, Verdict, arp, conclude,
+    port::{From, owner_of, sender_of},
 };
 use crate::{
     abi::{Reason, Uplink, UplinkFlags},
-    family::{
-        Datagram, Family, Fragment, V6, protocol,
-        v6::{icmp_type, write_icmp_checksum},
-    },
+    family::{Datagram, Family, V6, protocol, v6::write_icmp_checksum},
     packet::{Ethernet, Mac, NETWORK, Packet},
-    tables::Tables,
+    tables::{Scratch, Tables},
 };
 
 const ROUTER_SOLICITATION: u8 = 133;
-const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const REDIRECT: u8 = 137;
@@ -37,31 +35,16 @@ const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 /// All nodes of a link (RFC 4291 2.7.1).
 const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// A message of neighbour discovery, or none.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Message {
-    RouterSolicitation,
-    Solicitation,
-    /// What only answers or routers send.
-    Other,
-    None,
-}
-
+/// Whether the packet is a message of neighbour discovery. Behind extension headers nobody sends them, and in fragments
+/// they must not be (RFC 6980).
 #[inline(always)]
-fn message<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> Message {
-    // RFC 6980: never in fragments. Behind extension headers nobody sends them.
-    if datagram.transport != MESSAGE || datagram.fragment != Fragment::Whole {
-        return Message::None;
-    }
-    match icmp_type(packet, datagram) {
-        Some(ROUTER_SOLICITATION) => Message::RouterSolicitation,
-        Some(NEIGHBOUR_SOLICITATION) => Message::Solicitation,
-        Some(ROUTER_ADVERTISEMENT | NEIGHBOUR_ADVERTISEMENT | REDIRECT) => Message::Other,
-        _ => Message::None,
-    }
+pub fn is_message<P: Packet>(packet: &P) -> bool {
+    const NEXT_HEADER: usize = NETWORK + offset_of!(Ipv6Hdr, next_hdr);
+    packet.read(NEXT_HEADER) == Some([protocol::ICMPV6])
+        && matches!(packet.read(MESSAGE), Some([ROUTER_SOLICITATION..=REDIRECT]))
 }
 
-/// Whose address a solicitation asks for.
+/// Whose address a solicitation asks for; `None` for one that does not come from the link, or is cut short.
 #[inline(always)]
 fn target<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> Option<[u8; 16]> {
     if datagram.hop_limit != HOP_LIMIT || datagram.end < MESSAGE + LENGTH {
@@ -113,22 +96,26 @@ fn answer<P: Packet>(
     Ok(Verdict::Reply)
 }
 
-/// Neighbour discovery from an ENI: every address but those of its own instance is behind the port's MAC. `None` for what
-/// is something else.
-#[inline(always)]
-pub fn on_port<P: Packet, T: Tables<V6>>(
-    packet: &mut P,
-    tables: &T,
-    from: &From,
-    sender: &Sender,
-    datagram: &Datagram<V6>,
-) -> Option<Result<Verdict, Reason>> {
-    match message(packet, datagram) {
-        Message::None => None,
-        Message::RouterSolicitation => Some(Ok(Verdict::Daemon)),
-        Message::Other => Some(Err(Reason::ArpIgnored)),
-        Message::Solicitation => Some(solicited(packet, tables, from, sender, datagram)),
-    }
+/// Neighbour discovery from an ENI: every address but those of its own instance is behind the port's MAC.
+#[inline(never)]
+pub fn on_port<P: Packet, T: Tables<V6>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
+    let outcome = tables.with_scratch(|scratch| {
+        let mut outcome = Outcome::START;
+        let result = V6::parse(packet).and_then(|datagram| {
+            outcome.bytes = datagram.bytes();
+            let sender = sender_of(&mut scratch.sender, tables, from)?;
+            match packet.read(MESSAGE) {
+                Some([ROUTER_SOLICITATION]) => Ok(Verdict::Daemon),
+                Some([NEIGHBOUR_SOLICITATION]) => {
+                    solicited(packet, tables, from, sender, &datagram, scratch)
+                }
+                // What only answers or routers send.
+                _ => Err(Reason::ArpIgnored),
+            }
+        });
+        conclude(outcome, result)
+    });
+    outcome.unwrap_or(Outcome::NO_ROOM)
 }
 
 #[inline(always)]
@@ -136,13 +123,14 @@ fn solicited<P: Packet, T: Tables<V6>>(
     packet: &mut P,
     tables: &T,
     from: &From,
-    sender: &Sender,
+    sender: u32,
     datagram: &Datagram<V6>,
+    scratch: &mut Scratch<[u8; 16]>,
 ) -> Result<Verdict, Reason> {
     let wanted = target(packet, datagram).ok_or(Reason::Malformed)?;
-    let source = &datagram.source;
+    let (source, vpc) = (&datagram.source, from.port.vpc);
     if !V6::is_unspecified(source) && !V6::is_link_local(source) {
-        owner_of::<V6, T>(tables, from.port.vpc, source, sender)?;
+        owner_of::<V6, T>(tables, vpc, source, sender, scratch)?;
     }
     let is_router = V6::is_link_router(&wanted, from.port.mac);
     if V6::is_link_local(&wanted) {
@@ -150,7 +138,7 @@ fn solicited<P: Packet, T: Tables<V6>>(
         if !is_router {
             return Err(Reason::ArpIgnored);
         }
-    } else if arp::is_near::<V6, T>(tables, &from.port, sender, &wanted)? {
+    } else if arp::is_near::<V6, T>(tables, vpc, sender, &wanted, scratch)? {
         return Err(Reason::ArpIgnored);
     }
     if !packet.can_reply() {
@@ -160,28 +148,30 @@ fn solicited<P: Packet, T: Tables<V6>>(
     answer(packet, datagram, &from.ethernet, wanted, mac, is_router)
 }
 
-/// A solicitation on an uplink for an associated EIP is answered where the pool is on-link; `None` for all else.
-#[inline(always)]
+/// A solicitation on an uplink for an associated EIP is answered where the pool is on-link; all else is the kernel's.
+#[inline(never)]
 pub fn on_uplink<P: Packet, T: Tables<V6>>(
     packet: &mut P,
     tables: &T,
     uplink: &Uplink,
     ethernet: &Ethernet,
-    datagram: &Datagram<V6>,
-) -> Option<Result<Verdict, Reason>> {
-    if uplink.flags & UplinkFlags::ANSWER_ARP == 0
-        || message(packet, datagram) != Message::Solicitation
-    {
-        return None;
-    }
-    let wanted = target(packet, datagram)?;
+) -> Outcome {
+    let outcome = Outcome::START;
+    let answers = uplink.flags & UplinkFlags::ANSWER_ARP != 0
+        && packet.read(MESSAGE) == Some([NEIGHBOUR_SOLICITATION])
+        && (ethernet.destination == uplink.mac || ethernet.is_group());
+    let Some(datagram) = V6::parse(packet).ok().filter(|_| answers) else {
+        return outcome;
+    };
+    let Some(wanted) = target(packet, &datagram) else {
+        return outcome;
+    };
     if !arp::is_served_eip::<V6, T>(tables, &wanted) {
-        return None;
+        return outcome;
     }
     if !packet.can_reply() {
-        return Some(Ok(Verdict::Slow));
+        return conclude(outcome, Ok(Verdict::Slow));
     }
-    Some(answer(
-        packet, datagram, ethernet, wanted, uplink.mac, false,
-    ))
+    let result = answer(packet, &datagram, ethernet, wanted, uplink.mac, false);
+    conclude(outcome, result)
 }

@@ -3,23 +3,23 @@
 use super::Outcome;
 use crate::{
     abi::{Event, Reason, SealKey},
-    family::{ChecksumPlace, Datagram, Error, Family, Fragment},
+    family::{ChecksumPlace, Datagram, Error, Family},
     packet::{Ethernet, Mac, NETWORK, Packet},
     path::Verdict,
     tables::Links,
 };
 
 /// Turns a packet that is dropped for a reason that its sender has to know into the ICMP error that tells; else it stays
-/// dropped. `source` finds the gateway's address towards the sender, unspecified where it has none.
+/// dropped. `source` is the gateway's address towards the sender, unspecified where it has none.
 #[inline(always)]
 pub fn refuse<F: Family, P: Packet, L: Links>(
     packet: &mut P,
     links: &L,
-    datagram: &Datagram<F>,
     ethernet: &Ethernet,
     own_mac: Mac,
     outcome: &mut Outcome,
-    source: impl FnOnce() -> F::Address,
+    datagram: &Datagram<F>,
+    source: &F::Address,
 ) {
     let Verdict::Drop(reason) = outcome.verdict else {
         return;
@@ -29,11 +29,7 @@ pub fn refuse<F: Family, P: Packet, L: Links>(
         Reason::TooBig => Error::TooBig { mtu: outcome.mtu },
         _ => return,
     };
-    if F::is_never_answered(packet, datagram) {
-        return;
-    }
-    let source = source();
-    if F::is_unspecified(&source) {
+    if F::is_never_answered(packet, datagram) || F::is_unspecified(source) {
         return;
     }
     if !links.may_tell(datagram.source.fold(), packet.can_reply()) {
@@ -44,7 +40,7 @@ pub fn refuse<F: Family, P: Packet, L: Links>(
         outcome.verdict = Verdict::Slow;
         return;
     }
-    outcome.verdict = match write(packet, datagram, ethernet, own_mac, error, &source) {
+    outcome.verdict = match write(packet, datagram, ethernet, own_mac, error, source) {
         Ok(()) => {
             outcome.event = Some(match error {
                 Error::TimeExceeded => Event::TimeExceeded,
@@ -86,7 +82,7 @@ fn complete_checksum<F: Family, P: Packet>(
     datagram: &Datagram<F>,
     quoted: usize,
 ) -> Result<(), Reason> {
-    if matches!(datagram.fragment, Fragment::Later(_)) {
+    if !datagram.fragment.begins() {
         return Ok(());
     }
     let place = F::checksum_field(datagram.protocol);

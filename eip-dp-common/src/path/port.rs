@@ -3,17 +3,18 @@
 use super::{
     Local, Outcome, Verdict, arp, conclude,
     forward::{Forward, Translation, forward},
+    nd,
     notify::refuse,
     uplink::receiving,
 };
 use crate::{
     abi::{
-        AddressClass, EipEntry, LinkKey, MacKey, NONE, Port, PortMac, PrivateEntry, PrivateKey,
-        PrivateState, Reason, Sealed, Target, TargetFlags, Uplink,
+        AddressClass, LinkKey, MacKey, NONE, Port, PortMac, PrivateKey, PrivateState, Reason,
+        Sealed, Target, TargetFlags,
     },
-    family::{Datagram, Echo, Family, Fragment, V4, V6, protocol},
+    family::{Datagram, Echo, Family, V4, V6, protocol},
     packet::{ARP, Ethernet, IPV4, IPV6, Mac, Packet, QINQ, VLAN},
-    tables::{self, Links, Place, Tables},
+    tables::{self, Links, Place, Scratch, Tables},
 };
 
 /// A frame from the port with this key.
@@ -27,7 +28,7 @@ pub fn from_port<P: Packet, T: Tables<V4> + Tables<V6>>(
         return Outcome::dropped(Reason::Malformed);
     };
     let mut port = Port::zeroed();
-    match tables::find(&mut port, &key, |key| tables.port(key)) {
+    match tables::find(&mut port, &key, |key, into| tables.port(key, into)) {
         Ok(true) => {}
         // Of no VLAN that is ours; the host may have an interface for it.
         Ok(false) if key.vlan != 0 => return Outcome::START,
@@ -44,13 +45,22 @@ pub fn from_port<P: Packet, T: Tables<V4> + Tables<V6>>(
         ethernet,
     };
     match ethernet.ethertype {
-        IPV4 => outbound::<V4, _, _>(packet, tables, &from),
-        IPV6 => outbound::<V6, _, _>(packet, tables, &from),
-        ARP if packet.can_reply() => {
-            let result = sender_of(tables, &from)
-                .and_then(|sender| arp::on_port(packet, tables, &port, &sender));
-            conclude(Outcome::START, result)
+        IPV4 => {
+            let mut outcome = outbound::<V4, _, _>(packet, tables, &from);
+            if outcome.concerns_sender() {
+                tell_sender::<V4, _, _>(packet, tables, &from, &mut outcome);
+            }
+            outcome
         }
+        IPV6 if nd::is_message(packet) => nd::on_port(packet, tables, &from),
+        IPV6 => {
+            let mut outcome = outbound::<V6, _, _>(packet, tables, &from);
+            if outcome.concerns_sender() {
+                tell_sender::<V6, _, _>(packet, tables, &from, &mut outcome);
+            }
+            outcome
+        }
+        ARP if packet.can_reply() => arp::on_port(packet, tables, &from),
         ARP => conclude(Outcome::START, Ok(Verdict::Slow)),
         // Of no VLAN that is ours; the host may have an interface for it.
         VLAN | QINQ => Outcome::START,
@@ -68,54 +78,61 @@ pub struct From {
     pub ethernet: Ethernet,
 }
 
-/// The ENI that sent a frame.
-pub struct Sender {
-    /// Its target's index.
-    pub index: u32,
-    /// Its target.
-    pub target: Target,
-}
-
-/// The ENI with the frame's source MAC on this port.
+/// The index of the ENI with the frame's source MAC on this port, whose target becomes `sender`.
 #[inline(always)]
-fn sender_of<L: Links>(tables: &L, from: &From) -> Result<Sender, Reason> {
+pub fn sender_of<L: Links>(sender: &mut Target, links: &L, from: &From) -> Result<u32, Reason> {
     let index = if from.port.target != NONE && from.port.eni_mac == from.ethernet.source {
         from.port.target
     } else {
         let (ifindex, vlan, mac) = (from.key.ifindex, from.key.vlan, from.ethernet.source);
         let mut entry = PortMac::zeroed();
         let key = MacKey { ifindex, vlan, mac };
-        if !tables::find(&mut entry, &key, |key| tables.mac(key))? {
+        if !tables::find(&mut entry, &key, |key, into| links.mac(key, into))? {
             return Err(Reason::SpoofedMac);
         }
         entry.target
     };
-    Ok(Sender {
-        index,
-        target: tables::target(tables, index)?,
-    })
+    tables::target(sender, links, index)?;
+    Ok(index)
 }
 
-#[inline(always)]
+/// An IP packet from an ENI.
+#[inline(never)]
 fn outbound<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
-    let mut outcome = Outcome::START;
-    let datagram = match F::parse(packet) {
-        Ok(datagram) => datagram,
-        Err(reason) => return conclude(outcome, Err(reason)),
-    };
-    outcome.bytes = datagram.bytes();
-    let result = classify(packet, tables, from, &datagram, &mut outcome);
-    outcome = conclude(outcome, result);
-    refuse(
-        packet,
-        tables,
-        &datagram,
-        &from.ethernet,
-        from.port.mac,
-        &mut outcome,
-        || router_of::<F, T>(tables, from, &datagram.source),
-    );
-    outcome
+    let outcome = tables.with_scratch(|scratch| {
+        let mut outcome = Outcome::START;
+        let datagram = match F::parse(packet) {
+            Ok(datagram) => datagram,
+            Err(reason) => return conclude(outcome, Err(reason)),
+        };
+        outcome.bytes = datagram.bytes();
+        let result = classify(packet, tables, from, &datagram, scratch, &mut outcome);
+        conclude(outcome, result)
+    });
+    outcome.unwrap_or(Outcome::NO_ROOM)
+}
+
+/// An ENI is told by its router.
+#[inline(never)]
+fn tell_sender<F: Local, P: Packet, T: Tables<F>>(
+    packet: &mut P,
+    tables: &T,
+    from: &From,
+    outcome: &mut Outcome,
+) {
+    if let Ok(datagram) = F::parse(packet) {
+        let source = tables
+            .with_scratch(|scratch| router_of::<F, T>(tables, from, &datagram.source, scratch));
+        refuse(
+            packet,
+            tables,
+            &from.ethernet,
+            from.port.mac,
+            outcome,
+            &datagram,
+            &source.unwrap_or(F::UNSPECIFIED),
+        );
+    }
 }
 
 /// Whose is the source?
@@ -125,25 +142,23 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
     tables: &T,
     from: &From,
     datagram: &Datagram<F>,
+    scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
     F::verify(packet, datagram)?;
-    let sender = sender_of(tables, from)?;
-    if let Some(result) = F::discovery_on_port(packet, tables, from, &sender, datagram) {
-        return result;
-    }
+    let sender = sender_of(&mut scratch.sender, tables, from)?;
     let dhcp = is_dhcp(packet, datagram);
     let (source, destination) = (&datagram.source, &datagram.destination);
     if F::is_unspecified(source) || F::is_link_local(source) {
         return without_address(packet, datagram, from, dhcp);
     }
     let vpc = from.port.vpc;
-    let owner = owner_of::<F, T>(tables, vpc, source, &sender)?;
+    owner_of::<F, T>(tables, vpc, source, sender, scratch)?;
     if dhcp {
         return Ok(Verdict::Daemon);
     }
-    outcome.sender = owner.slot;
-    let state = match PrivateState::from_value(owner.state) {
+    outcome.sender = scratch.owner.slot;
+    let state = match PrivateState::from_value(scratch.owner.state) {
         Some(PrivateState::Stranded) => return Err(Reason::EniStranded),
         Some(PrivateState::Off) => return Err(Reason::PrivateNetworkOff),
         Some(PrivateState::Detached) => return Err(Reason::SpoofedSource),
@@ -157,7 +172,7 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
         return Err(Reason::MartianDestination);
     }
     match (
-        tables::locate::<F, T>(tables, vpc, &datagram.destination)?,
+        tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, destination)?,
         state,
     ) {
         (Place::Inside | Place::Gateway, PrivateState::CutThrough) => {
@@ -167,10 +182,10 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
         (Place::Inside, _) => {
             // Private traffic is nobody's EIP's.
             outcome.sender = NONE;
-            private(packet, tables, datagram, vpc, outcome)
+            private(packet, tables, datagram, vpc, scratch, outcome)
         }
         (Place::Outside, PrivateState::NoEip) => Err(Reason::NoEip),
-        (Place::Outside, _) => public(packet, tables, from, datagram, &owner, outcome),
+        (Place::Outside, _) => public(packet, tables, from, datagram, scratch, outcome),
     }
 }
 
@@ -197,24 +212,36 @@ fn without_address<F: Local, P: Packet>(
 /// The gateway's address towards an ENI: its VPC's router, or its pool's in cut-through mode, or, where that pool has none,
 /// the uplink's.
 #[inline(always)]
-fn router_of<F: Local, T: Tables<F>>(tables: &T, from: &From, source: &F::Address) -> F::Address {
-    if let Some(gateway) = tables::gateway_in_vpc::<F, T>(tables, from.port.vpc, source) {
-        return gateway;
+fn router_of<F: Local, T: Tables<F>>(
+    tables: &T,
+    from: &From,
+    source: &F::Address,
+    scratch: &mut Scratch<F::Address>,
+) -> F::Address {
+    let vpc = from.port.vpc;
+    if let Ok(Place::Inside | Place::Gateway) =
+        tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, source)
+    {
+        return scratch.cidr.gateway;
     }
-    if let Some(gateway) = tables::gateway_of_pool::<F, T>(tables, source) {
-        return gateway;
+    if let Ok(Some(AddressClass::Pool)) = tables::class::<F, T>(&mut scratch.prefix, tables, source)
+        && !F::is_unspecified(&scratch.prefix.gateway)
+    {
+        return scratch.prefix.gateway;
     }
-    let mut uplink = Uplink::zeroed();
-    if let Ok(target) = tables::target(tables, F::UPLINK_TARGET) {
-        let key = LinkKey::tagged(target.ifindex, target.vlan);
-        if tables::find(&mut uplink, &key, |key| tables.uplink(key)) == Ok(true) {
-            return F::icmp_source(&uplink);
+    if tables::target(&mut scratch.target, tables, F::UPLINK_TARGET).is_ok() {
+        let key = LinkKey::tagged(scratch.target.ifindex, scratch.target.vlan);
+        if tables::find(&mut scratch.uplink, &key, |key, into| {
+            tables.uplink(key, into)
+        }) == Ok(true)
+        {
+            return F::icmp_source(&scratch.uplink);
         }
     }
     F::UNSPECIFIED
 }
 
-/// The owner of a source address, if the sender may use it.
+/// Looks the owner of a source address up, if the sender may use it.
 ///
 /// # Errors
 /// [`Reason::SpoofedSource`] if not.
@@ -223,26 +250,28 @@ pub fn owner_of<F: Family, T: Tables<F>>(
     tables: &T,
     vpc: u32,
     source: &F::Address,
-    sender: &Sender,
-) -> Result<PrivateEntry<F::Address>, Reason> {
+    sender: u32,
+    scratch: &mut Scratch<F::Address>,
+) -> Result<(), Reason> {
     let key = PrivateKey {
         vpc,
         address: *source,
     };
-    let mut owner = PrivateEntry::zeroed();
-    if !tables::find(&mut owner, &key, |key| tables.private(key))? {
+    let owner = &mut scratch.owner;
+    if !tables::find(owner, &key, |key, into| tables.private(key, into))? {
         return Err(Reason::SpoofedSource);
     }
-    if owner.target == sender.index {
-        return Ok(owner);
+    if owner.target == sender {
+        return Ok(());
     }
-    let own_only = sender.target.flags & TargetFlags::ANTISPOOF_ENI != 0;
+    let own_only = scratch.sender.flags & TargetFlags::ANTISPOOF_ENI != 0;
     if own_only || owner.target == NONE {
         return Err(Reason::SpoofedSource);
     }
-    let owners = tables::target(tables, owner.target)?;
-    if owners.instance == sender.target.instance && owners.vpc == sender.target.vpc {
-        Ok(owner)
+    tables::target(&mut scratch.target, tables, owner.target)?;
+    let (owners, own) = (&scratch.target, &scratch.sender);
+    if owners.instance == own.instance && owners.vpc == own.vpc {
+        Ok(())
     } else {
         Err(Reason::SpoofedSource)
     }
@@ -255,14 +284,15 @@ fn private<F: Family, P: Packet, T: Tables<F>>(
     tables: &T,
     datagram: &Datagram<F>,
     vpc: u32,
+    scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
     let key = PrivateKey {
         vpc,
         address: datagram.destination,
     };
-    let mut receiver = PrivateEntry::zeroed();
-    if !tables::find(&mut receiver, &key, |key| tables.private(key))? {
+    let receiver = &mut scratch.other;
+    if !tables::find(receiver, &key, |key, into| tables.private(key, into))? {
         return Err(Reason::NoSuchEni);
     }
     match PrivateState::from_value(receiver.state) {
@@ -274,8 +304,9 @@ fn private<F: Family, P: Packet, T: Tables<F>>(
         Some(PrivateState::Detached) => return Err(Reason::EniDetached),
         None => return Err(Reason::BadRecord),
     }
+    tables::target(&mut scratch.target, tables, receiver.target)?;
     let onward = Forward {
-        target: tables::target(tables, receiver.target)?,
+        target: &scratch.target,
         source: datagram.source,
         destination: datagram.destination,
         translation: Translation::NONE,
@@ -292,41 +323,41 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
     tables: &T,
     from: &From,
     datagram: &Datagram<F>,
-    owner: &PrivateEntry<F::Address>,
+    scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
-    let sending = match PrivateState::from_value(owner.state) {
-        Some(PrivateState::Nat) => Translation::nat(owner.delta),
+    let sending = match PrivateState::from_value(scratch.owner.state) {
+        Some(PrivateState::Nat) => Translation::nat(scratch.owner.delta),
         _ => Translation::NONE,
     };
-    let mut onward = Forward {
-        target: Target::zeroed(),
-        source: owner.public,
-        destination: datagram.destination,
-        translation: sending,
-        routed: true,
-        by_kernel: true,
-    };
     let mut index = F::UPLINK_TARGET;
-    if tables.is_screened(&datagram.destination) {
-        let address = &datagram.destination;
-        let mut eip = EipEntry::zeroed();
-        if tables::find(&mut eip, address, |address| tables.eip(address))? {
+    let mut destination = datagram.destination;
+    let mut translation = sending;
+    let address = &datagram.destination;
+    if tables.is_screened(address) {
+        let eip = &mut scratch.eip;
+        if tables::find(eip, address, |address, into| tables.eip(address, into))? {
             outcome.receiver = eip.slot;
-            let receiving = receiving::<F>(&eip)?;
-            onward.by_kernel = false;
+            translation = sending.and(receiving::<F>(eip)?);
             index = eip.target;
-            onward.destination = eip.private;
-            onward.translation = sending.and(receiving);
+            destination = eip.private;
         } else {
-            match tables::class(tables, address)? {
+            match tables::class::<F, T>(&mut scratch.prefix, tables, address)? {
                 Some(AddressClass::PoolGateway) => return answer_ping(packet, datagram, from),
                 Some(AddressClass::Pool) => return Err(Reason::NoAssociation),
                 Some(AddressClass::Host) | None => {}
             }
         }
     }
-    onward.target = tables::target(tables, index)?;
+    tables::target(&mut scratch.target, tables, index)?;
+    let onward = Forward {
+        target: &scratch.target,
+        source: scratch.owner.public,
+        destination,
+        translation,
+        routed: true,
+        by_kernel: index == F::UPLINK_TARGET,
+    };
     forward(packet, datagram, &onward, outcome)
 }
 
@@ -354,7 +385,7 @@ fn answer_ping<F: Family, P: Packet>(
 #[inline(always)]
 fn is_dhcp<F: Local, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
     datagram.protocol == protocol::UDP
-        && !matches!(datagram.fragment, Fragment::Later(_))
+        && datagram.fragment.begins()
         && datagram.transport + 8 <= datagram.end
         && packet.read::<4>(datagram.transport) == Some(F::DHCP_PORTS)
 }

@@ -1,15 +1,18 @@
 //! From an uplink: who owns the destination?
 
+use core::hint::black_box;
+
 use super::{
     Local, Outcome, Verdict, arp, conclude,
     forward::{Forward, Translation, forward},
+    nd,
     notify::refuse,
 };
 use crate::{
     abi::{AddressClass, EipEntry, EipMode, LinkKey, Reason, Sealed, Uplink},
     family::{Datagram, Family, V4, V6},
     packet::{ARP, Ethernet, IPV4, IPV6, Packet},
-    tables::{self, Place, Tables},
+    tables::{self, Links, Place, Scratch, Tables},
 };
 
 /// A frame from the uplink with this key.
@@ -23,15 +26,28 @@ pub fn from_uplink<P: Packet, T: Tables<V4> + Tables<V6>>(
         return Outcome::START;
     };
     let mut uplink = Uplink::zeroed();
-    let found = tables::find(&mut uplink, &key, |key| tables.uplink(key));
+    let found = tables::find(&mut uplink, &key, |key, into| tables.uplink(key, into));
     let is_ours = ethernet.destination == uplink.mac;
     match (ethernet.ethertype, found) {
-        (IPV4, Ok(true)) if is_ours => inbound::<V4, _, _>(packet, tables, &uplink, &ethernet),
-        (IPV6, Ok(true)) if is_ours || ethernet.is_group() => {
-            inbound::<V6, _, _>(packet, tables, &uplink, &ethernet)
+        (IPV4, Ok(true)) if is_ours => {
+            let mut outcome = inbound::<V4, _, _>(packet, tables);
+            if outcome.concerns_sender() {
+                tell_sender::<V4, _, _>(packet, tables, &uplink, &ethernet, &mut outcome);
+            }
+            outcome
+        }
+        (IPV6, Ok(true)) if nd::is_message(packet) => {
+            nd::on_uplink(packet, tables, &uplink, &ethernet)
+        }
+        (IPV6, Ok(true)) if is_ours => {
+            let mut outcome = inbound::<V6, _, _>(packet, tables);
+            if outcome.concerns_sender() {
+                tell_sender::<V6, _, _>(packet, tables, &uplink, &ethernet, &mut outcome);
+            }
+            outcome
         }
         (ARP, Ok(true)) if packet.can_reply() && (is_ours || ethernet.is_group()) => {
-            conclude(Outcome::START, arp::on_uplink(packet, tables, &uplink))
+            arp::on_uplink(packet, tables, &uplink)
         }
         (IPV4 | IPV6, Err(reason)) => Outcome::dropped(reason),
         // What the kernel's own ARP needs must never be lost.
@@ -39,57 +55,61 @@ pub fn from_uplink<P: Packet, T: Tables<V4> + Tables<V6>>(
     }
 }
 
-/// An IP packet for this gateway's MAC, or in IPv6 for many.
-#[inline(always)]
-fn inbound<F: Local, P: Packet, T: Tables<F>>(
+/// An IP packet for this gateway's MAC.
+#[inline(never)]
+fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T) -> Outcome {
+    let outcome = tables.with_scratch(|scratch| {
+        let mut outcome = Outcome::START;
+        let datagram = match F::parse(packet) {
+            Ok(datagram) => datagram,
+            Err(reason) => return conclude(outcome, Err(reason)),
+        };
+        outcome.bytes = datagram.bytes();
+        let result = match tables::find(&mut scratch.eip, &datagram.destination, |address, into| {
+            tables.eip(address, into)
+        }) {
+            Ok(true) => {
+                outcome.receiver = scratch.eip.slot;
+                to_eip(packet, tables, &datagram, scratch, &mut outcome)
+            }
+            Ok(false) => no_eip(tables, &datagram, scratch),
+            Err(reason) => Err(reason),
+        };
+        conclude(outcome, result)
+    });
+    outcome.unwrap_or(Outcome::NO_ROOM)
+}
+
+/// The Internet is told by the uplink's address.
+#[inline(never)]
+fn tell_sender<F: Local, P: Packet, L: Links>(
     packet: &mut P,
-    tables: &T,
+    links: &L,
     uplink: &Uplink,
     ethernet: &Ethernet,
-) -> Outcome {
-    let mut outcome = Outcome::START;
-    let datagram = match F::parse(packet) {
-        Ok(datagram) => datagram,
-        // What is for many is the kernel's.
-        Err(_) if ethernet.is_group() => return outcome,
-        Err(reason) => return conclude(outcome, Err(reason)),
-    };
-    if let Some(result) = F::discovery_on_uplink(packet, tables, uplink, ethernet, &datagram) {
-        return conclude(outcome, result);
+    outcome: &mut Outcome,
+) {
+    // Not taken apart into what is needed of it: a function of a BPF program has five arguments.
+    let uplink = black_box(uplink);
+    if let Ok(datagram) = F::parse(packet) {
+        let source = F::icmp_source(uplink);
+        refuse(
+            packet, links, ethernet, uplink.mac, outcome, &datagram, &source,
+        );
     }
-    if ethernet.is_group() {
-        return outcome;
-    }
-    outcome.bytes = datagram.bytes();
-    let mut eip = EipEntry::zeroed();
-    match tables::find(&mut eip, &datagram.destination, |address| {
-        tables.eip(address)
-    }) {
-        Ok(true) => outcome.receiver = eip.slot,
-        Ok(false) => return conclude(outcome, no_eip(tables, &datagram)),
-        Err(reason) => return conclude(outcome, Err(reason)),
-    }
-    let result = to_eip(packet, tables, &datagram, &eip, &mut outcome);
-    outcome = conclude(outcome, result);
-    refuse(
-        packet,
-        tables,
-        &datagram,
-        ethernet,
-        uplink.mac,
-        &mut outcome,
-        || F::icmp_source(uplink),
-    );
-    outcome
 }
 
 /// The destination is no EIP: the pools' other addresses are nobody's, all else is not ours.
 #[inline(always)]
-fn no_eip<F: Family, T: Tables<F>>(tables: &T, datagram: &Datagram<F>) -> Result<Verdict, Reason> {
+fn no_eip<F: Family, T: Tables<F>>(
+    tables: &T,
+    datagram: &Datagram<F>,
+    scratch: &mut Scratch<F::Address>,
+) -> Result<Verdict, Reason> {
     if !tables.is_screened(&datagram.destination) {
         return Ok(Verdict::Pass);
     }
-    match tables::class(tables, &datagram.destination)? {
+    match tables::class::<F, T>(&mut scratch.prefix, tables, &datagram.destination)? {
         Some(AddressClass::Pool | AddressClass::PoolGateway) => Err(Reason::NoAssociation),
         Some(AddressClass::Host) | None => Ok(Verdict::Pass),
     }
@@ -100,18 +120,21 @@ fn to_eip<F: Family, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     datagram: &Datagram<F>,
-    eip: &EipEntry<F::Address>,
+    scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
     F::verify(packet, datagram)?;
+    let eip = &scratch.eip;
     let translation = receiving::<F>(eip)?;
-    if is_martian(tables, datagram, eip.vpc)? {
+    let (target, destination) = (eip.target, eip.private);
+    if is_martian(tables, datagram, eip.vpc, scratch)? {
         return Err(Reason::Martian);
     }
+    tables::target(&mut scratch.target, tables, target)?;
     let onward = Forward {
-        target: tables::target(tables, eip.target)?,
+        target: &scratch.target,
         source: datagram.source,
-        destination: eip.private,
+        destination,
         translation,
         routed: true,
         by_kernel: false,
@@ -138,13 +161,15 @@ fn is_martian<F: Family, T: Tables<F>>(
     tables: &T,
     datagram: &Datagram<F>,
     vpc: u32,
+    scratch: &mut Scratch<F::Address>,
 ) -> Result<bool, Reason> {
     let source = &datagram.source;
     if F::is_martian_source(source) {
         return Ok(true);
     }
-    let mut eip = EipEntry::zeroed();
-    if tables.is_screened(source) && tables::find(&mut eip, source, |address| tables.eip(address))?
+    let eip = &mut scratch.eip;
+    if tables.is_screened(source)
+        && tables::find(eip, source, |address, into| tables.eip(address, into))?
     {
         let attached = match EipMode::from_value(eip.mode) {
             Some(EipMode::Nat | EipMode::CutThrough | EipMode::Stranded) => true,
@@ -155,5 +180,6 @@ fn is_martian<F: Family, T: Tables<F>>(
             return Ok(true);
         }
     }
-    Ok(tables::locate(tables, vpc, source)? != Place::Outside)
+    let place = tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, source)?;
+    Ok(place != Place::Outside)
 }

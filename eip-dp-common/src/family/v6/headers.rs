@@ -30,8 +30,8 @@ pub struct Found {
     pub protocol: u8,
     /// What the fragment header says.
     pub fragment: Fragment,
-    /// Whether there is an authentication header.
-    pub authenticated: bool,
+    /// Not 0 if there is an authentication header.
+    pub authenticated: u8,
 }
 
 /// How a walk ended.
@@ -56,8 +56,8 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         chain: Chain::TooLong,
         transport: start,
         protocol: next,
-        fragment: Fragment::Whole,
-        authenticated: false,
+        fragment: Fragment::WHOLE,
+        authenticated: 0,
     };
     // From `start`. The mask changes no value that passes the check: it shows the verifier that all ways through the loop
     // come to the same.
@@ -79,16 +79,12 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         match found.protocol {
             FRAGMENT => {
                 let field = u16::from_be_bytes([high, low]);
-                let (offset, more) = (field >> 3, field & 1 == 1);
-                found.fragment = match (offset, more) {
-                    (0, false) => found.fragment,
-                    (0, true) => Fragment::First,
-                    (offset, _) => Fragment::Later(offset),
-                };
+                found.fragment = Fragment::new(field >> 3, field & 1);
             }
             protocol::AH => {
                 length = (usize::from(len) + 2) * 4;
-                found.authenticated = true;
+                // Its length, which is never 0 (RFC 4302 2.2).
+                found.authenticated = len;
             }
             // Type 0 with segments left.
             ROUTING if high == 0 && low != 0 => {
@@ -107,7 +103,7 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
             break;
         }
         found.transport = start + at;
-        if matches!(found.fragment, Fragment::Later(_)) {
+        if !found.fragment.begins() {
             found.chain = Chain::Whole;
             break;
         }
