@@ -3,7 +3,8 @@
 //! What happens to a packet is in `eip_dp_common::path`; here are the entrances, where packets are ([`context`]), where
 //! the tables are ([`maps`]), the counters ([`account`]) and the ways out.
 //!
-//! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched.
+//! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched. IPv6, and the
+//! ICMP errors of the gateway's own, are programs that these go on to ([`stage`]).
 #![no_std]
 #![no_main]
 
@@ -11,6 +12,7 @@ mod account;
 mod context;
 mod limit;
 mod maps;
+mod stage;
 mod vlan;
 
 use aya_ebpf::{
@@ -24,9 +26,10 @@ use aya_ebpf::{
 };
 use context::{Frame, Skb};
 use eip_dp_common::{
-    abi::{LinkKey, Reason, Sealed, Uplink},
-    path::{self, Outcome, Verdict, Way},
-    tables::{self, Links as _},
+    abi::{LinkKey, Reason, Sealed, Uplink, stages},
+    family::{V4, V6},
+    path::{self, Local, Outcome, Verdict, Way},
+    tables::{self, Links as _, Tables},
 };
 use maps::{DEVICES, Maps};
 use vlan::Tag;
@@ -34,49 +37,171 @@ use vlan::Tag;
 /// On an uplink: packets for EIPs behind ports that XDP can send to.
 #[xdp(frags)]
 fn uplink_xdp(context: XdpContext) -> u32 {
-    with_frame(&context, Maps::has_uplink, |frame, key| {
-        path::from_uplink(frame, &Maps, key)
-    })
+    if stage::is_ipv6_frame(&context) {
+        stage::enter_xdp(&context, stages::UPLINK6);
+    }
+    uplink_frame::<V4>(&context)
+}
+
+/// The same for IPv6.
+#[xdp(frags)]
+fn uplink6_xdp(context: XdpContext) -> u32 {
+    uplink_frame::<V6>(&context)
 }
 
 /// On a port that is a NIC or a VF: packets from ENIs.
 #[xdp(frags)]
 fn port_xdp(context: XdpContext) -> u32 {
-    with_frame(&context, Maps::has_port, |frame, key| {
-        path::from_port(frame, &Maps, key)
-    })
+    if stage::is_ipv6_frame(&context) {
+        stage::enter_xdp(&context, stages::PORT6);
+    }
+    port_frame::<V4>(&context)
+}
+
+/// The same for IPv6.
+#[xdp(frags)]
+fn port6_xdp(context: XdpContext) -> u32 {
+    port_frame::<V6>(&context)
 }
 
 /// On an uplink: what XDP left, and all of it where there is no XDP.
 #[classifier]
 fn uplink_tc(context: TcContext) -> i32 {
-    with_skb(&context, |skb, tag| match tag {
-        Tag::None | Tag::Vlan(1..) => {
-            let key = LinkKey::tagged(skb.ifindex(), tag.vlan());
-            Some(path::from_uplink(skb, &Maps, key))
-        }
-        Tag::Vlan(_) | Tag::Foreign => None,
-    })
+    if stage::is_ipv6_skb(&context) {
+        stage::enter_tc(&context, stages::UPLINK6);
+    }
+    uplink_skb::<V4>(&context, stages::UPLINK_ARP, stages::TELL_UPLINK4)
+}
+
+/// The same for IPv6.
+#[classifier]
+fn uplink6_tc(context: TcContext) -> i32 {
+    uplink_skb::<V6>(&context, stages::UPLINK_ND, stages::TELL_UPLINK6)
 }
 
 /// On a port: packets from ENIs, and what XDP left where the port has XDP.
 #[classifier]
 fn port_tc(context: TcContext) -> i32 {
-    with_skb(&context, |skb, tag| {
-        let key = LinkKey::tagged(skb.ifindex(), tag.vlan());
-        match tag {
-            Tag::None => Some(path::from_port(skb, &Maps, key)),
-            Tag::Vlan(_) if key.vlan != 0 => Some(path::from_port(skb, &Maps, key)),
-            // Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
-            Tag::Vlan(_) => Some(Outcome::dropped(Reason::UnsupportedEthertype)),
-            Tag::Foreign => None,
-        }
+    if stage::is_ipv6_skb(&context) {
+        stage::enter_tc(&context, stages::PORT6);
+    }
+    port_skb::<V4>(&context, stages::PORT_ARP, stages::TELL_PORT4)
+}
+
+/// The same for IPv6.
+#[classifier]
+fn port6_tc(context: TcContext) -> i32 {
+    port_skb::<V6>(&context, stages::PORT_ND, stages::TELL_PORT6)
+}
+
+/// ARP on an uplink.
+#[classifier]
+fn uplink_arp(context: TcContext) -> i32 {
+    discovery(&context, path::discovery_from_uplink::<V4, Skb, Maps>)
+}
+
+/// Neighbour discovery on an uplink.
+#[classifier]
+fn uplink_nd(context: TcContext) -> i32 {
+    discovery(&context, path::discovery_from_uplink::<V6, Skb, Maps>)
+}
+
+/// ARP on a port.
+#[classifier]
+fn port_arp(context: TcContext) -> i32 {
+    discovery(&context, path::discovery_from_port::<V4, Skb, Maps>)
+}
+
+/// Neighbour discovery on a port.
+#[classifier]
+fn port_nd(context: TcContext) -> i32 {
+    discovery(&context, path::discovery_from_port::<V6, Skb, Maps>)
+}
+
+/// The last of a packet from an uplink whose sender has to know.
+#[classifier]
+fn tell_uplink4(context: TcContext) -> i32 {
+    told(&context, path::tell_uplink::<V4, Skb, Maps>)
+}
+
+/// The same for IPv6.
+#[classifier]
+fn tell_uplink6(context: TcContext) -> i32 {
+    told(&context, path::tell_uplink::<V6, Skb, Maps>)
+}
+
+/// The last of a packet from a port whose sender has to know.
+#[classifier]
+fn tell_port4(context: TcContext) -> i32 {
+    told(&context, path::tell_port::<V4, Skb, Maps>)
+}
+
+/// The same for IPv6.
+#[classifier]
+fn tell_port6(context: TcContext) -> i32 {
+    told(&context, path::tell_port::<V6, Skb, Maps>)
+}
+
+#[inline(always)]
+fn uplink_frame<F: Local>(context: &XdpContext) -> u32
+where
+    Maps: Tables<F>,
+{
+    with_frame::<F>(context, Maps::has_uplink, |frame, key| {
+        path::packet_from_uplink::<F, _, _>(frame, &Maps, key)
     })
+}
+
+#[inline(always)]
+fn port_frame<F: Local>(context: &XdpContext) -> u32
+where
+    Maps: Tables<F>,
+{
+    with_frame::<F>(context, Maps::has_port, |frame, key| {
+        path::packet_from_port::<F, _, _>(frame, &Maps, key)
+    })
+}
+
+#[inline(always)]
+fn uplink_skb<F: Local>(context: &TcContext, discovery: u32, tell: u32) -> i32
+where
+    Maps: Tables<F>,
+{
+    with_skb::<F>(context, discovery, tell, |skb, tag| match tag {
+        Tag::None | Tag::Vlan(1..) => Some(path::packet_from_uplink::<F, _, _>(
+            skb,
+            &Maps,
+            key_of(skb, tag),
+        )),
+        Tag::Vlan(_) | Tag::Foreign => None,
+    })
+}
+
+#[inline(always)]
+fn port_skb<F: Local>(context: &TcContext, discovery: u32, tell: u32) -> i32
+where
+    Maps: Tables<F>,
+{
+    with_skb::<F>(context, discovery, tell, |skb, tag| match tag {
+        // Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
+        Tag::Vlan(_) if tag.vlan() == 0 => Some(Outcome::dropped(Reason::UnsupportedEthertype)),
+        Tag::None | Tag::Vlan(_) => Some(path::packet_from_port::<F, _, _>(
+            skb,
+            &Maps,
+            key_of(skb, tag),
+        )),
+        Tag::Foreign => None,
+    })
+}
+
+#[inline(always)]
+fn key_of(skb: &Skb, tag: Tag) -> LinkKey {
+    LinkKey::tagged(skb.ifindex(), tag.vlan())
 }
 
 /// What becomes of an XDP frame: each verdict, once. `is_ours` tells a VLAN of ours from the host's.
 #[inline(always)]
-fn with_frame(
+fn with_frame<F: Local>(
     context: &XdpContext,
     is_ours: impl FnOnce(&LinkKey) -> bool,
     path: impl FnOnce(&mut Frame, LinkKey) -> Outcome,
@@ -86,7 +211,14 @@ fn with_frame(
     if tag != Tag::None && (key.vlan == 0 || !is_ours(&key) || !vlan::pop(context)) {
         return xdp_action::XDP_PASS;
     }
-    let mut outcome = path(&mut Frame::new(context), key);
+    let mut frame = Frame::new(context);
+    let mut outcome = if path::is_discovery::<F, _>(&frame) {
+        // Answered by tc.
+        Outcome::START
+    } else {
+        path(&mut frame, key)
+    };
+    path::leave_telling::<F, _, _>(&frame, &Maps, &mut outcome);
     let action = match outcome.verdict {
         Verdict::Send => match tag_frame(context, outcome.way.vlan) {
             Ok(()) => DEVICES
@@ -215,18 +347,59 @@ fn resolve(way: &Way, is_ipv6: bool) -> Result<i32, Reason> {
     Ok(unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next_hop, size, 0) as i32 })
 }
 
+/// `discovery` is the stage for what is about addresses on the link, `tell` the one that follows where the sender has to
+/// know.
 #[inline(always)]
-fn with_skb(context: &TcContext, path: impl FnOnce(&mut Skb, Tag) -> Option<Outcome>) -> i32 {
-    match Skb::new(context) {
-        Ok(mut skb) => {
-            let tag = skb.tag();
-            match path(&mut skb, tag) {
-                Some(outcome) => finish_tc(&skb, outcome),
-                None => TC_ACT_UNSPEC,
-            }
-        }
+fn with_skb<F: Local>(
+    context: &TcContext,
+    discovery: u32,
+    tell: u32,
+    path: impl FnOnce(&mut Skb, Tag) -> Option<Outcome>,
+) -> i32 {
+    let mut skb = match Skb::new(context) {
+        Ok(skb) => skb,
         Err(reason) => {
             account::count(&Outcome::dropped(reason));
+            return TC_ACT_SHOT;
+        }
+    };
+    if path::is_discovery::<F, _>(&skb) {
+        stage::enter_tc(context, discovery);
+    }
+    let tag = skb.tag();
+    let Some(outcome) = path(&mut skb, tag) else {
+        return TC_ACT_UNSPEC;
+    };
+    if outcome.concerns_sender() {
+        stage::hand_over(&outcome);
+        stage::enter_tc(context, tell);
+    }
+    finish_tc(&skb, outcome)
+}
+
+/// The stage for what is about addresses on the link.
+#[inline(always)]
+fn discovery(context: &TcContext, path: impl FnOnce(&mut Skb, &Maps, LinkKey) -> Outcome) -> i32 {
+    let Ok(mut skb) = Skb::new(context) else {
+        return TC_ACT_UNSPEC;
+    };
+    let key = key_of(&skb, skb.tag());
+    let outcome = path(&mut skb, &Maps, key);
+    finish_tc(&skb, outcome)
+}
+
+/// The stage that tells a sender.
+#[inline(always)]
+fn told(context: &TcContext, tell: impl FnOnce(&mut Skb, &Maps, LinkKey, &mut Outcome)) -> i32 {
+    let mut outcome = stage::take_over();
+    match Skb::new(context) {
+        Ok(mut skb) => {
+            let key = key_of(&skb, skb.tag());
+            tell(&mut skb, &Maps, key, &mut outcome);
+            finish_tc(&skb, outcome)
+        }
+        Err(_) => {
+            account::count(&outcome);
             TC_ACT_SHOT
         }
     }

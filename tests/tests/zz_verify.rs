@@ -28,7 +28,7 @@ fn verify() {
     for name in ["uplink_xdp", "port_xdp", "uplink_tc", "port_tc"] {
         let start = std::time::Instant::now();
         let program = object.program_mut(name).unwrap();
-        let result = if name.ends_with("xdp") {
+        let result = if name.ends_with("_xdp") {
             let p: &mut Xdp = program.try_into().unwrap();
             p.load()
         } else {

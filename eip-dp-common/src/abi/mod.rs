@@ -69,7 +69,7 @@ pub mod maps {
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 20] = [
+    pub const ALL: [&str; 22] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
@@ -86,6 +86,8 @@ pub mod maps {
         PREFIX6,
         CIDR6,
         EVENTS,
+        super::stages::XDP,
+        super::stages::TC,
         DEVICES,
         EIP_COUNTERS,
         DROPS,
@@ -103,4 +105,51 @@ pub mod programs {
     pub const PORT_XDP: &str = "port_xdp";
     /// tc ingress on a port.
     pub const PORT_TC: &str = "port_tc";
+}
+
+/// Programs that others go on to, each with a stack of its own: how they are named, and where in which map they are found.
+pub mod stages {
+    /// `ProgramArray`: the stages of XDP programs.
+    pub const XDP: &str = "XDP_STAGES";
+    /// `ProgramArray`: the stages of tc programs.
+    pub const TC: &str = "TC_STAGES";
+
+    /// In both: IPv6 from an uplink.
+    pub const UPLINK6: u32 = 0;
+    /// In both: IPv6 from a port.
+    pub const PORT6: u32 = 1;
+    /// In [`TC`]: an ICMP error to the sender of a packet that came from an uplink.
+    pub const TELL_UPLINK4: u32 = 2;
+    /// The same for IPv6.
+    pub const TELL_UPLINK6: u32 = 3;
+    /// In [`TC`]: an ICMP error to the sender of a packet that came from a port.
+    pub const TELL_PORT4: u32 = 4;
+    /// The same for IPv6.
+    pub const TELL_PORT6: u32 = 5;
+    /// In [`TC`]: ARP from an uplink.
+    pub const UPLINK_ARP: u32 = 6;
+    /// In [`TC`]: neighbour discovery from an uplink.
+    pub const UPLINK_ND: u32 = 7;
+    /// In [`TC`]: ARP from a port.
+    pub const PORT_ARP: u32 = 8;
+    /// In [`TC`]: neighbour discovery from a port.
+    pub const PORT_ND: u32 = 9;
+    /// How many places each map has.
+    pub const COUNT: u32 = 16;
+
+    /// The programs: the map, the place in it, and the name.
+    pub const ALL: [(&str, u32, &str); 12] = [
+        (XDP, UPLINK6, "uplink6_xdp"),
+        (XDP, PORT6, "port6_xdp"),
+        (TC, UPLINK6, "uplink6_tc"),
+        (TC, PORT6, "port6_tc"),
+        (TC, TELL_UPLINK4, "tell_uplink4"),
+        (TC, TELL_UPLINK6, "tell_uplink6"),
+        (TC, TELL_PORT4, "tell_port4"),
+        (TC, TELL_PORT6, "tell_port6"),
+        (TC, UPLINK_ARP, "uplink_arp"),
+        (TC, UPLINK_ND, "uplink_nd"),
+        (TC, PORT_ARP, "port_arp"),
+        (TC, PORT_ND, "port_nd"),
+    ];
 }

@@ -57,6 +57,9 @@ pub trait Family: Copy + 'static {
     /// Whether no router forwards to this destination (RFC 6890).
     fn is_martian_destination(address: &Self::Address) -> bool;
 
+    /// The source address of a packet, unchecked.
+    fn read_source<P: Packet>(packet: &P) -> Option<Self::Address>;
+
     /// Reads the IP header and checks what can be checked without its options: version and lengths.
     ///
     /// # Errors

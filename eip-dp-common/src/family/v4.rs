@@ -79,6 +79,11 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn read_source<P: Packet>(packet: &P) -> Option<[u8; 4]> {
+        packet.read(NETWORK + offset_of!(Ipv4Hdr, src_addr))
+    }
+
+    #[inline(always)]
     fn parse<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason> {
         let bytes = packet
             .read::<{ Ipv4Hdr::LEN }>(NETWORK)

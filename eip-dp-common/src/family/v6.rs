@@ -79,6 +79,11 @@ impl Family for V6 {
     }
 
     #[inline(always)]
+    fn read_source<P: Packet>(packet: &P) -> Option<[u8; 16]> {
+        packet.read(NETWORK + offset_of!(Ipv6Hdr, src_addr))
+    }
+
+    #[inline(always)]
     fn parse<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason> {
         let header = read_header(
             packet

@@ -68,8 +68,11 @@ impl Arp {
 }
 
 /// ARP from an ENI: every address but those of its own instance is behind the port's MAC.
-#[inline(never)]
+#[inline(always)]
 pub fn on_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
+    if !packet.can_reply() {
+        return conclude(Outcome::START, Ok(Verdict::Slow));
+    }
     let outcome = tables
         .with_scratch(|scratch| conclude(Outcome::START, asked(packet, tables, from, scratch)));
     outcome.unwrap_or(Outcome::NO_ROOM)
@@ -147,9 +150,9 @@ pub fn is_served_eip<F: Family, T: Tables<F>>(tables: &T, address: &F::Address) 
 }
 
 /// ARP on an uplink: requests for an associated EIP are answered where the pool is on-link, all else is the kernel's.
-#[inline(never)]
+#[inline(always)]
 pub fn on_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, uplink: &Uplink) -> Outcome {
-    if uplink.flags & UplinkFlags::ANSWER_ARP == 0 {
+    if uplink.flags & UplinkFlags::ANSWER_ARP == 0 || !packet.can_reply() {
         return Outcome::START;
     }
     match Arp::read(packet).filter(|arp| arp.operation == REQUEST) {

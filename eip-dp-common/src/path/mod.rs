@@ -1,10 +1,10 @@
 //! What happens to a packet: from a frame on an uplink or a port to a [`Verdict`].
 //!
-//! [`from_uplink`] and [`from_port`] are the entrances, one a direction; [`forward`] is where both end for a packet that
-//! goes on. A packet is translated completely or left untouched: every check stands before the first write.
-//!
-//! A BPF program has 512 bytes of stack, for all functions that are active at one time. So the steps of a packet, one family's
-//! each, are functions of their own (`inline(never)`) that the entrances call one after the other; all else is inlined.
+//! [`packet_from_uplink`] and [`packet_from_port`] are the entrances, one a direction, for each address family;
+//! [`forward`] is where both end for a packet that goes on. [`discovery_from_uplink`] and [`discovery_from_port`] are the
+//! same for ARP and neighbour discovery. A packet is translated completely or left untouched: every check
+//! stands before the first write. [`tell_uplink`] and [`tell_port`] follow for a packet that ends here and whose sender has
+//! to know. In the kernel each of these is a program of its own, with 512 bytes of stack.
 
 mod arp;
 mod forward;
@@ -14,12 +14,15 @@ mod port;
 mod quote;
 mod uplink;
 
-pub use port::from_port;
-pub use uplink::from_uplink;
+pub use notify::{leave_telling, tell_port, tell_uplink};
+pub use port::{From, discovery_from_port, packet_from_port};
+pub use uplink::{discovery_from_uplink, packet_from_uplink};
 
 use crate::{
-    abi::{Event, NONE, Reason, Uplink},
+    abi::{Event, LinkKey, NONE, Reason, Uplink},
     family::{Family, V4, V6},
+    packet::{self, Ethernet, Packet},
+    tables::Tables,
 };
 
 /// What becomes of a packet.
@@ -76,7 +79,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Nothing is known of the packet yet, and nobody counts it.
-    const START: Self = Self {
+    pub const START: Self = Self {
         verdict: Verdict::Pass,
         receiver: NONE,
         sender: NONE,
@@ -94,7 +97,7 @@ impl Outcome {
 
     /// Whether its sender may have to be told.
     #[inline(always)]
-    const fn concerns_sender(&self) -> bool {
+    pub const fn concerns_sender(&self) -> bool {
         matches!(
             self.verdict,
             Verdict::Drop(Reason::TtlExceeded | Reason::TooBig)
@@ -112,32 +115,154 @@ impl Outcome {
 }
 
 /// What is done in another way in each address family: how a host gets its address, and who answers for the gateway.
-trait Local: Family {
+pub trait Local: Family {
     /// The UDP ports of a DHCP client's message to a server, source and destination.
     const DHCP_PORTS: [u8; 4];
+    /// The Ethernet type.
+    const ETHERTYPE: [u8; 2];
 
     /// The gateway's address towards the Internet.
     fn icmp_source(uplink: &Uplink) -> Self::Address;
+
+    /// Whether a frame is about who has which address on the link.
+    fn is_discovery<P: Packet>(packet: &P, ethernet: &Ethernet) -> bool;
+
+    /// What becomes of such a frame from an uplink.
+    fn discovery_on_uplink<P: Packet, T: Tables<Self>>(
+        packet: &mut P,
+        tables: &T,
+        uplink: &Uplink,
+        ethernet: &Ethernet,
+    ) -> Outcome;
+
+    /// Likewise from a port.
+    fn discovery_on_port<P: Packet, T: Tables<Self>>(
+        packet: &mut P,
+        tables: &T,
+        from: &From,
+    ) -> Outcome;
 }
 
 impl Local for V4 {
     /// RFC 2131 4.1: 68 and 67.
     const DHCP_PORTS: [u8; 4] = [0, 68, 0, 67];
+    const ETHERTYPE: [u8; 2] = packet::IPV4;
 
     #[inline(always)]
     fn icmp_source(uplink: &Uplink) -> [u8; 4] {
         uplink.icmp_source4
+    }
+
+    #[inline(always)]
+    fn is_discovery<P: Packet>(_packet: &P, ethernet: &Ethernet) -> bool {
+        ethernet.ethertype == packet::ARP
+    }
+
+    #[inline(always)]
+    fn discovery_on_uplink<P: Packet, T: Tables<Self>>(
+        packet: &mut P,
+        tables: &T,
+        uplink: &Uplink,
+        _ethernet: &Ethernet,
+    ) -> Outcome {
+        arp::on_uplink(packet, tables, uplink)
+    }
+
+    #[inline(always)]
+    fn discovery_on_port<P: Packet, T: Tables<Self>>(
+        packet: &mut P,
+        tables: &T,
+        from: &From,
+    ) -> Outcome {
+        arp::on_port(packet, tables, from)
     }
 }
 
 impl Local for V6 {
     /// RFC 8415 7.2: 546 and 547.
     const DHCP_PORTS: [u8; 4] = [2, 34, 2, 35];
+    const ETHERTYPE: [u8; 2] = packet::IPV6;
 
     #[inline(always)]
     fn icmp_source(uplink: &Uplink) -> [u8; 16] {
         uplink.icmp_source6
     }
+
+    #[inline(always)]
+    fn is_discovery<P: Packet>(packet: &P, ethernet: &Ethernet) -> bool {
+        ethernet.ethertype == packet::IPV6 && nd::is_message(packet)
+    }
+
+    #[inline(always)]
+    fn discovery_on_uplink<P: Packet, T: Tables<Self>>(
+        packet: &mut P,
+        tables: &T,
+        uplink: &Uplink,
+        ethernet: &Ethernet,
+    ) -> Outcome {
+        nd::on_uplink(packet, tables, uplink, ethernet)
+    }
+
+    #[inline(always)]
+    fn discovery_on_port<P: Packet, T: Tables<Self>>(
+        packet: &mut P,
+        tables: &T,
+        from: &From,
+    ) -> Outcome {
+        nd::on_port(packet, tables, from)
+    }
+}
+
+/// Any frame from an uplink, on the host: in the kernel each step is a program of its own.
+pub fn from_uplink<P: Packet, T: Tables<V4> + Tables<V6>>(
+    packet: &mut P,
+    tables: &T,
+    key: LinkKey,
+) -> Outcome {
+    fn of<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, key: LinkKey) -> Outcome {
+        if is_discovery::<F, P>(packet) {
+            return discovery_from_uplink(packet, tables, key);
+        }
+        let mut outcome = packet_from_uplink(packet, tables, key);
+        tell_uplink(packet, tables, key, &mut outcome);
+        outcome
+    }
+    if is_ipv6(packet) {
+        of::<V6, _, _>(packet, tables, key)
+    } else {
+        of::<V4, _, _>(packet, tables, key)
+    }
+}
+
+/// Any frame from a port; see [`from_uplink`].
+pub fn from_port<P: Packet, T: Tables<V4> + Tables<V6>>(
+    packet: &mut P,
+    tables: &T,
+    key: LinkKey,
+) -> Outcome {
+    fn of<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, key: LinkKey) -> Outcome {
+        if is_discovery::<F, P>(packet) {
+            return discovery_from_port(packet, tables, key);
+        }
+        let mut outcome = packet_from_port(packet, tables, key);
+        tell_port(packet, tables, key, &mut outcome);
+        outcome
+    }
+    if is_ipv6(packet) {
+        of::<V6, _, _>(packet, tables, key)
+    } else {
+        of::<V4, _, _>(packet, tables, key)
+    }
+}
+
+/// Whether a frame is about who has which address on the link.
+#[inline(always)]
+pub fn is_discovery<F: Local, P: Packet>(packet: &P) -> bool {
+    Ethernet::read(packet).is_some_and(|ethernet| F::is_discovery(packet, &ethernet))
+}
+
+fn is_ipv6<P: Packet>(packet: &P) -> bool {
+    Ethernet::read(packet).is_some_and(|ethernet| ethernet.ethertype == packet::IPV6)
 }
 
 /// Fills in the verdict, from a step that ends with a verdict or a reason.

@@ -97,7 +97,7 @@ fn answer<P: Packet>(
 }
 
 /// Neighbour discovery from an ENI: every address but those of its own instance is behind the port's MAC.
-#[inline(never)]
+#[inline(always)]
 pub fn on_port<P: Packet, T: Tables<V6>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
     let outcome = tables.with_scratch(|scratch| {
         let mut outcome = Outcome::START;
@@ -149,7 +149,7 @@ fn solicited<P: Packet, T: Tables<V6>>(
 }
 
 /// A solicitation on an uplink for an associated EIP is answered where the pool is on-link; all else is the kernel's.
-#[inline(never)]
+#[inline(always)]
 pub fn on_uplink<P: Packet, T: Tables<V6>>(
     packet: &mut P,
     tables: &T,
@@ -158,8 +158,7 @@ pub fn on_uplink<P: Packet, T: Tables<V6>>(
 ) -> Outcome {
     let outcome = Outcome::START;
     let answers = uplink.flags & UplinkFlags::ANSWER_ARP != 0
-        && packet.read(MESSAGE) == Some([NEIGHBOUR_SOLICITATION])
-        && (ethernet.destination == uplink.mac || ethernet.is_group());
+        && packet.read(MESSAGE) == Some([NEIGHBOUR_SOLICITATION]);
     let Some(datagram) = V6::parse(packet).ok().filter(|_| answers) else {
         return outcome;
     };

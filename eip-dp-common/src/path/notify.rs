@@ -1,55 +1,147 @@
 //! ICMP errors of the gateway's own: the sender of a packet that ends here is told.
 
-use super::Outcome;
+use super::{Local, Outcome, Verdict};
 use crate::{
-    abi::{Event, Reason, SealKey},
+    abi::{AddressClass, Event, LinkKey, Port, Reason, SealKey, Sealed},
     family::{ChecksumPlace, Datagram, Error, Family},
     packet::{Ethernet, Mac, NETWORK, Packet},
-    path::Verdict,
-    tables::Links,
+    tables::{self, Links, Place, Scratch, Tables},
 };
 
-/// Turns a packet that is dropped for a reason that its sender has to know into the ICMP error that tells; else it stays
-/// dropped. `source` is the gateway's address towards the sender, unspecified where it has none.
+/// Tells the sender on the Internet of a packet that came from the uplink with this key and is dropped for a reason that
+/// concerns it: the packet becomes the ICMP error. Else it stays dropped.
 #[inline(always)]
-pub fn refuse<F: Family, P: Packet, L: Links>(
+pub fn tell_uplink<F: Local, P: Packet, T: Tables<F>>(
+    packet: &mut P,
+    tables: &T,
+    key: LinkKey,
+    outcome: &mut Outcome,
+) {
+    let Some((ethernet, error)) = Ethernet::read(packet).zip(Error::of(outcome)) else {
+        return;
+    };
+    tables.with_scratch(|scratch| {
+        let uplink = &mut scratch.uplink;
+        if tables::find(uplink, &key, |key, into| tables.uplink(key, into)) != Ok(true) {
+            return;
+        }
+        let (mac, source) = (uplink.mac, F::icmp_source(uplink));
+        refuse::<F, P, T>(packet, tables, &ethernet, mac, error, &source, outcome);
+    });
+}
+
+/// Likewise an ENI on the port with this key.
+#[inline(always)]
+pub fn tell_port<F: Local, P: Packet, T: Tables<F>>(
+    packet: &mut P,
+    tables: &T,
+    key: LinkKey,
+    outcome: &mut Outcome,
+) {
+    let Some((ethernet, error)) = Ethernet::read(packet).zip(Error::of(outcome)) else {
+        return;
+    };
+    let mut port = Port::zeroed();
+    if tables::find(&mut port, &key, |key, into| tables.port(key, into)) != Ok(true) {
+        return;
+    }
+    let Some(sender) = F::read_source(packet) else {
+        return;
+    };
+    tables.with_scratch(|scratch| {
+        let source = router_of::<F, T>(tables, port.vpc, &sender, scratch);
+        refuse::<F, P, T>(packet, tables, &ethernet, port.mac, error, &source, outcome);
+    });
+}
+
+/// At a hook that cannot reply: the slow path tells the sender, while it may be told. Then the slow path does all of it, and
+/// counts.
+#[inline(always)]
+pub fn leave_telling<F: Family, P: Packet, L: Links>(packet: &P, links: &L, outcome: &mut Outcome) {
+    if Error::of(outcome).is_none() {
+        return;
+    }
+    match F::read_source(packet) {
+        Some(source) if links.may_tell(source.fold(), false) => outcome.verdict = Verdict::Slow,
+        _ => outcome.event = Some(Event::Limited),
+    }
+}
+
+/// The gateway's address towards an ENI: its VPC's router, or its pool's in cut-through mode, or, where that pool has none,
+/// the uplink's.
+#[inline(always)]
+fn router_of<F: Local, T: Tables<F>>(
+    tables: &T,
+    vpc: u32,
+    source: &F::Address,
+    scratch: &mut Scratch<F::Address>,
+) -> F::Address {
+    if let Ok(Place::Inside | Place::Gateway) =
+        tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, source)
+    {
+        return scratch.cidr.gateway;
+    }
+    if let Ok(Some(AddressClass::Pool)) = tables::class::<F, T>(&mut scratch.prefix, tables, source)
+        && !F::is_unspecified(&scratch.prefix.gateway)
+    {
+        return scratch.prefix.gateway;
+    }
+    if tables::target(&mut scratch.target, tables, F::UPLINK_TARGET).is_ok() {
+        let key = LinkKey::tagged(scratch.target.ifindex, scratch.target.vlan);
+        if tables::find(&mut scratch.uplink, &key, |key, into| {
+            tables.uplink(key, into)
+        }) == Ok(true)
+        {
+            return F::icmp_source(&scratch.uplink);
+        }
+    }
+    F::UNSPECIFIED
+}
+
+/// `source` is the gateway's address towards the sender, unspecified where it has none.
+#[inline(always)]
+fn refuse<F: Family, P: Packet, L: Links>(
     packet: &mut P,
     links: &L,
     ethernet: &Ethernet,
     own_mac: Mac,
-    outcome: &mut Outcome,
-    datagram: &Datagram<F>,
+    error: Error,
     source: &F::Address,
+    outcome: &mut Outcome,
 ) {
-    let Verdict::Drop(reason) = outcome.verdict else {
+    let Ok(datagram) = F::parse(packet) else {
         return;
     };
-    let error = match reason {
-        Reason::TtlExceeded => Error::TimeExceeded,
-        Reason::TooBig => Error::TooBig { mtu: outcome.mtu },
-        _ => return,
-    };
-    if F::is_never_answered(packet, datagram) || F::is_unspecified(source) {
+    if F::is_never_answered(packet, &datagram) || F::is_unspecified(source) {
         return;
     }
-    if !links.may_tell(datagram.source.fold(), packet.can_reply()) {
+    if !links.may_tell(datagram.source.fold(), true) {
         outcome.event = Some(Event::Limited);
         return;
     }
-    if !packet.can_reply() {
-        outcome.verdict = Verdict::Slow;
-        return;
-    }
-    outcome.verdict = match write(packet, datagram, ethernet, own_mac, error, source) {
-        Ok(()) => {
-            outcome.event = Some(match error {
-                Error::TimeExceeded => Event::TimeExceeded,
-                Error::TooBig { .. } => Event::TooBig,
-            });
-            Verdict::Refuse(reason)
-        }
-        Err(reason) => Verdict::Drop(reason),
+    let (reason, event) = match error {
+        Error::TimeExceeded => (Reason::TtlExceeded, Event::TimeExceeded),
+        Error::TooBig { .. } => (Reason::TooBig, Event::TooBig),
     };
+    match write(packet, &datagram, ethernet, own_mac, error, source) {
+        Ok(()) => {
+            outcome.event = Some(event);
+            outcome.verdict = Verdict::Refuse(reason);
+        }
+        Err(reason) => outcome.verdict = Verdict::Drop(reason),
+    }
+}
+
+impl Error {
+    /// What a sender is told of this; `None` where it is told nothing.
+    #[inline(always)]
+    fn of(outcome: &Outcome) -> Option<Self> {
+        match outcome.verdict {
+            Verdict::Drop(Reason::TtlExceeded) => Some(Self::TimeExceeded),
+            Verdict::Drop(Reason::TooBig) => Some(Self::TooBig { mtu: outcome.mtu }),
+            _ => None,
+        }
+    }
 }
 
 #[inline(always)]

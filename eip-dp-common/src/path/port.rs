@@ -1,10 +1,8 @@
 //! From a port: whose is the source, and is the destination private, another EIP, or the Internet?
 
 use super::{
-    Local, Outcome, Verdict, arp, conclude,
+    Local, Outcome, Verdict, conclude,
     forward::{Forward, Translation, forward},
-    nd,
-    notify::refuse,
     uplink::receiving,
 };
 use crate::{
@@ -12,23 +10,52 @@ use crate::{
         AddressClass, LinkKey, MacKey, NONE, Port, PortMac, PrivateKey, PrivateState, Reason,
         Sealed, Target, TargetFlags,
     },
-    family::{Datagram, Echo, Family, V4, V6, protocol},
-    packet::{ARP, Ethernet, IPV4, IPV6, Mac, Packet, QINQ, VLAN},
+    family::{Datagram, Echo, Family, protocol},
+    packet::{Ethernet, Mac, Packet, QINQ, VLAN},
     tables::{self, Links, Place, Scratch, Tables},
 };
 
-/// A frame from the port with this key.
+/// A frame from the port with this key: an IP packet of this family, or what is no IP.
 #[inline(always)]
-pub fn from_port<P: Packet, T: Tables<V4> + Tables<V6>>(
+pub fn packet_from_port<F: Local, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     key: LinkKey,
+) -> Outcome {
+    with_port(packet, tables, key, |packet, from| {
+        match from.ethernet.ethertype {
+            ethertype if ethertype == F::ETHERTYPE => outbound(packet, tables, from),
+            // Of no VLAN that is ours; the host may have an interface for it.
+            VLAN | QINQ => Outcome::START,
+            _ => Outcome::dropped(Reason::UnsupportedEthertype),
+        }
+    })
+}
+
+/// Who has which address on the port's link.
+#[inline(always)]
+pub fn discovery_from_port<F: Local, P: Packet, T: Tables<F>>(
+    packet: &mut P,
+    tables: &T,
+    key: LinkKey,
+) -> Outcome {
+    with_port(packet, tables, key, |packet, from| {
+        F::discovery_on_port(packet, tables, from)
+    })
+}
+
+#[inline(always)]
+fn with_port<P: Packet, L: Links>(
+    packet: &mut P,
+    links: &L,
+    key: LinkKey,
+    path: impl FnOnce(&mut P, &From) -> Outcome,
 ) -> Outcome {
     let Some(ethernet) = Ethernet::read(packet) else {
         return Outcome::dropped(Reason::Malformed);
     };
     let mut port = Port::zeroed();
-    match tables::find(&mut port, &key, |key, into| tables.port(key, into)) {
+    match tables::find(&mut port, &key, |key, into| links.port(key, into)) {
         Ok(true) => {}
         // Of no VLAN that is ours; the host may have an interface for it.
         Ok(false) if key.vlan != 0 => return Outcome::START,
@@ -44,28 +71,7 @@ pub fn from_port<P: Packet, T: Tables<V4> + Tables<V6>>(
         port,
         ethernet,
     };
-    match ethernet.ethertype {
-        IPV4 => {
-            let mut outcome = outbound::<V4, _, _>(packet, tables, &from);
-            if outcome.concerns_sender() {
-                tell_sender::<V4, _, _>(packet, tables, &from, &mut outcome);
-            }
-            outcome
-        }
-        IPV6 if nd::is_message(packet) => nd::on_port(packet, tables, &from),
-        IPV6 => {
-            let mut outcome = outbound::<V6, _, _>(packet, tables, &from);
-            if outcome.concerns_sender() {
-                tell_sender::<V6, _, _>(packet, tables, &from, &mut outcome);
-            }
-            outcome
-        }
-        ARP if packet.can_reply() => arp::on_port(packet, tables, &from),
-        ARP => conclude(Outcome::START, Ok(Verdict::Slow)),
-        // Of no VLAN that is ours; the host may have an interface for it.
-        VLAN | QINQ => Outcome::START,
-        _ => Outcome::dropped(Reason::UnsupportedEthertype),
-    }
+    path(packet, &from)
 }
 
 /// Where a frame came from.
@@ -97,7 +103,7 @@ pub fn sender_of<L: Links>(sender: &mut Target, links: &L, from: &From) -> Resul
 }
 
 /// An IP packet from an ENI.
-#[inline(never)]
+#[inline(always)]
 fn outbound<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
     let outcome = tables.with_scratch(|scratch| {
         let mut outcome = Outcome::START;
@@ -110,29 +116,6 @@ fn outbound<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, from:
         conclude(outcome, result)
     });
     outcome.unwrap_or(Outcome::NO_ROOM)
-}
-
-/// An ENI is told by its router.
-#[inline(never)]
-fn tell_sender<F: Local, P: Packet, T: Tables<F>>(
-    packet: &mut P,
-    tables: &T,
-    from: &From,
-    outcome: &mut Outcome,
-) {
-    if let Ok(datagram) = F::parse(packet) {
-        let source = tables
-            .with_scratch(|scratch| router_of::<F, T>(tables, from, &datagram.source, scratch));
-        refuse(
-            packet,
-            tables,
-            &from.ethernet,
-            from.port.mac,
-            outcome,
-            &datagram,
-            &source.unwrap_or(F::UNSPECIFIED),
-        );
-    }
 }
 
 /// Whose is the source?
@@ -207,38 +190,6 @@ fn without_address<F: Local, P: Packet>(
         return Err(Reason::SpoofedSource);
     }
     Err(Reason::MartianDestination)
-}
-
-/// The gateway's address towards an ENI: its VPC's router, or its pool's in cut-through mode, or, where that pool has none,
-/// the uplink's.
-#[inline(always)]
-fn router_of<F: Local, T: Tables<F>>(
-    tables: &T,
-    from: &From,
-    source: &F::Address,
-    scratch: &mut Scratch<F::Address>,
-) -> F::Address {
-    let vpc = from.port.vpc;
-    if let Ok(Place::Inside | Place::Gateway) =
-        tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, source)
-    {
-        return scratch.cidr.gateway;
-    }
-    if let Ok(Some(AddressClass::Pool)) = tables::class::<F, T>(&mut scratch.prefix, tables, source)
-        && !F::is_unspecified(&scratch.prefix.gateway)
-    {
-        return scratch.prefix.gateway;
-    }
-    if tables::target(&mut scratch.target, tables, F::UPLINK_TARGET).is_ok() {
-        let key = LinkKey::tagged(scratch.target.ifindex, scratch.target.vlan);
-        if tables::find(&mut scratch.uplink, &key, |key, into| {
-            tables.uplink(key, into)
-        }) == Ok(true)
-        {
-            return F::icmp_source(&scratch.uplink);
-        }
-    }
-    F::UNSPECIFIED
 }
 
 /// Looks the owner of a source address up, if the sender may use it.

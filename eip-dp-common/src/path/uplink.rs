@@ -1,23 +1,40 @@
 //! From an uplink: who owns the destination?
 
-use core::hint::black_box;
-
 use super::{
-    Local, Outcome, Verdict, arp, conclude,
+    Local, Outcome, Verdict, conclude,
     forward::{Forward, Translation, forward},
-    nd,
-    notify::refuse,
 };
 use crate::{
     abi::{AddressClass, EipEntry, EipMode, LinkKey, Reason, Sealed, Uplink},
-    family::{Datagram, Family, V4, V6},
-    packet::{ARP, Ethernet, IPV4, IPV6, Packet},
-    tables::{self, Links, Place, Scratch, Tables},
+    family::{Datagram, Family},
+    packet::{Ethernet, Packet},
+    tables::{self, Place, Scratch, Tables},
 };
 
-/// A frame from the uplink with this key.
+/// An IP packet of this family from the uplink with this key; all else is left to the kernel.
 #[inline(always)]
-pub fn from_uplink<P: Packet, T: Tables<V4> + Tables<V6>>(
+pub fn packet_from_uplink<F: Local, P: Packet, T: Tables<F>>(
+    packet: &mut P,
+    tables: &T,
+    key: LinkKey,
+) -> Outcome {
+    let Some(ethernet) = Ethernet::read(packet) else {
+        return Outcome::START;
+    };
+    if ethernet.ethertype != F::ETHERTYPE {
+        return Outcome::START;
+    }
+    let mut uplink = Uplink::zeroed();
+    match tables::find(&mut uplink, &key, |key, into| tables.uplink(key, into)) {
+        Ok(true) if ethernet.destination == uplink.mac => inbound(packet, tables),
+        Ok(_) => Outcome::START,
+        Err(reason) => Outcome::dropped(reason),
+    }
+}
+
+/// Who has which address on the uplink's link. What the kernel's own neighbour discovery needs is never lost.
+#[inline(always)]
+pub fn discovery_from_uplink<F: Local, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     key: LinkKey,
@@ -26,37 +43,16 @@ pub fn from_uplink<P: Packet, T: Tables<V4> + Tables<V6>>(
         return Outcome::START;
     };
     let mut uplink = Uplink::zeroed();
-    let found = tables::find(&mut uplink, &key, |key, into| tables.uplink(key, into));
-    let is_ours = ethernet.destination == uplink.mac;
-    match (ethernet.ethertype, found) {
-        (IPV4, Ok(true)) if is_ours => {
-            let mut outcome = inbound::<V4, _, _>(packet, tables);
-            if outcome.concerns_sender() {
-                tell_sender::<V4, _, _>(packet, tables, &uplink, &ethernet, &mut outcome);
-            }
-            outcome
+    match tables::find(&mut uplink, &key, |key, into| tables.uplink(key, into)) {
+        Ok(true) if ethernet.is_group() || ethernet.destination == uplink.mac => {
+            F::discovery_on_uplink(packet, tables, &uplink, &ethernet)
         }
-        (IPV6, Ok(true)) if nd::is_message(packet) => {
-            nd::on_uplink(packet, tables, &uplink, &ethernet)
-        }
-        (IPV6, Ok(true)) if is_ours => {
-            let mut outcome = inbound::<V6, _, _>(packet, tables);
-            if outcome.concerns_sender() {
-                tell_sender::<V6, _, _>(packet, tables, &uplink, &ethernet, &mut outcome);
-            }
-            outcome
-        }
-        (ARP, Ok(true)) if packet.can_reply() && (is_ours || ethernet.is_group()) => {
-            arp::on_uplink(packet, tables, &uplink)
-        }
-        (IPV4 | IPV6, Err(reason)) => Outcome::dropped(reason),
-        // What the kernel's own ARP needs must never be lost.
-        _ => Outcome::START,
+        Ok(_) | Err(_) => Outcome::START,
     }
 }
 
 /// An IP packet for this gateway's MAC.
-#[inline(never)]
+#[inline(always)]
 fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T) -> Outcome {
     let outcome = tables.with_scratch(|scratch| {
         let mut outcome = Outcome::START;
@@ -78,25 +74,6 @@ fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T) -> Ou
         conclude(outcome, result)
     });
     outcome.unwrap_or(Outcome::NO_ROOM)
-}
-
-/// The Internet is told by the uplink's address.
-#[inline(never)]
-fn tell_sender<F: Local, P: Packet, L: Links>(
-    packet: &mut P,
-    links: &L,
-    uplink: &Uplink,
-    ethernet: &Ethernet,
-    outcome: &mut Outcome,
-) {
-    // Not taken apart into what is needed of it: a function of a BPF program has five arguments.
-    let uplink = black_box(uplink);
-    if let Ok(datagram) = F::parse(packet) {
-        let source = F::icmp_source(uplink);
-        refuse(
-            packet, links, ethernet, uplink.mac, outcome, &datagram, &source,
-        );
-    }
 }
 
 /// The destination is no EIP: the pools' other addresses are nobody's, all else is not ours.

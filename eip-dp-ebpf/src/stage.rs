@@ -1,0 +1,112 @@
+//! Programs that others go on to: a packet's way in pieces, each before the verifier by itself, with a stack of its own.
+
+use aya_ebpf::{
+    bindings::xdp_md,
+    macros::map,
+    maps::{PerCpuArray, ProgramArray},
+    programs::{TcContext, XdpContext},
+};
+use eip_dp_common::{
+    abi::{Reason, stages},
+    packet::{IPV6, VLAN},
+    path::{Outcome, Verdict},
+};
+
+#[map]
+static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 0);
+#[map]
+static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 0);
+/// What the stage before found out.
+#[map]
+static HANDED_OVER: PerCpuArray<HandedOver> = PerCpuArray::with_max_entries(1, 0);
+
+/// What the stage that tells a sender has to know of an [`Outcome`].
+#[repr(C)]
+struct HandedOver {
+    receiver: u32,
+    sender: u32,
+    bytes: u32,
+    mtu: u32,
+    reason: u32,
+}
+
+/// Goes on to a stage. Returns only where it is not there, as in the moment in which the daemon loads the programs for the
+/// first time.
+#[inline(always)]
+pub fn enter_xdp(context: &XdpContext, stage: u32) {
+    // SAFETY: the context is the kernel's.
+    unsafe { XDP_STAGES.tail_call(context, stage) };
+}
+
+/// Likewise on an skb.
+#[inline(always)]
+pub fn enter_tc(context: &TcContext, stage: u32) {
+    // SAFETY: as above.
+    unsafe { TC_STAGES.tail_call(context, stage) };
+}
+
+/// Leaves the outcome of a packet whose sender has to know for the next stage, on this CPU.
+#[inline(always)]
+pub fn hand_over(outcome: &Outcome) {
+    let Some(place) = HANDED_OVER.get_ptr_mut(0) else {
+        return;
+    };
+    let reason = match outcome.verdict {
+        Verdict::Drop(reason) => reason.index(),
+        _ => 0,
+    };
+    let handed_over = HandedOver {
+        receiver: outcome.receiver,
+        sender: outcome.sender,
+        bytes: outcome.bytes,
+        mtu: outcome.mtu,
+        reason,
+    };
+    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other.
+    unsafe { *place = handed_over };
+}
+
+/// Takes it.
+#[inline(always)]
+pub fn take_over() -> Outcome {
+    let Some(place) = HANDED_OVER.get_ptr_mut(0) else {
+        return Outcome::dropped(Reason::KernelRefused);
+    };
+    // SAFETY: as in `hand_over`.
+    let found = unsafe { &*place };
+    let reason = if found.reason == Reason::TtlExceeded.index() {
+        Reason::TtlExceeded
+    } else {
+        Reason::TooBig
+    };
+    Outcome {
+        receiver: found.receiver,
+        sender: found.sender,
+        bytes: found.bytes,
+        mtu: found.mtu,
+        ..Outcome::dropped(reason)
+    }
+}
+
+/// Whether an XDP frame is IPv6, in a VLAN or not.
+#[inline(always)]
+pub fn is_ipv6_frame(context: &XdpContext) -> bool {
+    let context: *mut xdp_md = context.ctx;
+    // SAFETY: the context is the kernel's and valid while the program runs.
+    let (start, end) = unsafe { ((*context).data as usize, (*context).data_end as usize) };
+    if start + 18 > end {
+        return false;
+    }
+    // SAFETY: so many bytes are the packet's, as just checked.
+    let [_, _, _, _, _, _, _, _, _, _, _, _, a, b, _, _, c, d] =
+        unsafe { *(start as *const [u8; 18]) };
+    [a, b] == IPV6 || ([a, b] == VLAN && [c, d] == IPV6)
+}
+
+/// Whether an skb is IPv6.
+#[inline(always)]
+pub fn is_ipv6_skb(context: &TcContext) -> bool {
+    // SAFETY: the context is the kernel's and valid while the program runs.
+    let protocol = unsafe { (*context.skb.skb).protocol };
+    protocol == u32::from(u16::from_ne_bytes(IPV6))
+}
