@@ -351,25 +351,36 @@ fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V4>) -> Option<u8> {
     packet.read::<1>(datagram.transport).map(|[kind]| kind)
 }
 
-/// The longest options that a header can have, in bytes.
-const MAX_OPTIONS: usize = 40;
+/// Hides from the verifier what it has found out about a place in the options, so that it has the same picture of it on
+/// every way. It changes no value that passes the checks: options end before this.
+#[inline(always)]
+fn forgotten(place: usize) -> usize {
+    const LARGEST: usize = 63;
+    black_box(place) & LARGEST
+}
 
-/// Masks where the next option is looked for to a fixed range. It changes no value that passes the checks: it shows the
-/// verifier, which follows every way through a loop, that all of them come to the same.
-const MASK: usize = 63;
+/// Writes a step out for each of these places. Not a loop: a verifier before that of Linux 6.2 follows a loop along every
+/// way and never finds that two of them came to the same.
+macro_rules! at_each {
+    ($step:ident: $($at:literal)+) => { $($step!($at);)+ };
+}
 
 /// The options' part of the header checksum.
 #[inline(always)]
 fn sum_options<P: Packet>(packet: &P, len: usize) -> Result<u32, Reason> {
     let mut sum = 0;
-    let mut at = 0;
-    while at < MAX_OPTIONS && at < len {
-        let [a, b, c, d] = packet
-            .read::<4>(NETWORK + Ipv4Hdr::LEN + at)
-            .ok_or(Reason::Malformed)?;
-        sum += u32::from(u16::from_ne_bytes([a, b])) + u32::from(u16::from_ne_bytes([c, d]));
-        at = black_box(at + 4) & MASK;
+    macro_rules! word {
+        ($at:literal) => {
+            if $at >= forgotten(len) {
+                return Ok(sum);
+            }
+            let [a, b, c, d] = packet
+                .read::<4>(NETWORK + Ipv4Hdr::LEN + $at)
+                .ok_or(Reason::Malformed)?;
+            sum += u32::from(u16::from_ne_bytes([a, b])) + u32::from(u16::from_ne_bytes([c, d]));
+        };
     }
+    at_each!(word: 0 4 8 12 16 20 24 28 32 36);
     Ok(sum)
 }
 
@@ -381,24 +392,32 @@ fn walk_options<P: Packet>(packet: &P, len: usize) -> Result<(), Reason> {
             .read::<1>(NETWORK + Ipv4Hdr::LEN + at)
             .map(|[byte]| byte)
     };
-    let mut at = 0;
-    let mut count = 0;
-    while count < MAX_OPTIONS && at < len {
-        match byte(at).ok_or(Reason::Malformed)? {
-            0 => break,
-            1 => at = black_box(at + 1) & MASK,
-            kind if kind == SOURCE_ROUTES[0] || kind == SOURCE_ROUTES[1] => {
-                return Err(Reason::SourceRoute);
+    let mut next = 0;
+    macro_rules! option {
+        ($at:literal) => {
+            let len = forgotten(len);
+            if $at >= len {
+                return Ok(());
             }
-            _ => {
-                let length = usize::from(byte(at + 1).ok_or(Reason::Malformed)?);
-                if at + 1 >= len || length < 2 || at + length > len {
-                    return Err(Reason::Malformed);
+            if forgotten(next) == $at {
+                match byte($at).ok_or(Reason::Malformed)? {
+                    0 => return Ok(()),
+                    1 => next = $at + 1,
+                    kind if kind == SOURCE_ROUTES[0] || kind == SOURCE_ROUTES[1] => {
+                        return Err(Reason::SourceRoute);
+                    }
+                    _ => {
+                        let length = usize::from(byte($at + 1).ok_or(Reason::Malformed)?);
+                        if $at + 1 >= len || length < 2 || $at + length > len {
+                            return Err(Reason::Malformed);
+                        }
+                        next = forgotten($at + length);
+                    }
                 }
-                at = black_box(at + length) & MASK;
             }
-        }
-        count += 1;
+        };
     }
+    at_each!(option: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19
+                     20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39);
     Ok(())
 }
