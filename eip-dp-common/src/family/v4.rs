@@ -385,6 +385,7 @@ fn sum_options<P: Packet>(packet: &P, len: usize) -> Result<u32, Reason> {
 }
 
 /// Walks the options (RFC 791 3.1): 0 ends them, 1 is a byte alone, all others say their length.
+#[allow(unused_assignments, reason = "no option follows the last place")]
 #[inline(never)]
 fn walk_options<P: Packet>(packet: &P, len: usize) -> Result<(), Reason> {
     let byte = |at: usize| {
