@@ -197,7 +197,14 @@ impl Skb {
         };
         let span = skb.span();
         let linear = span.end - span.data;
-        let wanted = core::cmp::min(skb.len(), HEADERS);
+        // A packet that is still to be segmented has its headers in one piece. Nothing may be moved there from the
+        // packets in its list: one that is shorter than its list says ends in a BUG of the kernel's (net/core/skbuff.c,
+        // skb_segment). SCTP is sent so.
+        let wanted = if skb.gso_size() == 0 {
+            core::cmp::min(skb.len(), HEADERS)
+        } else {
+            0
+        };
         if linear < wanted {
             #[allow(clippy::cast_possible_truncation, reason = "at most HEADERS")]
             // SAFETY: the context is the kernel's; pointers into the packet are read anew after this.
@@ -244,6 +251,13 @@ impl Skb {
             #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
             Tag::Vlan(control as u16)
         }
+    }
+
+    /// The payload of each segment of a packet that is still to be segmented; else 0.
+    #[inline(always)]
+    fn gso_size(&self) -> u32 {
+        // SAFETY: as in `new`.
+        unsafe { (*self.skb).gso_size }
     }
 
     #[inline(always)]
@@ -320,8 +334,7 @@ impl Packet for Skb {
 
     #[inline(always)]
     fn segment_payload(&self) -> Option<u32> {
-        // SAFETY: as in `new`.
-        match unsafe { (*self.skb).gso_size } {
+        match self.gso_size() {
             GSO_BY_FRAGS => None,
             size => Some(size),
         }
