@@ -29,6 +29,16 @@ pub trait Packet {
     /// The `N` bytes at `offset`, if the frame (its first piece) has them.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
+    /// The byte at `offset`, or [`ABSENT`]. Not an `Option`: comparing those, the compiler puts a byte that is not there
+    /// together with what says so, and the verifier refuses arithmetic with what has no value.
+    #[inline(always)]
+    fn byte(&self, offset: usize) -> u16 {
+        match self.read(offset) {
+            Some([byte]) => u16::from(byte),
+            None => ABSENT,
+        }
+    }
+
     /// Overwrites the bytes at `offset`.
     ///
     /// # Errors
@@ -70,6 +80,9 @@ pub trait Packet {
     /// fragments; where it does not, the slow path does.
     fn can_reply(&self) -> bool;
 }
+
+/// No byte.
+pub const ABSENT: u16 = 0x100;
 
 /// The most bytes that [`Packet::sum`] takes.
 pub const LONGEST_SUM: usize = 1280;

@@ -7,6 +7,7 @@ use crate::{
         UPLINK_TARGET6, Uplink,
     },
     family::Family,
+    packet::Packet,
 };
 
 /// The tables of one address family. Each method writes a copy of what the table holds now to `into`, whole or not; false
@@ -25,6 +26,9 @@ pub trait Tables<F: Family>: Links {
     /// Runs `path` with room for its records. `None` if there is none, which no kernel does.
     fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R>;
 }
+
+/// Room for the options of an IPv4 header, as a power of two.
+pub type Options = [u8; 64];
 
 /// Room for the records that are looked up on a packet's way: too much for the stack of a BPF program where addresses are
 /// long.
@@ -81,6 +85,11 @@ pub trait Links {
     fn target(&self, index: &u32, into: &mut Target) -> bool;
     /// An uplink, by interface.
     fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool;
+    /// [`crate::family::v4::check_options`], with room for them.
+    ///
+    /// # Errors
+    /// What that finds, or [`Reason::KernelRefused`] where there is no room, as on no kernel.
+    fn check_options<P: Packet>(&self, packet: &P, len: usize, sum: u32) -> Result<(), Reason>;
     /// Whether one more ICMP error may be sent to the receiver whose address is folded to `receiver`; it counts as sent if
     /// `sends`.
     fn may_tell(&self, receiver: u64, sends: bool) -> bool;

@@ -8,7 +8,7 @@ use crate::{
         PrivateKey, PrivateState, Reason, Sealed, Target, TargetFlags, UPLINK_TARGET4, Uplink,
     },
     checksum::Delta,
-    family::{V4, V6},
+    family::{V4, V6, v4},
     packet::{Change, Mac, NETWORK, Packet},
     tables::{Links, Scratch, Tables},
 };
@@ -112,6 +112,10 @@ impl Links for World {
 
     fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool {
         copy(self.uplinks.get(key), into)
+    }
+
+    fn check_options<P: Packet>(&self, packet: &P, len: usize, sum: u32) -> Result<(), Reason> {
+        v4::check_options(packet, len, sum, &mut [0; 64])
     }
 
     fn may_tell(&self, _receiver: u64, _sends: bool) -> bool {

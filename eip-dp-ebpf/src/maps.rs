@@ -14,8 +14,9 @@ use eip_dp_common::{
         Cidr, EipCounters, EipEntry, Event, LinkKey, MAX_CIDRS, MacKey, Port, PortMac, Prefix,
         PrivateEntry, PrivateKey, Reason, Sealed, Status, Target, Uplink, Vpc,
     },
-    family::{Family, V4, V6},
-    tables::{Links, Scratch, Tables},
+    family::{Family, V4, V6, v4},
+    packet::Packet,
+    tables::{Links, Options, Scratch, Tables},
 };
 
 use crate::limit;
@@ -125,6 +126,13 @@ impl Links for Maps {
     }
 
     #[inline(always)]
+    fn check_options<P: Packet>(&self, packet: &P, len: usize, sum: u32) -> Result<(), Reason> {
+        let options = OPTIONS.get_ptr_mut(0).ok_or(Reason::KernelRefused)?;
+        // SAFETY: as in `in_map`.
+        v4::check_options(packet, len, sum, unsafe { &mut *options })
+    }
+
+    #[inline(always)]
     fn may_tell(&self, receiver: u64, sends: bool) -> bool {
         limit::may_tell(receiver, sends)
     }
@@ -184,6 +192,8 @@ fn on_stack<R>(path: impl FnOnce(&mut Scratch<[u8; 4]>) -> R) -> Option<R> {
     Some(path(&mut Scratch::new()))
 }
 
+#[map]
+static OPTIONS: PerCpuArray<Options> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static SCRATCH6: PerCpuArray<Scratch<[u8; 16]>> = PerCpuArray::with_max_entries(1, 0);
 

@@ -1,8 +1,8 @@
 //! What IPv4 and IPv6 differ in, so that everything else is written once.
 
 pub mod protocol;
-mod v4;
-pub(crate) mod v6;
+pub mod v4;
+pub mod v6;
 
 pub use v4::V4;
 pub use v6::V6;
@@ -11,6 +11,7 @@ use crate::{
     abi::{Address, Reason},
     checksum::Delta,
     packet::{Covers, Mac, NETWORK, Packet},
+    tables::Links,
 };
 
 /// An address family.
@@ -70,7 +71,11 @@ pub trait Family: Copy + 'static {
     ///
     /// # Errors
     /// [`Reason::Malformed`], [`Reason::SourceRoute`].
-    fn verify<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Result<(), Reason>;
+    fn verify<P: Packet, L: Links>(
+        packet: &P,
+        links: &L,
+        datagram: &Datagram<Self>,
+    ) -> Result<(), Reason>;
 
     /// Whether the datagram is an ICMP error, which quotes another.
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;

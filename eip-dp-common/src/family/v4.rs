@@ -8,7 +8,8 @@ use super::{ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewr
 use crate::{
     abi::{Reason, UPLINK_TARGET4},
     checksum::{Delta, fold},
-    packet::{Covers, Mac, NETWORK, Packet},
+    packet::{ABSENT, Covers, Mac, NETWORK, Packet},
+    tables::{Links, Options},
 };
 
 /// IPv4.
@@ -114,17 +115,18 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn verify<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Result<(), Reason> {
-        let mut sum = sum_header(&datagram.header);
+    fn verify<P: Packet, L: Links>(
+        packet: &P,
+        links: &L,
+        datagram: &Datagram<Self>,
+    ) -> Result<(), Reason> {
+        let sum = sum_header(&datagram.header);
         let options = datagram.transport - NETWORK - Ipv4Hdr::LEN;
         if options != 0 {
-            sum += sum_options(packet, options)?;
+            return links.check_options(packet, options, sum);
         }
         if fold(sum) != 0xffff {
             return Err(Reason::Malformed);
-        }
-        if options != 0 {
-            walk_options(packet, options)?;
         }
         Ok(())
     }
@@ -132,7 +134,7 @@ impl Family for V4 {
     #[inline(always)]
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
         // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
-        matches!(icmp_type(packet, datagram), Some(3 | 4 | 5 | 11 | 12))
+        matches!(icmp_type(packet, datagram), 3 | 4 | 5 | 11 | 12)
     }
 
     #[inline(always)]
@@ -229,8 +231,9 @@ impl Family for V4 {
         if !datagram.fragment.begins() {
             return Echo::Continued;
         }
+        const ECHO: u16 = ICMP_ECHO as u16;
         match icmp_type(packet, datagram) {
-            Some(ICMP_ECHO) if datagram.transport + Icmpv4Hdr::LEN <= datagram.end => Echo::Request,
+            ECHO if datagram.transport + Icmpv4Hdr::LEN <= datagram.end => Echo::Request,
             _ => Echo::No,
         }
     }
@@ -341,84 +344,87 @@ fn write_header<P: Packet>(packet: &mut P, at: usize, header: &Ipv4Hdr) -> Resul
     packet.write(at, bytes)
 }
 
-/// The type field of an ICMP message that begins in this datagram.
+/// The type field of an ICMP message that begins in this datagram, [`ABSENT`] where none does.
 #[inline(always)]
-fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V4>) -> Option<u8> {
+fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V4>) -> u16 {
     let begins = datagram.fragment.begins();
     if datagram.protocol != protocol::ICMP || !begins || datagram.transport >= datagram.end {
-        return None;
+        return ABSENT;
     }
-    packet.read::<1>(datagram.transport).map(|[kind]| kind)
+    packet.byte(datagram.transport)
 }
 
-/// Hides from the verifier what it has found out about a place in the options, so that it has the same picture of it on
-/// every way. It changes no value that passes the checks: options end before this.
+/// The longest options that a header can have, in bytes.
+const MAX_OPTIONS: usize = 40;
+/// A place in the room for them is masked, which changes none that is in the options, and shows the verifier, which follows
+/// every way through a loop, that all of them come to the same.
+const MASK: usize = size_of::<Options>() - 1;
+
+/// Reads the header's options, with zeros behind them.
+///
+/// # Errors
+/// [`Reason::Malformed`] if they are not all there.
 #[inline(always)]
-fn forgotten(place: usize) -> usize {
-    const LARGEST: usize = 63;
-    black_box(place) & LARGEST
+fn read_options<P: Packet>(packet: &P, len: usize, options: &mut Options) -> Result<(), Reason> {
+    *options = [0; size_of::<Options>()];
+    let mut at = 0;
+    while at < MAX_OPTIONS && at < len {
+        let word: [u8; 4] = packet
+            .read(NETWORK + Ipv4Hdr::LEN + at)
+            .ok_or(Reason::Malformed)?;
+        let place = at & MASK & !3;
+        [
+            options[place],
+            options[place + 1],
+            options[place + 2],
+            options[place + 3],
+        ] = word;
+        // Else the compiler writes out all rounds, and what it keeps of one for the next needs stack.
+        at = black_box(at + 4);
+    }
+    Ok(())
 }
 
-/// Writes a step out for each of these places. Not a loop: a verifier before that of Linux 6.2 follows a loop along every
-/// way and never finds that two of them came to the same.
-macro_rules! at_each {
-    ($step:ident: $($at:literal)+) => { $($step!($at);)+ };
-}
-
-/// The options' part of the header checksum.
+/// Checks the header's checksum, of which `sum` is the part without options, and whether the options can be walked
+/// (RFC 791 3.1): 0 ends them, 1 is a byte alone, all others say their length.
+///
+/// # Errors
+/// [`Reason::Malformed`], [`Reason::SourceRoute`].
 #[inline(always)]
-fn sum_options<P: Packet>(packet: &P, len: usize) -> Result<u32, Reason> {
-    let mut sum = 0;
-    macro_rules! word {
-        ($at:literal) => {
-            if $at >= forgotten(len) {
-                return Ok(sum);
-            }
-            let [a, b, c, d] = packet
-                .read::<4>(NETWORK + Ipv4Hdr::LEN + $at)
-                .ok_or(Reason::Malformed)?;
-            sum += u32::from(u16::from_ne_bytes([a, b])) + u32::from(u16::from_ne_bytes([c, d]));
-        };
+pub fn check_options<P: Packet>(
+    packet: &P,
+    len: usize,
+    mut sum: u32,
+    options: &mut Options,
+) -> Result<(), Reason> {
+    read_options(packet, len, options)?;
+    let mut index = 0;
+    while index < MAX_OPTIONS {
+        sum += u32::from(u16::from_ne_bytes([options[index], options[index + 1]]));
+        index += 2;
     }
-    at_each!(word: 0 4 8 12 16 20 24 28 32 36);
-    Ok(sum)
-}
-
-/// Walks the options (RFC 791 3.1): 0 ends them, 1 is a byte alone, all others say their length.
-#[allow(unused_assignments, reason = "no option follows the last place")]
-#[inline(never)]
-fn walk_options<P: Packet>(packet: &P, len: usize) -> Result<(), Reason> {
-    let byte = |at: usize| {
-        packet
-            .read::<1>(NETWORK + Ipv4Hdr::LEN + at)
-            .map(|[byte]| byte)
-    };
-    let mut next = 0;
-    macro_rules! option {
-        ($at:literal) => {
-            let len = forgotten(len);
-            if $at >= len {
-                return Ok(());
-            }
-            if forgotten(next) == $at {
-                match byte($at).ok_or(Reason::Malformed)? {
-                    0 => return Ok(()),
-                    1 => next = $at + 1,
-                    kind if kind == SOURCE_ROUTES[0] || kind == SOURCE_ROUTES[1] => {
-                        return Err(Reason::SourceRoute);
-                    }
-                    _ => {
-                        let length = usize::from(byte($at + 1).ok_or(Reason::Malformed)?);
-                        if $at + 1 >= len || length < 2 || $at + length > len {
-                            return Err(Reason::Malformed);
-                        }
-                        next = forgotten($at + length);
-                    }
-                }
-            }
-        };
+    if fold(sum) != 0xffff {
+        return Err(Reason::Malformed);
     }
-    at_each!(option: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19
-                     20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39);
+    let mut at = 0;
+    let mut count = 0;
+    while count < MAX_OPTIONS && at < len {
+        let kind = options[at & MASK];
+        let mut length = 1;
+        if kind == 0 {
+            break;
+        }
+        if kind == SOURCE_ROUTES[0] || kind == SOURCE_ROUTES[1] {
+            return Err(Reason::SourceRoute);
+        }
+        if kind != 1 {
+            length = usize::from(options[(at + 1) & MASK]);
+            if length < 2 || at + length > len {
+                return Err(Reason::Malformed);
+            }
+        }
+        at = black_box(at + length) & MASK;
+        count += 1;
+    }
     Ok(())
 }

@@ -10,7 +10,8 @@ use super::{ChecksumPlace, Datagram, Echo, Error, Family, Quoted, Rewrite, V4, p
 use crate::{
     abi::{Reason, UPLINK_TARGET6},
     checksum::{Delta, fold},
-    packet::{Covers, Mac, NETWORK, Packet},
+    packet::{ABSENT, Covers, Mac, NETWORK, Packet},
+    tables::Links,
 };
 use headers::{Chain, Found};
 
@@ -23,7 +24,7 @@ const DEFAULT_HOP_LIMIT: u8 = 64;
 
 const ICMP_ECHO_REPLY: u8 = 129;
 const ICMP_ECHO: u8 = 128;
-const ICMP_REDIRECT: u8 = 137;
+const ICMP_REDIRECT: u16 = 137;
 
 /// The header but for its addresses.
 type Start = [u8; 8];
@@ -121,7 +122,11 @@ impl Family for V6 {
 
     /// There is no more to check: IPv6's header has no checksum.
     #[inline(always)]
-    fn verify<P: Packet>(_packet: &P, _datagram: &Datagram<Self>) -> Result<(), Reason> {
+    fn verify<P: Packet, L: Links>(
+        _packet: &P,
+        _links: &L,
+        _datagram: &Datagram<Self>,
+    ) -> Result<(), Reason> {
         Ok(())
     }
 
@@ -129,16 +134,13 @@ impl Family for V6 {
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
         // Destination unreachable, packet too big, time exceeded, parameter problem (RFC 4443 2.1). Errors of kinds to come
         // are not translated: what they quote, and whether, is not known.
-        matches!(icmp_type(packet, datagram), Some(1..=4))
+        matches!(icmp_type(packet, datagram), 1..=4)
     }
 
     #[inline(always)]
     fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
         // RFC 4443 2.4 (e): errors, of kinds to come too, and redirects.
-        match icmp_type(packet, datagram) {
-            Some(kind) => kind < 128 || kind == ICMP_REDIRECT,
-            None => false,
-        }
+        matches!(icmp_type(packet, datagram), ..128 | ICMP_REDIRECT)
     }
 
     #[inline(always)]
@@ -206,8 +208,9 @@ impl Family for V6 {
         if !datagram.fragment.begins() {
             return Echo::Continued;
         }
+        const ECHO: u16 = ICMP_ECHO as u16;
         match icmp_type(packet, datagram) {
-            Some(ICMP_ECHO) if datagram.transport + Icmpv6Hdr::LEN <= datagram.end => Echo::Request,
+            ECHO if datagram.transport + Icmpv6Hdr::LEN <= datagram.end => Echo::Request,
             _ => Echo::No,
         }
     }
@@ -348,12 +351,12 @@ fn read_header(bytes: [u8; Ipv6Hdr::LEN]) -> Ipv6Hdr {
     unsafe { core::mem::transmute(bytes) }
 }
 
-/// The type field of an ICMPv6 message that begins in this datagram.
+/// The type field of an ICMPv6 message that begins in this datagram, [`ABSENT`] where none does.
 #[inline(always)]
-fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> Option<u8> {
+fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> u16 {
     let begins = datagram.fragment.begins();
     if datagram.protocol != protocol::ICMPV6 || !begins || datagram.transport >= datagram.end {
-        return None;
+        return ABSENT;
     }
-    packet.read::<1>(datagram.transport).map(|[kind]| kind)
+    packet.byte(datagram.transport)
 }

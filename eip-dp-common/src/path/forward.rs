@@ -5,7 +5,7 @@ use crate::{
     abi::{Event, Reason, Target, TargetFlags},
     checksum::Delta,
     family::{ChecksumPlace, Datagram, Family, Rewrite, protocol},
-    packet::{Change, Ethernet, NETWORK, Packet},
+    packet::{ABSENT, Change, Ethernet, NETWORK, Packet},
 };
 
 /// Where a packet goes and what changes on the way.
@@ -152,7 +152,8 @@ fn transport_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> us
     if datagram.protocol != protocol::TCP {
         return UDP_LEN;
     }
-    packet
-        .read::<1>(datagram.transport + DATA_OFFSET)
-        .map_or(0, |[offset]| usize::from(offset >> 4) * 4)
+    match packet.byte(datagram.transport + DATA_OFFSET) {
+        ABSENT => 0,
+        offset => usize::from(offset >> 4) * 4,
+    }
 }

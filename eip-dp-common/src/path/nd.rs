@@ -16,10 +16,10 @@ use crate::{
     tables::{Scratch, Tables},
 };
 
-const ROUTER_SOLICITATION: u8 = 133;
-const NEIGHBOUR_SOLICITATION: u8 = 135;
+const ROUTER_SOLICITATION: u16 = 133;
+const NEIGHBOUR_SOLICITATION: u16 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-const REDIRECT: u8 = 137;
+const REDIRECT: u16 = 137;
 
 /// What no router can have forwarded (RFC 4861 7.1).
 const HOP_LIMIT: u8 = 255;
@@ -40,8 +40,8 @@ const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 #[inline(always)]
 pub fn is_message<P: Packet>(packet: &P) -> bool {
     const NEXT_HEADER: usize = NETWORK + offset_of!(Ipv6Hdr, next_hdr);
-    packet.read(NEXT_HEADER) == Some([protocol::ICMPV6])
-        && matches!(packet.read(MESSAGE), Some([ROUTER_SOLICITATION..=REDIRECT]))
+    packet.byte(NEXT_HEADER) == u16::from(protocol::ICMPV6)
+        && matches!(packet.byte(MESSAGE), ROUTER_SOLICITATION..=REDIRECT)
 }
 
 /// Whose address a solicitation asks for; `None` for one that does not come from the link, or is cut short.
@@ -104,9 +104,9 @@ pub fn on_port<P: Packet, T: Tables<V6>>(packet: &mut P, tables: &T, from: &From
         let result = V6::parse(packet).and_then(|datagram| {
             outcome.bytes = datagram.bytes();
             let sender = sender_of(&mut scratch.sender, tables, from)?;
-            match packet.read(MESSAGE) {
-                Some([ROUTER_SOLICITATION]) => Ok(Verdict::Daemon),
-                Some([NEIGHBOUR_SOLICITATION]) => {
+            match packet.byte(MESSAGE) {
+                ROUTER_SOLICITATION => Ok(Verdict::Daemon),
+                NEIGHBOUR_SOLICITATION => {
                     solicited(packet, tables, from, sender, &datagram, scratch)
                 }
                 // What only answers or routers send.
@@ -158,7 +158,7 @@ pub fn on_uplink<P: Packet, T: Tables<V6>>(
 ) -> Outcome {
     let outcome = Outcome::START;
     let answers = uplink.flags & UplinkFlags::ANSWER_ARP != 0
-        && packet.read(MESSAGE) == Some([NEIGHBOUR_SOLICITATION]);
+        && packet.byte(MESSAGE) == NEIGHBOUR_SOLICITATION;
     let Some(datagram) = V6::parse(packet).ok().filter(|_| answers) else {
         return outcome;
     };

@@ -128,7 +128,7 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
-    F::verify(packet, datagram)?;
+    F::verify(packet, tables, datagram)?;
     let sender = sender_of(&mut scratch.sender, tables, from)?;
     let dhcp = is_dhcp(packet, datagram);
     let (source, destination) = (&datagram.source, &datagram.destination);

@@ -100,7 +100,7 @@ fn to_eip<F: Family, P: Packet, T: Tables<F>>(
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
-    F::verify(packet, datagram)?;
+    F::verify(packet, tables, datagram)?;
     let eip = &scratch.eip;
     let translation = receiving::<F>(eip)?;
     let (target, destination) = (eip.target, eip.private);
