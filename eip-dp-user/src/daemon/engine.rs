@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     path::PathBuf,
     sync::Arc,
 };
 
-use eip_dp_common::abi::StatusWord;
+use eip_dp_common::abi::{LinkKey, StatusWord};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
@@ -16,9 +16,9 @@ use super::report::Report;
 use crate::{
     attach::{self, Attachment, Program},
     cli::Name,
-    config::{Config, Uplink},
+    config::Config,
     dhcp::Directory,
-    host::{HostFacts, Link},
+    host::{Family, HostFacts, Link},
     image::{self, Content, Limits, tag},
     model::{Context, command::Command, rules},
     plane::{self, Kernel, Links, Pinned, Pins, PlaneError, Programs},
@@ -40,7 +40,7 @@ pub struct Engine {
     links: Links,
     attached: Vec<Attachment>,
     failures: BTreeMap<Pinned, String>,
-    announced_on: Vec<(u32, [u8; 6])>,
+    announced_on: Vec<(LinkKey, [u8; 6])>,
     facts: Arc<HostFacts>,
     /// Whether the last sync did all that it wanted.
     complete: bool,
@@ -55,11 +55,11 @@ pub struct Outcome {
     /// What the DHCP server answers from now on; `None`: as before.
     pub directory: Option<Arc<Directory>>,
     /// The EIPs to announce.
-    pub moved: BTreeSet<Ipv4Addr>,
+    pub moved: BTreeSet<IpAddr>,
     /// The EIPs to announce no longer.
-    pub silenced: BTreeSet<Ipv4Addr>,
+    pub silenced: BTreeSet<IpAddr>,
     /// The uplinks on which they are announced, with their Ethernet addresses.
-    pub announce_on: Vec<(u32, [u8; 6])>,
+    pub announce_on: Vec<(LinkKey, [u8; 6])>,
     /// The next hops to keep resolved.
     pub next_hops: BTreeSet<(u32, IpAddr)>,
     /// When the next EIP expires.
@@ -320,13 +320,11 @@ impl Engine {
         }
     }
 
-    fn announce_on(&self) -> Vec<(u32, [u8; 6])> {
-        uplinks(&self.config, &self.facts)
-            .filter(|(_, uplink)| uplink.answer_arp)
-            .filter_map(|(ifindex, _)| Some((ifindex, self.facts.links.get(&ifindex)?)))
+    fn announce_on(&self) -> Vec<(LinkKey, [u8; 6])> {
+        image::ways(&self.config, &self.facts)
             // Nothing is sent where the link is down, and what is behind it may be another switch when it comes back.
-            .filter(|(_, link)| link.up)
-            .map(|(ifindex, link)| (ifindex, link.mac))
+            .filter(|way| way.uplink.answer_arp && way.is_up())
+            .map(|way| (way.key, way.mac()))
             .collect()
     }
 }
@@ -338,23 +336,10 @@ type Relevant<'a> = (
     Vec<(u32, IpAddr, Option<[u8; 6]>)>,
 );
 
-/// The uplinks that are there.
-fn uplinks<'a>(
-    config: &'a Config,
-    facts: &'a HostFacts,
-) -> impl Iterator<Item = (u32, &'a Uplink)> {
-    config.uplinks.iter().filter_map(|uplink| {
-        let (ifindex, _) = facts.link_named(&uplink.interface)?;
-        Some((ifindex, uplink))
-    })
-}
-
 fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
-    uplinks(config, facts)
-        .filter_map(|(ifindex, uplink)| {
-            let next_hop = image::next_hop(facts, ifindex, uplink)?;
-            Some((ifindex, next_hop.into()))
-        })
+    image::ways(config, facts)
+        .flat_map(|way| Family::ALL.map(|family| image::next_hop(facts, &way, family)))
+        .flatten()
         .collect()
 }
 

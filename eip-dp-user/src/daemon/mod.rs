@@ -266,12 +266,12 @@ impl Servers {
         if let Some(directory) = &outcome.directory {
             self.directories.send_replace(directory.clone());
         }
-        for (ifindex, mac) in &outcome.announce_on {
+        for (link, mac) in &outcome.announce_on {
             for address in &outcome.silenced {
-                self.announcer.cancel(*ifindex, *address);
+                self.announcer.cancel(*link, *address);
             }
             for address in &outcome.moved {
-                self.announcer.announce(*ifindex, *mac, *address);
+                self.announcer.announce(*link, *mac, *address);
             }
         }
         let facts = self.host.facts();

@@ -15,6 +15,7 @@ mod tests;
 use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
 
 use dhcproto::Encodable;
+use eip_dp_common::abi::LinkKey;
 use tracing::debug;
 
 use request::Request;
@@ -69,19 +70,19 @@ pub enum Router {
     OffLink(Ipv4Addr),
 }
 
-/// The frame that answers `frame`, which came in on the interface of that index, if it gets an answer.
+/// The frame that answers `frame`, which came in on that link, if it gets an answer. Neither has a VLAN tag.
 ///
 /// `allow` is asked once it is known whose request it is, before any further work.
 pub fn answer(
     frame: &[u8],
-    interface: u32,
+    link: LinkKey,
     directory: &Directory,
     allow: impl FnOnce(Client) -> bool,
 ) -> Option<Vec<u8>> {
     let datagram = frame::parse(frame)?;
     let client = Client {
-        interface,
-        vlan: 0,
+        interface: link.ifindex,
+        vlan: link.vlan,
         mac: datagram.source,
     };
     let lease = directory.leases.get(&client)?;
@@ -93,7 +94,7 @@ pub fn answer(
     let payload = match reply.message.to_vec() {
         Ok(payload) => payload,
         Err(error) => {
-            debug!(interface, address = %lease.address, %error, "a DHCP reply cannot be written");
+            debug!(?link, address = %lease.address, %error, "a DHCP reply cannot be written");
             return None;
         }
     };

@@ -9,7 +9,10 @@ use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+    link::{
+        InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+        LinkMessage, VlanProtocol,
+    },
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState,
@@ -150,6 +153,7 @@ fn is_whole(message: &LinkMessage) -> bool {
 fn link(message: &LinkMessage) -> Option<Link> {
     let header = &message.header;
     let (mut name, mut mtu, mut mac, mut master, mut kind) = (None, None, [0; 6], None, None);
+    let (mut lower, mut vlan) = (None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
@@ -165,7 +169,9 @@ fn link(message: &LinkMessage) -> Option<Link> {
                     LinkInfo::Kind(kind) => Some(kind.clone()),
                     _ => None,
                 });
+                vlan = infos.iter().find_map(vlan_of);
             }
+            LinkAttribute::Link(index) => lower = Some(*index),
             _ => {}
         }
     }
@@ -189,7 +195,22 @@ fn link(message: &LinkMessage) -> Option<Link> {
         up: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
         kind,
         master,
+        vlan: lower.zip(vlan),
         xdp: None,
+    })
+}
+
+/// The 802.1Q VLAN that an interface is for.
+fn vlan_of(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(InfoData::Vlan(infos)) = info else {
+        return None;
+    };
+    if infos.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)) {
+        return None;
+    }
+    infos.iter().find_map(|info| match info {
+        InfoVlan::Id(vlan) => Some(*vlan),
+        _ => None,
     })
 }
 

@@ -143,7 +143,7 @@ fn maps_of_another_table_or_size_are_refused() {
             "[[uplink]]\ninterface = \"wan\"\n[maps]\nenis = 5\n",
         );
         let refused = gateway.fails(&format!("run -c {file}"));
-        for word in [maps::TARGETS, "65537", "`enis`", "unload"] {
+        for word in [maps::TARGETS, "65538", "`enis`", "unload"] {
             assert!(refused.contains(word), "{refused}");
         }
         assert_eq!(
@@ -167,14 +167,14 @@ fn a_full_map_is_named_and_the_rest_is_served() {
         assert!(slot().is_some());
         let warnings = gateway.json("status")["warnings"].to_string();
         assert!(
-            warnings.contains("EIP4 is full") && warnings.contains("`eips`"),
+            warnings.contains("EIP_COUNTERS is full") && warnings.contains("`eips`"),
             "{warnings}"
         );
         // The place of one that goes is the other's.
         gateway.ok("disassociate x --wait");
         gateway.ok("eip release x --wait");
         assert_eq!(slot(), None);
-        assert!(kernel().eip(&[203, 0, 113, 11]).unwrap().is_some());
+        assert!(kernel().slot([203, 0, 113, 11].into()).unwrap().is_some());
         drop(daemon);
     });
 }

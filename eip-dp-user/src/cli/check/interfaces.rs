@@ -1,15 +1,13 @@
 //! The uplinks of the configuration and the ports of the table.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::collections::BTreeSet;
 
 use super::Line;
 use crate::{
     attach,
     config::{Config, Delivery, Uplink},
     host::{Family, HostFacts, Link, LinkKind, Offloads, offloads},
+    image::{self, Way},
     model::{Model, objects::Mac},
 };
 
@@ -19,14 +17,15 @@ const LARGEST_IN_ONE_BUFFER: u32 = 3498;
 
 /// What there is to say about an uplink.
 pub(super) fn uplink(facts: &HostFacts, uplink: &Uplink) -> Vec<Line> {
-    let subject = format!("uplink {}", uplink.interface);
-    let Some((index, link)) = facts.link_named(&uplink.interface) else {
+    let subject = format!("uplink {}", uplink.name());
+    let Some(way) = Way::find(uplink, facts) else {
         return vec![Line::fail(
             subject,
             "no such interface",
             "`ip link` lists those there are; correct `--uplink` or the configuration",
         )];
     };
+    let (index, link) = (way.key.ifindex, way.link);
     if let Err(reason) = attach::can_carry(link) {
         return vec![Line::fail_with_cure_inside(subject, reason)];
     }
@@ -35,14 +34,15 @@ pub(super) fn uplink(facts: &HostFacts, uplink: &Uplink) -> Vec<Line> {
     let vlans = facts
         .links
         .values()
-        .any(|link| link.kind == LinkKind::Other("vlan".to_owned()));
+        .any(|link| link.kind == LinkKind::Other("vlan".to_owned()))
+        || uplink.vlan != 0;
     lines.push(offload_line(
         &subject,
         link,
         vlans,
         offloads(&link.name).map_err(|error| error.to_string()),
     ));
-    lines.push(next_hop(&subject, facts, index, link, uplink.next_hop));
+    lines.extend(next_hops(&subject, facts, &way));
     lines
 }
 
@@ -134,30 +134,39 @@ fn offload_line(
     )
 }
 
-fn next_hop(
-    subject: &str,
-    facts: &HostFacts,
-    index: u32,
-    link: &Link,
-    configured: Option<Ipv4Addr>,
-) -> Line {
-    let Some(hop) = facts.next_hop(index, configured.map(IpAddr::from), Family::V4) else {
-        return Line::fail(
+fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
+    let Some((_, home)) = way.home else {
+        return vec![Line::fail(
             subject,
-            "no next hop: no default route leads through it",
+            "the kernel has no interface for the VLAN, so no next hop can be resolved",
             format!(
-                "set `next_hop` of this [[uplink]], or `ip route add default via ROUTER dev {}`",
-                link.name
+                "`ip link add link {0} name {0}.{1} type vlan id {1}`, and set it up",
+                way.link.name, way.key.vlan
             ),
-        );
+        )];
     };
-    match facts.mac_of(index, hop) {
-        Some(mac) => Line::ok(subject, format!("next hop {hop} at {}", Mac(mac))),
-        None => Line::ok(
-            subject,
-            format!("next hop {hop}, which is not resolved now; the daemon keeps it resolved"),
-        ),
+    let lines: Vec<Line> = Family::ALL
+        .into_iter()
+        .filter_map(|family| image::next_hop(facts, way, family))
+        .map(|(home, hop)| match facts.mac_of(home, hop) {
+            Some(mac) => Line::ok(subject, format!("next hop {hop} at {}", Mac(mac))),
+            None => Line::ok(
+                subject,
+                format!("next hop {hop}, which is not resolved now; the daemon keeps it resolved"),
+            ),
+        })
+        .collect();
+    if !lines.is_empty() {
+        return lines;
     }
+    vec![Line::fail(
+        subject,
+        "no next hop: no default route leads through it",
+        format!(
+            "set `next_hop` of this [[uplink]], or `ip route add default via ROUTER dev {}`",
+            home.name
+        ),
+    )]
 }
 
 /// What there is to say about the ports of attached ENIs.
@@ -246,6 +255,8 @@ fn port(
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::{super::Status, *};
     use crate::host::{Neighbour, Route, XdpFeatures};
 
@@ -257,6 +268,7 @@ mod tests {
             up: true,
             kind,
             master: None,
+            vlan: None,
             xdp: Some(XdpFeatures(features)),
         }
     }
@@ -286,12 +298,7 @@ mod tests {
     }
 
     fn uplink_lines(facts: &HostFacts, interface: &str) -> Vec<Line> {
-        let configured = Uplink {
-            interface: interface.to_owned(),
-            next_hop: None,
-            answer_arp: true,
-        };
-        uplink(facts, &configured)
+        uplink(facts, &Uplink::new(interface))
     }
 
     /// The one line of that status, as `seen → cure`.

@@ -76,10 +76,7 @@ pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
 
 /// The counters of an EIP; `None` if the kernel does not know it.
 fn row(kernel: &Kernel, eip: &Eip) -> Result<Option<Row>, Failure> {
-    let std::net::IpAddr::V4(address) = eip.address else {
-        return Ok(None);
-    };
-    let Some(entry) = kernel.eip(&address.octets())? else {
+    let Some(slot) = kernel.slot(eip.address)? else {
         return Ok(None);
     };
     let EipCounters {
@@ -89,10 +86,10 @@ fn row(kernel: &Kernel, eip: &Eip) -> Result<Option<Row>, Failure> {
         out_packets,
         out_bytes,
         out_dropped,
-    } = kernel.counters(entry.slot)?;
+    } = kernel.counters(slot)?;
     Ok(Some(Row {
         eip: eip.id.clone(),
-        address: address.to_string(),
+        address: eip.address.to_string(),
         in_packets,
         in_bytes,
         in_dropped,

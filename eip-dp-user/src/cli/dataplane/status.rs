@@ -8,7 +8,7 @@ use crate::{
     cli::{Failure, Format, Global, output},
     daemon::{Attached, LinkState, Lock, PortReport, Report, UplinkReport},
     host,
-    image::Content,
+    image::{Content, link_name},
     plane::{Kernel, Links, Pins, Plane},
     table::Table,
 };
@@ -143,24 +143,26 @@ fn look(global: &Global) -> Result<Status, Failure> {
 
 fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
     let Content {
-        eips,
-        private,
-        prefixes,
+        v4,
+        v6,
         vpcs,
         targets,
         ports,
         macs,
         uplinks,
         devices,
-        cidrs: _,
-        screen: _,
     } = kernel.read()?;
     let limits = kernel.limits();
     let fill = |map, used, size| Fill { map, used, size };
+    let counted = v4.eips.len() + v6.eips.len();
     Ok(vec![
-        fill(maps::EIP4, eips.len(), limits.eips),
-        fill(maps::PRIVATE4, private.len(), limits.private_addresses),
-        fill(maps::PREFIX4, prefixes.len(), limits.prefixes),
+        fill(maps::EIP_COUNTERS, counted, limits.eips),
+        fill(maps::EIP4, v4.eips.len(), limits.eips),
+        fill(maps::EIP6, v6.eips.len(), limits.eips),
+        fill(maps::PRIVATE4, v4.private.len(), limits.private_addresses),
+        fill(maps::PRIVATE6, v6.private.len(), limits.private_addresses),
+        fill(maps::PREFIX4, v4.prefixes.len(), limits.prefixes),
+        fill(maps::PREFIX6, v6.prefixes.len(), limits.prefixes),
         fill(maps::VPCS, vpcs.len(), limits.vpcs),
         fill(maps::TARGETS, targets.len(), limits.targets),
         fill(maps::PORTS, ports.len(), limits.ports),
@@ -193,13 +195,10 @@ impl Status {
         ])?;
         output::write(|out| {
             for uplink in &self.uplinks {
-                let next_hop = match (&uplink.next_hop, &uplink.next_hop_mac) {
-                    (Some(address), Some(mac)) => format!("next hop {address} at {mac}"),
-                    (Some(address), None) => format!("next hop {address}, not resolved"),
-                    (None, _) => "no next hop".to_owned(),
-                };
+                let name = link_name(&uplink.interface, uplink.vlan.unwrap_or_default());
                 let link = link(uplink.link);
-                writeln!(out, "\nuplink {}: {link}, {next_hop}", uplink.interface)?;
+                let hops = next_hops(uplink);
+                writeln!(out, "\nuplink {name}: {link}, {hops}")?;
                 attached(out, uplink.attached.as_ref())?;
             }
             for port in &self.ports {
@@ -207,12 +206,8 @@ impl Status {
                     [] => "no ENI".to_owned(),
                     enis => enis.join(", "),
                 };
-                writeln!(
-                    out,
-                    "\nport {}: {}, {enis}",
-                    port.interface,
-                    link(port.link)
-                )?;
+                let name = link_name(&port.interface, port.vlan.unwrap_or_default());
+                writeln!(out, "\nport {name}: {}, {enis}", link(port.link))?;
                 attached(out, port.attached.as_ref())?;
             }
             if !self.maps.is_empty() {
@@ -221,7 +216,7 @@ impl Status {
             for fill in &self.maps {
                 writeln!(
                     out,
-                    "map {:<9} {:>8} of {:>8}",
+                    "map {:<12} {:>8} of {:>8}",
                     fill.map, fill.used, fill.size
                 )?;
             }
@@ -230,6 +225,28 @@ impl Status {
             }
             Ok(())
         })
+    }
+}
+
+fn next_hops(uplink: &UplinkReport) -> String {
+    let hops = [
+        (uplink.next_hop, &uplink.next_hop_mac),
+        (uplink.next_hop6, &uplink.next_hop6_mac),
+    ];
+    let hops: Vec<String> = hops
+        .into_iter()
+        .filter_map(|(address, mac)| {
+            let address = address?;
+            Some(match mac {
+                Some(mac) => format!("next hop {address} at {mac}"),
+                None => format!("next hop {address}, not resolved"),
+            })
+        })
+        .collect();
+    if hops.is_empty() {
+        "no next hop".to_owned()
+    } else {
+        hops.join(", ")
     }
 }
 
