@@ -230,6 +230,16 @@ impl Plane for Kernel {
     }
 }
 
+/// The version of the ABI that the pinned maps are of; `None` where they do not tell.
+pub(super) fn version(pins: &Pins) -> Result<Option<u64>, PlaneError> {
+    if !pins.map(maps::STATUS).exists() {
+        return Ok(None);
+    }
+    let status: Array<MapData, u64> = typed(pins, maps::STATUS)?;
+    let word = status.get(&(StatusWord::Abi as u32), 0);
+    word.map(Some).map_err(|error| broken(maps::STATUS, &error))
+}
+
 /// A counter, of all CPUs.
 fn total(counters: &PerCpuArray<MapData, u64>, map: &str, index: u32) -> Result<u64, PlaneError> {
     let per_cpu = counters

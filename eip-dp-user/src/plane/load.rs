@@ -9,7 +9,7 @@ use aya::{
 use eip_dp_common::abi::{ABI_VERSION, StatusWord, maps};
 use tracing::debug;
 
-use super::{Kernel, Pins, PlaneError, chain, os_error, with_cure};
+use super::{Kernel, Pins, PlaneError, chain, kernel, os_error, with_cure};
 use crate::{
     PROGRAMS,
     attach::Program,
@@ -38,6 +38,8 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Program
     let sizes = limits.by_map();
     let adopt = pins.exist()?;
     if adopt {
+        // Maps of another version may have other sizes, and that would not be the point.
+        check_version(pins)?;
         check_sizes(pins, &sizes)?;
     }
     pins.create()?;
@@ -74,6 +76,18 @@ fn load_into(
     Ok((kernel, programs))
 }
 
+/// Refuses the maps of another version.
+fn check_version(pins: &Pins) -> Result<(), PlaneError> {
+    let name = pins.name();
+    match kernel::version(pins)? {
+        None | Some(0 | ABI_VERSION) => Ok(()),
+        Some(other) => Err(PlaneError(format!(
+            "the maps of gateway `{name}` are of version {other}, this eip-dp needs {ABI_VERSION}; run `eip-dp \
+             --name {name} unload` and start again"
+        ))),
+    }
+}
+
 /// Refuses maps of other sizes: what does not fit the configuration is never ignored.
 fn check_sizes(pins: &Pins, sizes: &[(&'static str, u32)]) -> Result<(), PlaneError> {
     for (map, size) in sizes {
@@ -96,18 +110,9 @@ fn check_sizes(pins: &Pins, sizes: &[(&'static str, u32)]) -> Result<(), PlaneEr
     Ok(())
 }
 
-/// Refuses the maps of another version or of another table, and marks new ones as ours.
+/// Refuses the maps of another table, and marks new ones as ours.
 fn claim(pins: &Pins, kernel: &mut Kernel, table: u64) -> Result<(), PlaneError> {
     let name = pins.name();
-    match kernel.word(StatusWord::Abi)? {
-        0 | ABI_VERSION => {}
-        other => {
-            return Err(PlaneError(format!(
-                "the maps of gateway `{name}` are of version {other}, this eip-dp needs {ABI_VERSION}; run `eip-dp \
-                 --name {name} unload` and start again"
-            )));
-        }
-    }
     match kernel.word(StatusWord::Table)? {
         0 => {}
         found if found == table => {}

@@ -7,9 +7,9 @@ mod gateway;
 
 use std::fs;
 
-use eip_dp_common::abi::maps;
+use eip_dp_common::abi::{EipEntry, EipMode, LinkKey, NONE, Sealed, maps};
 use eip_dp_user::{
-    image::Write,
+    image::{FamilyWrite, Write},
     plane::{Kernel, Links, Pins, Plane},
 };
 use gateway::{Gateway, NAME, run, sh};
@@ -24,12 +24,19 @@ fn kernel() -> Kernel {
 }
 
 fn slot() -> Option<u32> {
-    kernel().eip(&EIP).unwrap().map(|eip| eip.slot)
+    kernel().slot(EIP.into()).unwrap()
+}
+
+/// The record of the EIP.
+fn eip() -> EipEntry<[u8; 4]> {
+    kernel().read().unwrap().v4.eips[&EIP]
 }
 
 /// What an intruder, or a bug, might do.
 fn tamper() {
-    kernel().write(&[Write::Eip(EIP, None)]).unwrap();
+    kernel()
+        .write(&[Write::V4(FamilyWrite::Eip(EIP, None))])
+        .unwrap();
 }
 
 fn programs() -> Vec<String> {
@@ -77,9 +84,9 @@ fn a_daemon_loads_is_adopted_and_is_unloaded() {
 
         // The change that `--wait` waits for is in the map when it returns.
         gateway.ok("disassociate x --wait");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_eq!(eip().target, u32::MAX);
         gateway.ok("associate x e --wait");
-        assert_ne!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_ne!(eip().target, u32::MAX);
 
         daemon.stop();
         assert_eq!(
@@ -184,7 +191,7 @@ fn ports_that_vanish_and_appear_are_followed() {
     run(|| {
         let gateway = Gateway::served();
         let _daemon = gateway.start();
-        let mode = || kernel().eip(&EIP).unwrap().unwrap().mode;
+        let mode = || eip().mode;
         assert_eq!(mode(), 1, "NAT");
         sh("ip link del p0");
         gateway.until("the port's link to go", || {
@@ -247,7 +254,7 @@ fn another_file_in_the_tables_place_is_followed_but_an_empty_one_is_not() {
             .as_u64()
             .unwrap();
         gateway.ok("disassociate x --wait");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_eq!(eip().target, u32::MAX);
         fs::rename(gateway.path("table.db"), gateway.path("old.db")).unwrap();
         for file in ["table.db-wal", "table.db-shm"] {
             let _ = fs::remove_file(gateway.path(file));
@@ -259,7 +266,7 @@ fn another_file_in_the_tables_place_is_followed_but_an_empty_one_is_not() {
                 .unwrap()
                 <= applied
         );
-        assert_ne!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_ne!(eip().target, u32::MAX);
     });
 }
 
@@ -270,12 +277,10 @@ fn an_eip_expires_in_time_although_the_table_is_locked() {
         let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
         gateway.ok(&format!("eip set x --expires {soon}"));
         let _daemon = gateway.start();
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().mode, 1, "NAT");
+        assert_eq!(eip().mode, 1, "NAT");
         let lock = rusqlite::Connection::open(gateway.path("table.db")).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-        gateway.until("the EIP to be cut off", || {
-            kernel().eip(&EIP).unwrap().unwrap().target == u32::MAX
-        });
+        gateway.until("the EIP to be cut off", || eip().target == u32::MAX);
         assert_eq!(gateway.json("eip show x")["state"], "associated", "locked");
         drop(lock);
         gateway.until("the table to say so", || {
@@ -293,7 +298,7 @@ fn what_expired_while_no_daemon_ran_is_not_served_again() {
         gateway.until("its end", || jiff::Timestamp::now() > soon);
         let _daemon = gateway.start();
         assert_eq!(gateway.json("eip show x")["state"], "expired");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_eq!(eip().target, u32::MAX);
         gateway.ok("verify");
     });
 }
@@ -311,7 +316,7 @@ fn a_daemon_that_cannot_read_its_table_leaves_forwarding_as_it_is() {
         drop(table);
         let refused = gateway.fails("run --uplink wan");
         assert!(refused.contains("damaged"), "{refused}");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().mode, 1, "NAT");
+        assert_eq!(eip().mode, 1, "NAT");
         assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
     });
 }
@@ -370,6 +375,68 @@ fn links_and_pins_that_somebody_removed_are_noticed() {
         gateway.ok("associate x e");
         let _daemon = gateway.start();
         gateway.ok("verify");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().mode, 1, "NAT");
+        assert_eq!(eip().mode, 1, "NAT");
+    });
+}
+
+/// Both families and a VLAN, in the kernel's own maps.
+#[test]
+fn a_dual_stack_eni_on_a_vlan_is_served_and_recovered() {
+    run(|| {
+        let gateway = Gateway::served();
+        for line in [
+            "pool create 2001:db8:1::/64",
+            "vpc create six --cidr 10.0.0.0/16 --cidr fd00:1::/64",
+            "eni create d --vpc six --kind secondary --mac 02:00:00:00:00:02 --private-ip 10.0.0.10 --private-ip fd00:1::10",
+            "eni attach d --instance i --port p0 --vlan 7",
+            "eip create y --pool 2001:db8:1::/64",
+            "associate y d",
+        ] {
+            gateway.ok(line);
+        }
+        let file = gateway.file(
+            "dual.toml",
+            "[[uplink]]\ninterface = \"wan\"\nnext_hop = [\"192.0.2.1\", \"fe80::1\"]\n\
+             icmp_source = \"2001:db8:1::1\"\n",
+        );
+        let mut daemon = gateway.start_with(&["-c", &file]);
+        let content = kernel().read().unwrap();
+        let address = [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+        let record = content.v6.eips[&address];
+        assert!(record.is_intact(&address));
+        assert_eq!(EipMode::from_value(record.mode), Some(EipMode::Nat));
+        let target = content.targets[&record.target];
+        assert_eq!(target.vlan, 7);
+        let port = LinkKey::tagged(target.ifindex, 7);
+        assert_eq!(content.ports[&port].target, record.target);
+        assert!(
+            content
+                .ports
+                .contains_key(&LinkKey::untagged(target.ifindex))
+        );
+        let uplink = content.uplinks.values().next().unwrap();
+        assert_eq!(uplink.next_hop6[..2], [0xfe, 0x80]);
+        assert_eq!(uplink.icmp_source6[..4], address[..4]);
+        assert_ne!(slot(), None);
+        let slot6 = kernel().slot(address.into()).unwrap();
+        assert_ne!(slot6, slot());
+        let rows = gateway.json("stats");
+        assert_eq!(rows[1]["address"], "2001:db8:1::2");
+        let status = gateway.json("status");
+        assert_eq!(status["ports"][1]["vlan"], 7);
+        assert_eq!(status["uplinks"][0]["next_hop6"], "fe80::1");
+        gateway.ok("verify");
+        daemon.stop();
+
+        let removal = Write::V6(FamilyWrite::Eip(address, None));
+        kernel().write(&[removal]).unwrap();
+        assert!(gateway.fails("verify").contains("EIP6 2001:db8:1::2"));
+        let _daemon = gateway.start_with(&["-c", &file]);
+        assert_eq!(kernel().slot(address.into()).unwrap(), slot6);
+        gateway.ok("disassociate y --wait");
+        let record = kernel().read().unwrap().v6.eips[&address];
+        assert_eq!(record.target, NONE);
+        gateway.ok("eip release y --wait");
+        assert_eq!(kernel().slot(address.into()).unwrap(), None);
     });
 }
