@@ -17,6 +17,8 @@ mod tag;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_dual_stack;
 mod uplinks;
 
 use std::{collections::BTreeSet, net::IpAddr};
