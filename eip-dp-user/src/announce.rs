@@ -7,11 +7,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     time::Duration,
 };
 
-use eip_dp_common::abi::LinkKey;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -39,8 +38,8 @@ pub struct Announcer {
 /// An EIP on an uplink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Place {
-    link: LinkKey,
-    address: IpAddr,
+    interface: u32,
+    address: Ipv4Addr,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,14 +57,14 @@ impl Announcer {
         Ok(Self { orders, task })
     }
 
-    /// Announces that `address` is at `mac` on that link, at once and again later.
-    pub fn announce(&self, link: LinkKey, mac: [u8; 6], address: IpAddr) {
-        self.order(Order::Announce(Place { link, address }, mac));
+    /// Announces that `address` is at `mac` on the interface of that index, at once and again later.
+    pub fn announce(&self, interface: u32, mac: [u8; 6], address: Ipv4Addr) {
+        self.order(Order::Announce(Place { interface, address }, mac));
     }
 
     /// Ends the announcements of an EIP that is no longer served here.
-    pub fn cancel(&self, link: LinkKey, address: IpAddr) {
-        self.order(Order::Cancel(Place { link, address }));
+    pub fn cancel(&self, interface: u32, address: Ipv4Addr) {
+        self.order(Order::Cancel(Place { interface, address }));
     }
 
     fn order(&self, order: Order) {
@@ -102,12 +101,8 @@ async fn run(socket: PacketSender, mut orders: mpsc::UnboundedReceiver<Order>) {
         while sent < BURST
             && let Some((place, mac)) = queue.pop(now)
         {
-            let sent_now = match place.address {
-                IpAddr::V4(address) => socket.send(place.link, &frame(mac, address)),
-                IpAddr::V6(_) => Ok(()),
-            };
-            if let Err(error) = sent_now {
-                debug!(link = ?place.link, address = %place.address, %error, "not announced");
+            if let Err(error) = socket.send(place.interface, &frame(mac, place.address)) {
+                debug!(interface = place.interface, address = %place.address, %error, "not announced");
             }
             sent += 1;
         }
@@ -210,8 +205,8 @@ mod tests {
 
     fn place(last: u8) -> Place {
         Place {
-            link: LinkKey::untagged(3),
-            address: Ipv4Addr::new(203, 0, 113, last).into(),
+            interface: 3,
+            address: Ipv4Addr::new(203, 0, 113, last),
         }
     }
 
@@ -278,6 +273,6 @@ mod tests {
             0, 0, 0, 0, 1, 203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 0,
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         ];
-        assert_eq!(frame(MAC, Ipv4Addr::new(203, 0, 113, 9)), expected);
+        assert_eq!(frame(MAC, place(9).address), expected);
     }
 }

@@ -10,7 +10,7 @@ mod logging;
 mod report;
 mod table_watch;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
@@ -268,10 +268,14 @@ impl Servers {
         }
         for (link, mac) in &outcome.announce_on {
             for address in &outcome.silenced {
-                self.announcer.cancel(*link, *address);
+                if let IpAddr::V4(address) = address {
+                    self.announcer.cancel(link.ifindex, *address);
+                }
             }
             for address in &outcome.moved {
-                self.announcer.announce(*link, *mac, *address);
+                if let IpAddr::V4(address) = address {
+                    self.announcer.announce(link.ifindex, *mac, *address);
+                }
             }
         }
         let facts = self.host.facts();

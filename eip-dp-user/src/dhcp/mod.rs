@@ -15,7 +15,6 @@ mod tests;
 use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
 
 use dhcproto::Encodable;
-use eip_dp_common::abi::LinkKey;
 use tracing::debug;
 
 use request::Request;
@@ -70,19 +69,19 @@ pub enum Router {
     OffLink(Ipv4Addr),
 }
 
-/// The frame that answers `frame`, which came in on that link, if it gets an answer. Neither has a VLAN tag.
+/// The frame that answers `frame`, which came in on the interface of that index, if it gets an answer.
 ///
 /// `allow` is asked once it is known whose request it is, before any further work.
 pub fn answer(
     frame: &[u8],
-    link: LinkKey,
+    interface: u32,
     directory: &Directory,
     allow: impl FnOnce(Client) -> bool,
 ) -> Option<Vec<u8>> {
     let datagram = frame::parse(frame)?;
     let client = Client {
-        interface: link.ifindex,
-        vlan: link.vlan,
+        interface,
+        vlan: 0,
         mac: datagram.source,
     };
     let lease = directory.leases.get(&client)?;
@@ -94,7 +93,7 @@ pub fn answer(
     let payload = match reply.message.to_vec() {
         Ok(payload) => payload,
         Err(error) => {
-            debug!(?link, address = %lease.address, %error, "a DHCP reply cannot be written");
+            debug!(interface, address = %lease.address, %error, "a DHCP reply cannot be written");
             return None;
         }
     };

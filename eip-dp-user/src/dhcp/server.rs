@@ -68,15 +68,15 @@ impl Server {
         buckets.keep_only_those_of(&directory);
         let now = Instant::now();
         for _ in 0..BATCH {
-            let Some((length, link)) = self.socket.receive(buffer)? else {
+            let Some((length, interface)) = self.socket.receive(buffer)? else {
                 return Ok(());
             };
             let allow = |client| buckets.take(client, now);
-            let Some(reply) = answer(&buffer[..length], link, &directory, allow) else {
+            let Some(reply) = answer(&buffer[..length], interface, &directory, allow) else {
                 continue;
             };
-            if let Err(error) = self.socket.send(link, &reply) {
-                debug!(?link, %error, "a DHCP reply could not be sent");
+            if let Err(error) = self.socket.send(interface, &reply) {
+                debug!(interface, %error, "a DHCP reply could not be sent");
             }
         }
         tokio::task::yield_now().await;
@@ -121,8 +121,10 @@ impl Buckets {
     }
 }
 
-/// Passes whole IPv4 frames to UDP port 67 that the kernel believes to be for another host. A VLAN tag is no longer there
-/// when a frame gets here.
+/// Passes whole IPv4 frames to UDP port 67 that the kernel believes to be for another host.
+///
+/// A VLAN tag that nobody on this host handles is no longer there when a frame gets here: such a request is answered
+/// as if it had none, with the lease of its own sender, on the port where it came in.
 fn filter() -> [SockFilter; 13] {
     let packet_type = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
     let load = |size: u32, offset: u32| op(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, offset);

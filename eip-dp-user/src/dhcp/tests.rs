@@ -8,7 +8,6 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
-use eip_dp_common::abi::LinkKey;
 use proptest::prelude::*;
 use similar_asserts::assert_eq;
 
@@ -203,13 +202,7 @@ fn directory(lease: Lease) -> Directory {
 }
 
 fn ask_for(lease: Lease, request: &Request) -> Option<Reply> {
-    answer(
-        &request.frame(),
-        LinkKey::untagged(PORT),
-        &directory(lease),
-        |_| true,
-    )
-    .map(|frame| read(&frame))
+    answer(&request.frame(), PORT, &directory(lease), |_| true).map(|frame| read(&frame))
 }
 
 fn ask(request: &Request) -> Option<Reply> {
@@ -359,20 +352,14 @@ fn everything_else_is_silence() {
     assert!(ask(&forged).is_none(), "for another than the sender");
     let frame = Request::new(DISCOVER).frame();
     let known = directory(lease());
-    assert!(answer(&frame, LinkKey::untagged(PORT), &known, |_| true).is_some());
-    assert!(answer(&frame, LinkKey::untagged(PORT), &known, |_| false).is_none());
+    assert!(answer(&frame, PORT, &known, |_| true).is_some());
+    assert!(answer(&frame, PORT, &known, |_| false).is_none());
     assert!(
-        answer(&frame, LinkKey::untagged(PORT + 1), &known, |_| true).is_none(),
+        answer(&frame, PORT + 1, &known, |_| true).is_none(),
         "another port"
     );
     assert!(
-        answer(
-            &frame,
-            LinkKey::untagged(PORT),
-            &Directory::default(),
-            |_| true
-        )
-        .is_none(),
+        answer(&frame, PORT, &Directory::default(), |_| true).is_none(),
         "no lease"
     );
     for (what, offset, value) in [
@@ -391,10 +378,7 @@ fn everything_else_is_silence() {
     ] {
         let mut frame = frame.clone();
         frame[offset] = value;
-        assert!(
-            answer(&frame, LinkKey::untagged(PORT), &known, |_| true).is_none(),
-            "{what}"
-        );
+        assert!(answer(&frame, PORT, &known, |_| true).is_none(), "{what}");
     }
 }
 
@@ -469,13 +453,13 @@ fn a_request_cut_at_any_length_is_survived() {
     let known = directory(lease());
     for length in 0..frame.len() {
         // Cut on the wire: the lengths inside no longer hold.
-        assert!(answer(&frame[..length], LinkKey::untagged(PORT), &known, |_| true).is_none());
+        assert!(answer(&frame[..length], PORT, &known, |_| true).is_none());
         // Cut by a sender that adjusts them.
         let mut cut = frame[..length].to_vec();
         if length >= 42 {
             cut[16..18].copy_from_slice(&(length as u16 - 14).to_be_bytes());
             cut[38..40].copy_from_slice(&(length as u16 - 34).to_be_bytes());
-            if let Some(reply) = answer(&cut, LinkKey::untagged(PORT), &known, |_| true) {
+            if let Some(reply) = answer(&cut, PORT, &known, |_| true) {
                 read(&reply);
             }
         }
@@ -483,14 +467,14 @@ fn a_request_cut_at_any_length_is_survived() {
     // Padding behind the packet is not part of it.
     let mut padded = frame.clone();
     padded.extend([0xaa; 50]);
-    let reply = answer(&padded, LinkKey::untagged(PORT), &known, |_| true).unwrap();
+    let reply = answer(&padded, PORT, &known, |_| true).unwrap();
     assert_eq!(read(&reply).options[&53], [ACK]);
 }
 
 proptest! {
     #[test]
     fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
-        prop_assert_eq!(answer(&bytes, LinkKey::untagged(PORT), &directory(lease()), |_| true), None);
+        prop_assert_eq!(answer(&bytes, PORT, &directory(lease()), |_| true), None);
     }
 
     #[test]
@@ -518,6 +502,6 @@ proptest! {
             let length = frame.len();
             frame[offset % length] = value;
         }
-        answer(&frame, LinkKey::untagged(PORT), &directory(lease()), |_| true);
+        answer(&frame, PORT, &directory(lease()), |_| true);
     }
 }

@@ -1,6 +1,5 @@
 //! Gratuitous ARP, as the neighbours on an uplink take it.
 
-use eip_dp_common::abi::LinkKey;
 use eip_dp_user::{announce::Announcer, host::Watcher};
 
 use crate::netns::{run, sh, until};
@@ -23,11 +22,7 @@ fn a_neighbour_with_a_stale_entry_learns_the_new_address() {
         sh("ip addr add 203.0.113.1/24 dev router");
         sh("ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:66 dev router nud stale");
         let announcer = Announcer::start().unwrap();
-        announcer.announce(
-            LinkKey::untagged(uplink),
-            [2, 0, 0, 0, 0, 0x99],
-            [203, 0, 113, 9].into(),
-        );
+        announcer.announce(uplink, [2, 0, 0, 0, 0, 0x99], [203, 0, 113, 9].into());
         until(&mut facts, "the new address", |facts| {
             facts.mac_of(router, [203, 0, 113, 9].into()) == Some([2, 0, 0, 0, 0, 0x99])
         })

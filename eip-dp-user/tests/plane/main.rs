@@ -7,7 +7,7 @@ mod gateway;
 
 use std::fs;
 
-use eip_dp_common::abi::{EipEntry, EipMode, LinkKey, NONE, Sealed, maps};
+use eip_dp_common::abi::{EipEntry, EipMode, Event, LinkKey, NONE, Reason, Sealed, maps};
 use eip_dp_user::{
     image::{FamilyWrite, Write},
     plane::{Kernel, Links, Pins, Plane},
@@ -69,10 +69,12 @@ fn a_daemon_loads_is_adopted_and_is_unloaded() {
             (&counted["eip"], &counted["in_packets"]),
             (&"x".into(), &0.into())
         );
-        assert_eq!(
-            gateway.json("drops --all").as_array().unwrap().len(),
-            eip_dp_common::abi::Reason::ALL.len()
-        );
+        let counted = gateway.json("drops --all");
+        let rows = |block: &str| counted[block].as_array().unwrap().len();
+        assert_eq!(rows("drops"), Reason::ALL.len());
+        assert_eq!(rows("events"), Event::ALL.len());
+        let text = gateway.ok("drops --all");
+        assert!(text.contains("no-association") && text.contains("too-big-sent"));
 
         let second = gateway.fails("run --uplink wan");
         assert!(
