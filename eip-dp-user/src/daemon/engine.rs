@@ -18,7 +18,7 @@ use crate::{
     cli::Name,
     config::Config,
     dhcp::Directory,
-    host::{Family, HostFacts, Link},
+    host::{Family, HostFacts, Link, Setting},
     image::{self, Content, Limits, tag},
     model::{Context, command::Command, rules},
     plane::{self, Kernel, Links, Pinned, Pins, PlaneError, Programs},
@@ -60,6 +60,8 @@ pub struct Outcome {
     pub silenced: BTreeSet<IpAddr>,
     /// The uplinks on which they are announced, with their Ethernet addresses.
     pub announce_on: Vec<(LinkKey, [u8; 6])>,
+    /// The settings of interfaces that are needed; `None`: as before.
+    pub settings: Option<BTreeSet<(u32, Setting)>>,
     /// The next hops to keep resolved.
     pub next_hops: BTreeSet<(u32, IpAddr)>,
     /// When the next EIP expires.
@@ -220,6 +222,7 @@ impl Engine {
             outcome.moved = image::moved(&Content::default(), &step.image.content);
             self.announced_on.clone_from(&outcome.announce_on);
         }
+        outcome.settings = Some(step.image.settings);
         outcome.directory = Some(Arc::new(step.image.directory));
     }
 

@@ -12,6 +12,7 @@ mod indexes;
 mod leases;
 pub mod limits;
 mod place;
+mod settings;
 mod tag;
 #[cfg(test)]
 pub mod testing;
@@ -30,10 +31,17 @@ pub use family::{Address, Eip, InVpc, PrefixRecord, Private};
 pub use indexes::Indexes;
 pub use limits::Limits;
 pub use place::link_name;
+pub use settings::smallest_mtu;
 pub use tag::tag;
 pub use uplinks::{Way, next_hop, ways};
 
-use crate::{attach::Attachment, config::Config, dhcp::Directory, host::HostFacts, model::Model};
+use crate::{
+    attach::Attachment,
+    config::Config,
+    dhcp::Directory,
+    host::{HostFacts, Setting},
+    model::Model,
+};
 
 /// What is wanted of the kernel, and of the daemon's servers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +52,8 @@ pub struct Image {
     pub attachments: Vec<Attachment>,
     /// What the DHCP server answers.
     pub directory: Directory,
+    /// The settings of interfaces that are needed, by index.
+    pub settings: BTreeSet<(u32, Setting)>,
     /// What is not served and why, what is served in another way than one may think; a sentence each.
     pub warnings: Vec<String>,
     /// Who has which index now.
@@ -190,6 +200,7 @@ pub fn compile(model: &Model, facts: &HostFacts, config: &Config, have: &Have) -
     addresses::compile::<[u8; 4]>(&mut image, &scene);
     addresses::compile::<[u8; 16]>(&mut image, &scene);
     leases::compile(&mut image, &scene, config);
+    settings::compile(&mut image, &scene, facts, config);
     limits::fit(&mut image, have);
     image
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::Config,
     dhcp::Client,
-    host::{Family, LinkKind},
+    host::{Family, LinkKind, Setting},
     model::objects::{Mode, PoolGateway},
 };
 
@@ -331,4 +331,52 @@ fn an_uplink_on_a_vlan_has_the_neighbours_of_the_kernel_s_interface_for_it() {
         warning.contains("wan VLAN 100") && warning.contains("type vlan id 100"),
         "{warning}"
     );
+}
+
+#[test]
+fn settings_are_wanted_where_they_are_needed() {
+    let wanted = |model: &Model, facts: &HostFacts, text: &str| {
+        let image = compiled_with(model, facts, text);
+        let settings: Vec<_> = image.settings.iter().copied().collect();
+        (settings, image.warnings)
+    };
+    let model = dual(Mode::Nat);
+    let multicast = (1, Setting::AllMulticast);
+    assert_eq!(wanted(&model, &host(), ""), (vec![multicast], vec![]));
+    let silent = "[[uplink]]\ninterface = \"wan\"\nanswer_arp = false";
+    assert_eq!(wanted(&model, &host(), silent), (vec![], vec![]));
+
+    // A NIC hears only what somebody asked it to; a veth hears all.
+    let mut facts = host();
+    facts.links.get_mut(&11).expect("there").kind = LinkKind::Physical;
+    let (settings, _) = wanted(&model, &facts, "");
+    assert_eq!(settings, [multicast, (11, Setting::AllMulticast)]);
+
+    let mut facts = host();
+    facts.links.get_mut(&11).expect("there").mtu = 9000;
+    let fragmenting = [
+        multicast,
+        (11, Setting::Forwarding),
+        (11, Setting::NoReversePath),
+    ];
+    let (settings, warnings) = wanted(&model, &facts, "");
+    assert_eq!(settings, fragmenting);
+    assert_eq!(warnings, [""; 0]);
+    facts.routes.retain(|route| route.family == Family::V6);
+    let text = "[[uplink]]\ninterface = \"wan\"\nnext_hop = \"192.0.2.1\"";
+    let (settings, warnings) = wanted(&model, &facts, text);
+    assert_eq!(settings, fragmenting);
+    assert!(
+        warnings[0].contains("port p1") && warnings[0].contains("default route"),
+        "{warnings:?}"
+    );
+
+    let mut only_v6 = model.clone();
+    only_v6.associations.remove("x0");
+    assert_eq!(wanted(&only_v6, &facts, text).0, [multicast]);
+    let mut only_v4 = model;
+    only_v4.pools.retain(|cidr, _| cidr.addr().is_ipv4());
+    only_v4.eips.remove("y0");
+    only_v4.associations.remove("y0");
+    assert_eq!(wanted(&only_v4, &facts, text).0, fragmenting[1..]);
 }

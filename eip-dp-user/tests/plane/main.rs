@@ -442,3 +442,36 @@ fn a_dual_stack_eni_on_a_vlan_is_served_and_recovered() {
         assert_eq!(kernel().slot(address.into()).unwrap(), None);
     });
 }
+
+/// What the kernel needs to send on in fragments, while the daemon runs, after it, and until the unload.
+#[test]
+fn settings_of_the_host_last_until_the_unload() {
+    run(|| {
+        let gateway = Gateway::served();
+        sh("ip link set g0 mtu 9000");
+        sh("ip link set p0 mtu 9000");
+        let path = "/proc/sys/net/ipv4/conf/p0/forwarding";
+        let forwarding = || fs::read_to_string(path).unwrap().trim().to_owned();
+        assert_eq!(forwarding(), "0");
+        let mut daemon = gateway.start();
+        assert_eq!(forwarding(), "1");
+        let status = gateway.json("status");
+        let settings = status["settings"].to_string();
+        assert!(settings.contains("net.ipv4.conf.p0.forwarding = 1 (was 0)"));
+        let check = gateway.ok("check --uplink wan");
+        assert!(
+            check.contains("MTU 9000 is more than the uplink's 1500"),
+            "{check}"
+        );
+
+        // Nothing has to be fragmented for a port as small as the uplink.
+        sh("ip link set p0 mtu 1500");
+        gateway.until("put back", || forwarding() == "0");
+        sh("ip link set p0 mtu 9000");
+        gateway.until("set again", || forwarding() == "1");
+        daemon.stop();
+        assert_eq!(forwarding(), "1", "forwarding goes on");
+        gateway.ok("unload");
+        assert_eq!(forwarding(), "0");
+    });
+}

@@ -6,9 +6,10 @@ use super::Line;
 use crate::{
     attach,
     config::{Config, Delivery, Uplink},
-    host::{Family, HostFacts, Link, LinkKind, Offloads, offloads},
+    host::{Family, HostFacts, Link, LinkKind, Offloads, Setting, offloads, reverse_path_of_all},
     image::{self, Way},
     model::{Model, objects::Mac},
+    requirements::REVERSE_PATH,
 };
 
 /// The largest packet that fits one page beside what drivers and programs keep there; larger ones need a driver that
@@ -177,6 +178,7 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
         .filter_map(|eni| eni.port.as_deref())
         .collect();
     let uplinks = config.map_or(&[][..], |config| &config.uplinks);
+    let smallest = config.and_then(|config| image::smallest_mtu(facts, config));
     let largest = uplinks
         .iter()
         .filter_map(|uplink| facts.link_named(&uplink.interface))
@@ -187,7 +189,7 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
         .flat_map(|name| {
             let is_uplink = uplinks.iter().any(|uplink| uplink.interface == name);
             let delivery = config.map_or(Delivery::Auto, |config| config.delivery(name));
-            port(facts, name, is_uplink, largest, delivery)
+            port(facts, name, is_uplink, (smallest, largest), delivery)
         })
         .collect()
 }
@@ -196,7 +198,7 @@ fn port(
     facts: &HostFacts,
     name: &str,
     is_uplink: bool,
-    uplink_mtu: Option<u32>,
+    (smallest, largest): (Option<u32>, Option<u32>),
     delivery: Delivery,
 ) -> Vec<Line> {
     let subject = format!("port {name}");
@@ -240,7 +242,10 @@ fn port(
         ),
         ..line
     }));
-    if let Some(uplink_mtu) = uplink_mtu.filter(|uplink_mtu| link.mtu < *uplink_mtu) {
+    if let Some(uplink_mtu) = smallest.filter(|uplink_mtu| *uplink_mtu < link.mtu) {
+        lines.push(fragmenting(&subject, link, uplink_mtu));
+    }
+    if let Some(uplink_mtu) = largest.filter(|uplink_mtu| link.mtu < *uplink_mtu) {
         lines.push(Line::warn(
             subject,
             format!(
@@ -251,6 +256,21 @@ fn port(
         ));
     }
     lines
+}
+
+/// What the kernel has to do for a port whose packets may be larger than an uplink takes.
+fn fragmenting(subject: &str, link: &Link, uplink_mtu: u32) -> Line {
+    let seen = format!(
+        "MTU {} is more than the uplink's {uplink_mtu}: IPv4 packets that may be fragmented are, by the kernel, and the daemon \
+         sets {} = 1 and {} = 0 for them",
+        link.mtu,
+        Setting::Forwarding.name(&link.name),
+        Setting::NoReversePath.name(&link.name)
+    );
+    match reverse_path_of_all() {
+        Ok(1..) => Line::warn(subject, seen, REVERSE_PATH),
+        Ok(0) | Err(_) => Line::ok(subject, seen),
+    }
 }
 
 #[cfg(test)]
@@ -379,7 +399,7 @@ mod tests {
     fn ports_that_are_missing_bridged_small_or_uplinks_are_told() {
         let mut facts = facts();
         let lines = |facts: &HostFacts, name: &str, is_uplink, delivery| {
-            port(facts, name, is_uplink, Some(1500), delivery)
+            port(facts, name, is_uplink, (Some(1500), Some(1500)), delivery)
         };
         let auto = Delivery::Auto;
         assert_eq!(

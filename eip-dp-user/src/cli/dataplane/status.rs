@@ -1,15 +1,18 @@
 //! `status`: what runs, on which interfaces, and which revision of the table is applied.
 
+use std::path::Path;
+
 use eip_dp_common::abi::{StatusWord, maps};
 use serde::Serialize;
 
 use super::table_url;
 use crate::{
     cli::{Failure, Format, Global, output},
-    daemon::{Attached, LinkState, Lock, PortReport, Report, UplinkReport},
-    host,
+    daemon::{self, Attached, LinkState, Lock, PortReport, Report, UplinkReport},
+    host::{self, Setting},
     image::{Content, link_name},
     plane::{Kernel, Links, Pins, Plane},
+    requirements::REVERSE_PATH,
     table::Table,
 };
 
@@ -26,6 +29,8 @@ struct Status {
     ports: Vec<PortReport>,
     links: Vec<LinkStatus>,
     maps: Vec<Fill>,
+    /// Settings of the host that were changed.
+    settings: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -109,6 +114,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         ports: Vec::new(),
         links: Vec::new(),
         maps: Vec::new(),
+        settings: Vec::new(),
         warnings,
     };
     if let Some(kernel) = &kernel {
@@ -132,9 +138,15 @@ fn look(global: &Global) -> Result<Status, Failure> {
         status.uplinks = report.uplinks;
         status.ports = report.ports;
     }
+    let fragmenting = status.look_at_settings(&daemon::settings_path(name));
     match host::forward_hook_rules() {
         Ok(chains) => status.warnings.extend(chains.iter().map(|chain| {
-            format!("packets between uplinks and ports bypass the forward hook, so this has no effect on them: {chain}")
+            let but = if fragmenting {
+                " (but may drop those that the kernel has to fragment)"
+            } else {
+                ""
+            };
+            format!("packets between uplinks and ports bypass the forward hook, so this has no effect on them{but}: {chain}")
         })),
         Err(error) => status.warnings.push(format!("forward-hook rules are unknown: {error}")),
     }
@@ -173,6 +185,24 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
 }
 
 impl Status {
+    /// What was changed on the host, and whether that is enough for the kernel to fragment packets, if it has to.
+    fn look_at_settings(&mut self, file: &Path) -> bool {
+        let changed = match host::changed_settings(file) {
+            Ok(changed) => changed,
+            Err(error) => {
+                let warning = format!("changed settings are unknown: {}: {error}", file.display());
+                self.warnings.push(warning);
+                return false;
+            }
+        };
+        self.settings = changed.iter().map(ToString::to_string).collect();
+        let fragmenting = changed.iter().any(|one| one.setting == Setting::Forwarding);
+        if fragmenting && host::reverse_path_of_all().is_ok_and(|strength| strength > 0) {
+            self.warnings.push(REVERSE_PATH.to_owned());
+        }
+        fragmenting
+    }
+
     fn print(&self) -> Result<(), Failure> {
         let daemon = match (self.daemon.running, self.daemon.pid) {
             (true, Some(pid)) => format!("running, process {pid}"),
@@ -210,8 +240,11 @@ impl Status {
                 writeln!(out, "\nport {name}: {}, {enis}", link(port.link))?;
                 attached(out, port.attached.as_ref())?;
             }
-            if !self.maps.is_empty() {
+            if !self.maps.is_empty() || !self.settings.is_empty() {
                 writeln!(out)?;
+            }
+            for setting in &self.settings {
+                writeln!(out, "set {setting}")?;
             }
             for fill in &self.maps {
                 writeln!(
