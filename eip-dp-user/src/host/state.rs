@@ -351,3 +351,48 @@ fn family(family: AddressFamily) -> Option<Family> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vlan_interface_tells_what_is_below_it() {
+        let message = |protocol| {
+            let mut message = LinkMessage::default();
+            message.header.index = 7;
+            message.header.link_layer_type = LinkLayerType::Ether;
+            message.attributes = vec![
+                LinkAttribute::IfName("wan.100".to_owned()),
+                LinkAttribute::Mtu(1500),
+                LinkAttribute::Link(3),
+                LinkAttribute::LinkInfo(vec![
+                    LinkInfo::Kind(InfoKind::Vlan),
+                    LinkInfo::Data(InfoData::Vlan(vec![
+                        InfoVlan::Id(100),
+                        InfoVlan::Protocol(protocol),
+                    ])),
+                ]),
+            ];
+            message
+        };
+        let vlan = link(&message(VlanProtocol::Ieee8021Q)).expect("whole");
+        assert_eq!(vlan.vlan, Some((3, 100)));
+        assert_eq!(vlan.kind, LinkKind::Other("vlan".to_owned()));
+        // A service tag is another thing.
+        let service = link(&message(VlanProtocol::Ieee8021Ad)).expect("whole");
+        assert_eq!(service.vlan, None);
+
+        // A veth names its peer in the same attribute.
+        let mut message = message(VlanProtocol::Ieee8021Q);
+        message.attributes[3] = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]);
+        assert_eq!(link(&message).expect("whole").vlan, None);
+
+        let mut facts = HostFacts::default();
+        facts.links.insert(7, vlan);
+        assert_eq!(facts.vlan_interface(3, 100), Some(7));
+        assert_eq!(facts.vlan_interface(3, 0), Some(3));
+        assert_eq!(facts.vlan_interface(3, 101), None);
+        assert_eq!(facts.vlan_interface(4, 100), None);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Line;
+use super::{Line, Status};
 use crate::{
     attach,
     config::{Config, Delivery, Uplink},
@@ -184,12 +184,20 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
         .filter_map(|uplink| facts.link_named(&uplink.interface))
         .map(|(_, link)| link.mtu)
         .max();
+    let on_vlans = |name: &str| {
+        let mut enis = model.enis.values();
+        enis.any(|eni| eni.vlan.is_some() && eni.port.as_deref() == Some(name))
+    };
     names
         .into_iter()
         .flat_map(|name| {
             let is_uplink = uplinks.iter().any(|uplink| uplink.interface == name);
             let delivery = config.map_or(Delivery::Auto, |config| config.delivery(name));
-            port(facts, name, is_uplink, (smallest, largest), delivery)
+            let mut lines = port(facts, name, is_uplink, (smallest, largest), delivery);
+            if on_vlans(name) {
+                lines.extend(vlan_offload(facts, name));
+            }
+            lines
         })
         .collect()
 }
@@ -258,6 +266,14 @@ fn port(
     lines
 }
 
+/// Tags that XDP on a port with VLANs does not see.
+fn vlan_offload(facts: &HostFacts, name: &str) -> Option<Line> {
+    let (_, link) = facts.link_named(name)?;
+    let offloads = offloads(name).map_err(|error| error.to_string());
+    let line = offload_line(&format!("port {name}"), link, true, offloads);
+    (line.status != Status::Ok).then_some(line)
+}
+
 /// What the kernel has to do for a port whose packets may be larger than an uplink takes.
 fn fragmenting(subject: &str, link: &Link, uplink_mtu: u32) -> Line {
     let seen = format!(
@@ -277,7 +293,7 @@ fn fragmenting(subject: &str, link: &Link, uplink_mtu: u32) -> Line {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{super::Status, *};
+    use super::*;
     use crate::host::{Neighbour, Route, XdpFeatures};
 
     fn link(name: &str, kind: LinkKind, features: u64) -> Link {
