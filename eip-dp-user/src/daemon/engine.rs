@@ -41,6 +41,7 @@ pub struct Engine {
     attached: Vec<Attachment>,
     failures: BTreeMap<Pinned, String>,
     announced_on: Vec<(LinkKey, [u8; 6])>,
+    settings: BTreeSet<(u32, Setting)>,
     facts: Arc<HostFacts>,
     /// Whether the last sync did all that it wanted.
     complete: bool,
@@ -60,8 +61,8 @@ pub struct Outcome {
     pub silenced: BTreeSet<IpAddr>,
     /// The uplinks on which they are announced, with their Ethernet addresses.
     pub announce_on: Vec<(LinkKey, [u8; 6])>,
-    /// The settings of interfaces that are needed; `None`: as before.
-    pub settings: Option<BTreeSet<(u32, Setting)>>,
+    /// The settings of interfaces that are needed.
+    pub settings: BTreeSet<(u32, Setting)>,
     /// The next hops to keep resolved.
     pub next_hops: BTreeSet<(u32, IpAddr)>,
     /// When the next EIP expires.
@@ -100,6 +101,7 @@ impl Engine {
             attached: Vec::new(),
             failures: BTreeMap::new(),
             announced_on: Vec::new(),
+            settings: BTreeSet::new(),
             facts,
             complete: false,
             report: None,
@@ -125,6 +127,7 @@ impl Engine {
             self.apply(&mut outcome);
         }
         outcome.incomplete |= !self.complete || !self.failures.is_empty();
+        outcome.settings.clone_from(&self.settings);
         outcome.next_hops = next_hops(&self.config, &self.facts);
         match self.table.next_expiry() {
             Ok(next) => outcome.next_expiry = next,
@@ -222,7 +225,7 @@ impl Engine {
             outcome.moved = image::moved(&Content::default(), &step.image.content);
             self.announced_on.clone_from(&outcome.announce_on);
         }
-        outcome.settings = Some(step.image.settings);
+        self.settings = step.image.settings;
         outcome.directory = Some(Arc::new(step.image.directory));
     }
 

@@ -11,7 +11,6 @@ mod report;
 mod table_watch;
 
 use std::{
-    collections::BTreeSet,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -37,7 +36,7 @@ use crate::{
     cli::{DEFAULT_TABLE, Name},
     config::Config,
     dhcp::{self, Directory},
-    host::{self, HostFacts, NeighbourKeeper, Setting, Settings, Watcher},
+    host::{self, HostFacts, NeighbourKeeper, Settings, Watcher},
     plane::{Pins, PlaneError},
     requirements::missing_capabilities,
     table::Table,
@@ -152,7 +151,6 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         announcer,
         neighbours,
         settings,
-        wanted_settings: BTreeSet::new(),
         host,
     };
 
@@ -273,7 +271,6 @@ struct Servers {
     announcer: Announcer,
     neighbours: NeighbourKeeper,
     settings: Settings,
-    wanted_settings: BTreeSet<(u32, Setting)>,
     host: Watcher,
 }
 
@@ -299,11 +296,8 @@ impl Servers {
         if let Err(error) = self.neighbours.reconcile(&facts, &outcome.next_hops).await {
             warn!(%error, "a next hop is not kept resolved");
         }
-        if let Some(wanted) = &outcome.settings {
-            self.wanted_settings.clone_from(wanted);
-        }
         let mut incomplete = outcome.incomplete;
-        if let Err(error) = self.settings.reconcile(&self.wanted_settings).await {
+        if let Err(error) = self.settings.reconcile(&outcome.settings).await {
             warn!(%error, "a setting of the host is not as the data plane needs it");
             incomplete = true;
         }

@@ -29,7 +29,7 @@ pub enum Setting {
     Forwarding,
     /// The kernel takes such packets although the route to their source leads elsewhere (`net.ipv4.conf.….rp_filter`). 0,
     /// since the loose check refuses all packets from an interface without an IPv4 address, as ports are
-    /// (`__fib_validate_source` in net/ipv4/fib_frontend.c).
+    /// (`__fib_validate_source` in `net/ipv4/fib_frontend.c`).
     NoReversePath,
 }
 

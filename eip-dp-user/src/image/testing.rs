@@ -43,7 +43,7 @@ pub fn link(name: &str, number: u8, kind: LinkKind) -> Link {
     }
 }
 
-/// A host with the uplink `wan` (index 1, next hops 192.0.2.1 and fe80::1) and the ports `p0` … (index 10 …).
+/// A host with the uplink `wan` (index 1, next hops 192.0.2.1 and `fe80::1`) and the ports `p0` … (index 10 …).
 pub fn host() -> HostFacts {
     let mut facts = HostFacts::default();
     facts.links.insert(1, link("wan", 1, LinkKind::Physical));
@@ -82,7 +82,7 @@ pub fn host() -> HostFacts {
     facts
 }
 
-/// A VPC with the CIDRs 10.0.0.0/16 and fd00::/64.
+/// A VPC with the CIDRs 10.0.0.0/16 and `fd00::/64`.
 pub fn vpc(id: &str) -> Vpc {
     Vpc {
         id: id.to_owned(),
@@ -173,7 +173,7 @@ pub fn put_association(model: &mut Model, eip: &str, eni: &str, private_ip: IpAd
         .insert(association.eip.clone(), association);
 }
 
-/// A table with the pools 203.0.113.0/24 and 2001:db8::/64, and two VPCs.
+/// A table with the pools 203.0.113.0/24 and `2001:db8::/64`, and two VPCs.
 pub fn table() -> Model {
     let mut model = Model::default();
     for cidr in ["203.0.113.0/24", "2001:db8::/64"] {

@@ -16,7 +16,7 @@ use crate::{
     attach,
     config::{self, Config},
     host::{Family, HostFacts, Link},
-    model::Model,
+    model::{Model, objects::Pool},
 };
 
 /// An uplink whose interface is there.
@@ -198,7 +198,7 @@ fn next_hop_of<A: Address>(facts: &HostFacts, way: &Way<'_>) -> A {
 fn icmp_source_of<A: Address>(model: &Model, facts: &HostFacts, way: &Way<'_>) -> A {
     let own = || facts.first_global(way.home?.0, A::FAMILY);
     let pools = || {
-        let mut routers = model.pools.values().filter_map(|pool| pool.router());
+        let mut routers = model.pools.values().filter_map(Pool::router);
         routers.find(|router| Family::of(*router) == A::FAMILY)
     };
     let configured = way.uplink.icmp_source.of(A::FAMILY);

@@ -270,8 +270,8 @@ fn port(
 fn vlan_offload(facts: &HostFacts, name: &str) -> Option<Line> {
     let (_, link) = facts.link_named(name)?;
     let offloads = offloads(name).map_err(|error| error.to_string());
-    let line = offload_line(&format!("port {name}"), link, true, offloads);
-    (line.status != Status::Ok).then_some(line)
+    let told = offload_line(&format!("port {name}"), link, true, offloads);
+    (told.status != Status::Ok).then_some(told)
 }
 
 /// What the kernel has to do for a port whose packets may be larger than an uplink takes.
