@@ -10,7 +10,7 @@ use aya::Pod;
 use eip_dp_common::{
     abi::{self, EipEntry, Prefix, PrivateEntry, PrivateKey, UPLINK_TARGET4, UPLINK_TARGET6, maps},
     checksum::Delta,
-    family::{Family as _, V4},
+    family::{Family as _, V4, V6},
 };
 use ipnet::IpNet;
 
@@ -140,8 +140,7 @@ impl Address for [u8; 16] {
     }
 
     fn screen(self) -> u16 {
-        let [a, b, c, d, ..] = self;
-        u16::from_be_bytes([a, b]) ^ u16::from_be_bytes([c, d])
+        V6::screen(&self)
     }
 
     fn part(content: &Content) -> &FamilyContent<Self> {
