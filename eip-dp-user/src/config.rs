@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::model::is_interface_name;
+use crate::{host::Family, model::is_interface_name};
 
 /// Where the configuration is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/eip-dp/config.toml";
@@ -42,11 +42,36 @@ pub struct Config {
 pub struct Uplink {
     /// Its name.
     pub interface: String,
-    /// The router to send to. `None`: what the host's routes say.
-    pub next_hop: Option<Ipv4Addr>,
-    /// Whether ARP requests for associated EIPs are answered, and moved EIPs announced. On by default: a pool
-    /// that is on-link needs it, and for a routed pool nobody on the link asks.
+    /// The 802.1Q VLAN on it; 0 is none.
+    pub vlan: u16,
+    /// The router to send to. None: what the host's routes say.
+    pub next_hop: PerFamily,
+    /// Who sends ICMP errors. None: the uplink's own address, else the gateway of a pool.
+    pub icmp_source: PerFamily,
+    /// Whether ARP requests and neighbour solicitations for associated EIPs are answered, and moved EIPs announced. On by
+    /// default: a pool that is on-link needs it, and for a routed pool nobody on the link asks.
     pub answer_arp: bool,
+}
+
+/// An address of each family, or of one, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerFamily {
+    /// That of IPv4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v4: Option<Ipv4Addr>,
+    /// That of IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl PerFamily {
+    /// That of one family.
+    pub fn of(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4.map(IpAddr::V4),
+            Family::V6 => self.v6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// A port with settings of its own.
@@ -85,9 +110,9 @@ pub struct Dhcp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MapSizes {
-    /// EIPs.
+    /// EIPs of both families together.
     pub eips: u32,
-    /// Private addresses of all ENIs, and the EIPs in cut-through mode.
+    /// Private addresses of all ENIs, and the EIPs in cut-through mode, of each family.
     pub private_addresses: u32,
     /// VPCs.
     pub vpcs: u32,
@@ -183,13 +208,6 @@ impl Config {
         Ok(config)
     }
 
-    /// The uplink on `interface`.
-    pub fn uplink(&self, interface: &str) -> Option<&Uplink> {
-        self.uplinks
-            .iter()
-            .find(|uplink| uplink.interface == interface)
-    }
-
     /// How packets are delivered to the port `interface`.
     pub fn delivery(&self, interface: &str) -> Delivery {
         self.ports
@@ -215,9 +233,34 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawUplink {
     interface: Spanned<String>,
-    next_hop: Option<Spanned<IpAddr>>,
+    vlan: Option<Spanned<u16>>,
+    next_hop: Option<Spanned<Addresses>>,
     answer_arp: Option<bool>,
-    icmp_source: Option<Spanned<IpAddr>>,
+    icmp_source: Option<Spanned<Addresses>>,
+}
+
+/// An address, or a list of one for each family.
+#[derive(Deserialize)]
+#[serde(from = "OneOrMore")]
+struct Addresses(Vec<IpAddr>);
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "invalid address: give one, or a list of one for each family"
+)]
+enum OneOrMore {
+    One(IpAddr),
+    More(Vec<IpAddr>),
+}
+
+impl From<OneOrMore> for Addresses {
+    fn from(one_or_more: OneOrMore) -> Self {
+        Self(match one_or_more {
+            OneOrMore::One(address) => vec![address],
+            OneOrMore::More(addresses) => addresses,
+        })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -273,7 +316,54 @@ impl Source<'_> {
             IpAddr::V4(address) => Ok(*address),
             IpAddr::V6(value) => Err(self.invalid(
                 Some(address.span()),
-                format!("`{key}`: {value}: IPv6 is not built yet; give an IPv4 address"),
+                format!("`{key}`: {value} is no IPv4 address; give one"),
+            )),
+        }
+    }
+
+    /// Checks addresses of routers or hosts, one for each family at most.
+    fn per_family(
+        &self,
+        key: &str,
+        addresses: Option<&Spanned<Addresses>>,
+    ) -> Result<PerFamily, ConfigError> {
+        let mut per_family = PerFamily::default();
+        let Some(addresses) = addresses else {
+            return Ok(per_family);
+        };
+        let invalid = |message: String| self.invalid(Some(addresses.span()), message);
+        for address in &addresses.get_ref().0 {
+            let is_host = !address.is_unspecified()
+                && !address.is_loopback()
+                && !address.is_multicast()
+                && !matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+            if !is_host {
+                return Err(invalid(format!(
+                    "`{key}`: {address} is not the address of a host; give a unicast address"
+                )));
+            }
+            let twice = match address {
+                IpAddr::V4(v4) => per_family.v4.replace(*v4).is_some(),
+                IpAddr::V6(v6) => per_family.v6.replace(*v6).is_some(),
+            };
+            if twice {
+                return Err(invalid(format!(
+                    "`{key}`: {address} is the second {} address; give one of each family",
+                    Family::of(*address)
+                )));
+            }
+        }
+        Ok(per_family)
+    }
+
+    /// Checks the number of a VLAN; 0 stands for none.
+    fn vlan(&self, vlan: Option<&Spanned<u16>>) -> Result<u16, ConfigError> {
+        match vlan.map(|vlan| (*vlan.get_ref(), vlan.span())) {
+            None => Ok(0),
+            Some((vlan @ 1..=4094, _)) => Ok(vlan),
+            Some((vlan, span)) => Err(self.invalid(
+                Some(span),
+                format!("`vlan`: {vlan} is not between 1 and 4094; leave the key out for none"),
             )),
         }
     }
@@ -295,34 +385,26 @@ impl Source<'_> {
 
 impl Raw {
     fn check(self, source: &Source<'_>, named: &[String]) -> Result<Config, ConfigError> {
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut places) = (BTreeSet::new(), BTreeSet::new());
         let mut uplinks = Vec::new();
         for raw in &self.uplink {
             let interface = source.interface(&raw.interface)?;
-            if !seen.insert(interface.clone()) {
+            let vlan = source.vlan(raw.vlan.as_ref())?;
+            seen.insert(interface.clone());
+            if !places.insert((interface.clone(), vlan)) {
                 return Err(source.invalid(
                     Some(raw.interface.span()),
-                    format!("a second [[uplink]] or [[port]] with `interface = \"{interface}\"`; keep one"),
-                ));
-            }
-            if let Some(address) = &raw.icmp_source {
-                return Err(source.invalid(
-                    Some(address.span()),
                     format!(
-                        "`icmp_source` of uplink {interface}: no ICMP error is sent yet, so this is not built yet; \
-                         remove the key"
+                        "a second [[uplink]] with `interface = \"{interface}\"` and the same VLAN, or none; keep one"
                     ),
                 ));
             }
-            let next_hop = raw
-                .next_hop
-                .as_ref()
-                .map(|address| source.ipv4("next_hop", address))
-                .transpose()?;
             uplinks.push(Uplink {
-                next_hop,
+                next_hop: source.per_family("next_hop", raw.next_hop.as_ref())?,
+                icmp_source: source.per_family("icmp_source", raw.icmp_source.as_ref())?,
                 answer_arp: raw.answer_arp.unwrap_or(true),
                 interface,
+                vlan,
             });
         }
         for interface in named {
@@ -372,7 +454,9 @@ impl Uplink {
     pub fn new(interface: &str) -> Self {
         Self {
             interface: interface.to_owned(),
-            next_hop: None,
+            vlan: 0,
+            next_hop: PerFamily::default(),
+            icmp_source: PerFamily::default(),
             answer_arp: true,
         }
     }

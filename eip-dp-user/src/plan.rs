@@ -15,77 +15,136 @@ use std::collections::{BTreeMap, HashSet};
 
 use eip_dp_common::abi::{NONE, PrivateState, Sealed};
 
-use crate::image::{Address, Content, InVpc, Private, Write};
+use crate::image::{Address, Content, FamilyContent, FamilyWrite, InVpc, Private, Write};
 
 /// The writes that turn `have` into `want`, in order.
 pub fn plan(want: &Content, have: &Content) -> Vec<Write> {
+    let v4 = Change::<[u8; 4]>::new(want, have);
+    let v6 = Change::<[u8; 16]>::new(want, have);
     let mut writes = Vec::new();
-    let done = withdraw(want, have, &mut writes);
+    let done = (v4.withdraw(&mut writes), v6.withdraw(&mut writes));
+    withdraw(want, have, &mut writes);
+    v4.prepare(&mut writes);
+    v6.prepare(&mut writes);
     prepare(want, have, &mut writes);
-    for (address, entry) in &want.eips {
-        if have.eips.get(address) != Some(entry) && !done.eips.contains(address) {
-            writes.push(Write::Eip(*address, Some(*entry)));
-        }
-    }
-    for (key, entry) in &want.private {
-        if have.private.get(key) != Some(entry) && !done.private.contains(key) {
-            writes.push(Write::Private(*key, Some(*entry)));
-        }
-    }
+    v4.eips(&done.0, &mut writes);
+    v6.eips(&done.1, &mut writes);
+    v4.addresses(&done.0, &mut writes);
+    v6.addresses(&done.1, &mut writes);
+    v4.clean_up(&mut writes);
+    v6.clean_up(&mut writes);
     clean_up(want, have, &mut writes);
     writes
 }
 
-/// What the first phase brought to its final state already.
-#[derive(Default)]
-struct Done {
-    eips: HashSet<Address>,
-    private: HashSet<InVpc>,
+/// The change of one family's maps.
+struct Change<'a, A: Ord> {
+    want: &'a FamilyContent<A>,
+    have: &'a FamilyContent<A>,
 }
 
-fn withdraw(want: &Content, have: &Content, writes: &mut Vec<Write>) -> Done {
-    let mut done = Done::default();
-    for (key, old) in &have.private {
-        match want.private.get(key) {
-            None => writes.push(Write::Private(*key, None)),
-            Some(new) if new == old => {}
-            Some(new) if !is_owner(new) && (new.target == old.target || new.target == NONE) => {
-                done.private.insert(*key);
-                writes.push(Write::Private(*key, Some(*new)));
-            }
-            Some(new) => {
-                let between = between(new, old).sealed(key);
-                if between != *old {
-                    writes.push(Write::Private(*key, Some(between)));
+/// What the first phase brought to its final state already.
+struct Done<A> {
+    eips: HashSet<A>,
+    private: HashSet<InVpc<A>>,
+}
+
+impl<'a, A: Address> Change<'a, A> {
+    fn new(want: &'a Content, have: &'a Content) -> Self {
+        Self {
+            want: A::part(want),
+            have: A::part(have),
+        }
+    }
+
+    fn withdraw(&self, writes: &mut Vec<Write>) -> Done<A> {
+        let mut done = Done {
+            eips: HashSet::new(),
+            private: HashSet::new(),
+        };
+        let mut write = |write| writes.push(A::write(write));
+        for (key, old) in &self.have.private {
+            match self.want.private.get(key) {
+                None => write(FamilyWrite::Private(*key, None)),
+                Some(new) if new == old => {}
+                Some(new) if !is_owner(new) && (new.target == old.target || new.target == NONE) => {
+                    done.private.insert(*key);
+                    write(FamilyWrite::Private(*key, Some(*new)));
+                }
+                Some(new) => {
+                    let between = between(new, old).sealed(key);
+                    if between != *old {
+                        write(FamilyWrite::Private(*key, Some(between)));
+                    }
                 }
             }
         }
-    }
-    for (address, old) in &have.eips {
-        match want.eips.get(address) {
-            None => writes.push(Write::Eip(*address, None)),
-            Some(new) if new != old && new.target == NONE && new.slot == old.slot => {
-                done.eips.insert(*address);
-                writes.push(Write::Eip(*address, Some(*new)));
+        for (address, old) in &self.have.eips {
+            match self.want.eips.get(address) {
+                None => write(FamilyWrite::Eip(*address, None)),
+                Some(new) if new != old && new.target == NONE && new.slot == old.slot => {
+                    done.eips.insert(*address);
+                    write(FamilyWrite::Eip(*address, Some(*new)));
+                }
+                Some(_) => {}
             }
-            Some(_) => {}
+        }
+        done
+    }
+
+    fn prepare(&self, writes: &mut Vec<Write>) {
+        let (want, have) = (self.want, self.have);
+        let cidr = |key, value| A::write(FamilyWrite::Cidr(key, value));
+        upserts(&want.cidrs, &have.cidrs, cidr, writes);
+        let prefix = |key, value| A::write(FamilyWrite::Prefix(key, value));
+        upserts(&want.prefixes, &have.prefixes, prefix, writes);
+        for (word, bits) in &want.screen {
+            let old = have.screen.get(word).copied().unwrap_or_default();
+            if old | bits != old {
+                writes.push(A::write(FamilyWrite::Screen(*word, old | bits)));
+            }
+        }
+        for (address, new) in &want.eips {
+            let old = have.eips.get(address);
+            if old.is_none_or(|old| old.slot != new.slot) {
+                writes.push(Write::ClearCounters(new.slot));
+            }
         }
     }
-    removals(&want.ports, &have.ports, Write::Port, writes);
-    for (key, old) in &have.macs {
-        if want
-            .macs
-            .get(key)
-            .is_none_or(|new| new.target != old.target)
-        {
-            writes.push(Write::Mac(*key, None));
+
+    fn eips(&self, done: &Done<A>, writes: &mut Vec<Write>) {
+        for (address, entry) in &self.want.eips {
+            if self.have.eips.get(address) != Some(entry) && !done.eips.contains(address) {
+                writes.push(A::write(FamilyWrite::Eip(*address, Some(*entry))));
+            }
         }
     }
-    done
+
+    fn addresses(&self, done: &Done<A>, writes: &mut Vec<Write>) {
+        for (key, entry) in &self.want.private {
+            if self.have.private.get(key) != Some(entry) && !done.private.contains(key) {
+                writes.push(A::write(FamilyWrite::Private(*key, Some(*entry))));
+            }
+        }
+    }
+
+    fn clean_up(&self, writes: &mut Vec<Write>) {
+        let (want, have) = (self.want, self.have);
+        for (word, old) in &have.screen {
+            let bits = want.screen.get(word).copied().unwrap_or_default();
+            if old & !bits != 0 {
+                writes.push(A::write(FamilyWrite::Screen(*word, bits)));
+            }
+        }
+        let prefix = |key, value| A::write(FamilyWrite::Prefix(key, value));
+        removals(&want.prefixes, &have.prefixes, prefix, writes);
+        let cidr = |key, value| A::write(FamilyWrite::Cidr(key, value));
+        removals(&want.cidrs, &have.cidrs, cidr, writes);
+    }
 }
 
 /// Whether packets from the address leave as an EIP.
-fn is_owner(entry: &Private) -> bool {
+fn is_owner<A>(entry: &Private<A>) -> bool {
     matches!(
         PrivateState::from_value(entry.state),
         Some(PrivateState::Nat | PrivateState::CutThrough)
@@ -93,9 +152,9 @@ fn is_owner(entry: &Private) -> bool {
 }
 
 /// The address between two owners: with its ENI if that stays, without an EIP if that changes.
-fn between(new: &Private, old: &Private) -> Private {
+fn between<A: Address>(new: &Private<A>, old: &Private<A>) -> Private<A> {
     let none = Private {
-        public: [0; 4],
+        public: A::default(),
         slot: NONE,
         target: NONE,
         delta: 0,
@@ -120,48 +179,34 @@ fn between(new: &Private, old: &Private) -> Private {
     }
 }
 
+/// What both families share loses its senders.
+fn withdraw(want: &Content, have: &Content, writes: &mut Vec<Write>) {
+    removals(&want.ports, &have.ports, Write::Port, writes);
+    for (key, old) in &have.macs {
+        let new = want.macs.get(key);
+        if new.is_none_or(|new| new.target != old.target) {
+            writes.push(Write::Mac(*key, None));
+        }
+    }
+}
+
 fn prepare(want: &Content, have: &Content, writes: &mut Vec<Write>) {
     for device in want.devices.difference(&have.devices) {
         writes.push(Write::Device(*device, true));
     }
     upserts(&want.vpcs, &have.vpcs, Write::Vpc, writes);
-    upserts(&want.cidrs, &have.cidrs, Write::Cidr, writes);
     upserts(&want.targets, &have.targets, Write::Target, writes);
     upserts(&want.ports, &have.ports, Write::Port, writes);
     upserts(&want.macs, &have.macs, Write::Mac, writes);
     upserts(&want.uplinks, &have.uplinks, Write::Uplink, writes);
-    upserts(&want.prefixes, &have.prefixes, Write::Prefix, writes);
-    for (word, bits) in &want.screen {
-        let old = have.screen.get(word).copied().unwrap_or_default();
-        if old | bits != old {
-            writes.push(Write::Screen(*word, old | bits));
-        }
-    }
-    for (address, new) in &want.eips {
-        if have
-            .eips
-            .get(address)
-            .is_none_or(|old| old.slot != new.slot)
-        {
-            writes.push(Write::ClearCounters(new.slot));
-        }
-    }
 }
 
 fn clean_up(want: &Content, have: &Content, writes: &mut Vec<Write>) {
-    for (word, old) in &have.screen {
-        let bits = want.screen.get(word).copied().unwrap_or_default();
-        if old & !bits != 0 {
-            writes.push(Write::Screen(*word, bits));
-        }
-    }
-    removals(&want.prefixes, &have.prefixes, Write::Prefix, writes);
     removals(&want.uplinks, &have.uplinks, Write::Uplink, writes);
     for device in have.devices.difference(&want.devices) {
         writes.push(Write::Device(*device, false));
     }
     removals(&want.targets, &have.targets, Write::Target, writes);
-    removals(&want.cidrs, &have.cidrs, Write::Cidr, writes);
     removals(&want.vpcs, &have.vpcs, Write::Vpc, writes);
 }
 

@@ -1,6 +1,6 @@
 //! One step of making the kernel what the table wants: compile, plan, write.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use tracing::warn;
 
@@ -29,9 +29,9 @@ pub struct Step {
     /// What was wanted; its content is in the kernel unless `error` says otherwise.
     pub image: Image,
     /// The EIPs that began to be served, or moved.
-    pub moved: BTreeSet<Ipv4Addr>,
+    pub moved: BTreeSet<IpAddr>,
     /// The EIPs that are no longer served.
-    pub silenced: BTreeSet<Ipv4Addr>,
+    pub silenced: BTreeSet<IpAddr>,
     /// How many elements were changed.
     pub writes: usize,
     /// Why the kernel does not have all of it. What was written is safe; the next step tries again.

@@ -1,6 +1,6 @@
 //! The operators' guide against the code that it describes.
 
-use eip_dp_common::abi::Reason;
+use eip_dp_common::abi::{Event, Reason};
 
 const OPERATIONS: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -15,6 +15,22 @@ fn every_drop_reason_is_in_the_guide() {
             reason.index(),
             reason.name(),
             reason.sentence()
+        );
+        assert!(
+            OPERATIONS.contains(&row),
+            "docs/operations.md lacks the row\n{row}"
+        );
+    }
+}
+
+#[test]
+fn every_event_is_in_the_guide() {
+    for event in Event::ALL {
+        let row = format!(
+            "| {} | `{}` | {} |",
+            event.index(),
+            event.name(),
+            event.sentence()
         );
         assert!(
             OPERATIONS.contains(&row),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -47,6 +48,9 @@ pub struct Create {
     /// The public address [default: the next free one of a pool]
     #[arg(long, value_name = "A", value_parser = values::address)]
     address: Option<IpAddr>,
+    /// The pool to take the next free address of [default: the first IPv4 pool with one]
+    #[arg(long, value_name = "CIDR", value_parser = values::prefix, conflicts_with = "address")]
+    pool: Option<IpNet>,
     /// The region that its ENI must share with it
     #[arg(long, value_name = "R", value_parser = values::id)]
     region: Option<String>,
@@ -99,6 +103,7 @@ impl Create {
         let command = Command::EipCreate(EipSpec {
             id: self.id.clone(),
             address: self.address,
+            pool: self.pool,
             region: self.region,
             expires_at: self.expires,
         });

@@ -192,8 +192,7 @@ impl From<ExecuteError> for Failure {
                 code: refusal.code.as_str(),
                 message: refusal.message,
             },
-            ExecuteError::Unacceptable(Unacceptable::Invalid(message)) => Self::Usage(message),
-            ExecuteError::Unacceptable(Unacceptable::NotBuilt(message)) => Self::Failed(message),
+            ExecuteError::Unacceptable(Unacceptable(message)) => Self::Usage(message),
             ExecuteError::Table(error) => error.into(),
         }
     }

@@ -13,7 +13,9 @@ fn every_key_is_read() {
         r#"
         [[uplink]]
         interface = "wan0"
+        vlan = 7
         next_hop = "192.0.2.1"
+        icmp_source = ["2001:db8::5", "192.0.2.5"]
         answer_arp = false
         [[uplink]]
         interface = "wan1"
@@ -45,7 +47,15 @@ fn every_key_is_read() {
             uplinks: vec![
                 Uplink {
                     interface: "wan0".to_owned(),
-                    next_hop: Some(Ipv4Addr::new(192, 0, 2, 1)),
+                    vlan: 7,
+                    next_hop: PerFamily {
+                        v4: Some(Ipv4Addr::new(192, 0, 2, 1)),
+                        v6: None,
+                    },
+                    icmp_source: PerFamily {
+                        v4: Some(Ipv4Addr::new(192, 0, 2, 5)),
+                        v6: Some("2001:db8::5".parse().expect("an address")),
+                    },
                     answer_arp: false,
                 },
                 Uplink::new("wan1"),
@@ -96,13 +106,19 @@ fn refusals_name_key_line_and_cure() {
             &["line 4", "second [[uplink]]"],
         ),
         (
-            "UPLINKicmp_source = \"192.0.2.1\"",
-            &["line 3", "icmp_source", "not built yet"],
+            "UPLINKicmp_source = \"224.0.0.1\"",
+            &["line 3", "icmp_source", "unicast"],
         ),
         (
-            "UPLINKnext_hop = \"2001:db8::1\"",
-            &["line 3", "next_hop", "IPv6 is not built yet"],
+            "UPLINKnext_hop = [\"2001:db8::1\", \"fe80::1\"]",
+            &["line 3", "next_hop", "fe80::1", "second IPv6"],
         ),
+        (
+            "UPLINKnext_hop = \"::ffff:192.0.2.1\"",
+            &["line 3", "next_hop", "unicast"],
+        ),
+        ("UPLINKvlan = 4095", &["line 3", "vlan", "4095"]),
+        ("UPLINKvlan = 0", &["line 3", "vlan", "leave the key out"]),
         ("UPLINKnext_hop = \"nonsense\"", &["line 3", "invalid"]),
         (
             "UPLINK[ports]\ndelivery = \"generic\"",
@@ -132,4 +148,23 @@ fn a_file_that_was_named_must_be_there() {
     )
     .expect_err("no such file");
     assert!(error.to_string().contains("/nonexistent/eip-dp.toml"));
+}
+
+/// One interface may carry uplinks on several VLANs.
+#[test]
+fn next_hops_of_both_families_and_several_vlans() {
+    let config = parse(
+        "[[uplink]]\ninterface = \"wan0\"\nnext_hop = [\"198.51.100.1\", \"fe80::1\"]\n\
+         [[uplink]]\ninterface = \"wan0\"\nvlan = 4094\n",
+        &["wan0"],
+    )
+    .expect("valid");
+    let [untagged, tagged] = &config.uplinks[..] else {
+        panic!("{:?}", config.uplinks);
+    };
+    let next_hop = |family| untagged.next_hop.of(family).map(|hop| hop.to_string());
+    assert_eq!(next_hop(Family::V4).as_deref(), Some("198.51.100.1"));
+    assert_eq!(next_hop(Family::V6).as_deref(), Some("fe80::1"));
+    assert_eq!((untagged.vlan, tagged.vlan), (0, 4094));
+    assert_eq!(tagged.name(), "wan0 VLAN 4094");
 }

@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     path::PathBuf,
     sync::Arc,
 };
 
-use eip_dp_common::abi::StatusWord;
+use eip_dp_common::abi::{LinkKey, StatusWord};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
@@ -16,9 +16,9 @@ use super::report::Report;
 use crate::{
     attach::{self, Attachment, Program},
     cli::Name,
-    config::{Config, Uplink},
+    config::Config,
     dhcp::Directory,
-    host::{HostFacts, Link},
+    host::{Family, HostFacts, Link, Setting},
     image::{self, Content, Limits, tag},
     model::{Context, command::Command, rules},
     plane::{self, Kernel, Links, Pinned, Pins, PlaneError, Programs},
@@ -40,7 +40,8 @@ pub struct Engine {
     links: Links,
     attached: Vec<Attachment>,
     failures: BTreeMap<Pinned, String>,
-    announced_on: Vec<(u32, [u8; 6])>,
+    announced_on: Vec<(LinkKey, [u8; 6])>,
+    settings: BTreeSet<(u32, Setting)>,
     facts: Arc<HostFacts>,
     /// Whether the last sync did all that it wanted.
     complete: bool,
@@ -55,11 +56,13 @@ pub struct Outcome {
     /// What the DHCP server answers from now on; `None`: as before.
     pub directory: Option<Arc<Directory>>,
     /// The EIPs to announce.
-    pub moved: BTreeSet<Ipv4Addr>,
+    pub moved: BTreeSet<IpAddr>,
     /// The EIPs to announce no longer.
-    pub silenced: BTreeSet<Ipv4Addr>,
+    pub silenced: BTreeSet<IpAddr>,
     /// The uplinks on which they are announced, with their Ethernet addresses.
-    pub announce_on: Vec<(u32, [u8; 6])>,
+    pub announce_on: Vec<(LinkKey, [u8; 6])>,
+    /// The settings of interfaces that are needed.
+    pub settings: BTreeSet<(u32, Setting)>,
     /// The next hops to keep resolved.
     pub next_hops: BTreeSet<(u32, IpAddr)>,
     /// When the next EIP expires.
@@ -98,6 +101,7 @@ impl Engine {
             attached: Vec::new(),
             failures: BTreeMap::new(),
             announced_on: Vec::new(),
+            settings: BTreeSet::new(),
             facts,
             complete: false,
             report: None,
@@ -123,6 +127,7 @@ impl Engine {
             self.apply(&mut outcome);
         }
         outcome.incomplete |= !self.complete || !self.failures.is_empty();
+        outcome.settings.clone_from(&self.settings);
         outcome.next_hops = next_hops(&self.config, &self.facts);
         match self.table.next_expiry() {
             Ok(next) => outcome.next_expiry = next,
@@ -220,6 +225,7 @@ impl Engine {
             outcome.moved = image::moved(&Content::default(), &step.image.content);
             self.announced_on.clone_from(&outcome.announce_on);
         }
+        self.settings = step.image.settings;
         outcome.directory = Some(Arc::new(step.image.directory));
     }
 
@@ -320,13 +326,11 @@ impl Engine {
         }
     }
 
-    fn announce_on(&self) -> Vec<(u32, [u8; 6])> {
-        uplinks(&self.config, &self.facts)
-            .filter(|(_, uplink)| uplink.answer_arp)
-            .filter_map(|(ifindex, _)| Some((ifindex, self.facts.links.get(&ifindex)?)))
+    fn announce_on(&self) -> Vec<(LinkKey, [u8; 6])> {
+        image::ways(&self.config, &self.facts)
             // Nothing is sent where the link is down, and what is behind it may be another switch when it comes back.
-            .filter(|(_, link)| link.up)
-            .map(|(ifindex, link)| (ifindex, link.mac))
+            .filter(|way| way.uplink.answer_arp && way.is_up())
+            .map(|way| (way.key, way.mac()))
             .collect()
     }
 }
@@ -338,23 +342,10 @@ type Relevant<'a> = (
     Vec<(u32, IpAddr, Option<[u8; 6]>)>,
 );
 
-/// The uplinks that are there.
-fn uplinks<'a>(
-    config: &'a Config,
-    facts: &'a HostFacts,
-) -> impl Iterator<Item = (u32, &'a Uplink)> {
-    config.uplinks.iter().filter_map(|uplink| {
-        let (ifindex, _) = facts.link_named(&uplink.interface)?;
-        Some((ifindex, uplink))
-    })
-}
-
 fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
-    uplinks(config, facts)
-        .filter_map(|(ifindex, uplink)| {
-            let next_hop = image::next_hop(facts, ifindex, uplink)?;
-            Some((ifindex, next_hop.into()))
-        })
+    image::ways(config, facts)
+        .flat_map(|way| Family::ALL.map(|family| image::next_hop(facts, &way, family)))
+        .flatten()
         .collect()
 }
 

@@ -10,7 +10,12 @@ mod logging;
 mod report;
 mod table_watch;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
@@ -31,7 +36,7 @@ use crate::{
     cli::{DEFAULT_TABLE, Name},
     config::Config,
     dhcp::{self, Directory},
-    host::{self, HostFacts, NeighbourKeeper, Watcher},
+    host::{self, HostFacts, NeighbourKeeper, Settings, Watcher},
     plane::{Pins, PlaneError},
     requirements::missing_capabilities,
     table::Table,
@@ -57,6 +62,11 @@ pub struct Options {
     pub uplinks: Vec<String>,
     /// The table's URL; `None`: what the configuration says, or the default.
     pub table: Option<String>,
+}
+
+/// Where a gateway remembers the settings of the host that it changed.
+pub fn settings_path(name: &Name) -> PathBuf {
+    Path::new(RUN_FOLDER).join(format!("{name}.settings.json"))
 }
 
 /// Runs the daemon until it is told to end.
@@ -124,6 +134,8 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let neighbours = NeighbourKeeper::open().context("next hops cannot be kept resolved")?;
     let announcer = Announcer::start().context("EIPs cannot be announced")?;
     let dhcp = dhcp::Server::open().context("the DHCP server's socket cannot be opened")?;
+    let settings = Settings::open(settings_path(&options.name))
+        .context("settings that an earlier daemon changed are unknown")?;
     let mut facts = host.subscribe();
     info!(gateway = %options.name, table = url, "starting");
     tell_of_forward_rules();
@@ -138,6 +150,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         directories,
         announcer,
         neighbours,
+        settings,
         host,
     };
 
@@ -257,6 +270,7 @@ struct Servers {
     directories: watch::Sender<Arc<Directory>>,
     announcer: Announcer,
     neighbours: NeighbourKeeper,
+    settings: Settings,
     host: Watcher,
 }
 
@@ -266,23 +280,28 @@ impl Servers {
         if let Some(directory) = &outcome.directory {
             self.directories.send_replace(directory.clone());
         }
-        for (ifindex, mac) in &outcome.announce_on {
+        for (link, mac) in &outcome.announce_on {
             for address in &outcome.silenced {
-                self.announcer.cancel(*ifindex, *address);
+                if let IpAddr::V4(address) = address {
+                    self.announcer.cancel(link.ifindex, *address);
+                }
             }
             for address in &outcome.moved {
-                self.announcer.announce(*ifindex, *mac, *address);
+                if let IpAddr::V4(address) = address {
+                    self.announcer.announce(link.ifindex, *mac, *address);
+                }
             }
         }
         let facts = self.host.facts();
         if let Err(error) = self.neighbours.reconcile(&facts, &outcome.next_hops).await {
             warn!(%error, "a next hop is not kept resolved");
         }
-        if outcome.incomplete {
-            RETRY
-        } else {
-            LONGEST_SLEEP
+        let mut incomplete = outcome.incomplete;
+        if let Err(error) = self.settings.reconcile(&outcome.settings).await {
+            warn!(%error, "a setting of the host is not as the data plane needs it");
+            incomplete = true;
         }
+        if incomplete { RETRY } else { LONGEST_SLEEP }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
-    net::Ipv4Addr,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -14,9 +14,12 @@ use crate::{
     attach::{Attachment, Role},
     cli::Name,
     config::Config,
-    host::HostFacts,
-    image::{self, Image},
-    model::{Model, objects::EniState},
+    host::{Family, HostFacts},
+    image::{self, Image, Way},
+    model::{
+        Model,
+        objects::{EniState, Mac},
+    },
     plane::Pinned,
 };
 
@@ -45,17 +48,26 @@ pub struct Report {
 pub struct UplinkReport {
     /// Its name.
     pub interface: String,
+    /// The VLAN on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
     /// Whether it is there and has a link.
     pub link: LinkState,
     /// How it is attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<Attached>,
-    /// The router behind it.
+    /// The IPv4 router behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_hop: Option<Ipv4Addr>,
-    /// The router's Ethernet address, once it is resolved.
+    pub next_hop: Option<IpAddr>,
+    /// That router's Ethernet address, once it is resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop_mac: Option<String>,
+    /// The IPv6 router behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop6: Option<IpAddr>,
+    /// That router's Ethernet address, once it is resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop6_mac: Option<String>,
 }
 
 /// A port.
@@ -63,6 +75,9 @@ pub struct UplinkReport {
 pub struct PortReport {
     /// Its name.
     pub interface: String,
+    /// The VLAN on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
     /// The ENIs behind it; none on a port that they have left.
     pub enis: Vec<String>,
     /// Whether it is there and has a link.
@@ -122,40 +137,46 @@ impl Report {
             .uplinks
             .iter()
             .map(|uplink| {
-                let found = facts.link_named(&uplink.interface);
-                let next_hop = found.and_then(|(index, _)| image::next_hop(facts, index, uplink));
-                let mac = found
-                    .zip(next_hop)
-                    .and_then(|((index, _), next_hop)| facts.mac_of(index, next_hop.into()));
+                let way = Way::find(uplink, facts);
+                let hop = |family| image::next_hop(facts, &way?, family);
+                let mac = |family| {
+                    let (home, next_hop) = hop(family)?;
+                    Some(Mac(facts.mac_of(home, next_hop)?).to_string())
+                };
                 UplinkReport {
                     interface: uplink.interface.clone(),
+                    vlan: Some(uplink.vlan).filter(|vlan| *vlan != 0),
                     link: LinkState::of(facts, &uplink.interface),
                     attached: attached(Role::Uplink, &uplink.interface),
-                    next_hop,
-                    next_hop_mac: mac.map(|mac| crate::model::objects::Mac(mac).to_string()),
+                    next_hop: hop(Family::V4).map(|(_, address)| address),
+                    next_hop_mac: mac(Family::V4),
+                    next_hop6: hop(Family::V6).map(|(_, address)| address),
+                    next_hop6_mac: mac(Family::V6),
                 }
             })
             .collect();
-        let mut enis: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut enis: BTreeMap<(&str, Option<u16>), Vec<String>> = BTreeMap::new();
         for eni in model
             .enis
             .values()
             .filter(|eni| eni.state != EniState::Detached)
         {
             if let Some(port) = &eni.port {
-                enis.entry(port).or_default().push(eni.id.clone());
+                let of_port = enis.entry((port, eni.vlan)).or_default();
+                of_port.push(eni.id.clone());
             }
         }
         // Ports that all ENIs have left, but not their guests perhaps.
         for (role, interface) in by_place.keys() {
-            if *role == Role::Port {
-                enis.entry(interface).or_default();
+            if *role == Role::Port && !enis.keys().any(|(port, _)| port == interface) {
+                enis.insert((interface, None), Vec::new());
             }
         }
         let ports = enis
             .into_iter()
-            .map(|(port, enis)| PortReport {
+            .map(|((port, vlan), enis)| PortReport {
                 interface: port.to_owned(),
+                vlan,
                 enis,
                 link: LinkState::of(facts, port),
                 attached: attached(Role::Port, port),

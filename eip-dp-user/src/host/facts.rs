@@ -37,6 +37,8 @@ pub struct Link {
     pub kind: LinkKind,
     /// The index of the bridge, bond or VRF that it belongs to.
     pub master: Option<u32>,
+    /// Of a VLAN interface: the index of the interface below it, and the VLAN.
+    pub vlan: Option<(u32, u16)>,
     /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3).
     pub xdp: Option<XdpFeatures>,
 }
@@ -115,6 +117,18 @@ impl HostFacts {
             .map(|(index, link)| (*index, link))
     }
 
+    /// The interface that carries the kernel's own traffic of a VLAN on `interface`: the VLAN interface upon it, or the
+    /// interface itself where `vlan` is 0. Its addresses, routes and neighbours are those of that VLAN.
+    pub fn vlan_interface(&self, interface: u32, vlan: u16) -> Option<u32> {
+        if vlan == 0 {
+            return Some(interface);
+        }
+        let mut links = self.links.iter();
+        links
+            .find(|(_, link)| link.vlan == Some((interface, vlan)))
+            .map(|(index, _)| *index)
+    }
+
     /// Where packets of `family` that leave through `uplink` go next: the configured next hop, if it is of that
     /// family, else the gateway of the default route through that interface with the lowest metric.
     pub fn next_hop(
@@ -150,14 +164,17 @@ impl HostFacts {
             .map(|(_, address)| *address)
     }
 
-    /// The first address of an interface that others on the Internet can answer to: neither loopback nor link-local.
-    pub fn first_global_v4(&self, interface: u32) -> Option<Ipv4Addr> {
+    /// The first address of an interface that others on the Internet can answer to: neither loopback nor link-local
+    /// nor unique-local.
+    pub fn first_global(&self, interface: u32, family: Family) -> Option<IpAddr> {
         self.addresses_of(interface)
-            .find_map(|address| match address {
-                IpNet::V4(net) if !net.addr().is_link_local() && !net.addr().is_loopback() => {
-                    Some(net.addr())
+            .map(|net| net.addr())
+            .filter(|address| Family::of(*address) == family)
+            .find(|address| match address {
+                IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
+                IpAddr::V6(v6) => {
+                    !v6.is_unicast_link_local() && !v6.is_loopback() && !v6.is_unique_local()
                 }
-                _ => None,
             })
     }
 
@@ -168,6 +185,9 @@ impl HostFacts {
 }
 
 impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
     /// The family of an address.
     pub fn of(address: IpAddr) -> Self {
         match address {
@@ -182,6 +202,15 @@ impl Family {
             Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
             Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
         }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
     }
 }
 

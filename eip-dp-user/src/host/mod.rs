@@ -1,7 +1,7 @@
 //! What the kernel of this host is: its interfaces, addresses, default routes and neighbours.
 //!
 //! [`HostFacts`] is a plain value that the pure parts of the daemon compute with; [`Watcher`] keeps one current.
-//! [`NeighbourKeeper`] has the kernel keep next hops resolved.
+//! [`NeighbourKeeper`] has the kernel keep next hops resolved; [`Settings`] changes what the data plane needs changed.
 //! [`forward_hook_rules`] finds the firewall rules that forwarded packets do not pass.
 //! Everything is asked over netlink or a socket. A process may have entered its network namespace alone, and `/sys`
 //! then shows another namespace than the one that its sockets are in: nothing here reads it.
@@ -14,6 +14,7 @@ mod neighbours;
 mod netdev;
 mod offloads;
 pub(crate) mod packet_socket;
+mod settings;
 mod state;
 mod watch;
 
@@ -22,4 +23,5 @@ pub use facts::{Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, Xd
 pub use forward::{ForwardChain, forward_hook_rules};
 pub use neighbours::{Kept, NeighbourKeeper};
 pub use offloads::{Offloads, offloads};
+pub use settings::{Changed, Setting, Settings, changed as changed_settings, reverse_path_of_all};
 pub use watch::{Watcher, snapshot};

@@ -283,6 +283,7 @@ mod tests {
             up,
             kind: LinkKind::Veth,
             master: None,
+            vlan: None,
             xdp: None,
         };
         let mut facts = HostFacts::default();

@@ -1,4 +1,4 @@
-//! Offloads of an interface that change what XDP gets to see.
+//! Offloads of an interface that change what XDP gets to see, and its flags.
 
 use std::{
     io,
@@ -30,12 +30,7 @@ struct Value {
 
 /// Asks for the offloads of the interface of that name, in the network namespace of the calling thread.
 pub fn offloads(interface: &str) -> io::Result<Offloads> {
-    let socket: OwnedFd = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let socket = any_socket()?;
     let mut value = Value {
         command: GET_FLAGS,
         data: 0,
@@ -56,6 +51,29 @@ pub fn offloads(interface: &str) -> io::Result<Offloads> {
         rx_vlan: value.data & FLAG_RX_VLAN != 0,
         lro: value.data & FLAG_LRO != 0,
     })
+}
+
+/// The flags of the interface of that name (`IFF_…`), in the network namespace of the calling thread.
+pub(super) fn flags(interface: &str) -> io::Result<i32> {
+    let socket = any_socket()?;
+    let mut request = libc::ifreq {
+        ifr_name: name(interface)?,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: 0 },
+    };
+    // SAFETY: the request holds the name of an interface, ended by a zero; the kernel writes the flags into it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: that is what the kernel wrote.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(i32::from(flags.cast_unsigned()))
+}
+
+/// A socket to ask about interfaces with.
+fn any_socket() -> io::Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::Inet, SockType::Datagram);
+    Ok(socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?)
 }
 
 fn name(interface: &str) -> io::Result<[libc::c_char; libc::IFNAMSIZ]> {

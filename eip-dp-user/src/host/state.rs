@@ -9,7 +9,10 @@ use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+    link::{
+        InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+        LinkMessage, VlanProtocol,
+    },
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState,
@@ -150,6 +153,7 @@ fn is_whole(message: &LinkMessage) -> bool {
 fn link(message: &LinkMessage) -> Option<Link> {
     let header = &message.header;
     let (mut name, mut mtu, mut mac, mut master, mut kind) = (None, None, [0; 6], None, None);
+    let (mut lower, mut vlan) = (None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
@@ -165,7 +169,9 @@ fn link(message: &LinkMessage) -> Option<Link> {
                     LinkInfo::Kind(kind) => Some(kind.clone()),
                     _ => None,
                 });
+                vlan = infos.iter().find_map(vlan_of);
             }
+            LinkAttribute::Link(index) => lower = Some(*index),
             _ => {}
         }
     }
@@ -189,7 +195,22 @@ fn link(message: &LinkMessage) -> Option<Link> {
         up: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
         kind,
         master,
+        vlan: lower.zip(vlan),
         xdp: None,
+    })
+}
+
+/// The 802.1Q VLAN that an interface is for.
+fn vlan_of(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(InfoData::Vlan(infos)) = info else {
+        return None;
+    };
+    if infos.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)) {
+        return None;
+    }
+    infos.iter().find_map(|info| match info {
+        InfoVlan::Id(vlan) => Some(*vlan),
+        _ => None,
     })
 }
 
@@ -328,5 +349,50 @@ fn family(family: AddressFamily) -> Option<Family> {
         AddressFamily::Inet => Some(Family::V4),
         AddressFamily::Inet6 => Some(Family::V6),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vlan_interface_tells_what_is_below_it() {
+        let message = |protocol| {
+            let mut message = LinkMessage::default();
+            message.header.index = 7;
+            message.header.link_layer_type = LinkLayerType::Ether;
+            message.attributes = vec![
+                LinkAttribute::IfName("wan.100".to_owned()),
+                LinkAttribute::Mtu(1500),
+                LinkAttribute::Link(3),
+                LinkAttribute::LinkInfo(vec![
+                    LinkInfo::Kind(InfoKind::Vlan),
+                    LinkInfo::Data(InfoData::Vlan(vec![
+                        InfoVlan::Id(100),
+                        InfoVlan::Protocol(protocol),
+                    ])),
+                ]),
+            ];
+            message
+        };
+        let vlan = link(&message(VlanProtocol::Ieee8021Q)).expect("whole");
+        assert_eq!(vlan.vlan, Some((3, 100)));
+        assert_eq!(vlan.kind, LinkKind::Other("vlan".to_owned()));
+        // A service tag is another thing.
+        let service = link(&message(VlanProtocol::Ieee8021Ad)).expect("whole");
+        assert_eq!(service.vlan, None);
+
+        // A veth names its peer in the same attribute.
+        let mut message = message(VlanProtocol::Ieee8021Q);
+        message.attributes[3] = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]);
+        assert_eq!(link(&message).expect("whole").vlan, None);
+
+        let mut facts = HostFacts::default();
+        facts.links.insert(7, vlan);
+        assert_eq!(facts.vlan_interface(3, 100), Some(7));
+        assert_eq!(facts.vlan_interface(3, 0), Some(3));
+        assert_eq!(facts.vlan_interface(3, 101), None);
+        assert_eq!(facts.vlan_interface(4, 100), None);
     }
 }

@@ -1,9 +1,6 @@
 //! Who owns which address: the EIPs, and the ENIs' addresses.
 
-use eip_dp_common::{
-    abi::{EipEntry, EipMode, NONE, PrivateEntry, PrivateKey, PrivateState, Sealed},
-    checksum::Delta,
-};
+use eip_dp_common::abi::{EipEntry, EipMode, NONE, PrivateEntry, PrivateKey, PrivateState, Sealed};
 
 use super::{
     Address, Eip, Image, InVpc, Private,
@@ -12,13 +9,14 @@ use super::{
 };
 use crate::model::objects::{EniState, Mode};
 
-/// Fills in the ENIs' addresses and the EIPs.
-pub fn compile(image: &mut Image, scene: &Scene<'_>) {
-    for (address, eip) in &scene.eips {
-        if let Some(slot) = image.allocations.slots.get(address) {
+/// Fills in the ENIs' addresses and the EIPs of one family.
+pub fn compile<A: Address>(image: &mut Image, scene: &Scene<'_>) {
+    for (ip, eip) in &scene.eips {
+        let Some(address) = A::of(*ip) else { continue };
+        if let Some(slot) = image.allocations.slots.get(ip) {
             let mode = EipMode::Unassociated;
-            let entry = silent_eip(slot, mode).sealed(address);
-            image.content.eips.insert(*address, entry);
+            let entry = silent_eip(slot, mode).sealed(&address);
+            A::part_mut(&mut image.content).eips.insert(address, entry);
         } else {
             tracing::debug!(eip = eip.id, "left out: no counters are free");
         }
@@ -26,14 +24,15 @@ pub fn compile(image: &mut Image, scene: &Scene<'_>) {
     for placed in &scene.enis {
         // Without an index of its VPC an ENI cannot be told from those of other VPCs.
         let vpc = image.allocations.vpcs.get(&tag(&placed.eni.vpc));
-        compile_eni(image, placed, vpc);
+        compile_eni::<A>(image, placed, vpc);
     }
 }
 
 /// Fills in an ENI's addresses, and its EIPs.
-fn compile_eni(image: &mut Image, placed: &Placed<'_>, vpc: Option<u32>) {
+fn compile_eni<A: Address>(image: &mut Image, placed: &Placed<'_>, vpc: Option<u32>) {
     let target = placed
-        .port
+        .stand
+        .as_ref()
         .and_then(|_| image.allocations.targets.get(&placed.tag))
         .filter(|_| vpc.is_some());
     let stranded = placed.eni.state == EniState::Stranded;
@@ -44,41 +43,39 @@ fn compile_eni(image: &mut Image, placed: &Placed<'_>, vpc: Option<u32>) {
     };
     // Where the link is down, packets from the Internet are counted as for a detached ENI; the ENI's own
     // addresses stay usable, so that its first packets after the link came up are not lost.
-    let link_up = placed.port.is_some_and(|(_, link)| link.up);
+    let link_up = placed.stand.as_ref().is_some_and(|stand| stand.link.up);
+    let content = A::part_mut(&mut image.content);
     if let Some(vpc) = vpc {
         let state = match quiet {
             Some((_, state)) => state,
-            None if placed.cut_through().is_some() => PrivateState::Off,
+            None if placed.is_cut_through() => PrivateState::Off,
             None => PrivateState::NoEip,
         };
-        for address in placed.addresses() {
+        for address in placed.eni.private_ips.iter().filter_map(|ip| A::of(*ip)) {
             let key = PrivateKey { vpc, address };
             let entry = plain_address(state, target.unwrap_or(NONE));
-            if image
-                .content
-                .private
-                .insert(key, entry.sealed(&key))
-                .is_some()
-            {
+            let before = content.private.insert(key, entry.sealed(&key));
+            if before.is_some() {
                 tracing::debug!(eni = placed.eni.id, "an address that another ENI has too");
             }
         }
     }
-    for (private, eip, mode) in &placed.associations {
-        let Some(slot) = image.allocations.slots.get(eip) else {
+    for (private, ip, mode) in &placed.associations {
+        let (Some(private), Some(eip)) = (A::of(*private), A::of(*ip)) else {
+            continue;
+        };
+        let Some(slot) = image.allocations.slots.get(ip) else {
             continue;
         };
         let (Some(vpc), Some(target), None) = (vpc, target, quiet) else {
             let mode = quiet.map_or(EipMode::Detached, |(mode, _)| mode);
-            image
-                .content
-                .eips
-                .insert(*eip, silent_eip(slot, mode).sealed(eip));
+            let entry = silent_eip(slot, mode).sealed(&eip);
+            content.eips.insert(eip, entry);
             continue;
         };
         let link = Association {
-            private: *private,
-            eip: *eip,
+            private,
+            eip,
             slot,
             target,
             vpc,
@@ -92,28 +89,28 @@ fn compile_eni(image: &mut Image, placed: &Placed<'_>, vpc: Option<u32>) {
         } else {
             silent_eip(slot, EipMode::Detached)
         };
-        image.content.eips.insert(*eip, entry.sealed(eip));
-        image.content.private.insert(key, address.sealed(&key));
+        content.eips.insert(eip, entry.sealed(&eip));
+        content.private.insert(key, address.sealed(&key));
     }
 }
 
 /// An association that is in force.
-struct Association {
-    private: Address,
-    eip: Address,
+struct Association<A> {
+    private: A,
+    eip: A,
     slot: u32,
     target: u32,
     vpc: u32,
 }
 
-impl Association {
-    fn nat(&self) -> (Eip, InVpc, Private) {
+impl<A: Address> Association<A> {
+    fn nat(&self) -> (Eip<A>, InVpc<A>, Private<A>) {
         let eip = EipEntry {
             private: self.private,
             slot: self.slot,
             target: self.target,
             vpc: self.vpc,
-            delta: Delta::between(&self.eip, &self.private).to_record(),
+            delta: A::delta(&self.eip, &self.private).to_record(),
             mode: EipMode::Nat as u8,
             reserved: 0,
             seal: 0,
@@ -125,13 +122,13 @@ impl Association {
         let private = PrivateEntry {
             public: self.eip,
             slot: self.slot,
-            delta: Delta::between(&self.private, &self.eip).to_record(),
+            delta: A::delta(&self.private, &self.eip).to_record(),
             ..plain_address(PrivateState::Nat, self.target)
         };
         (eip, key, private)
     }
 
-    fn cut_through(&self) -> (Eip, InVpc, Private) {
+    fn cut_through(&self) -> (Eip<A>, InVpc<A>, Private<A>) {
         let eip = EipEntry {
             private: self.eip,
             slot: self.slot,
@@ -156,9 +153,9 @@ impl Association {
 }
 
 /// An EIP that nothing is delivered for.
-fn silent_eip(slot: u32, mode: EipMode) -> Eip {
+fn silent_eip<A: Address>(slot: u32, mode: EipMode) -> Eip<A> {
     EipEntry {
-        private: [0; 4],
+        private: A::default(),
         slot,
         target: NONE,
         vpc: NONE,
@@ -170,9 +167,9 @@ fn silent_eip(slot: u32, mode: EipMode) -> Eip {
 }
 
 /// An address that no EIP stands for.
-fn plain_address(state: PrivateState, target: u32) -> Private {
+fn plain_address<A: Address>(state: PrivateState, target: u32) -> Private<A> {
     PrivateEntry {
-        public: [0; 4],
+        public: A::default(),
         slot: NONE,
         target,
         delta: 0,

@@ -3,43 +3,25 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::Ipv4Addr,
 };
 
 use eip_dp_common::abi::{
-    self, Cidr, EipEntry, LinkKey, MacKey, Port, PortMac, PrefixKey, PrivateEntry, PrivateKey,
-    Target, Uplink, Vpc, maps,
+    Cidr, LinkKey, MacKey, Port, PortMac, PrefixKey, Target, Uplink, Vpc, maps,
 };
 use serde::Serialize;
 
-/// An IPv4 address as the records hold it.
-pub type Address = [u8; 4];
-/// The record of an IPv4 EIP.
-pub type Eip = EipEntry<Address>;
-/// The key of an ENI's IPv4 address.
-pub type InVpc = PrivateKey<Address>;
-/// The record of an ENI's IPv4 address.
-pub type Private = PrivateEntry<Address>;
-/// The key of an IPv4 prefix.
-pub type Prefix = PrefixKey<Address>;
-/// The record of an IPv4 prefix.
-pub type PrefixRecord = abi::Prefix<Address>;
-/// A VPC's IPv4 CIDR.
-pub type Network = Cidr<Address>;
+use super::family::{Address, Eip, InVpc, PrefixRecord, Private};
+use crate::model::objects::Mac;
 
 /// The content of the maps that the daemon owns. An array's element that is not in here is zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// `EIP4`.
-    pub eips: BTreeMap<Address, Eip>,
-    /// `PRIVATE4`.
-    pub private: BTreeMap<InVpc, Private>,
-    /// `PREFIX4`.
-    pub prefixes: BTreeMap<Prefix, PrefixRecord>,
+    /// The maps of IPv4.
+    pub v4: FamilyContent<[u8; 4]>,
+    /// The maps of IPv6.
+    pub v6: FamilyContent<[u8; 16]>,
     /// `VPCS`.
     pub vpcs: BTreeMap<u32, Vpc>,
-    /// `CIDR4`.
-    pub cidrs: BTreeMap<u32, Network>,
     /// `TARGETS`.
     pub targets: BTreeMap<u32, Target>,
     /// `PORTS`.
@@ -48,25 +30,34 @@ pub struct Content {
     pub macs: BTreeMap<MacKey, PortMac>,
     /// `UPLINKS`.
     pub uplinks: BTreeMap<LinkKey, Uplink>,
-    /// `SCREEN4`.
-    pub screen: BTreeMap<u32, u64>,
     /// `DEVICES`.
     pub devices: BTreeSet<u32>,
+}
+
+/// The content of the maps that an address family has of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FamilyContent<A: Ord> {
+    /// `EIP4`, `EIP6`.
+    pub eips: BTreeMap<A, Eip<A>>,
+    /// `PRIVATE4`, `PRIVATE6`.
+    pub private: BTreeMap<InVpc<A>, Private<A>>,
+    /// `PREFIX4`, `PREFIX6`.
+    pub prefixes: BTreeMap<PrefixKey<A>, PrefixRecord<A>>,
+    /// `CIDR4`, `CIDR6`.
+    pub cidrs: BTreeMap<u32, Cidr<A>>,
+    /// `SCREEN4`, `SCREEN6`.
+    pub screen: BTreeMap<u32, u64>,
 }
 
 /// One change of one element of one map. `None` removes it, or zeroes it in an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// `EIP4`.
-    Eip(Address, Option<Eip>),
-    /// `PRIVATE4`.
-    Private(InVpc, Option<Private>),
-    /// `PREFIX4`.
-    Prefix(Prefix, Option<PrefixRecord>),
+    /// A map of IPv4.
+    V4(FamilyWrite<[u8; 4]>),
+    /// A map of IPv6.
+    V6(FamilyWrite<[u8; 16]>),
     /// `VPCS`.
     Vpc(u32, Option<Vpc>),
-    /// `CIDR4`.
-    Cidr(u32, Option<Network>),
     /// `TARGETS`.
     Target(u32, Option<Target>),
     /// `PORTS`.
@@ -75,30 +66,38 @@ pub enum Write {
     Mac(MacKey, Option<PortMac>),
     /// `UPLINKS`.
     Uplink(LinkKey, Option<Uplink>),
-    /// `SCREEN4`.
-    Screen(u32, u64),
     /// `DEVICES`.
     Device(u32, bool),
     /// `EIP_COUNTERS`: all of a slot's counters become 0, because another EIP gets it.
     ClearCounters(u32),
 }
 
+/// One change of a map that an address family has of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FamilyWrite<A> {
+    /// `EIP4`, `EIP6`.
+    Eip(A, Option<Eip<A>>),
+    /// `PRIVATE4`, `PRIVATE6`.
+    Private(InVpc<A>, Option<Private<A>>),
+    /// `PREFIX4`, `PREFIX6`.
+    Prefix(PrefixKey<A>, Option<PrefixRecord<A>>),
+    /// `CIDR4`, `CIDR6`.
+    Cidr(u32, Option<Cidr<A>>),
+    /// `SCREEN4`, `SCREEN6`.
+    Screen(u32, u64),
+}
+
 impl Content {
     /// Makes one change.
     pub fn apply(&mut self, write: &Write) {
         match write {
-            Write::Eip(key, value) => set(&mut self.eips, *key, *value),
-            Write::Private(key, value) => set(&mut self.private, *key, *value),
-            Write::Prefix(key, value) => set(&mut self.prefixes, *key, *value),
+            Write::V4(write) => self.v4.apply(write),
+            Write::V6(write) => self.v6.apply(write),
             Write::Vpc(key, value) => set(&mut self.vpcs, *key, *value),
-            Write::Cidr(key, value) => set(&mut self.cidrs, *key, *value),
             Write::Target(key, value) => set(&mut self.targets, *key, *value),
             Write::Port(key, value) => set(&mut self.ports, *key, *value),
             Write::Mac(key, value) => set(&mut self.macs, *key, *value),
             Write::Uplink(key, value) => set(&mut self.uplinks, *key, *value),
-            Write::Screen(key, value) => {
-                set(&mut self.screen, *key, (*value != 0).then_some(*value));
-            }
             Write::Device(key, true) => {
                 self.devices.insert(*key);
             }
@@ -106,6 +105,20 @@ impl Content {
                 self.devices.remove(key);
             }
             Write::ClearCounters(_) => {}
+        }
+    }
+}
+
+impl<A: Address> FamilyContent<A> {
+    fn apply(&mut self, write: &FamilyWrite<A>) {
+        match write {
+            FamilyWrite::Eip(key, value) => set(&mut self.eips, *key, *value),
+            FamilyWrite::Private(key, value) => set(&mut self.private, *key, *value),
+            FamilyWrite::Prefix(key, value) => set(&mut self.prefixes, *key, *value),
+            FamilyWrite::Cidr(key, value) => set(&mut self.cidrs, *key, *value),
+            FamilyWrite::Screen(key, value) => {
+                set(&mut self.screen, *key, (*value != 0).then_some(*value));
+            }
         }
     }
 }
@@ -125,37 +138,28 @@ impl Write {
     /// The name of the map.
     pub fn map(&self) -> &'static str {
         match self {
-            Self::Eip(..) => maps::EIP4,
-            Self::Private(..) => maps::PRIVATE4,
-            Self::Prefix(..) => maps::PREFIX4,
+            Self::V4(write) => write.map(),
+            Self::V6(write) => write.map(),
             Self::Vpc(..) => maps::VPCS,
-            Self::Cidr(..) => maps::CIDR4,
             Self::Target(..) => maps::TARGETS,
             Self::Port(..) => maps::PORTS,
             Self::Mac(..) => maps::MACS,
             Self::Uplink(..) => maps::UPLINKS,
-            Self::Screen(..) => maps::SCREEN4,
             Self::Device(..) => maps::DEVICES,
             Self::ClearCounters(_) => maps::EIP_COUNTERS,
         }
     }
+}
 
-    /// Whether it takes something away.
-    pub fn is_removal(&self) -> bool {
-        matches!(
-            self,
-            Self::Eip(_, None)
-                | Self::Private(_, None)
-                | Self::Prefix(_, None)
-                | Self::Vpc(_, None)
-                | Self::Cidr(_, None)
-                | Self::Target(_, None)
-                | Self::Port(_, None)
-                | Self::Mac(_, None)
-                | Self::Uplink(_, None)
-                | Self::Screen(_, 0)
-                | Self::Device(_, false)
-        )
+impl<A: Address> FamilyWrite<A> {
+    fn map(&self) -> &'static str {
+        match self {
+            Self::Eip(..) => A::MAPS.eips,
+            Self::Private(..) => A::MAPS.private,
+            Self::Prefix(..) => A::MAPS.prefixes,
+            Self::Cidr(..) => A::MAPS.cidrs,
+            Self::Screen(..) => A::MAPS.screen,
+        }
     }
 }
 
@@ -164,18 +168,11 @@ impl fmt::Display for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.map())?;
         match self {
-            Self::Eip(key, _) => write!(f, " {}", Ipv4Addr::from(*key)),
-            Self::Private(key, _) => {
-                write!(f, " VPC {} {}", key.vpc, Ipv4Addr::from(key.address))
+            Self::V4(write) => write.fmt_key(f),
+            Self::V6(write) => write.fmt_key(f),
+            Self::Vpc(key, _) | Self::Target(key, _) | Self::ClearCounters(key) => {
+                write!(f, " {key}")
             }
-            Self::Prefix(key, _) => {
-                write!(f, " {}/{}", Ipv4Addr::from(key.network), key.length)
-            }
-            Self::Vpc(key, _)
-            | Self::Cidr(key, _)
-            | Self::Target(key, _)
-            | Self::Screen(key, _)
-            | Self::ClearCounters(key) => write!(f, " {key}"),
             Self::Device(key, _) => write!(f, " interface {key}"),
             Self::Port(key, _) | Self::Uplink(key, _) => {
                 write!(f, " interface {} VLAN {}", key.ifindex, key.vlan)
@@ -185,8 +182,19 @@ impl fmt::Display for Write {
                 " interface {} VLAN {} {}",
                 key.ifindex,
                 key.vlan,
-                crate::model::objects::Mac(key.mac)
+                Mac(key.mac)
             ),
+        }
+    }
+}
+
+impl<A: Address> FamilyWrite<A> {
+    fn fmt_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Eip(key, _) => write!(f, " {}", key.ip()),
+            Self::Private(key, _) => write!(f, " VPC {} {}", key.vpc, key.address.ip()),
+            Self::Prefix(key, _) => write!(f, " {}/{}", key.network.ip(), key.length),
+            Self::Cidr(key, _) | Self::Screen(key, _) => write!(f, " {key}"),
         }
     }
 }
@@ -215,88 +223,64 @@ impl fmt::Display for Kind {
 
 /// The elements in which `have` differs from `want`, each once.
 pub fn differences(want: &Content, have: &Content) -> Vec<(String, Kind)> {
-    let mut found = Vec::new();
-    compare(
-        &want.eips,
-        &have.eips,
-        |key| Write::Eip(key, None),
-        &mut found,
-    );
-    compare(
-        &want.private,
-        &have.private,
-        |key| Write::Private(key, None),
-        &mut found,
-    );
-    compare(
-        &want.prefixes,
-        &have.prefixes,
-        |key| Write::Prefix(key, None),
-        &mut found,
-    );
-    compare(
-        &want.vpcs,
-        &have.vpcs,
-        |key| Write::Vpc(key, None),
-        &mut found,
-    );
-    compare(
-        &want.cidrs,
-        &have.cidrs,
-        |key| Write::Cidr(key, None),
-        &mut found,
-    );
-    compare(
-        &want.targets,
-        &have.targets,
-        |key| Write::Target(key, None),
-        &mut found,
-    );
-    compare(
-        &want.ports,
-        &have.ports,
-        |key| Write::Port(key, None),
-        &mut found,
-    );
-    compare(
-        &want.macs,
-        &have.macs,
-        |key| Write::Mac(key, None),
-        &mut found,
-    );
-    compare(
-        &want.uplinks,
-        &have.uplinks,
-        |key| Write::Uplink(key, None),
-        &mut found,
-    );
-    compare(
-        &want.screen,
-        &have.screen,
-        |key| Write::Screen(key, 0),
-        &mut found,
-    );
-    let missing = want.devices.difference(&have.devices);
-    found.extend(missing.map(|key| (Write::Device(*key, true).to_string(), Kind::Missing)));
-    let extra = have.devices.difference(&want.devices);
-    found.extend(extra.map(|key| (Write::Device(*key, false).to_string(), Kind::Extra)));
-    found
+    let mut found = Differences(Vec::new());
+    found.of_family::<[u8; 4]>(want, have);
+    found.of_family::<[u8; 16]>(want, have);
+    found.compare(&want.vpcs, &have.vpcs, |key| Write::Vpc(key, None));
+    found.compare(&want.targets, &have.targets, |key| Write::Target(key, None));
+    found.compare(&want.ports, &have.ports, |key| Write::Port(key, None));
+    found.compare(&want.macs, &have.macs, |key| Write::Mac(key, None));
+    found.compare(&want.uplinks, &have.uplinks, |key| Write::Uplink(key, None));
+    for key in want.devices.difference(&have.devices) {
+        found.add(&Write::Device(*key, true), Kind::Missing);
+    }
+    for key in have.devices.difference(&want.devices) {
+        found.add(&Write::Device(*key, false), Kind::Extra);
+    }
+    found.0
 }
 
-fn compare<K: Ord + Copy, V: PartialEq>(
-    want: &BTreeMap<K, V>,
-    have: &BTreeMap<K, V>,
-    element: fn(K) -> Write,
-    found: &mut Vec<(String, Kind)>,
-) {
-    for (key, value) in want {
-        match have.get(key) {
-            None => found.push((element(*key).to_string(), Kind::Missing)),
-            Some(other) if other != value => found.push((element(*key).to_string(), Kind::Wrong)),
-            Some(_) => {}
-        }
+struct Differences(Vec<(String, Kind)>);
+
+impl Differences {
+    fn of_family<A: Address>(&mut self, want: &Content, have: &Content) {
+        let (want, have) = (A::part(want), A::part(have));
+        self.compare(&want.eips, &have.eips, |key| {
+            A::write(FamilyWrite::Eip(key, None))
+        });
+        self.compare(&want.private, &have.private, |key| {
+            A::write(FamilyWrite::Private(key, None))
+        });
+        self.compare(&want.prefixes, &have.prefixes, |key| {
+            A::write(FamilyWrite::Prefix(key, None))
+        });
+        self.compare(&want.cidrs, &have.cidrs, |key| {
+            A::write(FamilyWrite::Cidr(key, None))
+        });
+        self.compare(&want.screen, &have.screen, |key| {
+            A::write(FamilyWrite::Screen(key, 0))
+        });
     }
-    for key in have.keys().filter(|key| !want.contains_key(key)) {
-        found.push((element(*key).to_string(), Kind::Extra));
+
+    fn add(&mut self, element: &Write, kind: Kind) {
+        self.0.push((element.to_string(), kind));
+    }
+
+    fn compare<K: Ord + Copy, V: PartialEq>(
+        &mut self,
+        want: &BTreeMap<K, V>,
+        have: &BTreeMap<K, V>,
+        element: fn(K) -> Write,
+    ) {
+        for (key, value) in want {
+            match have.get(key) {
+                None => self.add(&element(*key), Kind::Missing),
+                Some(other) if other != value => self.add(&element(*key), Kind::Wrong),
+                Some(_) => {}
+            }
+        }
+        for key in have.keys().filter(|key| !want.contains_key(key)) {
+            self.add(&element(*key), Kind::Extra);
+        }
     }
 }

@@ -2,19 +2,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
 };
 
 use eip_dp_common::abi::{
-    Cidr, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac, Sealed, Target, TargetFlags, Vpc, maps,
+    Cidr, MAX_CIDRS, MacKey, NONE, Port, PortMac, Sealed, Target, TargetFlags, Vpc, maps,
 };
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
-use super::{Address, Image, Limits, limits, place::Placer, tag};
+use super::{
+    Address, Image, Limits, limits,
+    place::{Placer, Stand},
+    tag,
+};
 use crate::{
     attach,
     config::Config,
-    host::{HostFacts, Link},
+    host::HostFacts,
     model::{
         Model,
         objects::{self, Antispoof, Eni, Mode},
@@ -26,7 +30,7 @@ pub struct Scene<'a> {
     /// The ENIs that are served, in the order of their ids.
     pub enis: Vec<Placed<'a>>,
     /// The EIPs that are served, by address.
-    pub eips: BTreeMap<Address, &'a objects::Eip>,
+    pub eips: BTreeMap<IpAddr, &'a objects::Eip>,
     /// The pools.
     pub model: &'a Model,
     /// The ids of the VPCs that the served ENIs are in.
@@ -39,49 +43,35 @@ pub struct Placed<'a> {
     pub eni: &'a Eni,
     /// Hash of its id.
     pub tag: u64,
-    /// The interface that it stands behind; `None` while it is detached, or where its port is not there.
-    pub port: Option<(u32, &'a Link)>,
+    /// Where it stands; `None` while it is detached, or where its port is not there.
+    pub stand: Option<Stand<'a>>,
     /// Its associations whose EIPs are served: the private address, the EIP's address, the mode.
-    pub associations: Vec<(Address, Address, Mode)>,
+    pub associations: Vec<(IpAddr, IpAddr, Mode)>,
 }
 
 impl Placed<'_> {
-    /// The EIP's address, if the ENI is in cut-through mode.
-    pub fn cut_through(&self) -> Option<Address> {
+    /// Whether the ENI is in cut-through mode: its private networking is off, in both families.
+    pub fn is_cut_through(&self) -> bool {
+        let mut associations = self.associations.iter();
+        associations.any(|(_, _, mode)| *mode == Mode::CutThrough)
+    }
+
+    /// The EIP that the guest has itself, of a family.
+    pub fn cut_through<A: Address>(&self) -> Option<A> {
         self.associations
             .iter()
-            .find(|(_, _, mode)| *mode == Mode::CutThrough)
-            .map(|(_, eip, _)| *eip)
-    }
-
-    /// Its private IPv4 addresses, the primary one first.
-    pub fn addresses(&self) -> impl Iterator<Item = Address> + '_ {
-        self.eni
-            .private_ips
-            .iter()
-            .filter_map(|address| v4(*address))
+            .filter(|(_, _, mode)| *mode == Mode::CutThrough)
+            .find_map(|(_, eip, _)| A::of(*eip))
     }
 }
 
-/// The octets of an IPv4 address.
-pub fn v4(address: IpAddr) -> Option<Address> {
-    match address {
-        IpAddr::V4(address) => Some(address.octets()),
-        IpAddr::V6(_) => None,
-    }
-}
-
-/// A VPC's IPv4 CIDRs with their routers.
-pub fn networks(vpc: &objects::Vpc) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> + '_ {
-    vpc.cidrs.iter().filter_map(|cidr| {
-        let IpNet::V4(cidr) = cidr.trunc() else {
-            return None;
-        };
-        match vpc.router_of(&cidr.into()) {
-            IpAddr::V4(gateway) => Some((cidr, gateway)),
-            IpAddr::V6(_) => None,
-        }
-    })
+/// A VPC's CIDRs of a family, with their routers.
+pub fn networks<A: Address>(vpc: &objects::Vpc) -> impl Iterator<Item = (IpNet, IpAddr)> + '_ {
+    vpc.cidrs
+        .iter()
+        .map(IpNet::trunc)
+        .filter(|cidr| A::of(cidr.network()).is_some())
+        .map(|cidr| (cidr, vpc.router_of(&cidr)))
 }
 
 impl<'a> Scene<'a> {
@@ -93,9 +83,6 @@ impl<'a> Scene<'a> {
         let hosts: HashSet<IpAddr> = facts.host_addresses().collect();
         let mut eips = BTreeMap::new();
         for eip in model.eips.values().filter(|eip| served(&eip.region)) {
-            let Some(address) = v4(eip.address) else {
-                continue;
-            };
             if hosts.contains(&eip.address) {
                 image.warnings.push(format!(
                     "eip {}: this host itself has the address {}, so it is left to the host; take it off the host's \
@@ -104,19 +91,15 @@ impl<'a> Scene<'a> {
                 ));
                 continue;
             }
-            eips.insert(address, eip);
+            eips.insert(eip.address, eip);
         }
         let mut associations: HashMap<&str, Vec<_>> = HashMap::new();
         for association in model.associations.values() {
-            let eip = model
-                .eips
-                .get(&association.eip)
-                .and_then(|eip| v4(eip.address));
-            if let (Some(private), Some(eip)) = (v4(association.private_ip), eip)
-                && eips.contains_key(&eip)
+            if let Some(eip) = model.eips.get(&association.eip)
+                && eips.contains_key(&eip.address)
             {
                 let of_eni = associations.entry(association.eni.as_str()).or_default();
-                of_eni.push((private, eip, association.mode));
+                of_eni.push((association.private_ip, eip.address, association.mode));
             }
         }
         let mut placer = Placer::new(facts, config);
@@ -130,7 +113,7 @@ impl<'a> Scene<'a> {
                 enis.push(Placed {
                     eni,
                     tag,
-                    port: placer.place(eni, image),
+                    stand: placer.place(eni, image),
                     associations: associations.remove(eni.id.as_str()).unwrap_or_default(),
                 });
             }
@@ -149,7 +132,7 @@ impl<'a> Scene<'a> {
         let missing_slots = allocations
             .slots
             .assign(&self.eips.keys().copied().collect());
-        let placed = self.enis.iter().filter(|eni| eni.port.is_some());
+        let placed = self.enis.iter().filter(|eni| eni.stand.is_some());
         let missing_targets = allocations
             .targets
             .assign(&placed.map(|eni| eni.tag).collect());
@@ -159,7 +142,7 @@ impl<'a> Scene<'a> {
             || (missing_targets > 0 && allocations.targets.has_resting())
             || (missing_vpcs > 0 && allocations.vpcs.has_resting());
         for (map, size, missing) in [
-            (maps::EIP4, limits.eips, missing_slots),
+            (maps::EIP_COUNTERS, limits.eips, missing_slots),
             (maps::TARGETS, limits.targets, missing_targets),
             (maps::VPCS, limits.vpcs, missing_vpcs),
         ] {
@@ -184,24 +167,8 @@ impl<'a> Scene<'a> {
                 seal: 0,
             };
             image.content.vpcs.insert(index, record.sealed(&index));
-            for (place, (cidr, gateway)) in (0..).zip(networks(vpc)) {
-                if place == MAX_CIDRS {
-                    image.warnings.push(format!(
-                        "vpc {id}: only its first {MAX_CIDRS} IPv4 CIDRs are served, more are not built yet; spread \
-                         the ENIs over more VPCs"
-                    ));
-                    break;
-                }
-                let index = Cidr::<Address>::index(index, place);
-                let record = Cidr {
-                    network: cidr.network().octets(),
-                    mask: cidr.netmask().octets(),
-                    gateway: gateway.octets(),
-                    used: 1,
-                    seal: 0,
-                };
-                image.content.cidrs.insert(index, record.sealed(&index));
-            }
+            cidrs::<[u8; 4]>(image, vpc, index);
+            cidrs::<[u8; 16]>(image, vpc, index);
         }
     }
 
@@ -209,12 +176,13 @@ impl<'a> Scene<'a> {
     pub fn ports(&self, image: &mut Image, config: &Config) {
         let mut attached = BTreeMap::new();
         for placed in &self.enis {
-            let Some((ifindex, link)) = placed.port else {
+            let Some(stand) = &placed.stand else {
                 continue;
             };
+            let (key, link) = (stand.key, stand.link);
             let attachment = attached
-                .entry(ifindex)
-                .or_insert_with(|| attach::port(ifindex, link, config.delivery(&link.name)));
+                .entry(key.ifindex)
+                .or_insert_with(|| attach::port(key.ifindex, link, config.delivery(&link.name)));
             let (Some(vpc), Some(index)) = (
                 image.allocations.vpcs.get(&tag(&placed.eni.vpc)),
                 image.allocations.targets.get(&placed.tag),
@@ -223,12 +191,11 @@ impl<'a> Scene<'a> {
             };
             let content = &mut image.content;
             let mac = placed.eni.mac.0;
-            let target = target(placed, ifindex, link, vpc, attachment.xdp_delivery);
+            let target = target(placed, stand, vpc, attachment.xdp_delivery);
             content.targets.insert(index, target.sealed(&index));
             if attachment.xdp_delivery {
-                content.devices.insert(ifindex);
+                content.devices.insert(key.ifindex);
             }
-            let key = LinkKey::untagged(ifindex);
             let port = match content.ports.get(&key) {
                 None => Port {
                     vpc,
@@ -245,8 +212,8 @@ impl<'a> Scene<'a> {
             };
             content.ports.insert(key, port.sealed(&key));
             let key = MacKey {
-                ifindex,
-                vlan: 0,
+                ifindex: key.ifindex,
+                vlan: key.vlan,
                 mac,
             };
             let record = PortMac {
@@ -259,7 +226,37 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn target(placed: &Placed<'_>, ifindex: u32, link: &Link, vpc: u32, by_xdp: bool) -> Target {
+/// Fills in the CIDRs of one family of the VPC with that index.
+fn cidrs<A: Address>(image: &mut Image, vpc: &objects::Vpc, index: u32) {
+    for (place, (cidr, gateway)) in (0..).zip(networks::<A>(vpc)) {
+        if place == MAX_CIDRS {
+            image.warnings.push(format!(
+                "vpc {}: only its first {MAX_CIDRS} {} CIDRs are served, more are not built yet; spread the ENIs over \
+                 more VPCs",
+                vpc.id,
+                A::FAMILY
+            ));
+            break;
+        }
+        let (Some(network), Some(mask), Some(gateway)) =
+            (A::of(cidr.network()), A::of(cidr.netmask()), A::of(gateway))
+        else {
+            continue;
+        };
+        let index = Cidr::<A>::index(index, place);
+        let record = Cidr {
+            network,
+            mask,
+            gateway,
+            used: 1,
+            seal: 0,
+        };
+        let cidrs = &mut A::part_mut(&mut image.content).cidrs;
+        cidrs.insert(index, record.sealed(&index));
+    }
+}
+
+fn target(placed: &Placed<'_>, stand: &Stand<'_>, vpc: u32, by_xdp: bool) -> Target {
     let mut flags = TargetFlags::RESOLVED;
     if by_xdp {
         flags |= TargetFlags::XDP;
@@ -271,12 +268,12 @@ fn target(placed: &Placed<'_>, ifindex: u32, link: &Link, vpc: u32, by_xdp: bool
         tag: placed.tag,
         // An ENI without an instance shares its addresses with no other.
         instance: placed.eni.instance.as_deref().map_or(placed.tag, tag),
-        ifindex,
-        mtu: link.mtu,
+        ifindex: stand.key.ifindex,
+        mtu: stand.link.mtu,
         vpc,
         dst_mac: placed.eni.mac.0,
-        src_mac: link.mac,
-        vlan: 0,
+        src_mac: stand.link.mac,
+        vlan: stand.key.vlan,
         flags,
         seal: 0,
     }

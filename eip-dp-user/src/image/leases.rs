@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+
 use super::{
-    Address, Image,
+    Image,
     enis::{Placed, Scene, networks},
-    uplinks::gateway_of,
 };
 use crate::{
     config::Config,
@@ -21,25 +22,27 @@ const ROUTER_OF_ROUTED_POOLS: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// Fills in the directory. A stranded ENI, and one whose port is not there, gets no lease.
 pub fn compile(image: &mut Image, scene: &Scene<'_>, config: &Config) {
     for placed in &scene.enis {
-        let Some((ifindex, link)) = placed.port else {
+        let Some(stand) = &placed.stand else {
             continue;
         };
         if placed.eni.state == EniState::Stranded {
             continue;
         }
-        let network = match placed.cut_through() {
-            Some(eip) => public(scene, eip),
+        let network = match placed.cut_through::<[u8; 4]>() {
+            Some(eip) => public(scene, eip.into()),
+            // Of a guest whose only EIP is an IPv6 one, the private networking is off all the same.
+            None if placed.is_cut_through() => None,
             None => private(scene, placed),
         };
         let Some((address, prefix_len, router)) = network else {
             continue;
         };
         let client = Client {
-            interface: ifindex,
-            vlan: 0,
+            interface: stand.key.ifindex,
+            vlan: stand.key.vlan,
             mac: placed.eni.mac.0,
         };
-        let lease = lease(link, config, address, prefix_len, router);
+        let lease = lease(stand.link, config, address, prefix_len, router);
         image.directory.leases.insert(client, lease);
     }
 }
@@ -47,24 +50,31 @@ pub fn compile(image: &mut Image, scene: &Scene<'_>, config: &Config) {
 /// The address, its prefix length and its router.
 type Network = (Ipv4Addr, u8, Router);
 
-fn public(scene: &Scene<'_>, eip: Address) -> Option<Network> {
-    let address = Ipv4Addr::from(eip);
+fn public(scene: &Scene<'_>, address: Ipv4Addr) -> Option<Network> {
     let pool = scene
         .model
         .pools
         .values()
         .find(|pool| pool.cidr.contains(&IpAddr::V4(address)))?;
-    Some(match gateway_of(pool) {
+    Some(match pool.router().and_then(v4) {
         Some(gateway) => (address, pool.cidr.prefix_len(), Router::OnLink(gateway)),
         None => (address, 32, Router::OffLink(ROUTER_OF_ROUTED_POOLS)),
     })
 }
 
 fn private(scene: &Scene<'_>, placed: &Placed<'_>) -> Option<Network> {
-    let address = Ipv4Addr::from(placed.addresses().next()?);
+    let address = placed.eni.private_ips.iter().find_map(|ip| v4(*ip))?;
     let vpc = scene.model.vpcs.get(&placed.eni.vpc)?;
-    let (cidr, gateway) = networks(vpc).find(|(cidr, _)| cidr.contains(&address))?;
-    Some((address, cidr.prefix_len(), Router::OnLink(gateway)))
+    let contains = |cidr: &IpNet| cidr.contains(&IpAddr::V4(address));
+    let (cidr, gateway) = networks::<[u8; 4]>(vpc).find(|(cidr, _)| contains(cidr))?;
+    Some((address, cidr.prefix_len(), Router::OnLink(v4(gateway)?)))
+}
+
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
 }
 
 fn lease(link: &Link, config: &Config, address: Ipv4Addr, prefix_len: u8, router: Router) -> Lease {

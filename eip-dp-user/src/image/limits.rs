@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eip_dp_common::abi::{FIRST_ENI_TARGET, MAX_CIDRS, maps};
 
-use super::{Have, Image};
+use super::{Address, Have, Image};
 use crate::config::MapSizes;
 
 /// How many elements the maps can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `EIP4` and `EIP_COUNTERS`.
+    /// `EIP_COUNTERS`, which both families share, and each family's EIPs.
     pub eips: u32,
-    /// `PRIVATE4`.
+    /// Each family's addresses of ENIs.
     pub private_addresses: u32,
-    /// `PREFIX4`.
+    /// Each family's prefixes.
     pub prefixes: u32,
     /// `VPCS`.
     pub vpcs: u32,
-    /// `TARGETS`: two more than ENIs, for the uplink's.
+    /// `TARGETS`: two more than ENIs, for the next hops.
     pub targets: u32,
     /// `MACS`.
     pub macs: u32,
@@ -59,14 +59,18 @@ impl From<&MapSizes> for Limits {
 
 impl Limits {
     /// The sizes that the maps are created with; the maps that are not named keep the size in the BPF object.
-    pub fn by_map(&self) -> [(&'static str, u32); 11] {
+    pub fn by_map(&self) -> [(&'static str, u32); 15] {
         [
             (maps::EIP4, self.eips),
+            (maps::EIP6, self.eips),
             (maps::EIP_COUNTERS, self.eips),
             (maps::PRIVATE4, self.private_addresses),
+            (maps::PRIVATE6, self.private_addresses),
             (maps::PREFIX4, self.prefixes),
+            (maps::PREFIX6, self.prefixes),
             (maps::VPCS, self.vpcs),
             (maps::CIDR4, self.vpcs.saturating_mul(MAX_CIDRS)),
+            (maps::CIDR6, self.vpcs.saturating_mul(MAX_CIDRS)),
             (maps::TARGETS, self.targets),
             (maps::MACS, self.macs),
             (maps::PORTS, self.ports),
@@ -79,9 +83,9 @@ impl Limits {
 /// The key of the configuration that makes a map larger.
 pub fn key_of(map: &str) -> Option<&'static str> {
     match map {
-        maps::EIP4 | maps::EIP_COUNTERS => Some("eips"),
-        maps::PRIVATE4 => Some("private_addresses"),
-        maps::VPCS | maps::CIDR4 => Some("vpcs"),
+        maps::EIP4 | maps::EIP6 | maps::EIP_COUNTERS => Some("eips"),
+        maps::PRIVATE4 | maps::PRIVATE6 => Some("private_addresses"),
+        maps::VPCS | maps::CIDR4 | maps::CIDR6 => Some("vpcs"),
         maps::TARGETS | maps::MACS => Some("enis"),
         maps::PORTS | maps::DEVICES => Some("ports"),
         _ => None,
@@ -102,21 +106,9 @@ pub fn full(map: &str, size: u32, left_out: usize) -> String {
 /// Takes out what does not fit. What the kernel has already stays before what is new.
 pub fn fit(image: &mut Image, have: &Have) {
     let limits = have.limits;
+    fit_family::<[u8; 4]>(image, have);
+    fit_family::<[u8; 16]>(image, have);
     let (want, old, warnings) = (&mut image.content, &have.content, &mut image.warnings);
-    fit_map(
-        &mut want.private,
-        &old.private,
-        maps::PRIVATE4,
-        limits.private_addresses,
-        warnings,
-    );
-    fit_map(
-        &mut want.prefixes,
-        &old.prefixes,
-        maps::PREFIX4,
-        limits.prefixes,
-        warnings,
-    );
     fit_map(
         &mut want.ports,
         &old.ports,
@@ -138,6 +130,25 @@ pub fn fit(image: &mut Image, have: &Have) {
         want.devices = kept.copied().collect();
         warnings.push(full(maps::DEVICES, limits.devices, excess));
     }
+}
+
+fn fit_family<A: Address>(image: &mut Image, have: &Have) {
+    let (want, old) = (A::part_mut(&mut image.content), A::part(&have.content));
+    let (limits, warnings) = (have.limits, &mut image.warnings);
+    fit_map(
+        &mut want.private,
+        &old.private,
+        A::MAPS.private,
+        limits.private_addresses,
+        warnings,
+    );
+    fit_map(
+        &mut want.prefixes,
+        &old.prefixes,
+        A::MAPS.prefixes,
+        limits.prefixes,
+        warnings,
+    );
 }
 
 fn fit_map<K: Ord + Copy, V>(

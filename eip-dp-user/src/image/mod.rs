@@ -7,30 +7,41 @@
 mod addresses;
 mod content;
 mod enis;
+mod family;
 mod indexes;
 mod leases;
 pub mod limits;
 mod place;
+mod settings;
 mod tag;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_dual_stack;
 mod uplinks;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use eip_dp_common::abi::{FIRST_ENI_TARGET, NONE, Sealed};
 
-pub use content::{
-    Address, Content, Eip, InVpc, Kind, Network, Prefix, PrefixRecord, Private, Write, differences,
-};
+pub use content::{Content, FamilyContent, FamilyWrite, Kind, Write, differences};
+pub use family::{Address, Eip, InVpc, PrefixRecord, Private};
 pub use indexes::Indexes;
 pub use limits::Limits;
+pub use place::link_name;
+pub use settings::smallest_mtu;
 pub use tag::tag;
-pub use uplinks::next_hop;
+pub use uplinks::{Way, next_hop, ways};
 
-use crate::{attach::Attachment, config::Config, dhcp::Directory, host::HostFacts, model::Model};
+use crate::{
+    attach::Attachment,
+    config::Config,
+    dhcp::Directory,
+    host::{HostFacts, Setting},
+    model::Model,
+};
 
 /// What is wanted of the kernel, and of the daemon's servers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +52,8 @@ pub struct Image {
     pub attachments: Vec<Attachment>,
     /// What the DHCP server answers.
     pub directory: Directory,
+    /// The settings of interfaces that are needed, by index.
+    pub settings: BTreeSet<(u32, Setting)>,
     /// What is not served and why, what is served in another way than one may think; a sentence each.
     pub warnings: Vec<String>,
     /// Who has which index now.
@@ -64,7 +77,7 @@ pub struct Have {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocations {
     /// The EIPs' counters, by the EIP's address.
-    pub slots: Indexes<Address>,
+    pub slots: Indexes<IpAddr>,
     /// The ENIs' targets, by tag.
     pub targets: Indexes<u64>,
     /// The VPCs, by tag.
@@ -90,60 +103,34 @@ impl Allocations {
     /// What the kernel's maps say about who has which index. Records that are not whole say nothing.
     pub fn recover(content: &Content, limits: &Limits) -> Self {
         let mut allocations = Self::new(limits);
-        let eips = || {
-            content
-                .eips
-                .iter()
-                .filter(|(key, entry)| entry.is_intact(key))
-        };
-        let targets = || {
-            content
-                .targets
-                .iter()
-                .filter(|(key, entry)| entry.is_intact(key))
-        };
-        let vpcs = || {
-            content
-                .vpcs
-                .iter()
-                .filter(|(key, entry)| entry.is_intact(key))
-        };
-        // An ENI's address knows the slot of its EIP, too.
-        let senders = content
-            .private
-            .iter()
-            .filter(|(key, entry)| entry.is_intact(key) && entry.slot != NONE)
-            .map(|(_, entry)| (entry.public, entry.slot));
-        let owned = eips().map(|(key, entry)| (*key, entry.slot));
-        allocations.slots.recover(owned.chain(senders));
-        allocations
-            .targets
-            .recover(targets().map(|(index, target)| (target.tag, *index)));
-        allocations
-            .vpcs
-            .recover(vpcs().map(|(index, vpc)| (vpc.tag, *index)));
-        let private = &content.private;
-        allocations.slots.rest(
-            private
-                .values()
-                .map(|entry| entry.slot)
-                .filter(|slot| *slot != NONE),
+        let (v4, v6) = (Seen::of::<[u8; 4]>(content), Seen::of::<[u8; 16]>(content));
+        let claims = v4.claims.iter().chain(&v6.claims).copied();
+        allocations.slots.recover(claims);
+        let targets = content.targets.iter();
+        allocations.targets.recover(
+            targets
+                .filter(|(index, target)| target.is_intact(index))
+                .map(|(index, target)| (target.tag, *index)),
         );
+        let vpcs = content.vpcs.iter();
+        allocations.vpcs.recover(
+            vpcs.filter(|(index, vpc)| vpc.is_intact(index))
+                .map(|(index, vpc)| (vpc.tag, *index)),
+        );
+        allocations.slots.rest(v4.slots.into_iter().chain(v6.slots));
         allocations.targets.rest(
-            content
-                .eips
-                .values()
-                .map(|entry| entry.target)
-                .chain(private.values().map(|entry| entry.target))
+            v4.targets
+                .into_iter()
+                .chain(v6.targets)
                 .chain(content.macs.values().map(|mac| mac.target))
                 .chain(content.ports.values().map(|port| port.target))
                 .chain(content.targets.keys().copied())
                 .filter(|target| (FIRST_ENI_TARGET..NONE).contains(target)),
         );
         allocations.vpcs.rest(
-            private
-                .keys()
-                .map(|key| key.vpc)
+            v4.vpcs
+                .into_iter()
+                .chain(v6.vpcs)
                 .chain(content.ports.values().map(|port| port.vpc))
                 .chain(content.vpcs.keys().copied())
                 .filter(|vpc| *vpc != NONE),
@@ -165,6 +152,40 @@ impl Allocations {
     }
 }
 
+/// What a family's records say about indexes.
+struct Seen {
+    /// EIPs with their slots, from records that are whole.
+    claims: Vec<(IpAddr, u32)>,
+    slots: BTreeSet<u32>,
+    targets: BTreeSet<u32>,
+    vpcs: BTreeSet<u32>,
+}
+
+impl Seen {
+    fn of<A: Address>(content: &Content) -> Self {
+        let FamilyContent { eips, private, .. } = A::part(content);
+        let owned = eips
+            .iter()
+            .filter(|(key, entry)| entry.is_intact(key))
+            .map(|(key, entry)| (key.ip(), entry.slot));
+        // An ENI's address knows the slot of its EIP, too.
+        let senders = private
+            .iter()
+            .filter(|(key, entry)| entry.is_intact(key) && entry.slot != NONE)
+            .map(|(_, entry)| (entry.public.ip(), entry.slot));
+        let slots = private.values().map(|entry| entry.slot);
+        let targets = eips.values().map(|entry| entry.target);
+        Self {
+            claims: owned.chain(senders).collect(),
+            slots: slots.filter(|slot| *slot != NONE).collect(),
+            targets: targets
+                .chain(private.values().map(|entry| entry.target))
+                .collect(),
+            vpcs: private.keys().map(|key| key.vpc).collect(),
+        }
+    }
+}
+
 /// Compiles the table for this host.
 pub fn compile(model: &Model, facts: &HostFacts, config: &Config, have: &Have) -> Image {
     let mut image = Image {
@@ -176,32 +197,40 @@ pub fn compile(model: &Model, facts: &HostFacts, config: &Config, have: &Have) -
     scene.allocate(&mut image, &have.limits);
     scene.vpcs(&mut image);
     scene.ports(&mut image, config);
-    addresses::compile(&mut image, &scene);
+    addresses::compile::<[u8; 4]>(&mut image, &scene);
+    addresses::compile::<[u8; 16]>(&mut image, &scene);
     leases::compile(&mut image, &scene, config);
+    settings::compile(&mut image, &scene, facts, config);
     limits::fit(&mut image, have);
     image
 }
 
 /// The EIPs that are no longer served when `old` becomes `new`.
-pub fn silenced(old: &Content, new: &Content) -> BTreeSet<std::net::Ipv4Addr> {
-    let served = |entry: &Eip| entry.target != NONE;
-    old.eips
-        .iter()
-        .filter(|(address, entry)| served(entry) && !new.eips.get(*address).is_some_and(served))
-        .map(|(address, _)| (*address).into())
+pub fn silenced(old: &Content, new: &Content) -> BTreeSet<IpAddr> {
+    let (v4, v6) = (served::<[u8; 4]>(new), served::<[u8; 16]>(new));
+    let now: BTreeSet<IpAddr> = v4.chain(v6).map(|(address, _)| address).collect();
+    served::<[u8; 4]>(old)
+        .chain(served::<[u8; 16]>(old))
+        .map(|(address, _)| address)
+        .filter(|address| !now.contains(address))
         .collect()
 }
 
 /// The EIPs that begin to be served, or move, when `old` becomes `new`: upstream routers are told.
-pub fn moved(old: &Content, new: &Content) -> BTreeSet<std::net::Ipv4Addr> {
-    new.eips
-        .iter()
-        .filter(|(_, entry)| entry.target != NONE)
-        .filter(|(address, entry)| {
-            old.eips
-                .get(*address)
-                .is_none_or(|before| before.target != entry.target)
-        })
-        .map(|(address, _)| (*address).into())
+pub fn moved(old: &Content, new: &Content) -> BTreeSet<IpAddr> {
+    let before: BTreeSet<(IpAddr, u32)> = served::<[u8; 4]>(old)
+        .chain(served::<[u8; 16]>(old))
+        .collect();
+    served::<[u8; 4]>(new)
+        .chain(served::<[u8; 16]>(new))
+        .filter(|one| !before.contains(one))
+        .map(|(address, _)| address)
         .collect()
+}
+
+/// The EIPs that packets are delivered for, each with its target.
+fn served<A: Address>(content: &Content) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
+    let eips = A::part(content).eips.iter();
+    eips.filter(|(_, entry)| entry.target != NONE)
+        .map(|(address, entry)| (address.ip(), entry.target))
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use eip_dp_common::abi::LinkKey;
+
 use super::{Image, tag};
 use crate::{
     attach,
@@ -10,13 +12,21 @@ use crate::{
     model::objects::{self, Eni, EniState},
 };
 
+/// Where an ENI stands.
+pub struct Stand<'a> {
+    /// The port: the interface, and the VLAN on it.
+    pub key: LinkKey,
+    /// The interface.
+    pub link: &'a Link,
+}
+
 /// Finds out where ENIs stand, and refuses what cannot stand together.
 pub struct Placer<'a> {
     links: HashMap<&'a str, (u32, &'a Link)>,
     uplinks: HashSet<String>,
     tags: HashMap<(&'static str, u64), &'a str>,
-    vpc_of_port: HashMap<u32, &'a str>,
-    mac_of_port: HashMap<(u32, objects::Mac), &'a str>,
+    vpc_of_port: HashMap<LinkKey, &'a str>,
+    mac_of_port: HashMap<(LinkKey, objects::Mac), &'a str>,
 }
 
 impl<'a> Placer<'a> {
@@ -52,31 +62,28 @@ impl<'a> Placer<'a> {
         None
     }
 
-    /// The interface that the ENI stands behind.
-    pub fn place(&mut self, eni: &'a Eni, image: &mut Image) -> Option<(u32, &'a Link)> {
+    /// Where the ENI stands.
+    pub fn place(&mut self, eni: &'a Eni, image: &mut Image) -> Option<Stand<'a>> {
         if eni.state == EniState::Detached {
             return None;
         }
         let port = eni.port.as_deref()?;
         // A port that is not there yet is no mistake: a tap appears with its machine.
         let (ifindex, link) = *self.links.get(port)?;
-        let vpc = *self.vpc_of_port.entry(ifindex).or_insert(&eni.vpc);
-        let owner = *self
-            .mac_of_port
-            .entry((ifindex, eni.mac))
-            .or_insert(&eni.id);
+        let key = LinkKey::tagged(ifindex, eni.vlan.unwrap_or_default());
+        let shown = link_name(port, key.vlan);
+        let vpc = *self.vpc_of_port.entry(key).or_insert(&eni.vpc);
+        let owner = *self.mac_of_port.entry((key, eni.mac)).or_insert(&eni.id);
         let instance = eni.instance.as_deref();
-        let problem = if eni.vlan.is_some() {
-            "VLANs are not built yet; attach it without one".to_owned()
-        } else if self.uplinks.contains(port) {
+        let problem = if self.uplinks.contains(port) {
             format!("its port {port} is an uplink; attach it to another")
         } else if let Err(why) = attach::can_carry(link) {
             format!("its port {why}")
         } else if vpc != eni.vpc {
-            format!("ENIs of the VPC {vpc} stand on its port {port}; attach it to another")
+            format!("ENIs of the VPC {vpc} stand on its port {shown}; attach it to another")
         } else if owner != eni.id {
             format!(
-                "the ENI {owner} has the Ethernet address {} on port {port} too; attach it to another",
+                "the ENI {owner} has the Ethernet address {} on port {shown} too; attach it to another",
                 eni.mac
             )
         } else if let Some(instance) = instance
@@ -84,9 +91,18 @@ impl<'a> Placer<'a> {
         {
             return None;
         } else {
-            return Some((ifindex, link));
+            return Some(Stand { key, link });
         };
         image.warnings.push(format!("eni {}: {problem}", eni.id));
         None
+    }
+}
+
+/// An interface and the VLAN on it, as messages name them.
+pub fn link_name(interface: &str, vlan: u16) -> String {
+    if vlan == 0 {
+        interface.to_owned()
+    } else {
+        format!("{interface} VLAN {vlan}")
     }
 }

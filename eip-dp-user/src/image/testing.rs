@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use crate::{
     config::Config,
-    host::{HostFacts, Link, LinkKind, Neighbour, Route, XdpFeatures},
+    host::{Family, HostFacts, Link, LinkKind, Neighbour, Route, XdpFeatures},
     model::{
         Model,
         objects::{
@@ -19,9 +19,9 @@ use crate::{
 
 /// ENIs `e0` … of the worlds; even ones are in VPC `v0`, odd ones in `v1`.
 pub const ENIS: u8 = 6;
-/// EIPs `x0` … of the worlds.
+/// EIPs `x0` … and `y0` … of the worlds.
 pub const EIPS: u8 = 5;
-const ADDRESSES: u8 = 6;
+const ADDRESSES: u8 = 9;
 const PORTS: u8 = 5;
 
 /// A configuration with the uplink `wan`.
@@ -38,13 +38,13 @@ pub fn link(name: &str, number: u8, kind: LinkKind) -> Link {
         up: true,
         kind,
         master: None,
+        vlan: None,
         xdp: Some(XdpFeatures(0b111)),
     }
 }
 
-/// A host with the uplink `wan` (index 1, next hop 192.0.2.1) and the ports `p0` … (index 10 …).
+/// A host with the uplink `wan` (index 1, next hops 192.0.2.1 and `fe80::1`) and the ports `p0` … (index 10 …).
 pub fn host() -> HostFacts {
-    let next_hop = IpAddr::from([192, 0, 2, 1]);
     let mut facts = HostFacts::default();
     facts.links.insert(1, link("wan", 1, LinkKind::Physical));
     for port in 0..PORTS {
@@ -58,37 +58,44 @@ pub fn host() -> HostFacts {
             .links
             .insert(index, link(&format!("p{port}"), 10 + port, kind));
     }
-    facts.addresses = vec![(1, "192.0.2.2/24".parse().expect("an address"))];
-    facts.routes = vec![Route {
-        interface: 1,
-        family: crate::host::Family::V4,
-        metric: 0,
-        gateway: Some(next_hop),
-    }];
-    facts.neighbours.insert(
-        (1, next_hop),
-        Neighbour {
-            mac: Some([2, 0xbb, 0, 0, 0, 1]),
-            usable: true,
-            permanent: false,
-            managed: None,
-        },
-    );
+    facts.addresses = ["192.0.2.2/24", "2001:db8:ffff::2/64"]
+        .map(|address| (1, address.parse().expect("an address")))
+        .to_vec();
+    for (family, next_hop) in Family::ALL.into_iter().zip(["192.0.2.1", "fe80::1"]) {
+        let next_hop: IpAddr = next_hop.parse().expect("an address");
+        facts.routes.push(Route {
+            interface: 1,
+            family,
+            metric: 0,
+            gateway: Some(next_hop),
+        });
+        facts.neighbours.insert(
+            (1, next_hop),
+            Neighbour {
+                mac: Some([2, 0xbb, 0, 0, 0, 1]),
+                usable: true,
+                permanent: false,
+                managed: None,
+            },
+        );
+    }
     facts
 }
 
-/// A VPC with the CIDR 10.0.0.0/16.
+/// A VPC with the CIDRs 10.0.0.0/16 and `fd00::/64`.
 pub fn vpc(id: &str) -> Vpc {
     Vpc {
         id: id.to_owned(),
-        cidrs: vec!["10.0.0.0/16".parse().expect("a prefix")],
+        cidrs: ["10.0.0.0/16", "fd00::/64"]
+            .map(|cidr| cidr.parse().expect("a prefix"))
+            .to_vec(),
         gateway: None,
         vni: None,
     }
 }
 
 /// A detached ENI.
-pub fn eni(id: &str, vpc: &str, number: u8, addresses: &[[u8; 4]]) -> Eni {
+pub fn eni<A: Into<IpAddr> + Copy>(id: &str, vpc: &str, number: u8, addresses: &[A]) -> Eni {
     Eni {
         id: id.to_owned(),
         vpc: vpc.to_owned(),
@@ -112,16 +119,35 @@ pub fn attached(mut eni: Eni, instance: &str, port: &str) -> Eni {
     eni
 }
 
-/// The address of the EIP of that number.
+/// The address of the EIP `x` of that number.
 pub fn eip_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(203, 0, 113, 10 + number)
 }
 
-/// Adds an EIP to the table.
+/// The address of the EIP `y` of that number.
+pub fn eip6_address(number: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 10 + u16::from(number))
+}
+
+/// A private IPv6 address.
+pub fn private6(number: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number))
+}
+
+/// Adds the EIP `x` of that number to the table.
 pub fn add_eip(model: &mut Model, number: u8) {
+    insert_eip(model, format!("x{number}"), eip_address(number).into());
+}
+
+/// Adds the EIP `y` of that number to the table.
+pub fn add_eip6(model: &mut Model, number: u8) {
+    insert_eip(model, format!("y{number}"), eip6_address(number).into());
+}
+
+fn insert_eip(model: &mut Model, id: String, address: IpAddr) {
     let eip = Eip {
-        id: format!("x{number}"),
-        address: eip_address(number).into(),
+        id,
+        address,
         region: None,
         expires_at: None,
         state: EipState::Free,
@@ -129,12 +155,17 @@ pub fn add_eip(model: &mut Model, number: u8) {
     model.eips.insert(eip.id.clone(), eip);
 }
 
-/// Associates an EIP.
+/// Associates an EIP `x`.
 pub fn associate(model: &mut Model, number: u8, eni: &str, private_ip: [u8; 4], mode: Mode) {
+    put_association(model, &format!("x{number}"), eni, private_ip.into(), mode);
+}
+
+/// Associates any EIP.
+pub fn put_association(model: &mut Model, eip: &str, eni: &str, private_ip: IpAddr, mode: Mode) {
     let association = Association {
-        eip: format!("x{number}"),
+        eip: eip.to_owned(),
         eni: eni.to_owned(),
-        private_ip: private_ip.into(),
+        private_ip,
         mode,
     };
     model
@@ -142,15 +173,17 @@ pub fn associate(model: &mut Model, number: u8, eni: &str, private_ip: [u8; 4], 
         .insert(association.eip.clone(), association);
 }
 
-/// A table with the pool 203.0.113.0/24 and two VPCs.
+/// A table with the pools 203.0.113.0/24 and `2001:db8::/64`, and two VPCs.
 pub fn table() -> Model {
     let mut model = Model::default();
-    let pool = Pool {
-        cidr: "203.0.113.0/24".parse().expect("a prefix"),
-        gateway: None,
-        reserve: Vec::new(),
-    };
-    model.pools.insert(pool.cidr, pool);
+    for cidr in ["203.0.113.0/24", "2001:db8::/64"] {
+        let pool = Pool {
+            cidr: cidr.parse().expect("a prefix"),
+            gateway: None,
+            reserve: Vec::new(),
+        };
+        model.pools.insert(pool.cidr, pool);
+    }
     for id in ["v0", "v1"] {
         model.vpcs.insert(id.to_owned(), vpc(id));
     }
@@ -189,15 +222,17 @@ pub fn world(bytes: &[u8]) -> (Model, HostFacts) {
         }
     }
     // Each address of each VPC belongs to one ENI of it, or to none.
-    let mut addresses: BTreeMap<u8, Vec<[u8; 4]>> = BTreeMap::new();
+    let mut addresses: BTreeMap<u8, Vec<IpAddr>> = BTreeMap::new();
     for vpc in 0..2 {
         for address in 0..ADDRESSES {
             let owner = choice.below(4);
             if owner < 3 {
-                addresses
-                    .entry(owner * 2 + vpc)
-                    .or_default()
-                    .push([10, 0, 0, 10 + address]);
+                let of_owner = addresses.entry(owner * 2 + vpc).or_default();
+                of_owner.push(if address % 3 == 2 {
+                    private6(10 + address).into()
+                } else {
+                    IpAddr::from([10, 0, 0, 10 + address])
+                });
             }
         }
     }
@@ -210,47 +245,61 @@ pub fn world(bytes: &[u8]) -> (Model, HostFacts) {
         if choice.below(4) > 0 {
             let instance = format!("i{}", choice.below(2));
             eni = attached(eni, &instance, &format!("p{}", choice.below(PORTS)));
+            eni.vlan = Some(u16::from(choice.below(3))).filter(|vlan| *vlan > 0);
         }
         if choice.below(8) == 0 {
             eni.antispoof = Antispoof::Eni;
         }
         model.enis.insert(eni.id.clone(), eni);
     }
-    let mut taken = Vec::new();
     for number in 0..EIPS {
-        if choice.below(5) == 0 {
-            continue;
-        }
-        add_eip(&mut model, number);
-        let id = format!("e{}", choice.below(ENIS));
-        let index = choice.below(3) as usize;
-        let cut_through = choice.below(4) == 0;
-        let Some(eni) = model.enis.get_mut(&id) else {
-            continue;
-        };
-        let Some(IpAddr::V4(address)) = eni.private_ips.get(index).copied() else {
-            continue;
-        };
-        if taken.contains(&(id.clone(), address)) {
-            continue;
-        }
-        taken.push((id.clone(), address));
-        if cut_through && eni.state == EniState::Attached && choice.below(3) == 0 {
-            eni.state = EniState::Stranded;
-        }
-        let alone = !model.associations.values().any(|other| other.eni == id);
-        let exclusive = model
-            .associations
-            .values()
-            .all(|other| other.eni != id || other.mode == Mode::Nat);
-        if exclusive && (alone || !cut_through) {
-            let mode = if cut_through {
-                Mode::CutThrough
-            } else {
-                Mode::Nat
-            };
-            associate(&mut model, number, &id, address.octets(), mode);
+        for is_v6 in [false, true] {
+            if choice.below(5) > 0 {
+                draw_eip(&mut model, &mut choice, number, is_v6);
+            }
         }
     }
     (model, facts)
+}
+
+/// Adds an EIP, and associates it where the rules let it.
+fn draw_eip(model: &mut Model, choice: &mut Choice<'_>, number: u8, is_v6: bool) {
+    let eip = if is_v6 {
+        add_eip6(model, number);
+        format!("y{number}")
+    } else {
+        add_eip(model, number);
+        format!("x{number}")
+    };
+    let id = format!("e{}", choice.below(ENIS));
+    let index = choice.below(3) as usize;
+    let cut_through = choice.below(4) == 0;
+    let Some(eni) = model.enis.get_mut(&id) else {
+        return;
+    };
+    let mut of_family = eni.private_ips.iter().filter(|ip| ip.is_ipv6() == is_v6);
+    let Some(address) = of_family.nth(if cut_through { 0 } else { index }).copied() else {
+        return;
+    };
+    let mut others = model.associations.values().filter(|one| one.eni == id);
+    let fits = others.all(|other| {
+        let same_family = other.private_ip.is_ipv6() == is_v6;
+        if cut_through {
+            other.mode == Mode::CutThrough && !same_family
+        } else {
+            other.mode == Mode::Nat && other.private_ip != address
+        }
+    });
+    if !fits {
+        return;
+    }
+    if cut_through && eni.state == EniState::Attached && choice.below(3) == 0 {
+        eni.state = EniState::Stranded;
+    }
+    let mode = if cut_through {
+        Mode::CutThrough
+    } else {
+        Mode::Nat
+    };
+    put_association(model, &eip, &id, address, mode);
 }

@@ -1,20 +1,17 @@
-//! Uplinks, the next hop, and the prefixes that are the gateway's.
+//! Uplinks, the next hops, and the prefixes that are the gateway's.
 
 use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
 };
 
-use eip_dp_common::{
-    abi::{
-        AddressClass, LinkKey, NONE, PREFIX_SEAL, PrefixKey, Sealed, Target, TargetFlags,
-        UPLINK_TARGET4, Uplink, UplinkFlags,
-    },
-    family::{Family as _, V4},
+use eip_dp_common::abi::{
+    AddressClass, LinkKey, NONE, PREFIX_SEAL, PrefixKey, Sealed, Target, TargetFlags, Uplink,
+    UplinkFlags,
 };
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
-use super::{Image, PrefixRecord};
+use super::{Address, Image, PrefixRecord, family::screen_bits, link_name};
 use crate::{
     attach,
     config::{self, Config},
@@ -22,64 +19,167 @@ use crate::{
     model::{Model, objects::Pool},
 };
 
-/// Fills in uplinks, the uplink's target, prefixes, the screen, and the uplinks' attachments.
+/// An uplink whose interface is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// What the configuration says about it.
+    pub uplink: &'a config::Uplink,
+    /// The interface, and the VLAN on it.
+    pub key: LinkKey,
+    /// The interface.
+    pub link: &'a Link,
+    /// The interface whose addresses, routes and neighbours are the uplink's: itself, or the kernel's interface for the
+    /// VLAN. `None`: the kernel has none for the VLAN.
+    pub home: Option<(u32, &'a Link)>,
+}
+
+/// The uplinks whose interfaces are there, in the configuration's order.
+pub fn ways<'a>(config: &'a Config, facts: &'a HostFacts) -> impl Iterator<Item = Way<'a>> {
+    let uplinks = config.uplinks.iter();
+    uplinks.filter_map(|uplink| Way::find(uplink, facts))
+}
+
+impl<'a> Way<'a> {
+    /// The uplink; `None` if its interface is not there.
+    pub fn find(uplink: &'a config::Uplink, facts: &'a HostFacts) -> Option<Self> {
+        let (ifindex, link) = facts.link_named(&uplink.interface)?;
+        let home = facts
+            .vlan_interface(ifindex, uplink.vlan)
+            .and_then(|home| Some((home, facts.links.get(&home)?)));
+        Some(Self {
+            uplink,
+            key: LinkKey::tagged(ifindex, uplink.vlan),
+            link,
+            home,
+        })
+    }
+
+    /// Whether packets can be sent.
+    pub fn is_up(&self) -> bool {
+        self.link.up && self.home.is_none_or(|(_, link)| link.up)
+    }
+
+    /// The MAC that packets to the uplink have.
+    pub fn mac(&self) -> [u8; 6] {
+        self.home.map_or(self.link.mac, |(_, link)| link.mac)
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> String {
+        self.uplink.name()
+    }
+}
+
+/// The next hop of an uplink for one family, and the interface on which it is a neighbour.
+pub fn next_hop(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<(u32, IpAddr)> {
+    let (home, _) = way.home?;
+    let configured = way.uplink.next_hop.of(family);
+    let address = facts.next_hop(home, configured, family)?;
+    // An IPv4 default route may have an IPv6 router (RFC 8950); there is no place for one in the records.
+    (Family::of(address) == family).then_some((home, address))
+}
+
+/// Fills in uplinks, the uplinks' targets, prefixes, the screens, and the uplinks' attachments.
 pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config) {
-    let mut egress = None;
+    let mut egress = Egress::default();
+    let mut attached = BTreeSet::new();
     for uplink in &config.uplinks {
-        let Some((ifindex, link)) = facts.link_named(&uplink.interface) else {
+        let Some(way) = Way::find(uplink, facts) else {
             image.warnings.push(format!(
                 "uplink {}: there is no such interface; it is used as soon as it appears",
-                uplink.interface
+                uplink.name()
             ));
             continue;
         };
-        if let Err(why) = attach::can_carry(link) {
-            image
-                .warnings
-                .push(format!("uplink {}: {why}", uplink.interface));
+        if let Err(why) = attach::can_carry(way.link) {
+            let name = uplink.name();
+            image.warnings.push(format!("uplink {name}: {why}"));
             continue;
         }
-        let next_hop = next_hop(facts, ifindex, uplink);
-        let key = LinkKey::untagged(ifindex);
-        let record = record(uplink, link, next_hop).sealed(&key);
-        image.content.uplinks.insert(key, record);
-        if attach::takes_xdp_frames(link) {
-            image.content.devices.insert(ifindex);
+        let record = record(model, facts, &way);
+        let mut insert = |key: LinkKey| {
+            let record = record.sealed(&key);
+            image.content.uplinks.insert(key, record);
+        };
+        insert(way.key);
+        match way.home {
+            // Where the kernel is to find the next hop's MAC, packets leave through its own interface for the VLAN.
+            Some((home, _)) => insert(LinkKey::untagged(home)),
+            None => image.warnings.push(format!(
+                "uplink {0}: this host has no interface for the VLAN, so its next hop cannot be resolved and nothing is \
+                 sent there; `ip link add link {1} name {1}.{2} type vlan id {2}`, and set it up",
+                way.name(),
+                uplink.interface,
+                uplink.vlan
+            )),
         }
-        image.attachments.push(attach::uplink(ifindex, link));
-        if egress.is_none() && link.up {
-            egress = next_hop.map(|next_hop| egress_target(facts, ifindex, link, next_hop));
+        if attach::takes_xdp_frames(way.link) {
+            image.content.devices.insert(way.key.ifindex);
         }
+        if attached.insert(way.key.ifindex) {
+            let attachment = attach::uplink(way.key.ifindex, way.link);
+            image.attachments.push(attachment);
+        }
+        egress.consider(facts, &way);
     }
-    if egress.is_none() && !image.content.uplinks.is_empty() {
-        image.warnings.push(
-            "no uplink is up and has a next hop: nothing can be sent to the Internet; give the host a default \
-             route through the uplink, or set `next_hop` in its [[uplink]]"
-                .to_owned(),
-        );
-    }
-    let target = egress.unwrap_or_else(no_egress).sealed(&UPLINK_TARGET4);
-    image.content.targets.insert(UPLINK_TARGET4, target);
-    prefixes(image, model, facts, config);
+    egress.write(image, model);
+    prefixes::<[u8; 4]>(image, model, facts, config);
+    prefixes::<[u8; 16]>(image, model, facts, config);
 }
 
-/// The next hop of an uplink.
-pub fn next_hop(facts: &HostFacts, ifindex: u32, uplink: &config::Uplink) -> Option<Ipv4Addr> {
-    let configured = uplink.next_hop.map(IpAddr::V4);
-    match facts.next_hop(ifindex, configured, Family::V4)? {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
+/// The way to the Internet of each family: the first uplink that is up and has a next hop.
+#[derive(Default)]
+struct Egress {
+    v4: Option<Target>,
+    v6: Option<Target>,
+}
+
+impl Egress {
+    fn consider(&mut self, facts: &HostFacts, way: &Way<'_>) {
+        if !way.is_up() {
+            return;
+        }
+        for (egress, family) in [(&mut self.v4, Family::V4), (&mut self.v6, Family::V6)] {
+            if egress.is_none() {
+                *egress = next_hop(facts, way, family)
+                    .map(|(home, next_hop)| egress_target(facts, way, home, next_hop));
+            }
+        }
+    }
+
+    fn write(self, image: &mut Image, model: &Model) {
+        let has_pool = |family| {
+            let mut pools = model.pools.keys();
+            pools.any(|cidr| Family::of(cidr.addr()) == family)
+        };
+        for (egress, family) in [(&self.v4, Family::V4), (&self.v6, Family::V6)] {
+            let wanted = has_pool(family) || (family == Family::V4 && model.pools.is_empty());
+            if egress.is_none() && wanted && !image.content.uplinks.is_empty() {
+                image.warnings.push(format!(
+                    "no uplink is up and has an {family} next hop: no {family} packet can be sent to the Internet; give \
+                     the host an {family} default route through the uplink, or set `next_hop` in its [[uplink]]"
+                ));
+            }
+        }
+        put_target::<[u8; 4]>(image, self.v4);
+        put_target::<[u8; 16]>(image, self.v6);
     }
 }
 
-fn record(uplink: &config::Uplink, link: &Link, next_hop: Option<Ipv4Addr>) -> Uplink {
+fn put_target<A: Address>(image: &mut Image, egress: Option<Target>) {
+    let index = A::UPLINK_TARGET;
+    let target = egress.unwrap_or_else(no_egress).sealed(&index);
+    image.content.targets.insert(index, target);
+}
+
+fn record(model: &Model, facts: &HostFacts, way: &Way<'_>) -> Uplink {
     Uplink {
-        next_hop4: next_hop.map_or([0; 4], |address| address.octets()),
-        next_hop6: [0; 16],
-        icmp_source4: [0; 4],
-        icmp_source6: [0; 16],
-        mac: link.mac,
-        flags: if uplink.answer_arp {
+        next_hop4: next_hop_of(facts, way),
+        next_hop6: next_hop_of(facts, way),
+        icmp_source4: icmp_source_of(model, facts, way),
+        icmp_source6: icmp_source_of(model, facts, way),
+        mac: way.mac(),
+        flags: if way.uplink.answer_arp {
             UplinkFlags::ANSWER_ARP
         } else {
             0
@@ -88,23 +188,50 @@ fn record(uplink: &config::Uplink, link: &Link, next_hop: Option<Ipv4Addr>) -> U
     }
 }
 
-fn egress_target(facts: &HostFacts, ifindex: u32, link: &Link, next_hop: Ipv4Addr) -> Target {
-    let mac = facts.mac_of(ifindex, next_hop.into());
-    let mut flags = 0;
-    if attach::takes_xdp_frames(link) {
-        flags |= TargetFlags::XDP;
-    }
-    if mac.is_some() {
-        flags |= TargetFlags::RESOLVED;
-    }
-    Target {
-        ifindex,
-        mtu: link.mtu,
+fn next_hop_of<A: Address>(facts: &HostFacts, way: &Way<'_>) -> A {
+    next_hop(facts, way, A::FAMILY)
+        .and_then(|(_, address)| A::of(address))
+        .unwrap_or_default()
+}
+
+/// Who sends ICMP errors to the Internet: as configured, else the uplink's own address, else a pool's gateway.
+fn icmp_source_of<A: Address>(model: &Model, facts: &HostFacts, way: &Way<'_>) -> A {
+    let own = || facts.first_global(way.home?.0, A::FAMILY);
+    let pools = || {
+        let mut routers = model.pools.values().filter_map(Pool::router);
+        routers.find(|router| Family::of(*router) == A::FAMILY)
+    };
+    let configured = way.uplink.icmp_source.of(A::FAMILY);
+    configured
+        .or_else(own)
+        .or_else(pools)
+        .and_then(A::of)
+        .unwrap_or_default()
+}
+
+fn egress_target(facts: &HostFacts, way: &Way<'_>, home: u32, next_hop: IpAddr) -> Target {
+    let mac = facts.mac_of(home, next_hop);
+    let by_xdp = if attach::takes_xdp_frames(way.link) {
+        TargetFlags::XDP
+    } else {
+        0
+    };
+    let mut target = Target {
+        ifindex: way.key.ifindex,
+        mtu: way.home.map_or(way.link.mtu, |(_, link)| link.mtu),
         dst_mac: mac.unwrap_or_default(),
-        src_mac: link.mac,
-        flags,
+        src_mac: way.mac(),
+        vlan: way.key.vlan,
+        flags: by_xdp,
         ..no_egress()
+    };
+    if mac.is_some() {
+        target.flags |= TargetFlags::RESOLVED;
+    } else if way.key.vlan != 0 {
+        // The kernel asks for the next hop on its own interface for the VLAN, which tags what it sends.
+        (target.ifindex, target.vlan, target.flags) = (home, 0, 0);
     }
+    target
 }
 
 fn no_egress() -> Target {
@@ -122,84 +249,69 @@ fn no_egress() -> Target {
     }
 }
 
-fn prefixes(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config) {
-    let content = &mut image.content;
-    let uplink_nets: Vec<IpNet> = config
-        .uplinks
-        .iter()
-        .filter_map(|uplink| facts.link_named(&uplink.interface))
-        .flat_map(|(ifindex, _)| facts.addresses_of(ifindex))
+fn prefixes<A: Address>(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config) {
+    let content = A::part_mut(&mut image.content);
+    let uplink_nets: Vec<IpNet> = ways(config, facts)
+        .filter_map(|way| way.home)
+        .flat_map(|(home, _)| facts.addresses_of(home))
         .collect();
     for pool in model.pools.values() {
-        let IpNet::V4(cidr) = pool.cidr else { continue };
-        let cidr = cidr.trunc();
-        let gateway = gateway_of(pool);
-        put(&mut content.prefixes, cidr, AddressClass::Pool, gateway);
-        screen(&mut content.screen, cidr);
+        let cidr = pool.cidr.trunc();
+        if Family::of(cidr.network()) != A::FAMILY {
+            continue;
+        }
+        let router = pool.router();
+        let own = router.and_then(A::of).unwrap_or_default();
+        put(&mut content.prefixes, &cidr, AddressClass::Pool, own);
+        for bit in screen_bits::<A>(&cidr) {
+            let word = content.screen.entry(u32::from(bit >> 6)).or_default();
+            *word |= 1 << (bit & 63);
+        }
         // On an on-link pool the gateway is the upstream router itself: nothing of ours answers for it.
-        let gateway = gateway.filter(|gateway| {
-            !uplink_nets
-                .iter()
-                .any(|net| net.contains(&IpAddr::V4(*gateway)))
-        });
-        if let Some(gateway) = gateway {
-            put(
-                &mut content.prefixes,
-                host(gateway),
-                AddressClass::PoolGateway,
-                None,
-            );
+        if let Some(router) = router
+            && !uplink_nets.iter().any(|net| net.contains(&router))
+        {
+            let class = AddressClass::PoolGateway;
+            put(&mut content.prefixes, &router.into(), class, A::default());
         }
     }
     for address in facts.host_addresses() {
-        if let IpAddr::V4(address) = address
-            && !address.is_loopback()
-        {
-            put(
-                &mut content.prefixes,
-                host(address),
-                AddressClass::Host,
-                None,
-            );
+        let of_a_link = match address {
+            IpAddr::V4(v4) => v4.is_loopback(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+        };
+        if !of_a_link {
+            let class = AddressClass::Host;
+            put(&mut content.prefixes, &address.into(), class, A::default());
         }
     }
 }
 
-/// The router of an IPv4 pool's guests; `None` for a routed pool.
-pub fn gateway_of(pool: &Pool) -> Option<Ipv4Addr> {
-    match pool.router()? {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
-}
-
-fn host(address: Ipv4Addr) -> Ipv4Net {
-    Ipv4Net::from(address)
-}
-
-fn put(
-    prefixes: &mut BTreeMap<super::Prefix, PrefixRecord>,
-    cidr: Ipv4Net,
+/// Puts a prefix, if it is of the family.
+fn put<A: Address>(
+    prefixes: &mut BTreeMap<PrefixKey<A>, PrefixRecord<A>>,
+    cidr: &IpNet,
     class: AddressClass,
-    gateway: Option<Ipv4Addr>,
+    gateway: A,
 ) {
+    let Some(network) = A::of(cidr.network()) else {
+        return;
+    };
     let key = PrefixKey {
         length: u32::from(cidr.prefix_len()),
-        network: cidr.network().octets(),
+        network,
     };
     let record = PrefixRecord {
-        gateway: gateway.map_or([0; 4], |gateway| gateway.octets()),
+        gateway,
         class: class as u32,
         seal: 0,
     };
     prefixes.insert(key, record.sealed(&PREFIX_SEAL));
 }
 
-/// Sets the bits of every /16 that overlaps `cidr`.
-fn screen(words: &mut BTreeMap<u32, u64>, cidr: Ipv4Net) {
-    let first = V4::screen(&cidr.network().octets());
-    let last = V4::screen(&cidr.broadcast().octets());
-    for value in first..=last {
-        *words.entry(u32::from(value >> 6)).or_default() |= 1 << (value & 63);
+impl config::Uplink {
+    /// Its name in messages.
+    pub fn name(&self) -> String {
+        link_name(&self.interface, self.vlan)
     }
 }

@@ -88,11 +88,14 @@ pub(crate) fn edges(cidr: &IpNet) -> Vec<(IpAddr, IpAddr, &'static str)> {
     if cidr.prefix_len() + 1 >= cidr.max_prefix_len() {
         return Vec::new();
     }
-    let mut edges = vec![(cidr.network(), cidr.network(), "the network address")];
-    if matches!(cidr, IpNet::V4(_)) {
-        edges.push((cidr.broadcast(), cidr.broadcast(), "the broadcast address"));
+    let (first, last) = (cidr.network(), cidr.broadcast());
+    match cidr {
+        IpNet::V4(_) => vec![
+            (first, first, "the network address"),
+            (last, last, "the broadcast address"),
+        ],
+        IpNet::V6(_) => vec![(first, first, "the subnet-router anycast address")],
     }
-    edges
 }
 
 /// The highest address of a prefix (of either family).
@@ -133,15 +136,25 @@ pub(crate) fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
+/// Whether every address of the prefix can be an EIP as far as its family goes: IPv6's global unicast space (RFC 4291 2.4)
+/// as far as it is given out.
+pub(crate) fn is_global(cidr: &IpNet) -> bool {
+    match cidr {
+        IpNet::V4(_) => true,
+        IpNet::V6(v6) => v6.prefix_len() >= 3 && v6.network().octets()[0] >> 5 == 1,
+    }
+}
+
 /// The block that no router forwards (RFC 6890) which shares addresses with the prefix.
 pub(crate) fn unroutable(cidr: &IpNet) -> Option<IpNet> {
-    const BLOCKS: [&str; 8] = [
+    const BLOCKS: [&str; 9] = [
         "0.0.0.0/8",
         "127.0.0.0/8",
         "169.254.0.0/16",
         "224.0.0.0/4",
         "240.0.0.0/4",
-        "::/127",
+        "::/8",
+        "100::/64",
         "fe80::/10",
         "ff00::/8",
     ];

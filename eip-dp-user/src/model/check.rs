@@ -1,5 +1,4 @@
-//! Arguments that cannot be meant, and things that are not built yet: what is wrong with a command whatever the
-//! table holds.
+//! Arguments that cannot be meant: what is wrong with a command whatever the table holds.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -19,11 +18,11 @@ const MAX_ID: usize = 64;
 const MAX_PORT: usize = 15;
 
 macro_rules! invalid {
-    ($($text:tt)+) => { return Err(Unacceptable::Invalid(format!($($text)+))) };
+    ($($text:tt)+) => { return Err(Unacceptable(format!($($text)+))) };
 }
 
 impl Command {
-    /// Refuses arguments that cannot be meant, and what is not built yet. Every writer asks before the rules.
+    /// Refuses arguments that cannot be meant. Every writer asks before the rules.
     pub fn check(&self) -> Checked {
         match self {
             Self::PoolCreate(pool) => check_pool(pool),
@@ -49,12 +48,16 @@ impl Command {
             }
             Self::EniAddIp { id, address } => {
                 check_id("ENI", id)?;
-                built("private IP", *address)
+                check_address("private IP", *address)
             }
             Self::EipCreate(spec) => {
                 check_id("EIP", &spec.id)?;
                 check_region(spec.region.as_deref())?;
-                spec.address.map_or(Ok(()), |ip| built("EIP address", ip))
+                if let Some(pool) = &spec.pool {
+                    check_cidr("pool", pool)?;
+                }
+                spec.address
+                    .map_or(Ok(()), |ip| check_address("EIP address", ip))
             }
             Self::VpcDelete { id } => check_id("VPC", id),
             Self::InstanceDelete { id } => check_id("instance", id),
@@ -82,7 +85,7 @@ fn check_document(document: &Document) -> Checked {
     for eip in &document.eips {
         check_id("EIP", &eip.id)?;
         check_region(eip.region.as_deref())?;
-        built("EIP address", eip.address)?;
+        check_address("EIP address", eip.address)?;
     }
     let mut associations = document.associations.iter();
     associations.try_for_each(|Association { eip, eni, .. }| {
@@ -109,7 +112,7 @@ fn check_pool(pool: &Pool) -> Checked {
             );
         }
     }
-    built("pool", pool.cidr.addr())
+    Ok(())
 }
 
 fn check_vpc(vpc: &Vpc) -> Checked {
@@ -132,10 +135,8 @@ fn check_vpc(vpc: &Vpc) -> Checked {
     if let Some(vni) = vpc.vni.filter(|vni| *vni == 0 || *vni >= 1 << 24) {
         invalid!("VPC `{id}`: the vni {vni} is not between 1 and 16777215; choose one that is");
     }
-    for cidr in &vpc.cidrs {
-        built("VPC CIDR", cidr.addr())?;
-    }
-    vpc.gateway.map_or(Ok(()), |ip| built("VPC gateway", ip))
+    vpc.gateway
+        .map_or(Ok(()), |ip| check_address("VPC gateway", ip))
 }
 
 fn check_instance(instance: &Instance) -> Checked {
@@ -178,7 +179,8 @@ fn check_private_ips(id: &str, ips: &[IpAddr]) -> Checked {
     if ips.is_empty() {
         invalid!("ENI `{id}` has no private IP; name one at least");
     }
-    ips.iter().try_for_each(|ip| built("private IP", *ip))
+    ips.iter()
+        .try_for_each(|ip| check_address("private IP", *ip))
 }
 
 /// Whether `text` can be an id: a single word that a terminal, a log and a file show as it is.
@@ -223,10 +225,7 @@ fn check_port(eni: &str, port: &str, vlan: Option<u16>) -> Checked {
         );
     }
     match vlan {
-        None => Ok(()),
-        Some(vlan @ 1..=4094) => Err(Unacceptable::NotBuilt(format!(
-            "ENI `{eni}`: VLAN {vlan} on port `{port}`: VLAN ports are not built yet; attach it without a VLAN"
-        ))),
+        None | Some(1..=4094) => Ok(()),
         Some(vlan) => {
             invalid!("ENI `{eni}`: VLAN {vlan} is not between 1 and 4094; choose one that is")
         }
@@ -234,6 +233,9 @@ fn check_port(eni: &str, port: &str, vlan: Option<u16>) -> Checked {
 }
 
 fn check_cidr(kind: &str, cidr: &IpNet) -> Checked {
+    if cidr.prefix_len() >= 96 {
+        check_address(kind, cidr.addr())?;
+    }
     if *cidr != cidr.trunc() {
         invalid!(
             "{kind} {cidr} has bits behind its prefix; write {}",
@@ -243,10 +245,12 @@ fn check_cidr(kind: &str, cidr: &IpNet) -> Checked {
     Ok(())
 }
 
-fn built(what: &str, address: IpAddr) -> Checked {
-    if address.is_ipv6() {
-        let message = format!("{what} {address}: IPv6 is not built yet; use an IPv4 one");
-        return Err(Unacceptable::NotBuilt(message));
+/// An IPv4 address has one form: as an IPv6 one it would be another object with the same meaning.
+fn check_address(what: &str, address: IpAddr) -> Checked {
+    if let IpAddr::V6(v6) = address
+        && let Some(v4) = v6.to_ipv4_mapped()
+    {
+        invalid!("{what} {address} is an IPv4 address in the form of an IPv6 one; write {v4}");
     }
     Ok(())
 }

@@ -136,8 +136,11 @@ pub struct EniSpec {
 pub struct EipSpec {
     /// Identity.
     pub id: String,
-    /// Its address; left out, the lowest free one of the first pool that has one.
+    /// Its address; left out, the lowest free one of `pool`.
     pub address: Option<IpAddr>,
+    /// The pool to take an address of; left out, the first that has one: of the IPv4 pools, or where there are none, of the
+    /// IPv6 pools.
+    pub pool: Option<IpNet>,
     /// Its region.
     pub region: Option<String>,
     /// When it ends.
@@ -169,13 +172,7 @@ impl FromStr for Expiry {
     }
 }
 
-/// A command that is not put to the rules at all.
+/// A command that is not put to the rules at all: an argument cannot be meant, whatever the table holds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unacceptable {
-    /// An argument that cannot be meant: wrong whatever the table holds.
-    #[error("{0}")]
-    Invalid(String),
-    /// Something that eip-dp will do, and does not yet.
-    #[error("{0}")]
-    NotBuilt(String),
-}
+#[error("{0}")]
+pub struct Unacceptable(pub String);

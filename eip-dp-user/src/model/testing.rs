@@ -112,6 +112,7 @@ pub(crate) fn command(line: &str) -> Command {
         "eip" => Command::EipCreate(EipSpec {
             id,
             address: words.get(2).map(|text| address(text)),
+            pool: option("pool").map(|text| text.parse().expect("a prefix")),
             region: option("region").map(str::to_owned),
             expires_at: option("expires").map(|text| second(text.parse().expect("seconds"))),
         }),

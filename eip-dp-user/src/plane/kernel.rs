@@ -1,40 +1,33 @@
 //! The kernel's maps, opened from where they are pinned.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, net::IpAddr};
 
 use aya::{
     Pod,
-    maps::{
-        Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues,
-        lpm_trie,
-    },
+    maps::{Array, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
 use eip_dp_common::abi::{
-    EipCounters, LinkKey, MacKey, Port, PortMac, PrefixKey, Reason, Sealed, StatusWord, Target,
-    Uplink, Vpc, maps,
+    EipCounters, Event, LinkKey, MacKey, Port, PortMac, Reason, Sealed, StatusWord, Target, Uplink,
+    Vpc, maps,
 };
 
-use super::{Pins, Plane, PlaneError, WriteError, chain, os_error, with_cure};
-use crate::image::{
-    Address, Content, Eip, InVpc, Limits, Network, PrefixRecord, Private, Write, limits,
-};
+use super::{Pins, Plane, PlaneError, WriteError, chain, family::FamilyMaps, os_error, with_cure};
+use crate::image::{Content, Limits, Write, limits};
 
 /// The maps of one gateway.
 pub struct Kernel {
-    eips: HashMap<MapData, Address, Eip>,
-    private: HashMap<MapData, InVpc, Private>,
-    prefixes: LpmTrie<MapData, Address, PrefixRecord>,
+    v4: FamilyMaps<[u8; 4]>,
+    v6: FamilyMaps<[u8; 16]>,
     vpcs: Array<MapData, Vpc>,
-    cidrs: Array<MapData, Network>,
     targets: Array<MapData, Target>,
     ports: HashMap<MapData, LinkKey, Port>,
     macs: HashMap<MapData, MacKey, PortMac>,
     uplinks: HashMap<MapData, LinkKey, Uplink>,
-    screen: Array<MapData, u64>,
     devices: DevMapHash<MapData>,
     counters: PerCpuArray<MapData, EipCounters>,
     drops: PerCpuArray<MapData, u64>,
+    events: PerCpuArray<MapData, u64>,
     status: Array<MapData, u64>,
     limits: Limits,
 }
@@ -66,7 +59,7 @@ impl Kernel {
             *limit(&mut limits) = info.max_entries();
             Ok::<(), PlaneError>(())
         };
-        size(maps::EIP4, |limits| &mut limits.eips)?;
+        size(maps::EIP_COUNTERS, |limits| &mut limits.eips)?;
         size(maps::PRIVATE4, |limits| &mut limits.private_addresses)?;
         size(maps::PREFIX4, |limits| &mut limits.prefixes)?;
         size(maps::VPCS, |limits| &mut limits.vpcs)?;
@@ -76,19 +69,17 @@ impl Kernel {
         size(maps::UPLINKS, |limits| &mut limits.uplinks)?;
         size(maps::DEVICES, |limits| &mut limits.devices)?;
         Ok(Self {
-            eips: typed(pins, maps::EIP4)?,
-            private: typed(pins, maps::PRIVATE4)?,
-            prefixes: typed(pins, maps::PREFIX4)?,
+            v4: FamilyMaps::open(pins)?,
+            v6: FamilyMaps::open(pins)?,
             vpcs: typed(pins, maps::VPCS)?,
-            cidrs: typed(pins, maps::CIDR4)?,
             targets: typed(pins, maps::TARGETS)?,
             ports: typed(pins, maps::PORTS)?,
             macs: typed(pins, maps::MACS)?,
             uplinks: typed(pins, maps::UPLINKS)?,
-            screen: typed(pins, maps::SCREEN4)?,
             devices: typed(pins, maps::DEVICES)?,
             counters: typed(pins, maps::EIP_COUNTERS)?,
             drops: typed(pins, maps::DROPS)?,
+            events: typed(pins, maps::EVENTS)?,
             status: typed(pins, maps::STATUS)?,
             limits,
         })
@@ -128,51 +119,37 @@ impl Kernel {
 
     /// How many packets were dropped for that reason, on all CPUs.
     pub fn drops(&self, reason: Reason) -> Result<u64, PlaneError> {
-        let per_cpu = self
-            .drops
-            .get(&reason.index(), 0)
-            .map_err(|error| broken(maps::DROPS, &error))?;
-        Ok(per_cpu
-            .iter()
-            .fold(0, |sum: u64, cpu| sum.wrapping_add(*cpu)))
+        total(&self.drops, maps::DROPS, reason.index())
     }
 
-    /// The record of an EIP.
-    pub fn eip(&self, address: &Address) -> Result<Option<Eip>, PlaneError> {
-        match self.eips.get(address, 0) {
-            Ok(entry) => Ok(Some(entry)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(broken(maps::EIP4, &error)),
+    /// How often that happened, on all CPUs.
+    pub fn events(&self, event: Event) -> Result<u64, PlaneError> {
+        total(&self.events, maps::EVENTS, event.index())
+    }
+
+    /// Where the counters of an EIP are; `None` if the kernel has no such EIP.
+    pub fn slot(&self, eip: IpAddr) -> Result<Option<u32>, PlaneError> {
+        match eip {
+            IpAddr::V4(address) => self.v4.slot(&address.octets()),
+            IpAddr::V6(address) => self.v6.slot(&address.octets()),
         }
     }
 
     fn apply(&mut self, write: &Write) -> Result<(), MapError> {
         match write {
-            Write::Eip(key, value) => put(&mut self.eips, key, value.as_ref()),
-            Write::Private(key, value) => put(&mut self.private, key, value.as_ref()),
+            Write::V4(write) => self.v4.apply(write),
+            Write::V6(write) => self.v6.apply(write),
             Write::Port(key, value) => put(&mut self.ports, key, value.as_ref()),
             Write::Mac(key, value) => put(&mut self.macs, key, value.as_ref()),
             Write::Uplink(key, value) => put(&mut self.uplinks, key, value.as_ref()),
-            Write::Prefix(key, value) => {
-                let key = lpm_trie::Key::new(key.length, key.network);
-                match value {
-                    Some(value) => self.prefixes.insert(&key, value, 0),
-                    None => absent_is_fine(self.prefixes.remove(&key)),
-                }
-            }
             Write::Vpc(index, value) => {
                 self.vpcs
-                    .set(*index, value.unwrap_or_else(Sealed::zeroed), 0)
-            }
-            Write::Cidr(index, value) => {
-                self.cidrs
                     .set(*index, value.unwrap_or_else(Sealed::zeroed), 0)
             }
             Write::Target(index, value) => {
                 self.targets
                     .set(*index, value.unwrap_or_else(Sealed::zeroed), 0)
             }
-            Write::Screen(index, bits) => self.screen.set(*index, bits, 0),
             Write::Device(ifindex, true) => {
                 match self.devices.insert(*ifindex, *ifindex, None, 0) {
                     Ok(()) => Ok(()),
@@ -213,26 +190,14 @@ impl Plane for Kernel {
 
     fn read(&self) -> Result<Content, PlaneError> {
         let read = |map: &'static str| move |error: MapError| broken(map, &error);
-        let prefixes = self.prefixes.iter().map(|element| {
-            element.map(|(key, value)| {
-                let key = PrefixKey {
-                    length: key.prefix_len(),
-                    network: key.data(),
-                };
-                (key, value)
-            })
-        });
         Ok(Content {
-            eips: collect(self.eips.iter()).map_err(read(maps::EIP4))?,
-            private: collect(self.private.iter()).map_err(read(maps::PRIVATE4))?,
-            prefixes: collect(prefixes).map_err(read(maps::PREFIX4))?,
+            v4: self.v4.read()?,
+            v6: self.v6.read()?,
             vpcs: used(self.vpcs.iter(), &Sealed::zeroed()).map_err(read(maps::VPCS))?,
-            cidrs: used(self.cidrs.iter(), &Sealed::zeroed()).map_err(read(maps::CIDR4))?,
             targets: used(self.targets.iter(), &Sealed::zeroed()).map_err(read(maps::TARGETS))?,
             ports: collect(self.ports.iter()).map_err(read(maps::PORTS))?,
             macs: collect(self.macs.iter()).map_err(read(maps::MACS))?,
             uplinks: collect(self.uplinks.iter()).map_err(read(maps::UPLINKS))?,
-            screen: used(self.screen.iter(), &0).map_err(read(maps::SCREEN4))?,
             devices: self
                 .devices
                 .keys()
@@ -265,6 +230,25 @@ impl Plane for Kernel {
     }
 }
 
+/// The version of the ABI that the pinned maps are of; `None` where they do not tell.
+pub(super) fn version(pins: &Pins) -> Result<Option<u64>, PlaneError> {
+    if !pins.map(maps::STATUS).exists() {
+        return Ok(None);
+    }
+    let status: Array<MapData, u64> = typed(pins, maps::STATUS)?;
+    let word = status.get(&(StatusWord::Abi as u32), 0);
+    word.map(Some).map_err(|error| broken(maps::STATUS, &error))
+}
+
+/// A counter, of all CPUs.
+fn total(counters: &PerCpuArray<MapData, u64>, map: &str, index: u32) -> Result<u64, PlaneError> {
+    let per_cpu = counters
+        .get(&index, 0)
+        .map_err(|error| broken(map, &error))?;
+    let cpus = per_cpu.iter();
+    Ok(cpus.fold(0, |sum: u64, cpu| sum.wrapping_add(*cpu)))
+}
+
 fn pinned(pins: &Pins, name: &str) -> Result<MapData, PlaneError> {
     let path = pins.map(name);
     MapData::from_pin(&path).map_err(|error| {
@@ -284,7 +268,10 @@ fn pinned(pins: &Pins, name: &str) -> Result<MapData, PlaneError> {
     })
 }
 
-fn typed<T: TryFrom<Map, Error = MapError>>(pins: &Pins, name: &str) -> Result<T, PlaneError> {
+pub(super) fn typed<T: TryFrom<Map, Error = MapError>>(
+    pins: &Pins,
+    name: &str,
+) -> Result<T, PlaneError> {
     let map = Map::from_map_data(pinned(pins, name)?).map_err(|error| broken(name, &error))?;
     T::try_from(map).map_err(|error| {
         PlaneError(format!(
@@ -297,11 +284,11 @@ fn typed<T: TryFrom<Map, Error = MapError>>(pins: &Pins, name: &str) -> Result<T
     })
 }
 
-fn broken(map: &str, error: &MapError) -> PlaneError {
+pub(super) fn broken(map: &str, error: &MapError) -> PlaneError {
     with_cure(format!("map {map}: {}", chain(error)), os_error(error))
 }
 
-fn put<K: Pod, V: Pod>(
+pub(super) fn put<K: Pod, V: Pod>(
     map: &mut HashMap<MapData, K, V>,
     key: &K,
     value: Option<&V>,
@@ -312,7 +299,7 @@ fn put<K: Pod, V: Pod>(
     }
 }
 
-fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(error) if os_error(&error) == Some(libc::ENOENT) => Ok(()),
@@ -320,7 +307,7 @@ fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
     }
 }
 
-fn collect<K: Ord, V>(
+pub(super) fn collect<K: Ord, V>(
     elements: impl Iterator<Item = Result<(K, V), MapError>>,
 ) -> Result<BTreeMap<K, V>, MapError> {
     elements
@@ -329,7 +316,7 @@ fn collect<K: Ord, V>(
         .collect()
 }
 
-fn used<V: PartialEq>(
+pub(super) fn used<V: PartialEq>(
     elements: impl Iterator<Item = Result<V, MapError>>,
     unused: &V,
 ) -> Result<BTreeMap<u32, V>, MapError> {

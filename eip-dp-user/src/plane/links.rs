@@ -183,9 +183,9 @@ impl Links {
         }
         self.detach(pin)?;
         let link = if pin.program.is_xdp() {
-            attach_xdp(programs.xdp(pin.program)?, pin.ifindex)
+            attach_xdp(programs.xdp(pin.program.name())?, pin.ifindex)
         } else {
-            attach_tc(programs.tc(pin.program)?, pin.ifindex, interface)
+            attach_tc(programs.tc(pin.program.name())?, pin.ifindex, interface)
         }
         .map_err(|failure| {
             let mut message = format!("{} on {interface}: {}", pin.program.name(), failure.message);
@@ -225,9 +225,9 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
 /// Lets the link run this daemon's program, in one step.
 fn replace(programs: &mut Programs, program: Program, link: FdLink) -> Result<(), PlaneError> {
     let result = if program.is_xdp() {
-        replace_xdp(programs.xdp(program)?, link)
+        replace_xdp(programs.xdp(program.name())?, link)
     } else {
-        replace_tc(programs.tc(program)?, link)
+        replace_tc(programs.tc(program.name())?, link)
     };
     result.map_err(|failure| PlaneError(failure.message))
 }

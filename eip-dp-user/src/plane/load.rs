@@ -2,14 +2,14 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::MapInfo,
+    maps::{MapInfo, ProgramArray},
     programs::{ProgramError, SchedClassifier, Xdp},
     util::KernelVersion,
 };
-use eip_dp_common::abi::{ABI_VERSION, StatusWord, maps};
+use eip_dp_common::abi::{ABI_VERSION, StatusWord, maps, stages};
 use tracing::debug;
 
-use super::{Kernel, Pins, PlaneError, chain, os_error, with_cure};
+use super::{Kernel, Pins, PlaneError, chain, kernel, os_error, with_cure};
 use crate::{
     PROGRAMS,
     attach::Program,
@@ -38,6 +38,8 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Program
     let sizes = limits.by_map();
     let adopt = pins.exist()?;
     if adopt {
+        // Maps of another version may have other sizes, and that would not be the point.
+        check_version(pins)?;
         check_sizes(pins, &sizes)?;
     }
     pins.create()?;
@@ -67,11 +69,28 @@ fn load_into(
     })?;
     let mut programs = Programs { object };
     for program in Program::ALL {
-        programs.load(program)?;
+        programs.load(program.name(), program.is_xdp())?;
+    }
+    for (map, place, name) in stages::ALL {
+        let is_xdp = map == stages::XDP;
+        programs.load(name, is_xdp)?;
+        programs.enter(map, place, name, is_xdp)?;
     }
     let mut kernel = Kernel::from_pins(pins)?;
     claim(pins, &mut kernel, table)?;
     Ok((kernel, programs))
+}
+
+/// Refuses the maps of another version.
+fn check_version(pins: &Pins) -> Result<(), PlaneError> {
+    let name = pins.name();
+    match kernel::version(pins)? {
+        None | Some(0 | ABI_VERSION) => Ok(()),
+        Some(other) => Err(PlaneError(format!(
+            "the maps of gateway `{name}` are of version {other}, this eip-dp needs {ABI_VERSION}; run `eip-dp \
+             --name {name} unload` and start again"
+        ))),
+    }
 }
 
 /// Refuses maps of other sizes: what does not fit the configuration is never ignored.
@@ -96,18 +115,9 @@ fn check_sizes(pins: &Pins, sizes: &[(&'static str, u32)]) -> Result<(), PlaneEr
     Ok(())
 }
 
-/// Refuses the maps of another version or of another table, and marks new ones as ours.
+/// Refuses the maps of another table, and marks new ones as ours.
 fn claim(pins: &Pins, kernel: &mut Kernel, table: u64) -> Result<(), PlaneError> {
     let name = pins.name();
-    match kernel.word(StatusWord::Abi)? {
-        0 | ABI_VERSION => {}
-        other => {
-            return Err(PlaneError(format!(
-                "the maps of gateway `{name}` are of version {other}, this eip-dp needs {ABI_VERSION}; run `eip-dp \
-                 --name {name} unload` and start again"
-            )));
-        }
-    }
     match kernel.word(StatusWord::Table)? {
         0 => {}
         found if found == table => {}
@@ -123,46 +133,65 @@ fn claim(pins: &Pins, kernel: &mut Kernel, table: u64) -> Result<(), PlaneError>
 }
 
 impl Programs {
-    fn load(&mut self, program: Program) -> Result<(), PlaneError> {
-        let result = if program.is_xdp() {
-            self.xdp(program)?.load()
+    fn load(&mut self, name: &str, is_xdp: bool) -> Result<(), PlaneError> {
+        let result = if is_xdp {
+            self.xdp(name)?.load()
         } else {
-            self.tc(program)?.load()
+            self.tc(name)?.load()
         };
         result.map_err(|error| {
             if let ProgramError::LoadError { verifier_log, .. } = &error {
-                debug!(program = program.name(), %verifier_log, "the verifier refuses a program");
+                debug!(program = name, %verifier_log, "the verifier refuses a program");
             }
             let code = os_error(&error);
             let reason = code.map_or_else(|| chain(&error), |code| std::io::Error::from_raw_os_error(code).to_string());
             let message = format!(
-                "the kernel refuses the program {}: {reason} (the verifier's words are in the log at level debug)",
-                program.name()
+                "the kernel refuses the program {name}: {reason} (the verifier's words are in the log at level debug)"
             );
             with_cure(message, code)
         })
     }
 
-    /// An XDP program.
-    pub fn xdp(&mut self, program: Program) -> Result<&mut Xdp, PlaneError> {
-        let found = self.object.program_mut(program.name());
-        found
-            .and_then(|found| found.try_into().ok())
-            .ok_or_else(|| missing(program))
+    /// Puts a stage where the other programs find it; one of an earlier daemon is replaced in one step.
+    fn enter(&mut self, map: &str, place: u32, name: &str, is_xdp: bool) -> Result<(), PlaneError> {
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            let message = format!("map {map}: the program {name}: {}", chain(error));
+            with_cure(message, os_error(error))
+        };
+        let program = if is_xdp {
+            self.xdp(name)?.fd()
+        } else {
+            self.tc(name)?.fd()
+        };
+        let program = program
+            .map_err(|error| failed(&error))?
+            .try_clone()
+            .map_err(|error| failed(&error))?;
+        let array = self.object.map_mut(map).ok_or_else(|| missing(map))?;
+        ProgramArray::try_from(array)
+            .and_then(|mut array| array.set(place, &program, 0))
+            .map_err(|error| failed(&error))
     }
 
-    /// A tc program.
-    pub fn tc(&mut self, program: Program) -> Result<&mut SchedClassifier, PlaneError> {
-        let found = self.object.program_mut(program.name());
+    /// The XDP program of that name.
+    pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp, PlaneError> {
+        let found = self.object.program_mut(name);
         found
             .and_then(|found| found.try_into().ok())
-            .ok_or_else(|| missing(program))
+            .ok_or_else(|| missing(name))
+    }
+
+    /// The tc program of that name.
+    pub fn tc(&mut self, name: &str) -> Result<&mut SchedClassifier, PlaneError> {
+        let found = self.object.program_mut(name);
+        found
+            .and_then(|found| found.try_into().ok())
+            .ok_or_else(|| missing(name))
     }
 }
 
-fn missing(program: Program) -> PlaneError {
+fn missing(name: &str) -> PlaneError {
     PlaneError(format!(
-        "the BPF object has no program {} of the right type; build eip-dp again",
-        program.name()
+        "the BPF object has no {name} of the right type; build eip-dp again"
     ))
 }

@@ -1,6 +1,7 @@
 //! The kernel behind a trait: what the maps hold, and how they are changed.
 
 pub mod fake;
+mod family;
 mod kernel;
 mod links;
 mod load;

@@ -224,6 +224,45 @@ fn table_file() {
 }
 
 #[test]
+fn dual_stack() {
+    transcript(
+        "dual_stack",
+        Bench::new,
+        &[
+            "pool create 203.0.113.0/29",
+            "pool create 2001:db8:1::/64 --reserve 2001:db8:1::2-2001:db8:1::f",
+            "pool create 2001:db8:2::/48 --gateway none",
+            "pool create fd00:9::/64",
+            "pool create ::ffff:192.0.2.0/120",
+            "pool list",
+            "vpc create six --cidr 10.0.0.0/24 --cidr fd00:1::/64",
+            "vpc create bad --cidr fe80::/64",
+            "vpc show six",
+            "instance create i",
+            "eni create both --vpc six --kind secondary --mac 02:00:00:00:00:01 --private-ip 10.0.0.5 --private-ip fd00:1::5 --private-ip fd00:1::6",
+            "eni create router --vpc six --kind secondary --mac 02:00:00:00:00:02 --private-ip fd00:1::1",
+            "eni create anycast --vpc six --kind secondary --mac 02:00:00:00:00:02 --private-ip fd00:1::",
+            "eni add-ip both ::ffff:10.0.0.6",
+            "eip create four",
+            "eip create six --pool 2001:db8:1::/64",
+            "eip create routed --pool 2001:db8:2::/48",
+            "eip create given --address 2001:DB8:1:0::77",
+            "eip create none --pool 2001:db8:3::/64",
+            "associate six both --private-ip 10.0.0.5",
+            "associate six both --mode cut-through --private-ip fd00:1::6",
+            "associate six both --mode cut-through",
+            "associate four both",
+            "associate four both --mode cut-through",
+            "associate given both --private-ip fd00:1::6",
+            "eni attach both --instance i --port lan --vlan 7",
+            "eni show both",
+            "eip list",
+            "export",
+        ],
+    );
+}
+
+#[test]
 fn waiting_without_a_daemon() {
     transcript(
         "wait",

@@ -11,4 +11,5 @@ mod check;
 mod dhcp;
 mod forward;
 mod neighbours;
+mod settings;
 mod watch;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use eip_dp_user::host::{Kept, Manager, NeighbourKeeper, Watcher};
+use eip_dp_user::host::{Family, Kept, Manager, NeighbourKeeper, Watcher};
 
 use crate::netns::{run, sh, until};
 
@@ -90,6 +90,39 @@ fn a_next_hop_is_resolved_without_traffic_and_released_again() {
             Some([2, 0, 0, 0, 0, 2]),
             "releasing interrupts nobody"
         );
+    });
+}
+
+/// IPv6 routers are usually known by their link-local addresses.
+#[test]
+fn a_link_local_next_hop_of_ipv6_is_resolved_too() {
+    run(|| async {
+        let peer = Peer::new();
+        peer.sh("ip addr add fe80::99/64 dev far nodad");
+        sh("ip addr add fe80::98/64 dev near nodad");
+        let watcher = Watcher::start().await.unwrap();
+        let mut facts = watcher.subscribe();
+        let near = watcher.facts().link_named("near").unwrap().0;
+        sh("ip -6 route add default via fe80::99 dev near");
+        until(&mut facts, "the route", |facts| {
+            facts.links[&near].up && facts.next_hop(near, None, Family::V6) == Some(ip("fe80::99"))
+        })
+        .await;
+        let hop = (near, ip("fe80::99"));
+        let mut keeper = NeighbourKeeper::open().unwrap();
+        let wanted = BTreeSet::from([hop]);
+        keeper.reconcile(&watcher.facts(), &wanted).await.unwrap();
+        let seen = until(&mut facts, "resolved", |facts| {
+            facts.mac_of(hop.0, hop.1) == Some([2, 0, 0, 0, 0, 2])
+        })
+        .await;
+        assert_eq!(seen.neighbours[&hop].managed, Some(Manager::Us));
+        keeper.reconcile(&seen, &BTreeSet::new()).await.unwrap();
+        until(&mut facts, "released", |facts| {
+            let neighbour = facts.neighbours.get(&hop);
+            neighbour.is_some_and(|neighbour| neighbour.managed.is_none())
+        })
+        .await;
     });
 }
 

@@ -7,9 +7,9 @@ mod gateway;
 
 use std::fs;
 
-use eip_dp_common::abi::maps;
+use eip_dp_common::abi::{EipEntry, EipMode, Event, LinkKey, NONE, Reason, Sealed, maps};
 use eip_dp_user::{
-    image::Write,
+    image::{FamilyWrite, Write},
     plane::{Kernel, Links, Pins, Plane},
 };
 use gateway::{Gateway, NAME, run, sh};
@@ -24,12 +24,19 @@ fn kernel() -> Kernel {
 }
 
 fn slot() -> Option<u32> {
-    kernel().eip(&EIP).unwrap().map(|eip| eip.slot)
+    kernel().slot(EIP.into()).unwrap()
+}
+
+/// The record of the EIP.
+fn eip() -> EipEntry<[u8; 4]> {
+    kernel().read().unwrap().v4.eips[&EIP]
 }
 
 /// What an intruder, or a bug, might do.
 fn tamper() {
-    kernel().write(&[Write::Eip(EIP, None)]).unwrap();
+    kernel()
+        .write(&[Write::V4(FamilyWrite::Eip(EIP, None))])
+        .unwrap();
 }
 
 fn programs() -> Vec<String> {
@@ -62,10 +69,12 @@ fn a_daemon_loads_is_adopted_and_is_unloaded() {
             (&counted["eip"], &counted["in_packets"]),
             (&"x".into(), &0.into())
         );
-        assert_eq!(
-            gateway.json("drops --all").as_array().unwrap().len(),
-            eip_dp_common::abi::Reason::ALL.len()
-        );
+        let counted = gateway.json("drops --all");
+        let rows = |block: &str| counted[block].as_array().unwrap().len();
+        assert_eq!(rows("drops"), Reason::ALL.len());
+        assert_eq!(rows("events"), Event::ALL.len());
+        let text = gateway.ok("drops --all");
+        assert!(text.contains("no-association") && text.contains("too-big-sent"));
 
         let second = gateway.fails("run --uplink wan");
         assert!(
@@ -77,9 +86,9 @@ fn a_daemon_loads_is_adopted_and_is_unloaded() {
 
         // The change that `--wait` waits for is in the map when it returns.
         gateway.ok("disassociate x --wait");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_eq!(eip().target, u32::MAX);
         gateway.ok("associate x e --wait");
-        assert_ne!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_ne!(eip().target, u32::MAX);
 
         daemon.stop();
         assert_eq!(
@@ -143,7 +152,7 @@ fn maps_of_another_table_or_size_are_refused() {
             "[[uplink]]\ninterface = \"wan\"\n[maps]\nenis = 5\n",
         );
         let refused = gateway.fails(&format!("run -c {file}"));
-        for word in [maps::TARGETS, "65537", "`enis`", "unload"] {
+        for word in [maps::TARGETS, "65538", "`enis`", "unload"] {
             assert!(refused.contains(word), "{refused}");
         }
         assert_eq!(
@@ -167,14 +176,14 @@ fn a_full_map_is_named_and_the_rest_is_served() {
         assert!(slot().is_some());
         let warnings = gateway.json("status")["warnings"].to_string();
         assert!(
-            warnings.contains("EIP4 is full") && warnings.contains("`eips`"),
+            warnings.contains("EIP_COUNTERS is full") && warnings.contains("`eips`"),
             "{warnings}"
         );
         // The place of one that goes is the other's.
         gateway.ok("disassociate x --wait");
         gateway.ok("eip release x --wait");
         assert_eq!(slot(), None);
-        assert!(kernel().eip(&[203, 0, 113, 11]).unwrap().is_some());
+        assert!(kernel().slot([203, 0, 113, 11].into()).unwrap().is_some());
         drop(daemon);
     });
 }
@@ -184,7 +193,7 @@ fn ports_that_vanish_and_appear_are_followed() {
     run(|| {
         let gateway = Gateway::served();
         let _daemon = gateway.start();
-        let mode = || kernel().eip(&EIP).unwrap().unwrap().mode;
+        let mode = || eip().mode;
         assert_eq!(mode(), 1, "NAT");
         sh("ip link del p0");
         gateway.until("the port's link to go", || {
@@ -247,7 +256,7 @@ fn another_file_in_the_tables_place_is_followed_but_an_empty_one_is_not() {
             .as_u64()
             .unwrap();
         gateway.ok("disassociate x --wait");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_eq!(eip().target, u32::MAX);
         fs::rename(gateway.path("table.db"), gateway.path("old.db")).unwrap();
         for file in ["table.db-wal", "table.db-shm"] {
             let _ = fs::remove_file(gateway.path(file));
@@ -259,7 +268,7 @@ fn another_file_in_the_tables_place_is_followed_but_an_empty_one_is_not() {
                 .unwrap()
                 <= applied
         );
-        assert_ne!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_ne!(eip().target, u32::MAX);
     });
 }
 
@@ -270,12 +279,10 @@ fn an_eip_expires_in_time_although_the_table_is_locked() {
         let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
         gateway.ok(&format!("eip set x --expires {soon}"));
         let _daemon = gateway.start();
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().mode, 1, "NAT");
+        assert_eq!(eip().mode, 1, "NAT");
         let lock = rusqlite::Connection::open(gateway.path("table.db")).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-        gateway.until("the EIP to be cut off", || {
-            kernel().eip(&EIP).unwrap().unwrap().target == u32::MAX
-        });
+        gateway.until("the EIP to be cut off", || eip().target == u32::MAX);
         assert_eq!(gateway.json("eip show x")["state"], "associated", "locked");
         drop(lock);
         gateway.until("the table to say so", || {
@@ -293,7 +300,7 @@ fn what_expired_while_no_daemon_ran_is_not_served_again() {
         gateway.until("its end", || jiff::Timestamp::now() > soon);
         let _daemon = gateway.start();
         assert_eq!(gateway.json("eip show x")["state"], "expired");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().target, u32::MAX);
+        assert_eq!(eip().target, u32::MAX);
         gateway.ok("verify");
     });
 }
@@ -311,7 +318,7 @@ fn a_daemon_that_cannot_read_its_table_leaves_forwarding_as_it_is() {
         drop(table);
         let refused = gateway.fails("run --uplink wan");
         assert!(refused.contains("damaged"), "{refused}");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().mode, 1, "NAT");
+        assert_eq!(eip().mode, 1, "NAT");
         assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
     });
 }
@@ -370,6 +377,101 @@ fn links_and_pins_that_somebody_removed_are_noticed() {
         gateway.ok("associate x e");
         let _daemon = gateway.start();
         gateway.ok("verify");
-        assert_eq!(kernel().eip(&EIP).unwrap().unwrap().mode, 1, "NAT");
+        assert_eq!(eip().mode, 1, "NAT");
+    });
+}
+
+/// Both families and a VLAN, in the kernel's own maps.
+#[test]
+fn a_dual_stack_eni_on_a_vlan_is_served_and_recovered() {
+    run(|| {
+        let gateway = Gateway::served();
+        for line in [
+            "pool create 2001:db8:1::/64",
+            "vpc create six --cidr 10.0.0.0/16 --cidr fd00:1::/64",
+            "eni create d --vpc six --kind secondary --mac 02:00:00:00:00:02 --private-ip 10.0.0.10 --private-ip fd00:1::10",
+            "eni attach d --instance i --port p0 --vlan 7",
+            "eip create y --pool 2001:db8:1::/64",
+            "associate y d",
+        ] {
+            gateway.ok(line);
+        }
+        let file = gateway.file(
+            "dual.toml",
+            "[[uplink]]\ninterface = \"wan\"\nnext_hop = [\"192.0.2.1\", \"fe80::1\"]\n\
+             icmp_source = \"2001:db8:1::1\"\n",
+        );
+        let mut daemon = gateway.start_with(&["-c", &file]);
+        let content = kernel().read().unwrap();
+        let address = [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+        let record = content.v6.eips[&address];
+        assert!(record.is_intact(&address));
+        assert_eq!(EipMode::from_value(record.mode), Some(EipMode::Nat));
+        let target = content.targets[&record.target];
+        assert_eq!(target.vlan, 7);
+        let port = LinkKey::tagged(target.ifindex, 7);
+        assert_eq!(content.ports[&port].target, record.target);
+        assert!(
+            content
+                .ports
+                .contains_key(&LinkKey::untagged(target.ifindex))
+        );
+        let uplink = content.uplinks.values().next().unwrap();
+        assert_eq!(uplink.next_hop6[..2], [0xfe, 0x80]);
+        assert_eq!(uplink.icmp_source6[..4], address[..4]);
+        assert_ne!(slot(), None);
+        let slot6 = kernel().slot(address.into()).unwrap();
+        assert_ne!(slot6, slot());
+        let rows = gateway.json("stats");
+        assert_eq!(rows[1]["address"], "2001:db8:1::2");
+        let status = gateway.json("status");
+        assert_eq!(status["ports"][1]["vlan"], 7);
+        assert_eq!(status["uplinks"][0]["next_hop6"], "fe80::1");
+        gateway.ok("verify");
+        daemon.stop();
+
+        let removal = Write::V6(FamilyWrite::Eip(address, None));
+        kernel().write(&[removal]).unwrap();
+        assert!(gateway.fails("verify").contains("EIP6 2001:db8:1::2"));
+        let _daemon = gateway.start_with(&["-c", &file]);
+        assert_eq!(kernel().slot(address.into()).unwrap(), slot6);
+        gateway.ok("disassociate y --wait");
+        let record = kernel().read().unwrap().v6.eips[&address];
+        assert_eq!(record.target, NONE);
+        gateway.ok("eip release y --wait");
+        assert_eq!(kernel().slot(address.into()).unwrap(), None);
+    });
+}
+
+/// What the kernel needs to send on in fragments, while the daemon runs, after it, and until the unload.
+#[test]
+fn settings_of_the_host_last_until_the_unload() {
+    run(|| {
+        let gateway = Gateway::served();
+        sh("ip link set g0 mtu 9000");
+        sh("ip link set p0 mtu 9000");
+        let path = "/proc/sys/net/ipv4/conf/p0/forwarding";
+        let forwarding = || fs::read_to_string(path).unwrap().trim().to_owned();
+        assert_eq!(forwarding(), "0");
+        let mut daemon = gateway.start();
+        assert_eq!(forwarding(), "1");
+        let status = gateway.json("status");
+        let settings = status["settings"].to_string();
+        assert!(settings.contains("net.ipv4.conf.p0.forwarding = 1 (was 0)"));
+        let check = gateway.ok("check --uplink wan");
+        assert!(
+            check.contains("MTU 9000 is more than the uplink's 1500"),
+            "{check}"
+        );
+
+        // Nothing has to be fragmented for a port as small as the uplink.
+        sh("ip link set p0 mtu 1500");
+        gateway.until("put back", || forwarding() == "0");
+        sh("ip link set p0 mtu 9000");
+        gateway.until("set again", || forwarding() == "1");
+        daemon.stop();
+        assert_eq!(forwarding(), "1", "forwarding goes on");
+        gateway.ok("unload");
+        assert_eq!(forwarding(), "0");
     });
 }

@@ -173,7 +173,9 @@ impl Gateway {
     /// How many packets were dropped for `reason` so far.
     pub fn dropped(&self, reason: &str) -> Result<u64> {
         let drops = self.json("drops")?;
-        let rows = drops.as_array().context("`drops` printed no list")?;
+        let rows = drops["drops"]
+            .as_array()
+            .context("`drops` printed no list")?;
         rows.iter()
             .find(|row| row["reason"] == reason)
             .map_or(Some(0), |row| row["packets"].as_u64())
@@ -183,7 +185,9 @@ impl Gateway {
     /// How many packets were dropped for any reason so far.
     pub fn all_dropped(&self) -> Result<u64> {
         let drops = self.json("drops")?;
-        let rows = drops.as_array().context("`drops` printed no list")?;
+        let rows = drops["drops"]
+            .as_array()
+            .context("`drops` printed no list")?;
         Ok(rows.iter().filter_map(|row| row["packets"].as_u64()).sum())
     }
 

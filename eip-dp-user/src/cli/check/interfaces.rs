@@ -1,16 +1,15 @@
 //! The uplinks of the configuration and the ports of the table.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::collections::BTreeSet;
 
-use super::Line;
+use super::{Line, Status};
 use crate::{
     attach,
     config::{Config, Delivery, Uplink},
-    host::{Family, HostFacts, Link, LinkKind, Offloads, offloads},
+    host::{Family, HostFacts, Link, LinkKind, Offloads, Setting, offloads, reverse_path_of_all},
+    image::{self, Way},
     model::{Model, objects::Mac},
+    requirements::REVERSE_PATH,
 };
 
 /// The largest packet that fits one page beside what drivers and programs keep there; larger ones need a driver that
@@ -19,14 +18,15 @@ const LARGEST_IN_ONE_BUFFER: u32 = 3498;
 
 /// What there is to say about an uplink.
 pub(super) fn uplink(facts: &HostFacts, uplink: &Uplink) -> Vec<Line> {
-    let subject = format!("uplink {}", uplink.interface);
-    let Some((index, link)) = facts.link_named(&uplink.interface) else {
+    let subject = format!("uplink {}", uplink.name());
+    let Some(way) = Way::find(uplink, facts) else {
         return vec![Line::fail(
             subject,
             "no such interface",
             "`ip link` lists those there are; correct `--uplink` or the configuration",
         )];
     };
+    let (index, link) = (way.key.ifindex, way.link);
     if let Err(reason) = attach::can_carry(link) {
         return vec![Line::fail_with_cure_inside(subject, reason)];
     }
@@ -35,14 +35,15 @@ pub(super) fn uplink(facts: &HostFacts, uplink: &Uplink) -> Vec<Line> {
     let vlans = facts
         .links
         .values()
-        .any(|link| link.kind == LinkKind::Other("vlan".to_owned()));
+        .any(|link| link.kind == LinkKind::Other("vlan".to_owned()))
+        || uplink.vlan != 0;
     lines.push(offload_line(
         &subject,
         link,
         vlans,
         offloads(&link.name).map_err(|error| error.to_string()),
     ));
-    lines.push(next_hop(&subject, facts, index, link, uplink.next_hop));
+    lines.extend(next_hops(&subject, facts, &way));
     lines
 }
 
@@ -134,30 +135,39 @@ fn offload_line(
     )
 }
 
-fn next_hop(
-    subject: &str,
-    facts: &HostFacts,
-    index: u32,
-    link: &Link,
-    configured: Option<Ipv4Addr>,
-) -> Line {
-    let Some(hop) = facts.next_hop(index, configured.map(IpAddr::from), Family::V4) else {
-        return Line::fail(
+fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
+    let Some((_, home)) = way.home else {
+        return vec![Line::fail(
             subject,
-            "no next hop: no default route leads through it",
+            "the kernel has no interface for the VLAN, so no next hop can be resolved",
             format!(
-                "set `next_hop` of this [[uplink]], or `ip route add default via ROUTER dev {}`",
-                link.name
+                "`ip link add link {0} name {0}.{1} type vlan id {1}`, and set it up",
+                way.link.name, way.key.vlan
             ),
-        );
+        )];
     };
-    match facts.mac_of(index, hop) {
-        Some(mac) => Line::ok(subject, format!("next hop {hop} at {}", Mac(mac))),
-        None => Line::ok(
-            subject,
-            format!("next hop {hop}, which is not resolved now; the daemon keeps it resolved"),
-        ),
+    let lines: Vec<Line> = Family::ALL
+        .into_iter()
+        .filter_map(|family| image::next_hop(facts, way, family))
+        .map(|(home, hop)| match facts.mac_of(home, hop) {
+            Some(mac) => Line::ok(subject, format!("next hop {hop} at {}", Mac(mac))),
+            None => Line::ok(
+                subject,
+                format!("next hop {hop}, which is not resolved now; the daemon keeps it resolved"),
+            ),
+        })
+        .collect();
+    if !lines.is_empty() {
+        return lines;
     }
+    vec![Line::fail(
+        subject,
+        "no next hop: no default route leads through it",
+        format!(
+            "set `next_hop` of this [[uplink]], or `ip route add default via ROUTER dev {}`",
+            home.name
+        ),
+    )]
 }
 
 /// What there is to say about the ports of attached ENIs.
@@ -168,17 +178,26 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
         .filter_map(|eni| eni.port.as_deref())
         .collect();
     let uplinks = config.map_or(&[][..], |config| &config.uplinks);
+    let smallest = config.and_then(|config| image::smallest_mtu(facts, config));
     let largest = uplinks
         .iter()
         .filter_map(|uplink| facts.link_named(&uplink.interface))
         .map(|(_, link)| link.mtu)
         .max();
+    let on_vlans = |name: &str| {
+        let mut enis = model.enis.values();
+        enis.any(|eni| eni.vlan.is_some() && eni.port.as_deref() == Some(name))
+    };
     names
         .into_iter()
         .flat_map(|name| {
             let is_uplink = uplinks.iter().any(|uplink| uplink.interface == name);
             let delivery = config.map_or(Delivery::Auto, |config| config.delivery(name));
-            port(facts, name, is_uplink, largest, delivery)
+            let mut lines = port(facts, name, is_uplink, (smallest, largest), delivery);
+            if on_vlans(name) {
+                lines.extend(vlan_offload(facts, name));
+            }
+            lines
         })
         .collect()
 }
@@ -187,7 +206,7 @@ fn port(
     facts: &HostFacts,
     name: &str,
     is_uplink: bool,
-    uplink_mtu: Option<u32>,
+    (smallest, largest): (Option<u32>, Option<u32>),
     delivery: Delivery,
 ) -> Vec<Line> {
     let subject = format!("port {name}");
@@ -231,7 +250,10 @@ fn port(
         ),
         ..line
     }));
-    if let Some(uplink_mtu) = uplink_mtu.filter(|uplink_mtu| link.mtu < *uplink_mtu) {
+    if let Some(uplink_mtu) = smallest.filter(|uplink_mtu| *uplink_mtu < link.mtu) {
+        lines.push(fragmenting(&subject, link, uplink_mtu));
+    }
+    if let Some(uplink_mtu) = largest.filter(|uplink_mtu| link.mtu < *uplink_mtu) {
         lines.push(Line::warn(
             subject,
             format!(
@@ -244,9 +266,34 @@ fn port(
     lines
 }
 
+/// Tags that XDP on a port with VLANs does not see.
+fn vlan_offload(facts: &HostFacts, name: &str) -> Option<Line> {
+    let (_, link) = facts.link_named(name)?;
+    let offloads = offloads(name).map_err(|error| error.to_string());
+    let told = offload_line(&format!("port {name}"), link, true, offloads);
+    (told.status != Status::Ok).then_some(told)
+}
+
+/// What the kernel has to do for a port whose packets may be larger than an uplink takes.
+fn fragmenting(subject: &str, link: &Link, uplink_mtu: u32) -> Line {
+    let seen = format!(
+        "MTU {} is more than the uplink's {uplink_mtu}: IPv4 packets that may be fragmented are, by the kernel, and the daemon \
+         sets {} = 1 and {} = 0 for them",
+        link.mtu,
+        Setting::Forwarding.name(&link.name),
+        Setting::NoReversePath.name(&link.name)
+    );
+    match reverse_path_of_all() {
+        Ok(1..) => Line::warn(subject, seen, REVERSE_PATH),
+        Ok(0) | Err(_) => Line::ok(subject, seen),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{super::Status, *};
+    use std::net::IpAddr;
+
+    use super::*;
     use crate::host::{Neighbour, Route, XdpFeatures};
 
     fn link(name: &str, kind: LinkKind, features: u64) -> Link {
@@ -257,6 +304,7 @@ mod tests {
             up: true,
             kind,
             master: None,
+            vlan: None,
             xdp: Some(XdpFeatures(features)),
         }
     }
@@ -286,12 +334,7 @@ mod tests {
     }
 
     fn uplink_lines(facts: &HostFacts, interface: &str) -> Vec<Line> {
-        let configured = Uplink {
-            interface: interface.to_owned(),
-            next_hop: None,
-            answer_arp: true,
-        };
-        uplink(facts, &configured)
+        uplink(facts, &Uplink::new(interface))
     }
 
     /// The one line of that status, as `seen → cure`.
@@ -372,7 +415,7 @@ mod tests {
     fn ports_that_are_missing_bridged_small_or_uplinks_are_told() {
         let mut facts = facts();
         let lines = |facts: &HostFacts, name: &str, is_uplink, delivery| {
-            port(facts, name, is_uplink, Some(1500), delivery)
+            port(facts, name, is_uplink, (Some(1500), Some(1500)), delivery)
         };
         let auto = Delivery::Auto;
         assert_eq!(

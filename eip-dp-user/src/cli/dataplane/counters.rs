@@ -1,6 +1,6 @@
 //! `stats` and `drops`: what the kernel counted.
 
-use eip_dp_common::abi::{EipCounters, Reason};
+use eip_dp_common::abi::{EipCounters, Event, Reason};
 use serde::Serialize;
 
 use super::{kernel, table_url};
@@ -76,10 +76,7 @@ pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
 
 /// The counters of an EIP; `None` if the kernel does not know it.
 fn row(kernel: &Kernel, eip: &Eip) -> Result<Option<Row>, Failure> {
-    let std::net::IpAddr::V4(address) = eip.address else {
-        return Ok(None);
-    };
-    let Some(entry) = kernel.eip(&address.octets())? else {
+    let Some(slot) = kernel.slot(eip.address)? else {
         return Ok(None);
     };
     let EipCounters {
@@ -89,10 +86,10 @@ fn row(kernel: &Kernel, eip: &Eip) -> Result<Option<Row>, Failure> {
         out_packets,
         out_bytes,
         out_dropped,
-    } = kernel.counters(entry.slot)?;
+    } = kernel.counters(slot)?;
     Ok(Some(Row {
         eip: eip.id.clone(),
-        address: address.to_string(),
+        address: eip.address.to_string(),
         in_packets,
         in_bytes,
         in_dropped,
@@ -126,14 +123,29 @@ struct Drop {
     meaning: &'static str,
 }
 
-/// `drops`: dropped packets by reason.
+/// What else the gateway did, and how often.
+#[derive(Serialize)]
+struct Happened {
+    number: u32,
+    event: &'static str,
+    count: u64,
+    meaning: &'static str,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    drops: Vec<Drop>,
+    events: Vec<Happened>,
+}
+
+/// `drops`: dropped packets by reason, and what else is counted.
 pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
     let kernel = kernel(global)?;
-    let mut rows = Vec::new();
+    let (mut drops, mut events) = (Vec::new(), Vec::new());
     for reason in Reason::ALL {
         let packets = kernel.drops(*reason)?;
         if packets > 0 || args.all {
-            rows.push(Drop {
+            drops.push(Drop {
                 number: reason.index(),
                 reason: reason.name(),
                 packets,
@@ -141,18 +153,40 @@ pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
             });
         }
     }
-    match global.output {
-        Format::Json => output::json(&rows),
-        Format::Text => {
-            let cells = rows.iter().map(|row| {
-                [
-                    row.number.to_string(),
-                    row.reason.to_owned(),
-                    row.packets.to_string(),
-                    row.meaning.to_owned(),
-                ]
+    for event in Event::ALL {
+        let count = kernel.events(*event)?;
+        if count > 0 || args.all {
+            events.push(Happened {
+                number: event.index(),
+                event: event.name(),
+                count,
+                meaning: event.sentence(),
             });
-            output::table(["NUMBER", "REASON", "PACKETS", "MEANING"], cells)
         }
     }
+    if global.output == Format::Json {
+        return output::json(&Counted { drops, events });
+    }
+    let cells = drops.iter().map(|row| {
+        [
+            row.number.to_string(),
+            row.reason.to_owned(),
+            row.packets.to_string(),
+            row.meaning.to_owned(),
+        ]
+    });
+    output::table(["NUMBER", "REASON", "PACKETS", "MEANING"], cells)?;
+    if events.is_empty() {
+        return Ok(());
+    }
+    output::write(|out| writeln!(out))?;
+    let cells = events.iter().map(|row| {
+        [
+            row.number.to_string(),
+            row.event.to_owned(),
+            row.count.to_string(),
+            row.meaning.to_owned(),
+        ]
+    });
+    output::table(["NUMBER", "EVENT", "COUNT", "MEANING"], cells)
 }

@@ -12,10 +12,10 @@ pub use counters::{drops, stats};
 pub use status::status;
 pub use verify::verify;
 
-use super::{Failure, Format, Global, RunArgs, output};
+use super::{Failure, Format, Global, Name, RunArgs, output};
 use crate::{
     daemon::{self, Lock, Report},
-    host::NeighbourKeeper,
+    host::{NeighbourKeeper, Settings},
     plane::{Kernel, Pins, PlaneError},
 };
 
@@ -53,6 +53,7 @@ pub fn unload(global: &Global) -> Result<(), Failure> {
         pins.remove()?;
         release_neighbours()?;
     }
+    put_settings_back(name)?;
     let _ = fs::remove_file(Report::path(name));
     match global.output {
         Format::Json => output::json(&json!({ "name": name.as_str(), "was_loaded": loaded })),
@@ -76,6 +77,14 @@ fn release_neighbours() -> Result<(), Failure> {
         keeper.release_all().await
     })?
     .map_err(|error| Failure::failed(format!("next hops stay kept resolved: {error}")))
+}
+
+fn put_settings_back(name: &Name) -> Result<(), Failure> {
+    on_runtime(async {
+        let settings = Settings::open(daemon::settings_path(name))?;
+        settings.release_all().await
+    })?
+    .map_err(|error| Failure::failed(format!("settings of the host stay changed: {error}")))
 }
 
 /// Runs what needs a reactor.

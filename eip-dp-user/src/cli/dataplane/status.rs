@@ -1,15 +1,18 @@
 //! `status`: what runs, on which interfaces, and which revision of the table is applied.
 
+use std::path::Path;
+
 use eip_dp_common::abi::{StatusWord, maps};
 use serde::Serialize;
 
 use super::table_url;
 use crate::{
     cli::{Failure, Format, Global, output},
-    daemon::{Attached, LinkState, Lock, PortReport, Report, UplinkReport},
-    host,
-    image::Content,
+    daemon::{self, Attached, LinkState, Lock, PortReport, Report, UplinkReport},
+    host::{self, Setting},
+    image::{Content, link_name},
     plane::{Kernel, Links, Pins, Plane},
+    requirements::REVERSE_PATH,
     table::Table,
 };
 
@@ -26,6 +29,8 @@ struct Status {
     ports: Vec<PortReport>,
     links: Vec<LinkStatus>,
     maps: Vec<Fill>,
+    /// Settings of the host that were changed.
+    settings: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -109,6 +114,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         ports: Vec::new(),
         links: Vec::new(),
         maps: Vec::new(),
+        settings: Vec::new(),
         warnings,
     };
     if let Some(kernel) = &kernel {
@@ -132,9 +138,15 @@ fn look(global: &Global) -> Result<Status, Failure> {
         status.uplinks = report.uplinks;
         status.ports = report.ports;
     }
+    let fragmenting = status.look_at_settings(&daemon::settings_path(name));
     match host::forward_hook_rules() {
         Ok(chains) => status.warnings.extend(chains.iter().map(|chain| {
-            format!("packets between uplinks and ports bypass the forward hook, so this has no effect on them: {chain}")
+            let but = if fragmenting {
+                " (but may drop those that the kernel has to fragment)"
+            } else {
+                ""
+            };
+            format!("packets between uplinks and ports bypass the forward hook, so this has no effect on them{but}: {chain}")
         })),
         Err(error) => status.warnings.push(format!("forward-hook rules are unknown: {error}")),
     }
@@ -143,24 +155,26 @@ fn look(global: &Global) -> Result<Status, Failure> {
 
 fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
     let Content {
-        eips,
-        private,
-        prefixes,
+        v4,
+        v6,
         vpcs,
         targets,
         ports,
         macs,
         uplinks,
         devices,
-        cidrs: _,
-        screen: _,
     } = kernel.read()?;
     let limits = kernel.limits();
     let fill = |map, used, size| Fill { map, used, size };
+    let counted = v4.eips.len() + v6.eips.len();
     Ok(vec![
-        fill(maps::EIP4, eips.len(), limits.eips),
-        fill(maps::PRIVATE4, private.len(), limits.private_addresses),
-        fill(maps::PREFIX4, prefixes.len(), limits.prefixes),
+        fill(maps::EIP_COUNTERS, counted, limits.eips),
+        fill(maps::EIP4, v4.eips.len(), limits.eips),
+        fill(maps::EIP6, v6.eips.len(), limits.eips),
+        fill(maps::PRIVATE4, v4.private.len(), limits.private_addresses),
+        fill(maps::PRIVATE6, v6.private.len(), limits.private_addresses),
+        fill(maps::PREFIX4, v4.prefixes.len(), limits.prefixes),
+        fill(maps::PREFIX6, v6.prefixes.len(), limits.prefixes),
         fill(maps::VPCS, vpcs.len(), limits.vpcs),
         fill(maps::TARGETS, targets.len(), limits.targets),
         fill(maps::PORTS, ports.len(), limits.ports),
@@ -171,6 +185,24 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
 }
 
 impl Status {
+    /// What was changed on the host, and whether that is enough for the kernel to fragment packets, if it has to.
+    fn look_at_settings(&mut self, file: &Path) -> bool {
+        let changed = match host::changed_settings(file) {
+            Ok(changed) => changed,
+            Err(error) => {
+                let warning = format!("changed settings are unknown: {}: {error}", file.display());
+                self.warnings.push(warning);
+                return false;
+            }
+        };
+        self.settings = changed.iter().map(ToString::to_string).collect();
+        let fragmenting = changed.iter().any(|one| one.setting == Setting::Forwarding);
+        if fragmenting && host::reverse_path_of_all().is_ok_and(|strength| strength > 0) {
+            self.warnings.push(REVERSE_PATH.to_owned());
+        }
+        fragmenting
+    }
+
     fn print(&self) -> Result<(), Failure> {
         let daemon = match (self.daemon.running, self.daemon.pid) {
             (true, Some(pid)) => format!("running, process {pid}"),
@@ -193,13 +225,10 @@ impl Status {
         ])?;
         output::write(|out| {
             for uplink in &self.uplinks {
-                let next_hop = match (&uplink.next_hop, &uplink.next_hop_mac) {
-                    (Some(address), Some(mac)) => format!("next hop {address} at {mac}"),
-                    (Some(address), None) => format!("next hop {address}, not resolved"),
-                    (None, _) => "no next hop".to_owned(),
-                };
+                let name = link_name(&uplink.interface, uplink.vlan.unwrap_or_default());
                 let link = link(uplink.link);
-                writeln!(out, "\nuplink {}: {link}, {next_hop}", uplink.interface)?;
+                let hops = next_hops(uplink);
+                writeln!(out, "\nuplink {name}: {link}, {hops}")?;
                 attached(out, uplink.attached.as_ref())?;
             }
             for port in &self.ports {
@@ -207,21 +236,20 @@ impl Status {
                     [] => "no ENI".to_owned(),
                     enis => enis.join(", "),
                 };
-                writeln!(
-                    out,
-                    "\nport {}: {}, {enis}",
-                    port.interface,
-                    link(port.link)
-                )?;
+                let name = link_name(&port.interface, port.vlan.unwrap_or_default());
+                writeln!(out, "\nport {name}: {}, {enis}", link(port.link))?;
                 attached(out, port.attached.as_ref())?;
             }
-            if !self.maps.is_empty() {
+            if !self.maps.is_empty() || !self.settings.is_empty() {
                 writeln!(out)?;
+            }
+            for setting in &self.settings {
+                writeln!(out, "set {setting}")?;
             }
             for fill in &self.maps {
                 writeln!(
                     out,
-                    "map {:<9} {:>8} of {:>8}",
+                    "map {:<12} {:>8} of {:>8}",
                     fill.map, fill.used, fill.size
                 )?;
             }
@@ -230,6 +258,28 @@ impl Status {
             }
             Ok(())
         })
+    }
+}
+
+fn next_hops(uplink: &UplinkReport) -> String {
+    let hops = [
+        (uplink.next_hop, &uplink.next_hop_mac),
+        (uplink.next_hop6, &uplink.next_hop6_mac),
+    ];
+    let hops: Vec<String> = hops
+        .into_iter()
+        .filter_map(|(address, mac)| {
+            let address = address?;
+            Some(match mac {
+                Some(mac) => format!("next hop {address} at {mac}"),
+                None => format!("next hop {address}, not resolved"),
+            })
+        })
+        .collect();
+    if hops.is_empty() {
+        "no next hop".to_owned()
+    } else {
+        hops.join(", ")
     }
 }
 

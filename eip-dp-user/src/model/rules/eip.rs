@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::{already_exists, association, draft::Draft, not_found, refuse};
@@ -22,7 +23,7 @@ pub(super) fn create(draft: &mut Draft, spec: &EipSpec, context: &Context) -> Re
     }
     let address = match spec.address {
         Some(address) => address,
-        None => allocate(draft, id, context)?,
+        None => allocate(draft, id, spec.pool, context)?,
     };
     draft.put_eip(Eip {
         id: id.clone(),
@@ -105,8 +106,28 @@ fn check_future(id: &str, end: Timestamp, context: &Context) -> Result<(), Refus
 }
 
 /// The lowest address that an EIP can have, of the first pool with one.
-fn allocate(draft: &Draft, id: &str, context: &Context) -> Result<IpAddr, Refusal> {
-    for pool in draft.pools.values() {
+fn allocate(
+    draft: &Draft,
+    id: &str,
+    named: Option<IpNet>,
+    context: &Context,
+) -> Result<IpAddr, Refusal> {
+    if let Some(cidr) = named {
+        let pool = draft.pools.get(&cidr);
+        let pool = pool.ok_or_else(|| not_found("pool", &cidr.to_string()))?;
+        match lowest_free(draft, pool, &context.host_addresses) {
+            Some(address) => return Ok(address),
+            None => refuse!(
+                OutsidePools,
+                "EIP `{id}` gets no address: no address is free in pool {cidr}; release an EIP or name another pool"
+            ),
+        }
+    }
+    // IPv4's pools sort first, and who did not ask for an IPv6 address gets none in the place of an IPv4 one.
+    let is_ipv4 = |cidr: &IpNet| cidr.addr().is_ipv4();
+    let family = draft.pools.keys().next().map(is_ipv4);
+    let pools = draft.pools.iter();
+    for (_, pool) in pools.filter(|(cidr, _)| Some(is_ipv4(cidr)) == family) {
         if let Some(address) = lowest_free(draft, pool, &context.host_addresses) {
             return Ok(address);
         }
@@ -117,7 +138,11 @@ fn allocate(draft: &Draft, id: &str, context: &Context) -> Result<IpAddr, Refusa
             "EIP `{id}` gets no address: there is no pool; create one first with `eip-dp pool create CIDR`"
         );
     }
-    let count = draft.pools.len();
+    let count = draft
+        .pools
+        .keys()
+        .filter(|cidr| Some(is_ipv4(cidr)) == family);
+    let count = count.count();
     refuse!(
         OutsidePools,
         "EIP `{id}` gets no address: no address is free in the {count} pool(s); release an EIP or create another pool"

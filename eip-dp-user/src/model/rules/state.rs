@@ -47,6 +47,12 @@ pub(super) fn check(draft: &mut Draft, context: &Context) -> Result<(), Refusal>
 fn check_pool(draft: &Draft, pool: &Pool) -> Result<(), Refusal> {
     let cidr = pool.cidr;
     check_routable("pool", &cidr.to_string(), &cidr)?;
+    if !address::is_global(&cidr) {
+        refuse!(
+            ReservedAddress,
+            "pool {cidr} is not in 2000::/3, where the addresses are that the Internet reaches; choose a prefix of it"
+        );
+    }
     let others = draft.pools.keys().filter(|other| **other != cidr);
     if let Some(other) = others
         .into_iter()

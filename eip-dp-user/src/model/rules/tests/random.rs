@@ -31,13 +31,14 @@ const START: &str = "
     instance i0 max=2
     instance i1
     eni e0 v0 primary 1 10.0.0.2
-    eni e1 v0 secondary 2 10.0.0.3,10.0.0.4
+    eni e1 v0 secondary 2 10.0.0.3,10.0.0.4,fd00::2
     eni e2 v1 secondary 3 10.0.0.2
-    eni e3 v0 secondary 4 10.0.0.5
+    eni e3 v0 secondary 4 10.0.0.5,fd00::3
     eip x0
     eip x1 expires=1004
     eip x2
-    eip x3
+    eip x3 2001:db8::4
+    eip x4 pool=2001:db8::/125
 ";
 
 #[derive(Clone, Debug)]
@@ -324,12 +325,13 @@ fn eip_verb() -> impl Strategy<Value = Command> {
     let create = (
         id(),
         option::of(public_ip()),
+        option::weighted(0.3, Just("2001:db8::/125".parse().expect("a prefix"))),
         region(),
         option::weighted(0.3, end.clone()),
     );
     prop_oneof![
-        2 => create.prop_map(|(id, address, region, end)| Command::EipCreate(EipSpec {
-            id, address, region, expires_at: end.map(second)
+        2 => create.prop_map(|(id, address, pool, region, end)| Command::EipCreate(EipSpec {
+            id, address, pool, region, expires_at: end.map(second)
         })),
         2 => (id(), option::of(option::of(end))).prop_map(|(id, end)| Command::EipSet {
             id,

@@ -1,0 +1,382 @@
+//! What is compiled for tables with both families, and for VLANs.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use eip_dp_common::abi::{
+    AddressClass, EipMode, LinkKey, MacKey, NONE, PREFIX_SEAL, PrefixKey, PrivateKey, PrivateState,
+    Sealed, TargetFlags, UPLINK_TARGET4, UPLINK_TARGET6,
+};
+
+use super::{
+    testing::{
+        add_eip, add_eip6, associate, attached, config, eip_address, eip6_address, eni, host, link,
+        private6, put_association, table,
+    },
+    *,
+};
+use crate::{
+    config::Config,
+    dhcp::Client,
+    host::{Family, LinkKind, Setting},
+    model::objects::{Mode, PoolGateway},
+};
+
+const PRIVATE: [u8; 4] = [10, 0, 0, 10];
+
+/// The ENI `e0` behind `p1` with a private address of each family, and an EIP for each.
+fn dual(mode: Mode) -> Model {
+    let mut model = table();
+    let addresses = [IpAddr::from(PRIVATE), private6(10).into()];
+    let eni = attached(eni("e0", "v0", 1, &addresses), "i0", "p1");
+    model.enis.insert("e0".to_owned(), eni);
+    add_eip(&mut model, 0);
+    associate(&mut model, 0, "e0", PRIVATE, mode);
+    add_eip6(&mut model, 0);
+    put_association(&mut model, "y0", "e0", private6(10).into(), mode);
+    model
+}
+
+fn compiled_with(model: &Model, facts: &HostFacts, text: &str) -> Image {
+    compile(model, facts, &config(text), &Have::default())
+}
+
+fn compiled(model: &Model) -> Image {
+    compiled_with(model, &host(), "")
+}
+
+fn state6(image: &Image, address: Ipv6Addr) -> Option<PrivateState> {
+    let key = PrivateKey {
+        vpc: 0,
+        address: address.octets(),
+    };
+    let entry = image.content.v6.private.get(&key)?;
+    assert!(entry.is_intact(&key));
+    PrivateState::from_value(entry.state)
+}
+
+fn state4(image: &Image, address: [u8; 4]) -> Option<PrivateState> {
+    let entry = image
+        .content
+        .v4
+        .private
+        .get(&PrivateKey { vpc: 0, address })?;
+    PrivateState::from_value(entry.state)
+}
+
+fn class6(image: &Image, cidr: &str) -> Option<(AddressClass, Ipv6Addr)> {
+    let cidr: ipnet::Ipv6Net = cidr.parse().expect("a prefix");
+    let key = PrefixKey {
+        length: u32::from(cidr.prefix_len()),
+        network: cidr.network().octets(),
+    };
+    let record = image.content.v6.prefixes.get(&key)?;
+    assert!(record.is_intact(&PREFIX_SEAL));
+    let class = AddressClass::from_value(record.class)?;
+    Some((class, record.gateway.into()))
+}
+
+#[test]
+fn a_dual_stack_eni_has_one_target_and_counters_for_each_eip() {
+    let image = compiled(&dual(Mode::Nat));
+    let v4 = image.content.v4.eips[&eip_address(0).octets()];
+    let public = eip6_address(0).octets();
+    let v6 = image.content.v6.eips[&public];
+    assert!(v6.is_intact(&public));
+    assert_eq!(EipMode::from_value(v6.mode), Some(EipMode::Nat));
+    assert_eq!((v4.target, v4.vpc), (v6.target, v6.vpc));
+    assert_ne!(v4.slot, v6.slot);
+    assert_eq!(v6.private, private6(10).octets());
+    assert_ne!(v6.delta, 0);
+    assert_eq!(state6(&image, private6(10)), Some(PrivateState::Nat));
+    assert_eq!(image.content.macs.len(), 1);
+    let cidr = image.content.v6.cidrs[&0];
+    assert_eq!(Ipv6Addr::from(cidr.gateway), private6(1));
+    assert_eq!(cidr.mask[..8], [0xff; 8]);
+    assert_eq!(cidr.mask[8..], [0; 8]);
+    assert_eq!(image.warnings, [""; 0]);
+    let both = BTreeSet::from([IpAddr::from(eip_address(0)), IpAddr::from(eip6_address(0))]);
+    assert_eq!(moved(&Content::default(), &image.content), both);
+    assert_eq!(silenced(&image.content, &Content::default()), both);
+}
+
+/// The next daemon finds the counters of both families, and gives none of them to another EIP.
+#[test]
+fn the_counters_of_both_families_are_recovered() {
+    let mut model = dual(Mode::Nat);
+    let image = compiled(&model);
+    let limits = Limits::default();
+    let have = Have {
+        allocations: Allocations::recover(&image.content, &limits),
+        content: image.content.clone(),
+        limits,
+    };
+    assert_eq!(have.allocations, image.allocations);
+    model.eips.remove("x0");
+    model.associations.remove("x0");
+    add_eip6(&mut model, 1);
+    let next = compile(&model, &host(), &config(""), &have);
+    let slot = |number| next.content.v6.eips[&eip6_address(number).octets()].slot;
+    assert_eq!(
+        slot(0),
+        image.content.v6.eips[&eip6_address(0).octets()].slot
+    );
+    assert_ne!(slot(1), slot(0));
+    let resting = image.content.v4.eips[&eip_address(0).octets()].slot;
+    assert_ne!(slot(1), resting, "it rests");
+}
+
+#[test]
+fn cut_through_in_one_family_ends_private_networking_in_both() {
+    let mut model = dual(Mode::CutThrough);
+    model.associations.remove("x0");
+    let image = compiled(&model);
+    assert_eq!(state6(&image, private6(10)), Some(PrivateState::Off));
+    assert_eq!(
+        state6(&image, eip6_address(0)),
+        Some(PrivateState::CutThrough)
+    );
+    assert_eq!(state4(&image, PRIVATE), Some(PrivateState::Off));
+    let leases = &image.directory.leases;
+    assert!(leases.is_empty(), "its IPv4 address would be of no use");
+
+    let image = compiled(&dual(Mode::CutThrough));
+    let eip = eip_address(0).octets();
+    assert_eq!(state4(&image, eip), Some(PrivateState::CutThrough));
+    assert_eq!(image.directory.leases.len(), 1);
+}
+
+#[test]
+fn pools_of_ipv6_and_their_routers() {
+    let mut model = dual(Mode::Nat);
+    let image = compiled(&model);
+    let router: Ipv6Addr = "2001:db8::1".parse().expect("an address");
+    let nobody = Ipv6Addr::UNSPECIFIED;
+    assert_eq!(
+        class6(&image, "2001:db8::/64"),
+        Some((AddressClass::Pool, router))
+    );
+    assert_eq!(
+        class6(&image, "2001:db8::1/128"),
+        Some((AddressClass::PoolGateway, nobody))
+    );
+    assert_eq!(
+        class6(&image, "2001:db8:ffff::2/128"),
+        Some((AddressClass::Host, nobody))
+    );
+    let screen = &image.content.v6.screen;
+    let bits: u32 = screen.values().map(|word| word.count_ones()).sum();
+    assert_eq!(bits, 1);
+
+    for pool in model.pools.values_mut() {
+        pool.gateway = Some(PoolGateway::None);
+    }
+    let image = compiled(&model);
+    assert_eq!(
+        class6(&image, "2001:db8::/64"),
+        Some((AddressClass::Pool, nobody))
+    );
+    assert_eq!(class6(&image, "2001:db8::1/128"), None);
+}
+
+#[test]
+fn each_family_has_its_own_way_out() {
+    let image = compiled(&table());
+    let uplink = image.content.uplinks[&LinkKey::untagged(1)];
+    let hop: Ipv6Addr = "fe80::1".parse().expect("an address");
+    assert_eq!(Ipv6Addr::from(uplink.next_hop6), hop);
+    assert_eq!(uplink.icmp_source4, [192, 0, 2, 2]);
+    let own: Ipv6Addr = "2001:db8:ffff::2".parse().expect("an address");
+    assert_eq!(Ipv6Addr::from(uplink.icmp_source6), own);
+    let target = image.content.targets[&UPLINK_TARGET6];
+    assert!(target.is_intact(&UPLINK_TARGET6));
+    assert_eq!((target.ifindex, target.vpc), (1, NONE));
+    assert_eq!(target.dst_mac, [2, 0xbb, 0, 0, 0, 1]);
+    assert_eq!(target.flags, TargetFlags::RESOLVED | TargetFlags::XDP);
+
+    // Without an address of its own, a pool's gateway speaks for the uplink.
+    let mut facts = host();
+    facts.addresses.clear();
+    facts.routes.retain(|route| route.family == Family::V4);
+    let image = compiled_with(&table(), &facts, "");
+    let uplink = image.content.uplinks[&LinkKey::untagged(1)];
+    assert_eq!(uplink.icmp_source4, [203, 0, 113, 1]);
+    assert_eq!(uplink.icmp_source6[..4], [0x20, 1, 0xd, 0xb8]);
+    assert_eq!(uplink.icmp_source6[15], 1);
+    assert_eq!(uplink.next_hop6, [0; 16]);
+    assert_eq!(image.content.targets[&UPLINK_TARGET6].ifindex, 0);
+    assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 1);
+    let [warning] = &image.warnings[..] else {
+        panic!("{:?}", image.warnings);
+    };
+    assert!(warning.contains("IPv6") && !warning.contains("IPv4"));
+
+    let text = "[[uplink]]\ninterface = \"wan\"\nnext_hop = \"2001:db8:ffff::9\"\n\
+                icmp_source = [\"192.0.2.9\", \"2001:db8:ffff::8\"]";
+    let image = compiled_with(&table(), &facts, text);
+    let uplink = image.content.uplinks[&LinkKey::untagged(1)];
+    assert_eq!(uplink.next_hop6[15], 9);
+    assert_eq!(uplink.next_hop4, [192, 0, 2, 1], "the route's");
+    assert_eq!((uplink.icmp_source4[3], uplink.icmp_source6[15]), (9, 8));
+}
+
+#[test]
+fn one_interface_carries_ports_of_several_vpcs() {
+    let mut model = dual(Mode::Nat);
+    let stands = [
+        ("e1", "v1", Some(7)),
+        ("e2", "v0", Some(8)),
+        ("e3", "v0", Some(8)),
+    ];
+    for (number, (id, vpc, vlan)) in (1..).zip(stands) {
+        // One MAC on two VLANs is two ENIs.
+        let mac = if id == "e1" { 1 } else { number };
+        let mut eni = attached(eni(id, vpc, mac, &[[10, 0, 0, 20 + number]]), "i1", "p1");
+        eni.vlan = vlan;
+        model.enis.insert(id.to_owned(), eni);
+    }
+    let image = compiled(&model);
+    assert_eq!(image.warnings, [""; 0]);
+    let target = |id: &str| image.allocations.targets.get(&tag(id)).expect("it has one");
+    for (id, vlan) in [("e0", 0), ("e1", 7), ("e2", 8)] {
+        let record = image.content.targets[&target(id)];
+        assert_eq!((record.ifindex, record.vlan), (11, vlan), "{id}");
+        let key = LinkKey::tagged(11, vlan);
+        let port = image.content.ports[&key];
+        assert!(port.is_intact(&key));
+        assert_eq!(port.vpc, record.vpc, "{id}");
+        let only = if vlan == 8 { NONE } else { target(id) };
+        assert_eq!(port.target, only, "{id}");
+        let mac = MacKey {
+            ifindex: 11,
+            vlan,
+            mac: record.dst_mac,
+        };
+        assert_eq!(image.content.macs[&mac].target, target(id), "{id}");
+        let client = Client {
+            interface: 11,
+            vlan,
+            mac: record.dst_mac,
+        };
+        assert!(image.directory.leases.contains_key(&client), "{id}");
+    }
+    let on_port = image.attachments.iter().filter(|one| one.ifindex == 11);
+    assert_eq!(on_port.count(), 1, "one program for all of them");
+
+    let stranger = model.enis.get_mut("e3").expect("there");
+    stranger.vpc = "v1".to_owned();
+    let image = compiled(&model);
+    assert!(
+        image.warnings[0].contains("p1 VLAN 8"),
+        "{:?}",
+        image.warnings
+    );
+}
+
+/// The host of the tests with the uplink `wan` on VLAN 100, which the kernel has the interface `wan.100` (index 3) for.
+fn on_vlan() -> (HostFacts, Config) {
+    let mut facts = host();
+    let mut vlan = link("wan.100", 3, LinkKind::Other("vlan".to_owned()));
+    vlan.vlan = Some((1, 100));
+    vlan.mtu = 1400;
+    facts.links.insert(3, vlan);
+    for (interface, _) in &mut facts.addresses {
+        *interface = 3;
+    }
+    for route in &mut facts.routes {
+        route.interface = 3;
+    }
+    let neighbours = std::mem::take(&mut facts.neighbours).into_iter();
+    facts.neighbours = neighbours
+        .map(|((_, address), neighbour)| ((3, address), neighbour))
+        .collect();
+    (facts, config("[[uplink]]\ninterface = \"wan\"\nvlan = 100"))
+}
+
+#[test]
+fn an_uplink_on_a_vlan_has_the_neighbours_of_the_kernel_s_interface_for_it() {
+    let (mut facts, config) = on_vlan();
+    let compiled = |facts: &HostFacts| compile(&table(), facts, &config, &Have::default());
+    let image = compiled(&facts);
+    assert_eq!(image.warnings, [""; 0]);
+    let key = LinkKey::tagged(1, 100);
+    let uplink = image.content.uplinks[&key];
+    assert!(uplink.is_intact(&key));
+    assert_eq!(uplink.next_hop4, [192, 0, 2, 1]);
+    assert!(!image.content.uplinks.contains_key(&LinkKey::untagged(1)));
+    let target = image.content.targets[&UPLINK_TARGET6];
+    assert_eq!((target.ifindex, target.vlan, target.mtu), (1, 100, 1400));
+    assert_eq!(target.flags, TargetFlags::RESOLVED | TargetFlags::XDP);
+    assert_eq!(target.src_mac, facts.links[&3].mac);
+
+    // The kernel resolves on its own interface, and tags what it sends there.
+    facts.neighbours.clear();
+    let image = compiled(&facts);
+    let target = image.content.targets[&UPLINK_TARGET4];
+    assert_eq!((target.ifindex, target.vlan, target.flags), (3, 0, 0));
+    let home = LinkKey::untagged(3);
+    let uplink = image.content.uplinks[&home];
+    assert!(uplink.is_intact(&home));
+    assert_eq!(uplink.next_hop4, [192, 0, 2, 1]);
+
+    facts.links.get_mut(&3).expect("there").up = false;
+    let image = compiled(&facts);
+    assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 0);
+
+    facts.links.remove(&3);
+    let image = compiled(&facts);
+    assert!(image.content.uplinks.contains_key(&key), "packets come in");
+    assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 0);
+    let warning = &image.warnings[0];
+    assert!(
+        warning.contains("wan VLAN 100") && warning.contains("type vlan id 100"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn settings_are_wanted_where_they_are_needed() {
+    let wanted = |model: &Model, facts: &HostFacts, text: &str| {
+        let image = compiled_with(model, facts, text);
+        let settings: Vec<_> = image.settings.iter().copied().collect();
+        (settings, image.warnings)
+    };
+    let model = dual(Mode::Nat);
+    let multicast = (1, Setting::AllMulticast);
+    assert_eq!(wanted(&model, &host(), ""), (vec![multicast], vec![]));
+    let silent = "[[uplink]]\ninterface = \"wan\"\nanswer_arp = false";
+    assert_eq!(wanted(&model, &host(), silent), (vec![], vec![]));
+
+    // A NIC hears only what somebody asked it to; a veth hears all.
+    let mut facts = host();
+    facts.links.get_mut(&11).expect("there").kind = LinkKind::Physical;
+    let (settings, _) = wanted(&model, &facts, "");
+    assert_eq!(settings, [multicast, (11, Setting::AllMulticast)]);
+
+    let mut facts = host();
+    facts.links.get_mut(&11).expect("there").mtu = 9000;
+    let fragmenting = [
+        multicast,
+        (11, Setting::Forwarding),
+        (11, Setting::NoReversePath),
+    ];
+    let (settings, warnings) = wanted(&model, &facts, "");
+    assert_eq!(settings, fragmenting);
+    assert_eq!(warnings, [""; 0]);
+    facts.routes.retain(|route| route.family == Family::V6);
+    let text = "[[uplink]]\ninterface = \"wan\"\nnext_hop = \"192.0.2.1\"";
+    let (settings, warnings) = wanted(&model, &facts, text);
+    assert_eq!(settings, fragmenting);
+    assert!(
+        warnings[0].contains("port p1") && warnings[0].contains("default route"),
+        "{warnings:?}"
+    );
+
+    let mut only_v6 = model.clone();
+    only_v6.associations.remove("x0");
+    assert_eq!(wanted(&only_v6, &facts, text).0, [multicast]);
+    let mut only_v4 = model;
+    only_v4.pools.retain(|cidr, _| cidr.addr().is_ipv4());
+    only_v4.eips.remove("y0");
+    only_v4.associations.remove("y0");
+    assert_eq!(wanted(&only_v4, &facts, text).0, fragmenting[1..]);
+}
