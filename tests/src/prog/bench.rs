@@ -5,12 +5,13 @@ use std::collections::HashMap as Names;
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, PerCpuArray},
+    maps::{MapData, PerCpuArray, ProgramArray},
     programs::{
-        Program, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp, XdpMode,
+        Program, ProgramFd, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp,
+        XdpMode,
     },
 };
-use eip_dp_common::abi::{EipCounters, maps, programs};
+use eip_dp_common::abi::{EipCounters, maps, programs, stages};
 use nix::net::if_::if_nametoindex;
 
 use super::{
@@ -53,6 +54,7 @@ pub struct Bench {
     indices: Names<String, u32>,
     drops: PerCpuArray<MapData, u64>,
     eips: PerCpuArray<MapData, EipCounters>,
+    _stages: Vec<ProgramArray<MapData>>,
 }
 
 impl Bench {
@@ -73,16 +75,20 @@ impl Bench {
             .load(eip_dp_user::PROGRAMS)
             .context("the object does not load")?;
         for name in [programs::UPLINK_XDP, programs::PORT_XDP] {
-            let program: &mut Xdp = program_named(&mut ebpf, name)?.try_into()?;
-            program
-                .load()
-                .with_context(|| format!("the verifier refuses {name}"))?;
+            load(&mut ebpf, name, true)?;
         }
         for name in [programs::UPLINK_TC, programs::PORT_TC] {
-            let program: &mut SchedClassifier = program_named(&mut ebpf, name)?.try_into()?;
-            program
-                .load()
-                .with_context(|| format!("the verifier refuses {name}"))?;
+            load(&mut ebpf, name, false)?;
+        }
+        let mut arrays = Vec::new();
+        for (map, place, name) in stages::ALL {
+            let fd = load(&mut ebpf, name, map == stages::XDP)?.try_clone()?;
+            let array = ebpf.map_mut(map).with_context(|| format!("no map {map}"))?;
+            ProgramArray::try_from(array)?.set(place, &fd, 0)?;
+        }
+        // What they hold is let go with the last of user space's handles.
+        for map in [stages::XDP, stages::TC] {
+            arrays.push(take(&mut ebpf, map)?);
         }
         // The kernel takes a veth as the source of a test frame only while an XDP program is attached to it.
         for interface in &world.interfaces {
@@ -101,6 +107,7 @@ impl Bench {
             indices,
             drops,
             eips,
+            _stages: arrays,
         })
     }
 
@@ -153,6 +160,21 @@ impl Bench {
     pub fn counters(&self) -> Result<Counters> {
         Counters::read(&self.drops, &self.eips)
     }
+}
+
+/// Loads a program.
+fn load<'a>(ebpf: &'a mut Ebpf, name: &str, is_xdp: bool) -> Result<&'a ProgramFd> {
+    let program = program_named(ebpf, name)?;
+    let refused = || format!("the verifier refuses {name}");
+    Ok(if is_xdp {
+        let program: &mut Xdp = program.try_into()?;
+        program.load().with_context(refused)?;
+        program.fd()?
+    } else {
+        let program: &mut SchedClassifier = program.try_into()?;
+        program.load().with_context(refused)?;
+        program.fd()?
+    })
 }
 
 fn program_named<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
