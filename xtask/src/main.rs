@@ -5,6 +5,7 @@ mod demo;
 mod run;
 mod setup;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Set up, then run every test (those with network namespaces need root)
     Test(test::Arguments),
+    /// Set up, build, then try the product on other kernels in virtual machines
+    Vm(vm::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Verb::Build(arguments) => build::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Vm(arguments) => vm::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
