@@ -56,13 +56,16 @@ pub struct Arguments {
     /// Keep what each kernel said, in .tools/vm/
     #[arg(long)]
     keep_log: bool,
+    /// Only this group of checks (programs, tables, check, life, traffic); again for more
+    #[arg(long)]
+    only: Vec<String>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let begun = Instant::now();
     setup::run()?;
     build::run(&build::Arguments { release: false })?;
-    let payload = payload()?;
+    let payload = payload(&arguments.only)?;
     let cache = Cache::new(&root().join(".tools/vm"));
     let mut all_well = true;
     let mut summary = Vec::new();
@@ -118,10 +121,16 @@ fn one(
     Ok(format!("{series}: {last}, {took:.0} s"))
 }
 
-fn payload() -> Result<Payload> {
+fn payload(only: &[String]) -> Result<Payload> {
     let folder = root().join("target/debug");
     let tests = test_program("prog")?;
-    let mut payload = Payload::new(&[&format!("/usr/bin/{GUEST}")]);
+    let guest = format!("/usr/bin/{GUEST}");
+    let command: Vec<&str> = [&guest]
+        .into_iter()
+        .chain(only)
+        .map(String::as_str)
+        .collect();
+    let mut payload = Payload::new(&command);
     for program in [GUEST, "eip-dp"] {
         payload.program(&folder.join(program), &format!("/usr/bin/{program}"))?;
     }
