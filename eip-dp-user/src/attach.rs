@@ -162,7 +162,7 @@ pub fn guard(ifindex: u32, link: &Link) -> Option<Attachment> {
 
 fn no_native_xdp(link: &Link) -> Option<String> {
     match link.xdp {
-        None => Some("the kernel does not tell what the driver can do (before 6.3)".to_owned()),
+        None => Some("the kernel does not tell what the driver can do (before 6.3), and it is none of those that are known".to_owned()),
         Some(features) if !features.basic() => Some("the driver has no native XDP".to_owned()),
         Some(_) => None,
     }

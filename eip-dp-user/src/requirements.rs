@@ -1,9 +1,15 @@
 //! What the daemon needs of kernel and process. `run` refuses to start without it, `check` tells what is missing.
 
+use aya::util::KernelVersion;
 use caps::{CapSet, Capability};
 
-/// The first kernel with tcx: major and minor number.
-pub const OLDEST_KERNEL: (u8, u8) = (6, 6);
+/// The oldest kernel that is supported, and tried (docs/kernels.md): major and minor number.
+pub const OLDEST_KERNEL: (u8, u8) = (6, 1);
+
+/// Whether this kernel has tcx, links for tc programs (Linux 6.6).
+pub fn has_tcx() -> bool {
+    KernelVersion::at_least(6, 6, 0)
+}
 
 /// Where the BPF file system is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";

@@ -21,6 +21,7 @@ use crate::{
         objects::{EniState, Mac},
     },
     plane::Pinned,
+    requirements::has_tcx,
 };
 
 /// What the daemon saw and did at its last sync.
@@ -102,7 +103,7 @@ pub enum LinkState {
 /// The programs on an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
-    /// `xdp+tcx`, `tcx`, or `none`.
+    /// `xdp+tcx`, `tcx`, `xdp`, or `none`; `clsact` in place of `tcx` before Linux 6.6.
     pub mode: String,
     /// Why XDP is not part of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,9 +237,11 @@ impl Attached {
         };
         let no_xdp = attachment.no_xdp.clone().or_else(|| failure(true));
         let mode = match (no_xdp.is_none(), failure(false).is_none()) {
-            (true, true) => "xdp+tcx",
+            (true, true) if has_tcx() => "xdp+tcx",
+            (true, true) => "xdp+clsact",
             (true, false) => "xdp",
-            (false, true) => "tcx",
+            (false, true) if has_tcx() => "tcx",
+            (false, true) => "clsact",
             (false, false) => "none",
         };
         Self {

@@ -39,7 +39,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// Of a VLAN interface: the index of the interface below it, and the VLAN.
     pub vlan: Option<(u32, u16)>,
-    /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3).
+    /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3), and the driver is
+    /// none that is known to.
     pub xdp: Option<XdpFeatures>,
 }
 
@@ -245,6 +246,9 @@ impl XdpFeatures {
         "rx-sg",
         "ndo-xmit-sg",
     ];
+
+    /// A driver that runs programs and lets them redirect, and takes no frames from others.
+    pub(super) const RECEIVES: Self = Self(0b11);
 
     /// The driver runs XDP programs natively: pass, drop, transmit, abort.
     pub fn basic(self) -> bool {

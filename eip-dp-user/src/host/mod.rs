@@ -6,6 +6,7 @@
 //! Everything is asked over netlink or a socket. A process may have entered its network namespace alone, and `/sys`
 //! then shows another namespace than the one that its sockets are in: nothing here reads it.
 
+mod drivers;
 mod error;
 mod facts;
 mod forward;

@@ -1,8 +1,9 @@
-//! Offloads of an interface that change what XDP gets to see, and its flags.
+//! What ethtool tells of an interface: offloads that change what XDP gets to see, and its driver; and its flags.
 
 use std::{
     io,
     os::fd::{AsRawFd, OwnedFd},
+    ptr,
 };
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -28,29 +29,63 @@ struct Value {
     data: u32,
 }
 
+/// `ETHTOOL_GDRVINFO`: who drives it.
+const GET_DRIVER: u32 = 3;
+
+/// `struct ethtool_drvinfo`.
+#[repr(C)]
+struct Driver {
+    command: u32,
+    name: [u8; 32],
+    /// Versions, places and sizes.
+    rest: [u8; 160],
+}
+
 /// Asks for the offloads of the interface of that name, in the network namespace of the calling thread.
 pub fn offloads(interface: &str) -> io::Result<Offloads> {
-    let socket = any_socket()?;
     let mut value = Value {
         command: GET_FLAGS,
         data: 0,
     };
-    let mut request = libc::ifreq {
-        ifr_name: name(interface)?,
-        ifr_ifru: libc::__c_anonymous_ifr_ifru {
-            ifru_data: (&raw mut value).cast(),
-        },
-    };
-    // SAFETY: the request holds the name of an interface, ended by a zero, and a pointer to a `struct ethtool_value`
-    // that outlives the call; this command reads and writes nothing beyond it.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    ethtool(interface, &mut value)?;
     Ok(Offloads {
         rx_vlan: value.data & FLAG_RX_VLAN != 0,
         lro: value.data & FLAG_LRO != 0,
     })
+}
+
+/// The name of the driver of the interface of that name, likewise.
+pub(super) fn driver(interface: &str) -> io::Result<String> {
+    let mut value = Driver {
+        command: GET_DRIVER,
+        name: [0; 32],
+        rest: [0; 160],
+    };
+    ethtool(interface, &mut value)?;
+    let name = value.name.split(|byte| *byte == 0).next();
+    Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
+}
+
+/// The structs that the commands of this module are made of, each as large as the kernel takes it.
+trait Command {}
+impl Command for Value {}
+impl Command for Driver {}
+
+fn ethtool<T: Command>(interface: &str, value: &mut T) -> io::Result<()> {
+    let socket = any_socket()?;
+    let mut request = libc::ifreq {
+        ifr_name: name(interface)?,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_data: ptr::from_mut(value).cast(),
+        },
+    };
+    // SAFETY: the request holds the name of an interface, ended by a zero, and a pointer to the struct of its command,
+    // which outlives the call; these commands read and write nothing beyond it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// The flags of the interface of that name (`IFF_…`), in the network namespace of the calling thread.

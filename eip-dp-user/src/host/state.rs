@@ -107,6 +107,17 @@ impl State {
         self.links.keys().any(|index| !self.xdp.contains_key(index))
     }
 
+    /// Notes the XDP features of interfaces of which they are not known, by what `features` says of their names.
+    pub(super) fn fill_xdp(&mut self, features: impl Fn(&str) -> Option<XdpFeatures>) {
+        for (index, link) in &self.links {
+            if !self.xdp.contains_key(index)
+                && let Some(features) = features(&link.name)
+            {
+                self.xdp.insert(*index, features);
+            }
+        }
+    }
+
     /// What it adds up to.
     pub(super) fn facts(&self) -> HostFacts {
         let mut links = self.links.clone();
@@ -136,6 +147,7 @@ impl State {
 
     fn remove_link(&mut self, index: u32) {
         self.links.remove(&index);
+        self.xdp.remove(&index);
         self.addresses.retain(|(interface, _)| *interface != index);
         self.neighbours
             .retain(|(interface, _), _| *interface != index);

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{HostError, HostFacts, netdev, state::State};
+use super::{HostError, HostFacts, drivers, netdev, state::State};
 
 /// How often everything is asked again, whatever the notifications said.
 const RESYNC: Duration = Duration::from_mins(5);
@@ -193,6 +193,7 @@ impl Session {
 
     async fn refresh_xdp(&mut self) -> Result<(), HostError> {
         let Some(netdev) = &mut self.netdev else {
+            self.state.fill_xdp(drivers::features);
             return Ok(());
         };
         for change in in_time("XDP features", netdev::dump(&mut netdev.requests)).await? {

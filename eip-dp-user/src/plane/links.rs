@@ -3,7 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::PathBuf,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
 };
 
 use aya::programs::{
@@ -16,8 +17,11 @@ use eip_dp_common::abi::maps;
 use nix::net::if_::if_nametoindex;
 use tracing::{debug, info};
 
-use super::{Pins, PlaneError, Programs, chain, os_error, with_cure};
-use crate::attach::{Attachment, Program};
+use super::{Pins, PlaneError, Programs, chain, clsact::Clsact, os_error, with_cure};
+use crate::{
+    attach::{Attachment, Program},
+    requirements::has_tcx,
+};
 
 /// A program on an interface, as the name of its pin says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +55,8 @@ impl Pinned {
 pub struct Links {
     pins: Pins,
     ours: BTreeSet<Pinned>,
+    /// Whether the kernel has links for tc programs.
+    tcx: bool,
 }
 
 impl Links {
@@ -59,6 +65,7 @@ impl Links {
         Self {
             pins: pins.clone(),
             ours: BTreeSet::new(),
+            tcx: has_tcx(),
         }
     }
 
@@ -143,24 +150,27 @@ impl Links {
         self.pins.links().join(pin.file_name())
     }
 
+    /// Detaches everything.
+    pub fn detach_all(&self) -> Result<(), PlaneError> {
+        self.pinned()?
+            .into_iter()
+            .try_for_each(|pin| self.detach(pin))
+    }
+
     /// Removes the pin, and with it the link.
     fn detach(&self, pin: Pinned) -> Result<(), PlaneError> {
         let path = self.path(pin);
-        match fs::remove_file(&path) {
-            Ok(()) => {
-                info!(
-                    program = pin.program.name(),
-                    ifindex = pin.ifindex,
-                    "detached"
-                );
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(with_cure(
-                format!("cannot remove {}: {error}", path.display()),
-                error.raw_os_error(),
-            )),
+        if self.is_filter(pin) {
+            self.remove_filter(pin)?;
         }
+        if remove_pin(&path)? {
+            info!(
+                program = pin.program.name(),
+                ifindex = pin.ifindex,
+                "detached"
+            );
+        }
+        Ok(())
     }
 
     fn attach(
@@ -169,6 +179,9 @@ impl Links {
         pin: Pinned,
         interface: &str,
     ) -> Result<(), PlaneError> {
+        if self.is_filter(pin) {
+            return self.attach_filter(programs, pin, interface);
+        }
         if let Ok(link) = PinnedLink::from_pin(self.path(pin)) {
             match replace(programs, pin.program, link.into()) {
                 Ok(()) => {
@@ -204,6 +217,94 @@ impl Links {
         })?;
         info!(program = pin.program.name(), interface, "attached");
         Ok(())
+    }
+}
+
+/// Where the kernel has no links for tc programs, the pin is of the program that the filter runs.
+impl Links {
+    fn is_filter(&self, pin: Pinned) -> bool {
+        !self.tcx && !pin.program.is_xdp()
+    }
+
+    fn clsact(&self, pin: Pinned) -> Clsact {
+        Clsact::new(self.pins.name(), pin.ifindex)
+    }
+
+    /// Pinned while the queueing discipline of the interface is one that was made here.
+    fn qdisc_mark(&self, pin: Pinned) -> PathBuf {
+        self.pins.links().join(format!("clsact_{}", pin.ifindex))
+    }
+
+    fn attach_filter(
+        &self,
+        programs: &mut Programs,
+        pin: Pinned,
+        interface: &str,
+    ) -> Result<(), PlaneError> {
+        let name = pin.program.name();
+        let failed = |message: String, code| {
+            let hint = if code == Some(libc::EINVAL) {
+                format!(
+                    "; if a filter of another kind has preference 1 there (`tc filter show dev {interface} ingress`), \
+                     give it a later one"
+                )
+            } else {
+                String::new()
+            };
+            with_cure(format!("{name} on {interface}: {message}{hint}"), code)
+        };
+        let program = programs.tc(pin.program)?;
+        let fd = program
+            .fd()
+            .map_err(|error| failed(chain(&error), os_error(&error)))?;
+        let made = self
+            .clsact(pin)
+            .set(fd.as_fd(), name)
+            .map_err(|error| failed(error.to_string(), error.raw_os_error()))?;
+        let mark = made.then(|| self.qdisc_mark(pin));
+        for path in mark.into_iter().chain([self.path(pin)]) {
+            // The one before is an earlier program's.
+            remove_pin(&path)?;
+            program.pin(&path).map_err(|error| {
+                let message = format!("cannot pin {}: {}", path.display(), chain(&error));
+                with_cure(message, os_error(&error))
+            })?;
+        }
+        info!(program = name, interface, "attached");
+        Ok(())
+    }
+
+    /// Removes the filter, and the queueing discipline if it was made for it and nobody else uses it.
+    fn remove_filter(&self, pin: Pinned) -> Result<(), PlaneError> {
+        let clsact = self.clsact(pin);
+        let mark = self.qdisc_mark(pin);
+        let removed = clsact.remove().and_then(|()| {
+            if mark.exists() {
+                clsact.remove_empty_qdisc()?;
+            }
+            Ok(())
+        });
+        removed.map_err(|error| {
+            let message = format!(
+                "cannot take {} off the interface with index {}: {error}",
+                pin.program.name(),
+                pin.ifindex
+            );
+            with_cure(message, error.raw_os_error())
+        })?;
+        remove_pin(&mark).map(|_| ())
+    }
+}
+
+/// Returns whether there was one.
+fn remove_pin(path: &Path) -> Result<bool, PlaneError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(with_cure(
+            format!("cannot remove {}: {error}", path.display()),
+            error.raw_os_error(),
+        )),
     }
 }
 

@@ -31,8 +31,7 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Program
     let oldest = KernelVersion::new(major, minor, 0);
     if KernelVersion::current().is_ok_and(|version| version < oldest) {
         return Err(PlaneError(format!(
-            "this kernel is older than Linux {major}.{minor} and has no tcx; older kernels are not built yet: use a newer \
-             kernel"
+            "this kernel is older than Linux {major}.{minor}, the oldest that is supported: use a newer kernel"
         )));
     }
     let sizes = limits.by_map();

@@ -1,5 +1,6 @@
 //! The kernel behind a trait: what the maps hold, and how they are changed.
 
+mod clsact;
 pub mod fake;
 mod family;
 mod kernel;

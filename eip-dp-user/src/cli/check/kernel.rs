@@ -40,8 +40,8 @@ fn kernel(release: &str) -> Line {
     }
     Line::fail(
         "kernel",
-        format!("{release}: not supported yet"),
-        format!("boot Linux {major}.{minor} or later, which has tcx"),
+        format!("{release}: not supported"),
+        format!("boot Linux {major}.{minor} or later"),
     )
 }
 
@@ -145,15 +145,21 @@ mod tests {
     use crate::requirements::CAPABILITIES;
 
     #[test]
-    fn kernels_from_6_6_on_will_do() {
-        for release in ["6.6.0", "6.6", "6.12.38+deb13-amd64", "7.0-rc1", "10.1.2"] {
+    fn kernels_from_6_1_on_will_do() {
+        for release in [
+            "6.1.0-44-amd64",
+            "6.1",
+            "6.12.38+deb13-amd64",
+            "7.0-rc1",
+            "10.1.2",
+        ] {
             assert_eq!(kernel(release).status, Status::Ok, "{release}");
         }
-        for release in ["6.5.13", "6.1.0-44-amd64", "5.15.0", "4.19", "unknown", ""] {
+        for release in ["6.0.19", "5.15.0", "4.19", "unknown", ""] {
             let line = kernel(release);
             assert_eq!(line.status, Status::Fail, "{release}");
-            assert!(line.seen.contains("not supported yet"));
-            assert!(line.cure.unwrap().contains("6.6"));
+            assert!(line.seen.contains("not supported"));
+            assert!(line.cure.unwrap().contains("6.1"));
         }
     }
 

@@ -16,7 +16,7 @@ use super::{Failure, Format, Global, Name, RunArgs, output};
 use crate::{
     daemon::{self, Lock, Report},
     host::{NeighbourKeeper, Settings},
-    plane::{Kernel, Pins, PlaneError},
+    plane::{Kernel, Links, Pins, PlaneError},
 };
 
 impl From<PlaneError> for Failure {
@@ -50,6 +50,7 @@ pub fn unload(global: &Global) -> Result<(), Failure> {
     if loaded {
         // No daemon may start meanwhile.
         let _lock = Lock::take(name)?;
+        Links::new(&pins).detach_all()?;
         pins.remove()?;
         release_neighbours()?;
     }
