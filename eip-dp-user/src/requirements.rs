@@ -8,7 +8,7 @@ pub const OLDEST_KERNEL: (u8, u8) = (6, 1);
 
 /// Whether this kernel has tcx, links for tc programs (Linux 6.6).
 pub fn has_tcx() -> bool {
-    KernelVersion::at_least(6, 6, 0)
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
 }
 
 /// Where the BPF file system is mounted.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     io::{self, Write},
 };
 
@@ -72,7 +73,7 @@ impl<W: Write> Archive<W> {
         let fields = [self.inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
         let mut header = String::from("070701");
         for field in fields {
-            header.push_str(&format!("{field:08x}"));
+            let _ = write!(header, "{field:08x}");
         }
         self.out.write_all(header.as_bytes())?;
         self.out.write_all(name.as_bytes())?;

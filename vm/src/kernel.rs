@@ -27,7 +27,7 @@ pub(crate) struct Module {
 
 impl Kernel {
     /// The kernel of a package that was unpacked into `root`.
-    pub(crate) fn find(root: PathBuf) -> Result<Self> {
+    pub(crate) fn find(root: &Path) -> Result<Self> {
         let image = fs::read_dir(root.join("boot"))
             .with_context(|| format!("{} holds no kernel", root.display()))?
             .flatten()
@@ -111,7 +111,7 @@ impl Loader<'_> {
 }
 
 fn read(path: &Path, busybox: &Path) -> Result<Vec<u8>> {
-    if name_of(path).ends_with(".ko") {
+    if path.extension().is_some_and(|suffix| suffix == "ko") {
         return fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     }
     let output = Command::new(busybox)

@@ -42,12 +42,14 @@ impl Machine {
     }
 
     /// Two virtio network cards, `eth0` and `eth1`, with a wire between them.
+    #[must_use]
     pub fn with_wire(mut self) -> Self {
         self.wire = true;
         self
     }
 
     /// Keeps what the kernel says in this file.
+    #[must_use]
     pub fn with_log(mut self, path: &Path) -> Self {
         self.log = Some(path.to_owned());
         self

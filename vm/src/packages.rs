@@ -56,7 +56,7 @@ impl Cache {
                 source(series)
             )
         })?;
-        Kernel::find(self.unpacked(&package)?)
+        Kernel::find(&self.unpacked(&package)?)
     }
 
     /// The program of a static busybox.

@@ -45,6 +45,19 @@ const MODULES: &[&str] = &[
 /// Programs of this machine that the checks run.
 const PROGRAMS: &[&str] = &["ip", "tc", "ethtool", "ping", "iperf3"];
 
+/// What busybox's DHCP client runs in a guest when it has a lease.
+const LEASE_SCRIPT: &str = r#"#!/bin/sh
+case "$1" in
+deconfig)
+    ip link set dev "$interface" up ;;
+bound)
+    ip address add "$ip/$mask" dev "$interface"
+    for router in $router; do
+        ip route add default via "$router" dev "$interface" onlink
+    done ;;
+esac
+"#;
+
 /// The driver in the machine.
 const GUEST: &str = "eip-dp-vm-guest";
 
@@ -56,7 +69,7 @@ pub struct Arguments {
     /// Keep what each kernel said, in .tools/vm/
     #[arg(long)]
     keep_log: bool,
-    /// Only this group of checks (programs, tables, check, life, traffic); again for more
+    /// Only this group of checks (programs, tables, life, veth, virtio, vlan); again for more
     #[arg(long)]
     only: Vec<String>,
 }
@@ -147,6 +160,7 @@ fn payload(only: &[String]) -> Result<Payload> {
             payload.file(&path, &path.to_string_lossy());
         }
     }
+    payload.text("/usr/share/lease", LEASE_SCRIPT);
     payload.modules(MODULES);
     Ok(payload)
 }

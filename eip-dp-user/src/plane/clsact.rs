@@ -87,7 +87,7 @@ impl Clsact {
             let mut message = self.message(GET_FILTER, side, 0);
             message.set_handle(0);
             match message.ask(NLM_F_DUMP) {
-                Ok(filters) if filters == 0 => {}
+                Ok(0) => {}
                 Ok(_) => return Ok(()),
                 Err(error) => return absent_is_fine(Err(error)),
             }

@@ -1,12 +1,19 @@
 //! What `cargo xtask vm` runs in each virtual machine: the product on this kernel, one line a check.
 
+mod esp;
+mod life;
 mod programs;
 mod report;
+mod sctp;
+mod site;
+mod traffic;
 
 use std::{env, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use eip_dp_user::requirements::has_tcx;
 use report::Report;
+use site::{Site, Wire};
 
 /// A set of checks.
 type Group = fn(&mut Report) -> Result<()>;
@@ -14,7 +21,30 @@ type Group = fn(&mut Report) -> Result<()>;
 const GROUPS: &[(&str, Group)] = &[
     ("programs", programs::load),
     ("tables", programs::packet_tables),
+    ("life", life::all),
+    ("veth", |report| traffic_over(report, Wire::Veth)),
+    ("virtio", |report| traffic_over(report, Wire::Virtio)),
+    ("vlan", |report| traffic_over(report, Wire::Vlan)),
 ];
+
+/// What the DHCP client in a guest runs; `cargo xtask vm` puts it there.
+const LEASE_SCRIPT: &str = "/usr/share/lease";
+
+fn traffic_over(report: &mut Report, wire: Wire) -> Result<()> {
+    let site = Site::new(wire, |_| Ok(()))?;
+    let status = site.gateway.json("status")?;
+    let mode = status["uplinks"][0]["attached"]["mode"].as_str();
+    let tc = if has_tcx() { "tcx" } else { "clsact" };
+    let expected = if wire.has_xdp() {
+        format!("xdp+{tc}")
+    } else {
+        tc.to_owned()
+    };
+    let seen = mode.map(str::to_owned).context("no mode");
+    report.expect(&format!("{wire}: the uplink's programs"), &expected, seen);
+    traffic::all(report, &site);
+    Ok(())
+}
 
 /// Arguments: the groups to run; none: all.
 fn main() -> ExitCode {

@@ -1,0 +1,222 @@
+//! A gateway at work in the machine: an Internet host, an uplink of the kind to be tried, a guest with NAT and one with
+//! cut-through, addresses by DHCP.
+
+use std::fmt;
+
+use anyhow::{Context, Result, ensure};
+use eip_dp_tests::lab::{
+    Lab,
+    gateway::Gateway,
+    netns::Netns,
+    process::run,
+    topology::{Backbone, GATEWAY, GATEWAY_MAC, INTERNET, INTERNET_MAC, UPLINK},
+};
+
+/// The prefix that the Internet host routes to the gateway.
+const POOL: &str = "203.0.113.0/24";
+
+/// What the uplink is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// A pair of virtual interfaces.
+    Veth,
+    /// Two virtio network cards.
+    Virtio,
+    /// A VLAN (802.1Q) over a pair of virtual interfaces.
+    Vlan,
+}
+
+impl Wire {
+    /// The interface of either end.
+    pub fn interface(self) -> &'static str {
+        match self {
+            Self::Veth | Self::Virtio => UPLINK,
+            Self::Vlan => "up0.100",
+        }
+    }
+
+    /// Whether XDP runs on it.
+    pub fn has_xdp(self) -> bool {
+        self != Self::Vlan
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Veth => "veth",
+            Self::Virtio => "virtio-net",
+            Self::Vlan => "802.1Q",
+        })
+    }
+}
+
+/// A guest with one EIP.
+pub struct Guest {
+    /// Its stack.
+    pub namespace: Netns,
+    /// NAT or cut-through.
+    pub mode: &'static str,
+    /// The EIP's id.
+    pub eip: &'static str,
+    /// The EIP.
+    pub address: &'static str,
+    /// The address that its programs use.
+    pub inside: &'static str,
+    /// The gateway's interface for it.
+    pub port: &'static str,
+}
+
+/// The whole, taken away when dropped.
+pub struct Site {
+    /// The gateway instance.
+    pub gateway: Gateway,
+    /// Internet host and gateway.
+    pub backbone: Backbone,
+    /// One with NAT, one with cut-through.
+    pub guests: [Guest; 2],
+    /// What the uplink is.
+    pub wire: Wire,
+    _lab: Lab,
+}
+
+impl Site {
+    /// Builds it, and starts the daemon once `prepare` has been at the gateway's network.
+    pub fn new(wire: Wire, prepare: impl FnOnce(&Netns) -> Result<()>) -> Result<Self> {
+        let lab = Lab::new()?;
+        let backbone = match wire {
+            Wire::Veth => Backbone::new(&lab)?,
+            Wire::Virtio => cards(&lab)?,
+            Wire::Vlan => vlan(Backbone::new(&lab)?)?,
+        };
+        backbone.route_pool(POOL)?;
+        let configuration = format!(
+            "[[uplink]]\ninterface = \"{}\"\nnext_hop = \"{INTERNET}\"\n",
+            wire.interface()
+        );
+        let gateway = Gateway::new(&lab, &backbone.gateway, &configuration)?;
+        let guests = [
+            Guest {
+                namespace: lab.namespace("a")?,
+                mode: "nat",
+                eip: "eip-a",
+                address: "203.0.113.10",
+                inside: "10.0.0.10",
+                port: "a1",
+            },
+            Guest {
+                namespace: lab.namespace("b")?,
+                mode: "cut-through",
+                eip: "eip-b",
+                address: "203.0.113.20",
+                inside: "203.0.113.20",
+                port: "b1",
+            },
+        ];
+        let mut site = Self {
+            gateway,
+            backbone,
+            guests,
+            wire,
+            _lab: lab,
+        };
+        site.fill_table()?;
+        prepare(&site.backbone.gateway)?;
+        site.gateway.start()?;
+        for guest in &site.guests {
+            lease(&guest.namespace)?;
+        }
+        Ok(site)
+    }
+
+    /// The Internet host.
+    pub fn internet(&self) -> &Netns {
+        &self.backbone.internet
+    }
+
+    fn fill_table(&self) -> Result<()> {
+        self.gateway.ok(&format!("pool create {POOL}"))?;
+        self.gateway.ok("vpc create v --cidr 10.0.0.0/24")?;
+        for (number, guest) in (1..).zip(&self.guests) {
+            let Guest {
+                mode,
+                eip,
+                address,
+                port,
+                ..
+            } = guest;
+            let mac = format!("02:00:00:00:0c:0{number}");
+            for command in [
+                format!("instance create i{number}"),
+                format!(
+                    "eni create e{number} --vpc v --kind secondary --mac {mac} --private-ip 10.0.0.{number}0"
+                ),
+                format!("eip create {eip} --address {address}"),
+                format!("associate {eip} e{number} --mode {mode}"),
+                format!("eni attach e{number} --instance i{number} --port {port}"),
+            ] {
+                self.gateway.ok(&command)?;
+            }
+            self.backbone.plug(port, &guest.namespace, "eth0", &mac)?;
+        }
+        Ok(())
+    }
+}
+
+/// A lease from the gateway's DHCP server.
+fn lease(guest: &Netns) -> Result<()> {
+    let mut client = guest.command("udhcpc");
+    client.args(["-i", "eth0", "-n", "-q", "-f", "-t", "10", "-T", "1"]);
+    run(client.args(["-s", super::LEASE_SCRIPT]))?;
+    Ok(())
+}
+
+/// The machine's two network cards as the ends of the uplink.
+fn cards(lab: &Lab) -> Result<Backbone> {
+    let backbone = Backbone {
+        internet: lab.namespace("internet")?,
+        gateway: lab.namespace("gateway")?,
+    };
+    let ends = [
+        (&backbone.internet, "eth0", INTERNET, INTERNET_MAC),
+        (&backbone.gateway, "eth1", GATEWAY, GATEWAY_MAC),
+    ];
+    for (side, card, address, mac) in ends {
+        run(std::process::Command::new("ip").args([
+            "link",
+            "set",
+            "dev",
+            card,
+            "netns",
+            side.name(),
+            "name",
+            UPLINK,
+        ]))
+        .context("the machine has no two network cards in its first namespace")?;
+        side.ip(&format!("link set dev {UPLINK} address {mac}"))?;
+        side.ip(&format!("address add {address}/24 dev {UPLINK}"))?;
+        side.ip(&format!("link set dev {UPLINK} up"))?;
+    }
+    Ok(backbone)
+}
+
+/// Moves both ends' addresses to a VLAN.
+fn vlan(backbone: Backbone) -> Result<Backbone> {
+    let tagged = Wire::Vlan.interface();
+    for (side, address) in [(&backbone.internet, INTERNET), (&backbone.gateway, GATEWAY)] {
+        side.ip(&format!("address flush dev {UPLINK}"))?;
+        side.ip(&format!(
+            "link add link {UPLINK} name {tagged} type vlan id 100"
+        ))?;
+        side.ip(&format!("address add {address}/24 dev {tagged}"))?;
+        side.ip(&format!("link set dev {tagged} up"))?;
+    }
+    ensure!(
+        backbone
+            .gateway
+            .ip(&format!("-d link show dev {tagged}"))?
+            .contains("802.1Q"),
+        "the uplink has no VLAN"
+    );
+    Ok(backbone)
+}
