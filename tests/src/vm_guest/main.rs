@@ -20,7 +20,10 @@ type Group = fn(&mut Report) -> Result<()>;
 
 const GROUPS: &[(&str, Group)] = &[
     ("programs", programs::load),
-    ("tables", programs::packet_tables),
+    ("tables", |report| {
+        programs::packet_tables(report);
+        Ok(())
+    }),
     ("life", life::all),
     ("veth", |report| traffic_over(report, Wire::Veth)),
     ("virtio", |report| traffic_over(report, Wire::Virtio)),

@@ -36,7 +36,7 @@ fn count(program: &Program) -> Result<String> {
 }
 
 /// Runs every packet of the tables through the programs.
-pub fn packet_tables(report: &mut Report) -> Result<()> {
+pub fn packet_tables(report: &mut Report) {
     let seen = || -> Result<String> {
         let mut command = Command::new("packet-tables");
         let output = outcome(command.args(["--nocapture", "--test-threads", "1"]))?;
@@ -54,5 +54,4 @@ pub fn packet_tables(report: &mut Report) -> Result<()> {
     report.judge("packet tables", "all as the tables say", seen(), |seen| {
         seen.contains("ok")
     });
-    Ok(())
 }

@@ -67,10 +67,10 @@ fn associate(client: (&Netns, &str), server: (&Netns, &str), target: &str) -> Re
                 (&socket).read_exact(&mut got)?;
                 Ok(())
             });
-        let served = serving.join().map_err(|_| anyhow!("the server panicked"))?;
+        let from = serving.join().map_err(|_| anyhow!("the server panicked"))?;
         exchanged.context("the client's exchange failed")?;
         ensure!(sent == got, "other bytes came back");
-        Ok(served?.ip().to_string())
+        Ok(from?.ip().to_string())
     })
 }
 
