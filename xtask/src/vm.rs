@@ -39,6 +39,9 @@ const MODULES: &[&str] = &[
     "esp4",
     "authenc",
     "echainiv",
+    "ctr",
+    "sha512_generic",
+    "drbg",
     "nf_tables",
 ];
 

@@ -55,7 +55,12 @@ fn protected(site: &Site, guest: &Guest) -> Result<u32> {
         "spi",
         TO_GUEST,
     ]))?;
-    let (before, _) = counted
+    // Limits come first, in the same words.
+    let current = counted
+        .split_once("lifetime current:")
+        .context("no lifetime")?;
+    let (before, _) = current
+        .1
         .split_once("(packets)")
         .context("no count of packets")?;
     let number = before

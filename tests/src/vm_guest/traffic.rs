@@ -114,7 +114,7 @@ fn flood(site: &Site, guest: &Guest) -> Result<u64> {
     site.internet().enter(|| {
         let folder = "/proc/thread-self/net/pktgen";
         let tell = |file: &str, words: &str| {
-            fs::write(format!("{folder}/{file}"), words)
+            fs::write(format!("{folder}/{file}"), format!("{words}\n"))
                 .with_context(|| format!("pktgen refuses `{words}`"))
         };
         tell("kpktgend_0", "rem_device_all")?;
