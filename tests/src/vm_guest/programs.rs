@@ -1,12 +1,15 @@
 //! The BPF object before this kernel's verifier, and the packet tables.
 
-use std::process::Command;
+use std::{env, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use aya::{Ebpf, programs::Program};
-use eip_dp_tests::lab::process::outcome;
+use eip_dp_tests::lab::{process::Job, wait::until};
 
 use crate::report::Report;
+
+/// How long the tables may take: the processor is emulated.
+const LONGEST: Duration = Duration::from_mins(8);
 
 /// Loads every program; prints how many instructions the verifier processed for each.
 pub fn load(report: &mut Report) -> Result<()> {
@@ -39,19 +42,19 @@ fn count(program: &Program) -> Result<String> {
 pub fn packet_tables(report: &mut Report) {
     let seen = || -> Result<String> {
         let mut command = Command::new("packet-tables");
-        let output = outcome(command.args(["--nocapture", "--test-threads", "1"]))?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        ensure!(
-            output.status.success(),
-            "{said}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let find = |words: &str| said.lines().find(|line| line.contains(words));
-        let counted = find(" checks").context("no count of checks")?;
-        let result = find("test result").context("no result")?;
-        Ok(format!("{counted}, {result}"))
+        command.args(["--nocapture", "--test-threads", "1"]);
+        let mut job = Job::start(&mut command, &env::temp_dir().join("packet-tables.log"))?;
+        until(LONGEST, "the packet tables", || {
+            Ok(job.still_runs().is_err().then_some(()))
+        })?;
+        let (status, said) = (job.wait()?, job.said());
+        ensure!(status.success(), "{said}");
+        let checks = said
+            .split_whitespace()
+            .zip(said.split_whitespace().skip(1))
+            .find_map(|(count, word)| (word == "checks").then_some(count))
+            .context("no count of checks")?;
+        Ok(format!("all of {checks} runs"))
     };
-    report.judge("packet tables", "all as the tables say", seen(), |seen| {
-        seen.contains("ok")
-    });
+    report.judge("packet tables", "all as they say", seen(), |_| true);
 }
