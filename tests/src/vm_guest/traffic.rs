@@ -110,20 +110,37 @@ fn flood(site: &Site, guest: &Guest) -> Result<u64> {
             .context("`stats` has no in_packets")
     };
     let (counted_before, got_before) = (counted()?, unclaimed_datagrams(&guest.namespace)?);
-    let interface = site.wire.interface();
-    site.internet().enter(|| {
-        let folder = "/proc/thread-self/net/pktgen";
-        let tell = |file: &str, words: &str| {
-            fs::write(format!("{folder}/{file}"), format!("{words}\n"))
-                .with_context(|| format!("pktgen refuses `{words}`"))
-        };
-        tell("kpktgend_0", "rem_device_all")?;
-        tell("kpktgend_0", &format!("add_device {interface}"))?;
+    let sent = pktgen(site.internet(), site.wire.interface(), guest.address)?;
+    let got = || Ok::<_, anyhow::Error>(unclaimed_datagrams(&guest.namespace)? - got_before);
+    // The last ones may still be on their way; what is lost stays lost.
+    let _ = until(Duration::from_secs(5), "all packets", || {
+        Ok((got()? >= PACKETS).then_some(()))
+    });
+    let passed = counted()? - counted_before;
+    anyhow::ensure!(
+        sent == PACKETS && passed == PACKETS,
+        "pktgen sent {sent}, the gateway counted {passed} in, the guest got {}",
+        got()?
+    );
+    got()
+}
+
+/// Has the kernel's packet generator send [`PACKETS`] from `interface` to `address`; how many it says that it sent.
+fn pktgen(internet: &Netns, interface: &str, address: &str) -> Result<u64> {
+    const FOLDER: &str = "/proc/thread-self/net/pktgen";
+    const THREAD: &str = "kpktgend_0";
+    let read = |file: &str| Ok::<_, anyhow::Error>(fs::read_to_string(format!("{FOLDER}/{file}"))?);
+    let tell = |file: &str, words: &str| {
+        fs::write(format!("{FOLDER}/{file}"), format!("{words}\n"))
+            .with_context(|| format!("pktgen refuses `{words}`"))
+    };
+    internet.enter(|| {
+        tell(THREAD, &format!("add_device {interface}"))?;
         for words in [
             format!("count {PACKETS}"),
             "ratep 5000".to_owned(),
             "pkt_size 200".to_owned(),
-            format!("dst {}", guest.address),
+            format!("dst {address}"),
             format!("dst_mac {GATEWAY_MAC}"),
             format!("src_min {INTERNET}"),
             format!("src_max {INTERNET}"),
@@ -134,20 +151,20 @@ fn flood(site: &Site, guest: &Guest) -> Result<u64> {
         }
         // Returns once all are sent.
         tell("pgctrl", "start")?;
-        tell("kpktgend_0", "rem_device_all")
-    })?;
-    let got = || Ok::<_, anyhow::Error>(unclaimed_datagrams(&guest.namespace)? - got_before);
-    // The last ones may still be on their way; what is lost stays lost.
-    let _ = until(Duration::from_secs(5), "all packets", || {
-        Ok((got()? >= PACKETS).then_some(()))
-    });
-    let passed = counted()? - counted_before;
-    anyhow::ensure!(
-        passed == PACKETS,
-        "the gateway counted {passed} in, the guest got {}",
-        got()?
-    );
-    got()
+        let said = read(interface)?;
+        let sent = said
+            .split_whitespace()
+            .skip_while(|word| *word != "pkts-sofar:")
+            .nth(1)
+            .context("pktgen says nothing of what it sent")?
+            .parse()?;
+        // The thread does it in its own time; one that is told more meanwhile does that before.
+        tell(THREAD, "rem_device_all")?;
+        until(Duration::from_secs(10), "pktgen to let go", || {
+            Ok((!read(THREAD)?.contains(interface)).then_some(()))
+        })?;
+        Ok(sent)
+    })
 }
 
 /// How many UDP datagrams came for which no socket was open: pktgen's, in a guest where nothing else listens.
