@@ -1,0 +1,141 @@
+"""What a case is, and the ways that a packet can go.
+
+A body is a function of (source, destination, TTL): built once with the addresses that are sent, once with those that have to
+arrive. Cases hold IP packets only; Ethernet is the runner's.
+"""
+
+# The rows of the table that says who passes what.
+OWNER = "whose it is"
+PROTOCOLS = "protocols and checksums"
+FRAGMENTS = "fragments"
+ERRORS = "ICMP errors that pass"
+ROUTER = "being a router"
+EXPIRED = "own time exceeded"
+TOO_BIG = "own too big, fragmenting"
+CUT_THROUGH = "cut-through"
+
+# Fields of a gateway's own messages that the RFCs leave to it, by family. The quoted TTL: RFC 1812 4.3.2.3 lets a router
+# quote a packet as it is once the TTL is less.
+OPEN = {
+    4: ["tos", "identification", "df", "ttl", "quoted_ttl"],
+    6: ["traffic_class", "flow_label", "hop_limit", "quoted_ttl"],
+}
+
+
+def sent(side, packet, **more):
+    """One packet that `side` sends."""
+    return {"from": side, "packet": bytes(packet).hex(), **more}
+
+
+def arrives(side, packet):
+    """Exactly this packet comes out at `side`."""
+    return {"at": side, "packet": bytes(packet).hex()}
+
+
+def in_pieces(side, packet, mtu):
+    """This packet comes out in fragments no larger than `mtu`."""
+    return {**arrives(side, packet), "mtu": mtu}
+
+
+class Suite:
+    """The cases of one family."""
+
+    def __init__(self, bed, prelude):
+        self.bed = bed
+        self.cases = []
+        self.group = None
+        self.names = set()
+        # The packet that an error is about, out of the error.
+        self.prelude = prelude
+
+    def add(self, name, ids, send, expect, *, before=(), otherwise=None, answered=False, cut=False):
+        """`before`: sent first and not judged. `otherwise`: another outcome that is as good."""
+        assert name not in self.names, name
+        self.names.add(name)
+        outcomes = [expect] if otherwise is None else [expect, otherwise]
+        sides = {step["from"] for step in send} | {step["at"] for outcome in outcomes for step in outcome}
+        case = {"name": f"{name}-v{self.bed.family}", "ids": ids.split(), "group": self.group}
+        if cut or any(self.bed.guests[side].mode == "cut-through" for side in sides if side != "internet"):
+            case["group"] = CUT_THROUGH
+            case["cut_through"] = True
+        if before:
+            case["before"] = list(before)
+        case["send"] = list(send)
+        case["expect"] = outcomes
+        if answered:
+            case["answered"] = True
+        self.cases.append(case)
+
+    # Where packets go. Each gives (sender, addresses sent, receiver, addresses that arrive).
+
+    def way_in(self, to="a", src=None):
+        src = src or self.bed.remote
+        return "internet", (src, self.bed.guests[to].public), to, (src, self.bed.inside(to))
+
+    def way_out(self, of="a", dst=None):
+        dst = dst or self.bed.remote
+        return of, (self.bed.inside(of), dst), "internet", (self.bed.guests[of].public, dst)
+
+    def way_across(self, of="a", to="b"):
+        guests = self.bed.guests
+        return of, (self.bed.inside(of), guests[to].public), to, (guests[of].public, self.bed.inside(to))
+
+    def passes(self, name, ids, body, way, *, ttl=64, before=(), **more):
+        """`body` goes its way, translated, with one hop less."""
+        side, addresses, at, got = way
+        self.add(name, ids, [sent(side, body(*addresses, ttl), **more)], [arrives(at, body(*got, ttl - 1))], before=before)
+
+    def vanishes(self, name, ids, body, way, *, ttl=64, before=(), cut=False, **more):
+        """`body` comes out nowhere, and nothing else does. `cut`: it is about a guest in cut-through mode."""
+        side, addresses = way[:2]
+        self.add(name, ids, [sent(side, body(*addresses, ttl), **more)], [], before=before, cut=cut)
+
+    def everywhere(self, name, ids, body, *, cut=False, ttl=64):
+        """In, out, between two EIPs; `cut`: in and out in cut-through mode as well."""
+        self.passes(f"{name}-in", f"O1 {ids}", body, self.way_in(), ttl=ttl)
+        self.passes(f"{name}-out", f"O6 {ids}", body, self.way_out(), ttl=ttl)
+        self.passes(f"{name}-hairpin", f"O12 {ids}", body, self.way_across(), ttl=ttl)
+        if cut:
+            self.passes(f"{name}-cut-through-in", "O2 T14", body, self.way_in("c"), ttl=ttl)
+            self.passes(f"{name}-cut-through-out", "O7 T14", body, self.way_out("c"), ttl=ttl)
+
+    def nowhere(self, name, ids, body):
+        """Dropped in both directions."""
+        self.vanishes(f"{name}-in", f"O1 {ids}", body, self.way_in())
+        self.vanishes(f"{name}-out", f"O6 {ids}", body, self.way_out())
+
+    def error(self, name, ids, body, way, *, about=None, verdict=None):
+        """An ICMP error on its way. The packet that it is about (to `about`, or to whom the error comes from) goes the other
+        way first: a gateway that knows connections has to have seen it."""
+        side, addresses, at, _ = way
+        flow = self.prelude(body(*addresses, 64))
+        before = []
+        if flow:
+            source = addresses[1] if at == "internet" else self.bed.inside(at)
+            target = addresses[0] if side == "internet" else self.bed.guests[side].public
+            before = [sent(at, flow(source, about or target, 64))]
+        (verdict or self.passes)(name, ids, body, way, before=before)
+
+    def errors(self, name, ids, body, *, cut=False):
+        """An ICMP error everywhere."""
+        self.error(f"{name}-in", f"T9 {ids}", body, self.way_in())
+        self.error(f"{name}-out", f"T10 {ids}", body, self.way_out())
+        self.error(f"{name}-hairpin", f"T13 {ids}", body, self.way_across())
+        if cut:
+            self.error(f"{name}-cut-through-in", "T14", body, self.way_in("c"))
+            self.error(f"{name}-cut-through-out", "T14", body, self.way_out("c"))
+            self.error(f"{name}-nat-to-cut-through", "T13", body, self.way_across("a", "c"))
+            self.error(f"{name}-cut-through-to-nat", "T13", body, self.way_across("c", "a"))
+
+    def answer(self, name, ids, body, way, message, *, ttl=64, otherwise=None, **more):
+        """`body` does not go on: its sender gets the gateway's own `message(source, destination, sent packet)`."""
+        side, addresses = way[:2]
+        packet = body(*addresses, ttl)
+        source = self.bed.uplink if side == "internet" else self.bed.gateway_of(side)
+        back = {**arrives(side, message(source, addresses[0], packet)), "open": OPEN[self.bed.family]}
+        self.add(name, ids, [sent(side, packet, **more)], [back], otherwise=otherwise, answered=True)
+
+    def sequence(self, name, ids, bodies, way):
+        """Several packets, all of which arrive."""
+        side, addresses, at, got = way
+        self.add(name, ids, [sent(side, body(*addresses, 64)) for body in bodies], [arrives(at, body(*got, 63)) for body in bodies])
