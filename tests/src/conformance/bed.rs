@@ -1,0 +1,129 @@
+//! The bed: a gateway's network namespace with an uplink and ports, whose other ends are packet sockets.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use super::{
+    data::{Family, World},
+    wire::{INTERNET, Side, Wire},
+};
+use crate::lab::{Lab, netns::Netns, process::run};
+
+/// The gateway's interface towards the Internet.
+pub const UPLINK: &str = "up0";
+
+/// Everything around one gateway. The gateway has its interfaces, its address on the uplink, the default route and the next
+/// hop's Ethernet address; all else is the adapter's.
+pub struct Bed {
+    /// What the gateway is to be set up for.
+    pub world: World,
+    /// Where the gateway runs.
+    pub gateway: Netns,
+    /// What is sent and seen.
+    pub wire: Wire,
+    /// The lab that holds it.
+    pub lab: Lab,
+}
+
+impl Bed {
+    /// Builds it.
+    pub fn new(world: &World) -> Result<Self> {
+        let lab = Lab::new()?;
+        let (gateway, outside) = (lab.namespace("gateway")?, lab.namespace("outside")?);
+        // The sides are silent: no stack answers there.
+        outside.without_ipv6()?;
+        if world.family == Family::V4 {
+            gateway.without_ipv6()?;
+        }
+        let mut sides = Vec::new();
+        let ports = world
+            .guests
+            .iter()
+            .map(|guest| (guest.name.as_str(), guest.port.as_str(), guest.mtu));
+        for (number, (name, port, mtu)) in (1..).zip(
+            [(INTERNET, UPLINK, world.uplink_mtu)]
+                .into_iter()
+                .chain(ports),
+        ) {
+            let (own, theirs) = ([2, 0, 0, 0, 0x0a, number], [2, 0, 0, 0, 0xfe, number]);
+            gateway.ip(&format!(
+                "link add {port} mtu {mtu} address {} type veth peer name {name} mtu {mtu} address {} netns {}",
+                mac(theirs),
+                mac(own),
+                outside.name()
+            ))?;
+            for (side, interface) in [(&gateway, port), (&outside, name)] {
+                // A wire: frames on it are complete.
+                run(side.command("ethtool").args(["-K", interface, "tx", "off"]))?;
+                side.ip(&format!("link set dev {interface} up"))?;
+            }
+            sides.push(Side::new(&outside, name, name, own, theirs)?);
+        }
+        let bed = Self {
+            wire: Wire::new(world.family, sides),
+            world: world.clone(),
+            gateway,
+            lab,
+        };
+        bed.connect()?;
+        Ok(bed)
+    }
+
+    fn connect(&self) -> Result<()> {
+        let World {
+            family,
+            uplink,
+            uplink_length,
+            next_hop,
+            ..
+        } = &self.world;
+        let address = format!("{uplink}/{uplink_length}");
+        self.ip(&format!(
+            "address add {address} dev {UPLINK}{}",
+            nodad(*family)
+        ))?;
+        self.neighbour(next_hop, UPLINK, INTERNET)?;
+        self.ip(&format!("route add default via {next_hop} dev {UPLINK}"))
+    }
+
+    /// `ip -4` or `ip -6` in the gateway's namespace.
+    pub fn ip(&self, arguments: &str) -> Result<()> {
+        let flag = self.world.family.flag();
+        self.gateway.ip(&format!("{flag} {arguments}")).map(|_| ())
+    }
+
+    /// Tells the gateway's kernel the Ethernet address of a side.
+    pub fn neighbour(&self, address: &std::net::IpAddr, interface: &str, side: &str) -> Result<()> {
+        let mac = mac(self.mac(side)?);
+        self.ip(&format!(
+            "neighbour replace {address} lladdr {mac} dev {interface} nud permanent"
+        ))
+    }
+
+    /// A side's Ethernet address.
+    pub fn mac(&self, side: &str) -> Result<[u8; 6]> {
+        self.wire.mac(side)
+    }
+
+    /// Writes a sysctl of the gateway's namespace; `name` is a path under `/proc/sys/net`.
+    pub fn sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let path = Path::new("/proc/sys/net").join(name);
+        self.gateway.enter(|| {
+            fs::write(&path, value).with_context(|| format!("cannot write {}", path.display()))
+        })
+    }
+}
+
+/// An Ethernet address as it is written.
+pub fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// What `ip address add` is told so that an address can be used at once.
+pub fn nodad(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "",
+        Family::V6 => " nodad",
+    }
+}
