@@ -1,14 +1,24 @@
 """IPv4. What every packet and every quote looks like is the packet path's own table (`tests/cases/rewrite.py`)."""
 
+import struct
+
 import packets as p
 import rewrite
-from suite import ERRORS, EXPIRED, FRAGMENTS, OWNER, PROTOCOLS, ROUTER, TOO_BIG, in_pieces
+from suite import ERRORS, EXPIRED, FRAGMENTS, OWNER, PROTOCOLS, ROUTER, TOO_BIG, arrives, in_pieces
 
 # By protocol: the packet that an error quotes.
 FLOWS = {1: p.ping(), 6: p.tcp(), 17: p.udp(), 33: p.dccp(), 47: p.gre(), 50: p.ESP, 51: p.AH, 132: p.sctp(), 136: p.udplite(), 253: p.other(253)}
 
-# A router that records its route there is right as well: not a question of translating.
-OTHERS_RECORD = ("T6-record-route-ihl-7",)
+# Options that a router may change: it records its route, or clears what stands behind the last one.
+ROUTERS_CHANGE = ("T6-record-route-ihl-7", "T6-end-of-list")
+
+# What answers a question, and the question.
+ANSWERS = {
+    "T3-echo-reply": p.icmp(8),
+    "T3-timestamp-reply": p.icmp(13, payload=bytes(12)),
+    "T3-information-reply": p.icmp(15),
+    "T3-mask-reply": p.icmp(17, payload=bytes(4)),
+}
 
 # Of what cut-through does not touch, as many as show that it does not.
 CUT_THROUGH = (
@@ -26,19 +36,25 @@ def prelude(error):
 
 
 def forwarded(suite):
-    for name, body in rewrite.bodies():
-        if name in OTHERS_RECORD:
+    for number, (name, body) in enumerate(rewrite.bodies()):
+        if name in ROUTERS_CHANGE:
             continue
         row = name.split("-")[0]
         suite.group = FRAGMENTS if row == "T7" else ROUTER if row == "R5" else PROTOCOLS
-        suite.everywhere(name, row, body, cut=name in CUT_THROUGH)
+        if row == "T7":
+            # Nobody shall take it for a fragment of another case's packet.
+            body = p.edited(body, 4, struct.pack("!H", 0xE000 + number))
+        suite.everywhere(name, row, body, asked=ANSWERS.get(name), cut=name in CUT_THROUGH)
 
 
 def zero_checksums(suite):
     suite.group = PROTOCOLS
     for kind, zero in (("udp", rewrite.comes_out_zero), ("tcp", rewrite.tcp_zero)):
         for direction, way in (("in", suite.way_in()), ("out", suite.way_out()), ("hairpin", suite.way_across())):
-            suite.passes(f"T2-{kind}-comes-out-zero-{direction}", "T2", zero(*way[3]), way)
+            body = zero(*way[3])
+            # To a receiver of TCP all ones are the same as zero (RFC 1624 3).
+            ones = p.edited(body, 36, b"\xff\xff") if kind == "tcp" else None
+            suite.passes(f"T2-{kind}-comes-out-zero-{direction}", "T2", body, way, otherwise=ones)
     for direction, way in (("in", suite.way_in()), ("out", suite.way_out())):
         suite.passes(f"T2-udp-comes-in-ffff-{direction}", "T2", rewrite.comes_out_zero(*way[1]), way)
 
@@ -86,7 +102,10 @@ def icmp_errors(suite):
     suite.vanishes("T12-other-receiver-out", "T12", p.icmp_error(3, lambda src, dst, ttl: p.udp()(src, stranger, ttl)), suite.way_out())
     # A router inside, without an address of its own outside, about what an EIP was sent.
     about = p.icmp_error(3, lambda src, dst, ttl: p.udp()(src, bed.inside("a"), ttl))
-    suite.vanishes("T12a-without-an-eip", "T12a", about, ("n", (bed.inside("n"), bed.remote)))
+    # Or in the name of the EIP that it is about (RFC 5508, REQ-5).
+    public = bed.guests["a"].public
+    named = [arrives("internet", p.icmp_error(3, p.udp())(public, bed.remote, 63))]
+    suite.vanishes("T12a-without-an-eip", "T12a", about, ("n", (bed.inside("n"), bed.remote)), otherwise=named)
     suite.vanishes("T12a-a-router-inside", "T12a", about, ("a", ("10.0.0.99", bed.remote)))
 
 
@@ -149,7 +168,8 @@ def time_exceeded(suite):
         suite.vanishes(f"R2-last-fragment-{direction}", "R2", p.fragment(p.udp(bytes(256)), 64, 64, more=False), way, ttl=1)
     nobody = "internet", (suite.bed.remote, suite.bed.unassociated)
     suite.vanishes("R2-unassociated", "R2 O3", p.udp(), nobody, ttl=1)
-    suite.vanishes("R2-without-an-eip", "R2 O8", p.udp(), ("n", (suite.bed.inside("n"), suite.bed.remote)), ttl=1)
+    # What has no way out has no hops to count; who counts them first is a router as well.
+    suite.answer("R2-without-an-eip", "R2 O8", p.udp(), ("n", (suite.bed.inside("n"), suite.bed.remote)), expired, ttl=1, otherwise=[])
     suite.vanishes("R2-spoofed", "R2 O9", p.udp(), ("a", (suite.bed.inside("b"), suite.bed.remote)), ttl=1)
     suite.vanishes("R2-multicast", "R2 O17", p.udp(), ("a", (suite.bed.inside("a"), "224.0.0.5")), ttl=1)
 

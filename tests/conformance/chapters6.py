@@ -1,7 +1,7 @@
 """IPv6."""
 
 import packets6 as p
-from suite import ERRORS, EXPIRED, FRAGMENTS, OWNER, PROTOCOLS, ROUTER, TOO_BIG
+from suite import ERRORS, EXPIRED, FRAGMENTS, OWNER, PROTOCOLS, ROUTER, TOO_BIG, arrives
 
 FLOWS = {6: p.tcp(), 17: p.udp(), 33: p.dccp(), 47: p.gre(), 50: p.ESP, 58: p.ping(), 132: p.sctp(), 136: p.udplite(), 253: p.other(253)}
 
@@ -65,7 +65,7 @@ def bodies():
     yield "T6-64-bytes-of-options-udp", p.udp(before=[p.LONG])
     yield "T6-routing-header-at-its-end-tcp", p.tcp(before=[p.ROUTED])
     yield "T6-three-headers-udp", p.udp(before=[p.PADDING, p.DESTINATION, p.LONG])
-    yield "T6-hop-by-hop-esp", p.edited(p.udp(before=[p.PADDING]), p.HEADER, b"\x32")
+    yield "T6-hop-by-hop-esp", p.edited(p.of(p.PADDING, p.Raw(p.PAYLOAD)), p.HEADER, b"\x32")
     big = p.tcp(bytes(range(256)) * 4)
     yield "T7-tcp-first", p.fragment(big, 0, 512, more=True)
     yield "T7-tcp-later", p.fragment(big, 512, 256, more=True)
@@ -102,11 +102,15 @@ def forwarded(suite):
     for name, body in bodies():
         row = name.split("-")[0]
         suite.group = FRAGMENTS if row == "T7" else ROUTER if row == "R5" else PROTOCOLS
-        suite.everywhere(name, row, body, cut=name in CUT_THROUGH)
+        asked = p.icmp(128) if name == "T1-echo-reply" else None
+        suite.everywhere(name, row, body, asked=asked, cut=name in CUT_THROUGH)
     suite.group = PROTOCOLS
     for kind, zero in (("udp", udp_zero), ("icmpv6", icmp_zero)):
         for direction, way in (("in", suite.way_in()), ("out", suite.way_out()), ("hairpin", suite.way_across())):
-            suite.passes(f"T2-{kind}-comes-out-zero-{direction}", "T2", zero(way[3]), way)
+            body = zero(way[3])
+            # To a receiver of ICMPv6 all ones are the same as zero.
+            ones = p.edited(body, p.HEADER + 2, b"\xff\xff") if kind == "icmpv6" else None
+            suite.passes(f"T2-{kind}-comes-out-zero-{direction}", "T2", body, way, otherwise=ones)
     for direction, way in (("in", suite.way_in()), ("out", suite.way_out())):
         suite.passes(f"T2-udp-comes-in-ffff-{direction}", "T2", udp_zero(way[1]), way)
 
@@ -205,7 +209,8 @@ def icmp_errors(suite):
     suite.vanishes("T12-other-sender-in", "T12", other_sender, suite.way_in())
     suite.vanishes("T12-other-receiver-out", "T12", other_receiver, suite.way_out())
     about = p.icmp_error(1, lambda src, dst, hops: udp(src, bed.inside("a"), hops), rest=bytes(4))
-    suite.vanishes("T12a-without-an-eip", "T12a", about, ("n", (bed.inside("n"), bed.remote)))
+    named = [arrives("internet", p.icmp_error(1, udp, rest=bytes(4))(bed.guests["a"].public, bed.remote, 63))]
+    suite.vanishes("T12a-without-an-eip", "T12a", about, ("n", (bed.inside("n"), bed.remote)), otherwise=named)
     suite.vanishes("T12a-a-router-inside", "T12a", about, ("a", ("fd00:10::99", bed.remote)))
 
 
@@ -249,7 +254,7 @@ def time_exceeded(suite):
             suite.vanishes(f"R2-about-icmpv6-{kind}-{direction}", "R2", p.icmp_error(kind, p.udp()), way, ttl=1)
         suite.vanishes(f"R2-about-an-error-behind-options-{direction}", "R2", p.icmp_error(3, p.udp(), before=[p.DESTINATION]), way, ttl=1)
     suite.vanishes("R2-unassociated", "R2 O3", p.udp(), ("internet", (bed.remote, bed.unassociated)), ttl=1)
-    suite.vanishes("R2-without-an-eip", "R2 O8", p.udp(), ("n", (bed.inside("n"), bed.remote)), ttl=1)
+    suite.answer("R2-without-an-eip", "R2 O8", p.udp(), ("n", (bed.inside("n"), bed.remote)), expired, ttl=1, otherwise=[])
     suite.vanishes("R2-multicast", "R2 O17", p.udp(), ("a", (bed.inside("a"), "ff0e::5")), ttl=1)
 
 

@@ -1,5 +1,6 @@
 """IPv6 packets as functions of (source, destination, hop limit), as `packets.py` has those of IPv4."""
 
+import itertools
 import struct
 
 from packets import PAYLOAD, checksum
@@ -143,11 +144,17 @@ LONG = IPv6ExtHdrDestOpt(options=[HBHOptUnknown(otype=0x1E, optlen=60, optdata=b
 ROUTED = IPv6ExtHdrRouting(type=2, segleft=0, addresses=["2001:db8::9"])
 
 
-def fragment(body, offset, size, *, more, identification=0x5EED, chain=0):
+# Nobody shall take a fragment of one case for one of another's.
+IDENTIFICATIONS = itertools.count(0x5EED)
+
+
+def fragment(body, offset, size, *, more, identification=None, chain=0):
     """Bytes `offset` to `offset + size` of what follows the header and `chain` bytes of extension headers, as a fragment.
 
     The first fragment's checksum is the whole packet's. In a later one the same place holds data.
     """
+
+    number = identification or next(IDENTIFICATIONS)
 
     def piece(src, dst, hops):
         whole = body(src, dst, hops)
@@ -158,7 +165,7 @@ def fragment(body, offset, size, *, more, identification=0x5EED, chain=0):
         data = source[start + offset : start + offset + size]
         assert offset % 8 == 0 and data
         protocol = whole[link]
-        header = bytes(IPv6ExtHdrFragment(nh=protocol, offset=offset // 8, m=int(more), id=identification))
+        header = bytes(IPv6ExtHdrFragment(nh=protocol, offset=offset // 8, m=int(more), id=number))
         head = bytearray(whole[:start])
         head[link] = 44
         head[4:6] = struct.pack("!H", chain + len(header) + len(data))

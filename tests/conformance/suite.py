@@ -48,7 +48,7 @@ class Suite:
         # The packet that an error is about, out of the error.
         self.prelude = prelude
 
-    def add(self, name, ids, send, expect, *, before=(), otherwise=None, answered=False, cut=False):
+    def add(self, name, ids, send, expect, otherwise=None, *, before=(), answered=False, cut=False):
         """`before`: sent first and not judged. `otherwise`: another outcome that is as good."""
         assert name not in self.names, name
         self.names.add(name)
@@ -80,21 +80,24 @@ class Suite:
         guests = self.bed.guests
         return of, (self.bed.inside(of), guests[to].public), to, (guests[of].public, self.bed.inside(to))
 
-    def passes(self, name, ids, body, way, *, ttl=64, before=(), **more):
-        """`body` goes its way, translated, with one hop less."""
+    def passes(self, name, ids, body, way, *, ttl=64, before=(), otherwise=None, **more):
+        """`body` goes its way, translated, with one hop less; or arrives as `otherwise` makes it."""
         side, addresses, at, got = way
-        self.add(name, ids, [sent(side, body(*addresses, ttl), **more)], [arrives(at, body(*got, ttl - 1))], before=before)
+        outcomes = [[arrives(at, made(*got, ttl - 1))] for made in (body, otherwise) if made]
+        self.add(name, ids, [sent(side, body(*addresses, ttl), **more)], *outcomes, before=before)
 
-    def vanishes(self, name, ids, body, way, *, ttl=64, before=(), cut=False, **more):
+    def vanishes(self, name, ids, body, way, *, ttl=64, before=(), otherwise=None, cut=False, **more):
         """`body` comes out nowhere, and nothing else does. `cut`: it is about a guest in cut-through mode."""
         side, addresses = way[:2]
-        self.add(name, ids, [sent(side, body(*addresses, ttl), **more)], [], before=before, cut=cut)
+        send = [sent(side, body(*addresses, ttl), **more)]
+        self.add(name, ids, send, [], otherwise, before=before, cut=cut or "c" in way)
 
-    def everywhere(self, name, ids, body, *, cut=False, ttl=64):
-        """In, out, between two EIPs; `cut`: in and out in cut-through mode as well."""
-        self.passes(f"{name}-in", f"O1 {ids}", body, self.way_in(), ttl=ttl)
-        self.passes(f"{name}-out", f"O6 {ids}", body, self.way_out(), ttl=ttl)
-        self.passes(f"{name}-hairpin", f"O12 {ids}", body, self.way_across(), ttl=ttl)
+    def everywhere(self, name, ids, body, *, asked=None, cut=False, ttl=64):
+        """In, out, between two EIPs; `asked`: the question that `body` answers, which goes the other way first (see `error`);
+        `cut`: in and out in cut-through mode as well."""
+        for direction, row, way in (("in", "O1", self.way_in()), ("out", "O6", self.way_out()), ("hairpin", "O12", self.way_across())):
+            before = [self.back(asked, way)] if asked else []
+            self.passes(f"{name}-{direction}", f"{row} {ids}", body, way, ttl=ttl, before=before)
         if cut:
             self.passes(f"{name}-cut-through-in", "O2 T14", body, self.way_in("c"), ttl=ttl)
             self.passes(f"{name}-cut-through-out", "O7 T14", body, self.way_out("c"), ttl=ttl)
@@ -104,17 +107,19 @@ class Suite:
         self.vanishes(f"{name}-in", f"O1 {ids}", body, self.way_in())
         self.vanishes(f"{name}-out", f"O6 {ids}", body, self.way_out())
 
-    def error(self, name, ids, body, way, *, about=None, verdict=None):
+    def error(self, name, ids, body, way, *, about=None):
         """An ICMP error on its way. The packet that it is about (to `about`, or to whom the error comes from) goes the other
         way first: a gateway that knows connections has to have seen it."""
+        flow = self.prelude(body(*way[1], 64))
+        before = [self.back(flow, way, about)] if flow else []
+        self.passes(name, ids, body, way, before=before)
+
+    def back(self, body, way, target=None):
+        """`body` on the other way round, to whom the way comes from or to `target`."""
         side, addresses, at, _ = way
-        flow = self.prelude(body(*addresses, 64))
-        before = []
-        if flow:
-            source = addresses[1] if at == "internet" else self.bed.inside(at)
-            target = addresses[0] if side == "internet" else self.bed.guests[side].public
-            before = [sent(at, flow(source, about or target, 64))]
-        (verdict or self.passes)(name, ids, body, way, before=before)
+        source = addresses[1] if at == "internet" else self.bed.inside(at)
+        sender = addresses[0] if side == "internet" else self.bed.guests[side].public
+        return sent(at, body(source, target or sender, 64))
 
     def errors(self, name, ids, body, *, cut=False):
         """An ICMP error everywhere."""
@@ -133,7 +138,7 @@ class Suite:
         packet = body(*addresses, ttl)
         source = self.bed.uplink if side == "internet" else self.bed.gateway_of(side)
         back = {**arrives(side, message(source, addresses[0], packet)), "open": OPEN[self.bed.family]}
-        self.add(name, ids, [sent(side, packet, **more)], [back], otherwise=otherwise, answered=True)
+        self.add(name, ids, [sent(side, packet, **more)], [back], otherwise, answered=True, cut="c" in way)
 
     def sequence(self, name, ids, bodies, way):
         """Several packets, all of which arrive."""
