@@ -38,7 +38,7 @@ impl Family {
         }
     }
 
-    /// The EtherType.
+    /// What an Ethernet header calls it.
     pub fn ethertype(self) -> [u8; 2] {
         match self {
             Self::V4 => [0x08, 0x00],

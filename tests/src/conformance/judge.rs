@@ -342,7 +342,7 @@ mod tests {
             let length = u16::try_from(20 + payload.len())
                 .unwrap_or_default()
                 .to_be_bytes();
-            let word = (offset / 8 | if more { 0x2000 } else { 0 }).to_be_bytes();
+            let word = ((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes();
             let mut header = vec![
                 0x45, 0, length[0], length[1], 7, 7, word[0], word[1], 64, 17, 0, 0,
             ];
@@ -358,7 +358,7 @@ mod tests {
         };
         let (first, last) = (packet(0, true, &data[..24]), packet(24, false, &data[24..]));
         assert_eq!(judged(&[last.clone(), first.clone()]), Judgement::Passed);
-        assert_ne!(judged(&[first.clone()]), Judgement::Passed);
+        assert_ne!(judged(std::slice::from_ref(&first)), Judgement::Passed);
         let wrong = packet(24, true, &data[24..]);
         assert_ne!(judged(&[first, wrong]), Judgement::Passed);
         let large = packet(0, true, &data[..32]);

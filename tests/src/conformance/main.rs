@@ -173,7 +173,7 @@ fn compare(table: &Table, count: u32, seed: Option<u64>) -> Result<bool> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let seed = seed.unwrap_or_else(|| u64::from(now.subsec_nanos()));
     println!("random packets of seed {seed}");
-    let other = adapters::nft_stateless();
+    let other = adapters::named(adapters::MODEL)?;
     let outcome = random::compare(&table.bed, [&adapters::EipDp, other.as_ref()], seed, count);
     if let Err(error) = &outcome {
         println!("{error:#}");

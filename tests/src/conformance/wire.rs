@@ -173,7 +173,7 @@ impl Wire {
     }
 }
 
-/// Multicast on the link, and neighbour discovery (ICMPv6 133 to 137 with a hop limit of 255, RFC 4861).
+/// Multicast on the link, and neighbour discovery (types 133 to 137 with a hop limit of 255, RFC 4861).
 fn is_neighbourly(packet: &[u8]) -> bool {
     let multicast = packet.get(24..26) == Some(&[0xff, 0x02]);
     let discovery = packet.get(6..8) == Some(&[58, 255])

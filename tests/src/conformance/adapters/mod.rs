@@ -9,7 +9,7 @@ mod nft;
 
 use std::any::Any;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::bed::Bed;
 
@@ -65,7 +65,13 @@ pub fn all() -> Vec<Box<dyn Adapter>> {
 /// The names of those that are run unless others are asked for: `act-nat` needs a kernel that has it.
 pub const USUAL: &[&str] = &["eip-dp", "nft-stateless", "nft-conntrack", "netmap"];
 
-/// nftables stateless, which the random packets are held against.
-pub fn nft_stateless() -> Box<dyn Adapter> {
-    Box::new(nft::STATELESS)
+/// One of them.
+pub fn named(name: &str) -> Result<Box<dyn Adapter>> {
+    all()
+        .into_iter()
+        .find(|adapter| adapter.name() == name)
+        .with_context(|| format!("there is no gateway {name}"))
 }
+
+/// What random packets are held against: it makes nothing wrong of them.
+pub const MODEL: &str = "nft-stateless";

@@ -1,0 +1,52 @@
+//! The conformance suite, and random packets, against the product.
+
+use anyhow::{Context, Result};
+use eip_dp_tests::conformance::{
+    self,
+    adapters::{EipDp, MODEL, named},
+    data::{Case, Table, folder, read},
+    random,
+    report::Report,
+};
+
+/// What no release has built yet: IPv6, and the gateway's own ICMP messages and fragments.
+const LATER: &[&str] = &["R2", "R3", "R4"];
+
+#[test]
+fn eip_dp_passes_every_case_of_what_is_built() -> Result<()> {
+    let [table, _] = read(&folder())?;
+    let built = |case: &&Case| !case.ids.iter().any(|id| LATER.contains(&id.as_str()));
+    let cases: Vec<&Case> = table.cases.iter().filter(built).collect();
+    let mut report = Report::default();
+    report.add(conformance::run(&EipDp, &table, &cases)?);
+    let failures = report.failures("eip-dp");
+    assert!(failures.is_empty(), "{}:\n{failures}", report.summary());
+    assert_eq!(report.score("eip-dp").of, cases.len());
+    Ok(())
+}
+
+#[test]
+fn random_packets_come_out_as_those_of_nftables() -> Result<()> {
+    let [table, _]: [Table; 2] = read(&folder())?;
+    random::compare(&table.bed, [&EipDp, named(MODEL)?.as_ref()], 1, 4000)
+}
+
+/// A gateway that drops what has a wrong checksum is not the same: the comparison sees it.
+#[test]
+fn random_packets_tell_gateways_apart() -> Result<()> {
+    let [table, _] = read(&folder())?;
+    let gateways = [named("nft-conntrack")?, named(MODEL)?];
+    let outcome = random::compare(
+        &table.bed,
+        [gateways[0].as_ref(), gateways[1].as_ref()],
+        1,
+        1000,
+    );
+    let error = outcome.err().context("no difference was seen")?;
+    let text = format!("{error:#}");
+    assert!(
+        text.contains("of seed 1") && text.contains("nft-conntrack made 0 packets of it"),
+        "{text}"
+    );
+    Ok(())
+}
