@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 class Guest(NamedTuple):
     port: str
+    mac: str
     mtu: int
     private: str
     public: str | None
@@ -25,6 +26,7 @@ class Bed(NamedTuple):
     uplink: str  # the gateway's own address on the uplink
     uplink_length: int
     next_hop: str
+    next_hop_mac: str
     uplink_mtu: int
     pool: str
     pool_gateway: str
@@ -50,13 +52,16 @@ class Bed(NamedTuple):
         return fields
 
 
+MAC = "02:00:00:00:0a:"
+
+
 def guests(private, public):
     return {
-        "a": Guest("p1", 2000, private + "10", public + "10", "nat"),
-        "b": Guest("p2", 2000, private + "11", public + "11", "nat"),
-        "s": Guest("p3", 1280, private + "12", public + "12", "nat"),
-        "n": Guest("p4", 1500, private + "20", None, None),
-        "c": Guest("p5", 2000, private + "21", public + "20", "cut-through"),
+        "a": Guest("p1", MAC + "0a", 2000, private + "10", public + "10", "nat"),
+        "b": Guest("p2", MAC + "0b", 2000, private + "11", public + "11", "nat"),
+        "s": Guest("p3", MAC + "0c", 1280, private + "12", public + "12", "nat"),
+        "n": Guest("p4", MAC + "14", 1500, private + "20", None, None),
+        "c": Guest("p5", MAC + "15", 2000, private + "21", public + "20", "cut-through"),
     }
 
 
@@ -65,6 +70,7 @@ IPV4 = Bed(
     uplink="198.51.100.2",
     uplink_length=24,
     next_hop="198.51.100.1",
+    next_hop_mac=MAC + "01",
     uplink_mtu=1500,
     pool="203.0.113.0/24",
     pool_gateway="203.0.113.1",
@@ -81,6 +87,7 @@ IPV6 = Bed(
     uplink="2001:db8:f::2",
     uplink_length=64,
     next_hop="2001:db8:f::1",
+    next_hop_mac=MAC + "01",
     uplink_mtu=1500,
     pool="2001:db8:100::/64",
     pool_gateway="2001:db8:100::1",

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use eip_dp_tests::conformance::{
     self,
-    adapters::{EipDp, MODEL, named},
+    adapters::{Command, EipDp, MODEL, named},
     data::{Case, Table, folder, read},
     random,
     report::Report,
@@ -29,6 +29,34 @@ fn eip_dp_passes_every_case_of_what_is_built() -> Result<()> {
 fn random_packets_come_out_as_those_of_nftables() -> Result<()> {
     let [table, _]: [Table; 2] = read(&folder())?;
     random::compare(&table.bed, [&EipDp, named(MODEL)?.as_ref()], 1, 4000)
+}
+
+/// The contract of docs/conformance.md, by its example.
+#[test]
+fn a_program_can_be_an_adapter() -> Result<()> {
+    let program = folder().join("example-adapter.py");
+    let adapter = Command::new(&program.to_string_lossy());
+    let mut report = Report::default();
+    for table in read(&folder())? {
+        let simple = |case: &&Case| {
+            ["T1-udp-", "O8-udp-"]
+                .iter()
+                .any(|name| case.name.starts_with(name))
+        };
+        let cases: Vec<&Case> = table.cases.iter().filter(simple).collect();
+        report.add(conformance::run(&adapter, &table, &cases)?);
+    }
+    let failures = report.failures("example-adapter.py");
+    // Its rules know no hairpin.
+    let failed: Vec<&str> = failures
+        .lines()
+        .filter(|line| line.contains("T1-udp-"))
+        .collect();
+    assert!(
+        failed.len() == 2 && failed.iter().all(|line| line.contains("-hairpin-v4")),
+        "{failures}"
+    );
+    Ok(())
 }
 
 /// A gateway that drops what has a wrong checksum is not the same: the comparison sees it.

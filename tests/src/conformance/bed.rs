@@ -1,8 +1,9 @@
 //! The bed: a gateway's network namespace with an uplink and ports, whose other ends are packet sockets.
 
-use std::{fs, path::Path};
+use std::{fs, net::IpAddr, path::Path};
 
 use anyhow::{Context, Result};
+use eip_dp_user::model::objects::Mac;
 
 use super::{
     data::{Family, World},
@@ -37,20 +38,19 @@ impl Bed {
             gateway.without_ipv6()?;
         }
         let mut sides = Vec::new();
-        let ports = world
-            .guests
-            .iter()
-            .map(|guest| (guest.name.as_str(), guest.port.as_str(), guest.mtu));
-        for (number, (name, port, mtu)) in (1..).zip(
-            [(INTERNET, UPLINK, world.uplink_mtu)]
-                .into_iter()
-                .chain(ports),
-        ) {
-            let (own, theirs) = ([2, 0, 0, 0, 0x0a, number], [2, 0, 0, 0, 0xfe, number]);
+        let guests = world.guests.iter().map(|guest| {
+            (
+                guest.name.as_str(),
+                guest.port.as_str(),
+                guest.mtu,
+                guest.mac,
+            )
+        });
+        let internet = (INTERNET, UPLINK, world.uplink_mtu, world.next_hop_mac);
+        for (number, (name, port, mtu, own)) in (1..).zip([internet].into_iter().chain(guests)) {
+            let theirs = Mac([2, 0, 0, 0, 0xfe, number]);
             gateway.ip(&format!(
-                "link add {port} mtu {mtu} address {} type veth peer name {name} mtu {mtu} address {} netns {}",
-                mac(theirs),
-                mac(own),
+                "link add {port} mtu {mtu} address {theirs} type veth peer name {name} mtu {mtu} address {own} netns {}",
                 outside.name()
             ))?;
             for (side, interface) in [(&gateway, port), (&outside, name)] {
@@ -58,7 +58,7 @@ impl Bed {
                 run(side.command("ethtool").args(["-K", interface, "tx", "off"]))?;
                 side.ip(&format!("link set dev {interface} up"))?;
             }
-            sides.push(Side::new(&outside, name, name, own, theirs)?);
+            sides.push(Side::new(&outside, name, own.0, theirs.0)?);
         }
         let bed = Self {
             wire: Wire::new(world.family, sides),
@@ -76,6 +76,7 @@ impl Bed {
             uplink,
             uplink_length,
             next_hop,
+            next_hop_mac,
             ..
         } = &self.world;
         let address = format!("{uplink}/{uplink_length}");
@@ -83,7 +84,7 @@ impl Bed {
             "address add {address} dev {UPLINK}{}",
             nodad(*family)
         ))?;
-        self.neighbour(next_hop, UPLINK, INTERNET)?;
+        self.neighbour(*next_hop, UPLINK, *next_hop_mac)?;
         self.ip(&format!("route add default via {next_hop} dev {UPLINK}"))
     }
 
@@ -93,17 +94,11 @@ impl Bed {
         self.gateway.ip(&format!("{flag} {arguments}")).map(|_| ())
     }
 
-    /// Tells the gateway's kernel the Ethernet address of a side.
-    pub fn neighbour(&self, address: &std::net::IpAddr, interface: &str, side: &str) -> Result<()> {
-        let mac = mac(self.mac(side)?);
+    /// Tells the gateway's kernel the Ethernet address of a neighbour.
+    pub fn neighbour(&self, address: IpAddr, interface: &str, mac: Mac) -> Result<()> {
         self.ip(&format!(
             "neighbour replace {address} lladdr {mac} dev {interface} nud permanent"
         ))
-    }
-
-    /// A side's Ethernet address.
-    pub fn mac(&self, side: &str) -> Result<[u8; 6]> {
-        self.wire.mac(side)
     }
 
     /// Writes a sysctl of the gateway's namespace; `name` is a path under `/proc/sys/net`.
@@ -113,11 +108,6 @@ impl Bed {
             fs::write(&path, value).with_context(|| format!("cannot write {}", path.display()))
         })
     }
-}
-
-/// An Ethernet address as it is written.
-pub fn mac(bytes: [u8; 6]) -> String {
-    bytes.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// What `ip address add` is told so that an address can be used at once.

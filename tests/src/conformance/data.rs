@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::prog::table::Frame;
+use eip_dp_user::model::objects::Mac;
 
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -90,6 +91,8 @@ pub struct World {
     pub uplink_length: u8,
     /// The router on the Internet side.
     pub next_hop: IpAddr,
+    /// That router's Ethernet address.
+    pub next_hop_mac: Mac,
     /// The uplink's MTU.
     pub uplink_mtu: u32,
     /// The public prefix that is routed to the gateway.
@@ -133,6 +136,8 @@ pub struct Guest {
     pub name: String,
     /// The gateway's interface for it.
     pub port: String,
+    /// Its Ethernet address.
+    pub mac: Mac,
     /// The port's MTU.
     pub mtu: u32,
     /// Its private address.

@@ -37,17 +37,11 @@ pub struct Side {
 }
 
 impl Side {
-    /// Opens the packet socket on `interface`.
-    pub fn new(
-        namespace: &Netns,
-        interface: &str,
-        name: &str,
-        own: [u8; 6],
-        gateway: [u8; 6],
-    ) -> Result<Self> {
+    /// Opens the packet socket on the interface of that name.
+    pub fn new(namespace: &Netns, name: &str, own: [u8; 6], gateway: [u8; 6]) -> Result<Self> {
         let socket = namespace
             .enter(|| {
-                let socket = capture::open(interface)?;
+                let socket = capture::open(name)?;
                 capture::set(
                     &socket,
                     libc::SOL_PACKET,
@@ -56,7 +50,7 @@ impl Side {
                 )?;
                 Ok(socket)
             })
-            .with_context(|| format!("cannot listen on {interface}"))?;
+            .with_context(|| format!("cannot listen on {name}"))?;
         Ok(Self {
             name: name.to_owned(),
             own,
@@ -94,11 +88,6 @@ impl Wire {
             .iter()
             .find(|side| side.name == name)
             .with_context(|| format!("there is no side {name}"))
-    }
-
-    /// A side's Ethernet address.
-    pub fn mac(&self, side: &str) -> Result<[u8; 6]> {
-        Ok(self.side(side)?.own)
     }
 
     /// Sends a case's packet.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    super::bed::{Bed, UPLINK, mac},
+    super::bed::{Bed, UPLINK},
     super::data::Mode,
     Adapter, Start, Up,
 };
@@ -36,8 +36,7 @@ fn fill_table(gateway: &Gateway, bed: &Bed) -> Result<()> {
     gateway.ok(&format!("pool create {}", world.pool))?;
     gateway.ok(&format!("vpc create v --cidr {}", world.network))?;
     for guest in &world.guests {
-        let (name, private) = (&guest.name, guest.private);
-        let mac = mac(bed.mac(name)?);
+        let (name, mac, private) = (&guest.name, guest.mac, guest.private);
         let cut_through = guest.mode == Some(Mode::CutThrough);
         let kind = if cut_through { "secondary" } else { "primary" };
         gateway.ok(&format!("instance create {name}"))?;

@@ -41,7 +41,7 @@ pub fn route(bed: &Bed) -> Result<()> {
             "route add {}/{host} dev {port} src {gateway}",
             guest.private
         ))?;
-        bed.neighbour(&guest.private, port, &guest.name)?;
+        bed.neighbour(guest.private, port, guest.mac)?;
     }
     // What nobody has must not go back to where it came from.
     bed.ip(&format!("route add blackhole {}", world.pool))
