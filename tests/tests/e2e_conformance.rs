@@ -19,7 +19,7 @@ fn eip_dp_passes_every_case_of_what_is_built() -> Result<()> {
     let cases: Vec<&Case> = table.cases.iter().filter(built).collect();
     let mut report = Report::default();
     report.add(conformance::run(&EipDp, &table, &cases)?);
-    let failures = report.failures("eip-dp");
+    let failures = report.failures("eip-dp", true);
     assert!(failures.is_empty(), "{}:\n{failures}", report.summary());
     assert_eq!(report.score("eip-dp").of, cases.len());
     Ok(())
@@ -46,7 +46,7 @@ fn a_program_can_be_an_adapter() -> Result<()> {
         let cases: Vec<&Case> = table.cases.iter().filter(simple).collect();
         report.add(conformance::run(&adapter, &table, &cases)?);
     }
-    let failures = report.failures("example-adapter.py");
+    let failures = report.failures("example-adapter.py", true);
     // Its rules know no hairpin.
     let failed: Vec<&str> = failures
         .lines()

@@ -5,7 +5,7 @@ use super::{
     ip::checksum,
     wire::Seen,
 };
-use crate::prog::hex_diff;
+use crate::prog::{hex_diff, table::Frame};
 
 /// How far a case is.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,8 +75,9 @@ fn take(family: Family, left: &mut Vec<&Seen>, arrival: &Arrival) -> bool {
 fn describe(family: Family, stray: &Seen, missing: &[&Arrival]) -> String {
     let Some(arrival) = missing.iter().find(|arrival| arrival.at == stray.at) else {
         return format!(
-            "came out at {}, where nothing should: {:02x?}",
-            stray.at, stray.packet
+            "came out at {}, where nothing should: {:?}",
+            stray.at,
+            Frame(stray.packet.clone())
         );
     };
     let got = settled(family, arrival, &stray.packet);
@@ -252,7 +253,6 @@ impl<'a> Piece<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prog::table::Frame;
 
     fn message(tos: u8, quoted_ttl: u8) -> Vec<u8> {
         let mut quote = vec![

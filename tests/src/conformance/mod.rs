@@ -30,9 +30,7 @@ pub fn run(adapter: &dyn Adapter, table: &Table, cases: &[&Case]) -> Result<Vec<
         Ok(Start::Up(up)) => up,
         Ok(Start::NotApplicable(why)) => return Ok(all(&Verdict::NotApplicable(why))),
         Err(error) => {
-            return Ok(all(&Verdict::Failed(format!(
-                "could not be set up: {error:#}"
-            ))));
+            return Ok(all(&Verdict::NotSetUp(format!("{error:#}"))));
         }
     };
     let verdicts = Player::new(&bed, up.cut_through)

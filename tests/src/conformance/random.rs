@@ -15,7 +15,7 @@ use super::{
     play::Player,
     wire::{INTERNET, Seen},
 };
-use crate::prog::hex_diff;
+use crate::prog::{hex_diff, table::Frame};
 
 /// Sends `count` packets of `seed` through both gateways.
 pub fn compare(world: &World, gateways: [&dyn Adapter; 2], seed: u64, count: u32) -> Result<()> {
@@ -35,7 +35,8 @@ pub fn compare(world: &World, gateways: [&dyn Adapter; 2], seed: u64, count: u32
         for number in 0..count {
             let (from, packet) = packet(&mut random, world);
             same(player, &mut other, gateways, from, &packet).with_context(|| {
-                format!("packet {number} of seed {seed}, from {from}: {packet:02x?}")
+                let packet = Frame(packet.clone());
+                format!("packet {number} of seed {seed}, from {from}: {packet:?}")
             })?;
         }
         Ok(())

@@ -15,6 +15,8 @@ pub enum Verdict {
     Passed,
     /// Not so, and how.
     Failed(String),
+    /// The gateway could not be set up for it: it counts as failed.
+    NotSetUp(String),
     /// The gateway does not claim to do this.
     NotApplicable(String),
 }
@@ -94,7 +96,7 @@ impl Report {
                     score.passed += 1;
                     score.of += 1;
                 }
-                Verdict::Failed(_) => score.of += 1,
+                Verdict::Failed(_) | Verdict::NotSetUp(_) => score.of += 1,
                 Verdict::NotApplicable(_) => {}
             }
         }
@@ -145,14 +147,27 @@ impl Report {
         markdown(&rows)
     }
 
-    /// The failures of one gateway, one a line and more.
-    pub fn failures(&self, adapter: &str) -> String {
+    /// The failures of one gateway. What could not be set up is said once, and always; the others if `all` are wanted.
+    pub fn failures(&self, adapter: &str, all: bool) -> String {
         let mut text = String::new();
-        for outcome in &self.outcomes {
-            if let Verdict::Failed(why) = &outcome.verdict
-                && outcome.adapter == adapter
-            {
-                let _ = writeln!(text, "{adapter}: {}: {why}", outcome.case);
+        let mut said = None;
+        for outcome in self.outcomes.iter().filter(|of| of.adapter == adapter) {
+            let version = u8::from(outcome.family);
+            match &outcome.verdict {
+                Verdict::Failed(why) if all => {
+                    let _ = writeln!(text, "{adapter}: {}: {why}", outcome.case);
+                }
+                Verdict::NotSetUp(why) if said != Some(outcome.family) => {
+                    said = Some(outcome.family);
+                    let _ = writeln!(
+                        text,
+                        "{adapter}: could not be set up for IPv{version}: {why}"
+                    );
+                }
+                Verdict::Passed
+                | Verdict::Failed(_)
+                | Verdict::NotSetUp(_)
+                | Verdict::NotApplicable(_) => {}
             }
         }
         text
