@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use eip_dp_tests::conformance::{
     self,
-    adapters::{Command, EipDp, MODEL, named},
+    adapters::{Adapter as _, Command, EipDp, MODEL, named},
     data::{Case, Table, folder, read},
     random,
     report::Report,
@@ -14,21 +14,38 @@ const LATER: &[&str] = &["R2", "R3", "R4"];
 
 #[test]
 fn eip_dp_passes_every_case_of_what_is_built() -> Result<()> {
+    passes(EipDp::Usual)
+}
+
+#[test]
+fn eip_dp_passes_likewise_where_ports_take_xdp_frames() -> Result<()> {
+    passes(EipDp::DeliveringByXdp)
+}
+
+fn passes(gateway: EipDp) -> Result<()> {
     let [table, _] = read(&folder())?;
     let built = |case: &&Case| !case.ids.iter().any(|id| LATER.contains(&id.as_str()));
     let cases: Vec<&Case> = table.cases.iter().filter(built).collect();
     let mut report = Report::default();
-    report.add(conformance::run(&EipDp, &table, &cases)?);
-    let failures = report.failures("eip-dp", true);
+    report.add(conformance::run(&gateway, &table, &cases)?);
+    let failures = report.failures(gateway.name(), true);
     assert!(failures.is_empty(), "{}:\n{failures}", report.summary());
-    assert_eq!(report.score("eip-dp").of, cases.len());
+    assert_eq!(report.score(gateway.name()).of, cases.len());
     Ok(())
 }
 
 #[test]
 fn random_packets_come_out_as_those_of_nftables() -> Result<()> {
     let [table, _]: [Table; 2] = read(&folder())?;
-    random::compare(&table.bed, [&EipDp, named(MODEL)?.as_ref()], 1, 4000)
+    random::compare(&table.bed, [&EipDp::Usual, named(MODEL)?.as_ref()], 1, 4000)
+}
+
+/// What is sent is what a router forwards, for a family as well that eip-dp does not have yet.
+#[test]
+fn random_packets_of_ipv6_are_forwarded() -> Result<()> {
+    let [_, table] = read(&folder())?;
+    let (one, other) = (named(MODEL)?, named(MODEL)?);
+    random::compare(&table.bed, [one.as_ref(), other.as_ref()], 1, 4000)
 }
 
 /// The contract of docs/conformance.md, by its example.

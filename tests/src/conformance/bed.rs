@@ -21,6 +21,8 @@ pub struct Bed {
     pub world: World,
     /// Where the gateway runs.
     pub gateway: Netns,
+    /// Where the sides are.
+    outside: Netns,
     /// What is sent and seen.
     pub wire: Wire,
     /// The lab that holds it.
@@ -64,6 +66,7 @@ impl Bed {
             wire: Wire::new(world.family, sides),
             world: world.clone(),
             gateway,
+            outside,
             lab,
         };
         bed.connect()?;
@@ -86,6 +89,15 @@ impl Bed {
         ))?;
         self.neighbour(*next_hop, UPLINK, *next_hop_mac)?;
         self.ip(&format!("route add default via {next_hop} dev {UPLINK}"))
+    }
+
+    /// Makes every side poll, as a network card does: a veth takes XDP frames only then.
+    pub fn poll_sides(&self) -> Result<()> {
+        for name in self.world.guests.iter().map(|guest| guest.name.as_str()) {
+            let mut command = self.outside.command("ethtool");
+            run(command.args(["-K", name, "gro", "on"]))?;
+        }
+        Ok(())
     }
 
     /// `ip -4` or `ip -6` in the gateway's namespace.

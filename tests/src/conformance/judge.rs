@@ -20,19 +20,21 @@ pub enum Judgement {
 
 /// Judges what was seen for a case: one of its outcomes has to be it.
 pub fn judge(family: Family, case: &Case, seen: &[Seen]) -> Judgement {
-    let mut first = None;
-    for outcome in &case.expect {
-        match judge_outcome(family, outcome, seen) {
-            Judgement::Passed => return Judgement::Passed,
-            other => {
-                // Whatever may still come right is waited for.
-                if first.is_none() || matches!(other, Judgement::Missing(_)) {
-                    first = Some(other);
-                }
-            }
+    let mut first = Judgement::Wrong("the case has no outcome".to_owned());
+    for (number, outcome) in case.expect.iter().enumerate() {
+        let judgement = judge_outcome(family, outcome, seen);
+        // Whatever may still come right is waited for.
+        let hope = matches!(
+            (&first, &judgement),
+            (Judgement::Wrong(_), Judgement::Missing(_))
+        );
+        if judgement == Judgement::Passed {
+            return judgement;
+        } else if number == 0 || hope {
+            first = judgement;
         }
     }
-    first.unwrap_or_else(|| Judgement::Wrong("the case has no outcome".to_owned()))
+    first
 }
 
 fn judge_outcome(family: Family, outcome: &[Arrival], seen: &[Seen]) -> Judgement {
@@ -314,6 +316,53 @@ mod tests {
         let mut wrong = message(0, 0);
         wrong[22] ^= 1;
         assert!(matches!(judged(both(), wrong), Judgement::Wrong(_)));
+    }
+
+    #[test]
+    fn what_may_still_come_is_waited_for() {
+        let one = |packet| vec![arrival(packet, Vec::new(), None)];
+        let two = || [one(message(0, 1)), one(message(0, 2))].map(|mut one| one.remove(0));
+        let case = Case {
+            expect: vec![one(message(0, 3)), two().into()],
+            ..case(Vec::new())
+        };
+        let judged = |packets: &[Vec<u8>]| {
+            let all: Vec<Seen> = packets.iter().cloned().map(seen).collect();
+            judge(Family::V4, &case, &all)
+        };
+        assert!(matches!(judged(&[]), Judgement::Missing(_)));
+        assert!(matches!(judged(&[message(0, 1)]), Judgement::Missing(_)));
+        assert!(matches!(judged(&[message(0, 4)]), Judgement::Wrong(_)));
+        assert_eq!(judged(&[message(0, 2), message(0, 1)]), Judgement::Passed);
+        assert_eq!(judged(&[message(0, 3)]), Judgement::Passed);
+    }
+
+    #[test]
+    fn the_quoted_hop_limit_is_open_and_its_checksum_is_not() {
+        let message = |hops: u8, quoted: u8| {
+            let mut packet = vec![0x60, 0, 0, 0, 0, 48, 58, hops];
+            packet.extend([0xfd; 32]);
+            packet.extend([3, 0, 0, 0, 0, 0, 0, 0]);
+            packet.extend([0x60, 0, 0, 0, 0, 0, 59, quoted]);
+            packet.extend([0xfe; 32]);
+            let pseudo = [&packet[8..40], &[0, 0, 0, 48, 0, 0, 0, 58]].concat();
+            let sum = checksum(&[&pseudo, &packet[40..]]);
+            packet[42..44].copy_from_slice(&sum.to_be_bytes());
+            packet
+        };
+        let case = case(vec![arrival(
+            message(64, 1),
+            vec![Open::HopLimit, Open::QuotedTtl],
+            None,
+        )]);
+        let judged = |packet| judge(Family::V6, &case, &[seen(packet)]);
+        assert_eq!(judged(message(255, 0)), Judgement::Passed);
+        let mut wrong = message(255, 0);
+        wrong[43] ^= 1;
+        assert!(matches!(judged(wrong), Judgement::Wrong(_)));
+        let mut other = message(255, 1);
+        other[39] ^= 1;
+        assert!(matches!(judged(other), Judgement::Wrong(_)));
     }
 
     #[test]

@@ -10,18 +10,34 @@ use super::{
 use crate::lab::gateway::Gateway;
 
 /// The product.
-pub struct EipDp;
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum EipDp {
+    /// As it chooses by itself: to a veth it delivers by tc.
+    Usual,
+    /// Delivering by XDP, to ports whose peers take such frames.
+    DeliveringByXdp,
+}
 
 impl Adapter for EipDp {
     fn name(&self) -> &'static str {
-        "eip-dp"
+        match self {
+            Self::Usual => "eip-dp",
+            Self::DeliveringByXdp => "eip-dp-xdp",
+        }
     }
 
     fn start(&self, bed: &Bed) -> Result<Start> {
-        let configuration = format!("[[uplink]]\ninterface = \"{UPLINK}\"\n");
+        let mut configuration = format!("[[uplink]]\ninterface = \"{UPLINK}\"\n");
+        if *self == Self::DeliveringByXdp {
+            configuration += "[ports]\ndelivery = \"xdp\"\n";
+            bed.poll_sides()?;
+        }
         let mut gateway = Gateway::new(&bed.lab, &bed.gateway, &configuration)?;
         fill_table(&gateway, bed)?;
         gateway.start()?;
+        if *self == Self::DeliveringByXdp {
+            gateway.wait_for_delivery("xdp", bed.world.guests.len())?;
+        }
         Ok(Start::Up(Up {
             cut_through: true,
             guard: Box::new(gateway),

@@ -54,7 +54,8 @@ impl Start {
 /// All that the suite brings.
 pub fn all() -> Vec<Box<dyn Adapter>> {
     vec![
-        Box::new(EipDp),
+        Box::new(EipDp::Usual),
+        Box::new(EipDp::DeliveringByXdp),
         Box::new(nft::STATELESS),
         Box::new(nft::CONNTRACK),
         Box::new(netmap::Netmap),
