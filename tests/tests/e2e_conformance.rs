@@ -4,13 +4,16 @@ use anyhow::{Context, Result};
 use eip_dp_tests::conformance::{
     self,
     adapters::{Adapter as _, Command, EipDp, MODEL, named},
-    data::{Case, Table, folder, read},
+    data::{Case, Family, Table, folder, read},
     random,
     report::Report,
 };
 
-/// What no release has built yet: IPv6, and the gateway's own ICMP messages and fragments.
-const LATER: &[&str] = &["R2", "R3", "R4"];
+/// Not yet: IPv6, and the gateway's own ICMP messages and fragments.
+fn is_built(table: &Table, case: &Case) -> bool {
+    let later = |id: &String| ["R2", "R3", "R4"].contains(&id.as_str());
+    table.bed.family == Family::V4 && !case.ids.iter().any(later)
+}
 
 #[test]
 fn eip_dp_passes_every_case_of_what_is_built() -> Result<()> {
@@ -23,14 +26,17 @@ fn eip_dp_passes_likewise_where_ports_take_xdp_frames() -> Result<()> {
 }
 
 fn passes(gateway: EipDp) -> Result<()> {
-    let [table, _] = read(&folder())?;
-    let built = |case: &&Case| !case.ids.iter().any(|id| LATER.contains(&id.as_str()));
-    let cases: Vec<&Case> = table.cases.iter().filter(built).collect();
     let mut report = Report::default();
-    report.add(conformance::run(&gateway, &table, &cases)?);
+    for table in read(&folder())? {
+        let built = |case: &&Case| is_built(&table, case);
+        let cases: Vec<&Case> = table.cases.iter().filter(built).collect();
+        if !cases.is_empty() {
+            report.add(conformance::run(&gateway, &table, &cases)?);
+        }
+    }
     let failures = report.failures(gateway.name(), true);
     assert!(failures.is_empty(), "{}:\n{failures}", report.summary());
-    assert_eq!(report.score(gateway.name()).of, cases.len());
+    assert!(report.score(gateway.name()).of > 500);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ pub mod bed;
 pub mod data;
 pub mod ip;
 pub mod judge;
+pub mod pieces;
 pub mod play;
 pub mod random;
 pub mod report;

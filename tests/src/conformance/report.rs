@@ -251,3 +251,76 @@ fn markdown(rows: &[Vec<String>]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(adapter: &str, case: &str, family: Family, verdict: Verdict) -> Outcome {
+        Outcome {
+            adapter: adapter.to_owned(),
+            case: case.to_owned(),
+            ids: Vec::new(),
+            group: "errors".to_owned(),
+            family,
+            verdict,
+        }
+    }
+
+    fn report() -> Report {
+        let failed = || Verdict::Failed("how".to_owned());
+        let mut report = Report::default();
+        report.add(vec![
+            outcome("one", "a", Family::V4, Verdict::Passed),
+            outcome("one", "b", Family::V4, failed()),
+            outcome("one", "c", Family::V6, Verdict::NotSetUp("why".to_owned())),
+            outcome("one", "d", Family::V6, Verdict::NotSetUp("why".to_owned())),
+        ]);
+        let not = || Verdict::NotApplicable("no IPv6".to_owned());
+        report.add(vec![
+            outcome("two", "a", Family::V4, Verdict::Passed),
+            outcome("two", "b", Family::V4, Verdict::Passed),
+            outcome("two", "c", Family::V6, not()),
+            outcome("two", "d", Family::V6, not()),
+        ]);
+        report
+    }
+
+    #[test]
+    fn the_table_counts_by_group_family_and_gateway() {
+        let expected = "\
+            | group  | IP | cases | one | two |\n\
+            | ------ | --:| -----:| ---:| ---:|\n\
+            | errors |  4 |     2 | 1/2 | 2/2 |\n\
+            | errors |  6 |     2 | 0/2 | n/a |\n\
+            | all    |    |     4 | 1/4 | 2/2 |\n";
+        assert_eq!(report().table(), expected);
+        assert_eq!(report().summary(), "one passes 1 of 4, two passes 2 of 2");
+    }
+
+    #[test]
+    fn what_cannot_be_set_up_is_said_once() {
+        let set_up = "one: could not be set up for IPv6: why\n";
+        assert_eq!(report().failures("one", false), set_up);
+        assert_eq!(
+            report().failures("one", true),
+            format!("one: b: how\n{set_up}")
+        );
+        assert_eq!(report().failures("two", true), "");
+    }
+
+    #[test]
+    fn a_document_gets_the_table_between_its_marks() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("x.md");
+        for old in ["", "| an older one |\n"] {
+            fs::write(&file, format!("before\n{BEGIN}\n{old}{END}\nafter\n"))?;
+            report().update(&file)?;
+            let expected = format!("before\n{BEGIN}\n{}{END}\nafter\n", report().table());
+            assert_eq!(fs::read_to_string(&file)?, expected);
+        }
+        fs::write(&file, "no marks")?;
+        assert!(report().update(&file).is_err());
+        Ok(())
+    }
+}
