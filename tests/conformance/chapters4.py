@@ -49,7 +49,7 @@ def forwarded(suite):
 
 def zero_checksums(suite):
     suite.group = PROTOCOLS
-    for kind, zero in (("udp", rewrite.comes_out_zero), ("tcp", rewrite.tcp_zero)):
+    for kind, zero in (("udp", rewrite.comes_out_zero), ("udplite", rewrite.udplite_zero), ("tcp", rewrite.tcp_zero)):
         for direction, way in (("in", suite.way_in()), ("out", suite.way_out()), ("hairpin", suite.way_across())):
             body = zero(*way[3])
             # To a receiver of TCP all ones are the same as zero (RFC 1624 3).

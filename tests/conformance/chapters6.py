@@ -25,6 +25,10 @@ def udp_zero(addresses):
     return comes_out(b"\xff\xff", p.udp, p.HEADER + 6, addresses)
 
 
+def udplite_zero(addresses):
+    return comes_out(b"\xff\xff", p.udplite, p.HEADER + 6, addresses)
+
+
 def icmp_zero(addresses):
     """An ICMPv6 message whose checksum is 0: one like another."""
     return comes_out(b"\0\0", lambda payload: p.icmp(200, payload=payload), p.HEADER + 2, addresses)
@@ -105,7 +109,7 @@ def forwarded(suite):
         asked = p.icmp(128) if name == "T1-echo-reply" else None
         suite.everywhere(name, row, body, asked=asked, cut=name in CUT_THROUGH)
     suite.group = PROTOCOLS
-    for kind, zero in (("udp", udp_zero), ("icmpv6", icmp_zero)):
+    for kind, zero in (("udp", udp_zero), ("udplite", udplite_zero), ("icmpv6", icmp_zero)):
         for direction, way in (("in", suite.way_in()), ("out", suite.way_out()), ("hairpin", suite.way_across())):
             body = zero(way[3])
             # To a receiver of ICMPv6 all ones are the same as zero.

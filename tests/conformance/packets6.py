@@ -54,18 +54,18 @@ def total(src, dst, protocol, data):
     return in6_chksum(protocol, IPv6(src=src, dst=dst, nh=protocol), data)
 
 
-def summed(protocol, data, place, **fields):
-    """A transport packet with its checksum at `place`; where that comes out 0, it is as it comes out."""
+def summed(protocol, data, place, *, zero=0, **fields):
+    """A transport packet with its checksum at `place`; `zero`: what stands for a checksum of 0."""
 
     def body(src, dst, hops):
-        value = struct.pack("!H", total(src, dst, protocol, data))
+        value = struct.pack("!H", total(src, dst, protocol, data) or zero)
         return bytes(ip(src, dst, hops, nh=protocol, **fields) / Raw(data[:place] + value + data[place + 2 :]))
 
     return body
 
 
 def udplite(payload=PAYLOAD):
-    return summed(136, struct.pack("!HHHH", 40003, 5004, 0, 0) + payload, 6)
+    return summed(136, struct.pack("!HHHH", 40003, 5004, 0, 0) + payload, 6, zero=0xFFFF)
 
 
 def dccp(payload=PAYLOAD):
