@@ -94,7 +94,8 @@ pub struct Change {
     pub delta: Delta,
     /// What changed.
     pub covers: Covers,
-    /// A UDP field: 0 means that there is no checksum and stays 0, and a checksum of 0 is sent as 0xffff (RFC 768).
+    /// A field of UDP or UDP-Lite: 0 means that there is no checksum and stays 0, and a checksum of 0 is sent as 0xffff
+    /// (RFC 768, RFC 3828).
     pub zero_is_none: bool,
 }
 

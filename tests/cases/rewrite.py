@@ -23,6 +23,14 @@ def comes_out_zero(src, dst):
     return body
 
 
+def udplite_zero(src, dst):
+    """Likewise for UDP-Lite (RFC 3828 3.1)."""
+    probe = p.udplite(b"\0\0" + p.PAYLOAD)(src, dst, 64)
+    body = p.udplite(probe[26:28] + p.PAYLOAD)
+    assert body(src, dst, 64)[26:28] == b"\xff\xff"
+    return body
+
+
 def tcp_zero(src, dst):
     """A TCP payload whose checksum is 0 between these two: for TCP that is a checksum like another."""
     total = int.from_bytes(p.tcp(b"\0\0" + p.PAYLOAD)(src, dst, 64)[36:38], "big")
@@ -130,6 +138,11 @@ def zero_checksums():
     inbound("T2-udp-comes-out-zero-in", NAT_EIP, comes_out_zero(*after))
     inbound("T2-tcp-comes-out-zero-in", NAT_EIP, tcp_zero(*after))
     inbound("T2-udp-comes-in-ffff-in", NAT_EIP, comes_out_zero(world.REMOTE, NAT_EIP))
+    inbound("T2-udplite-comes-out-zero-in", NAT_EIP, udplite_zero(*after))
+    outbound("T2-udplite-comes-out-zero-out", NAT_ENI, NAT_IP, udplite_zero(NAT_EIP, world.REMOTE))
+    invalid = p.edited(p.udplite(), 26, b"\0\0")
+    inbound("T2-udplite-invalid-zero-in", NAT_EIP, invalid)
+    outbound("T2-udplite-invalid-zero-out", NAT_ENI, NAT_IP, invalid)
     outbound("T2-udp-comes-out-zero-out", NAT_ENI, NAT_IP, comes_out_zero(NAT_EIP, world.REMOTE))
     outbound("T2-tcp-comes-out-zero-out", NAT_ENI, NAT_IP, tcp_zero(NAT_EIP, world.REMOTE))
     outbound("T2-udp-comes-in-ffff-out", NAT_ENI, NAT_IP, comes_out_zero(NAT_IP, world.REMOTE))

@@ -1,6 +1,7 @@
 //! `cargo xtask VERB`: what a checkout needs, and what to do with it. One verb, one file.
 
 mod build;
+mod conformance;
 mod demo;
 mod run;
 mod setup;
@@ -26,6 +27,8 @@ enum Verb {
     Build(build::Arguments),
     /// Set up, build, then show the product at work in network namespaces (root)
     Demo(demo::Arguments),
+    /// Set up, build, then hold eip-dp and other NAT gateways against the conformance suite (root)
+    Conformance(conformance::Arguments),
     /// Set up, then run every test (those with network namespaces need root)
     Test(test::Arguments),
     /// Set up, build, then try the product on other kernels in virtual machines
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::run().map(|()| ExitCode::SUCCESS),
         Verb::Build(arguments) => build::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Conformance(arguments) => conformance::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Vm(arguments) => vm::run(&arguments),
     };

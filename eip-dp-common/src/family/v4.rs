@@ -240,11 +240,12 @@ impl Family for V4 {
 
     #[inline(always)]
     fn checksum_field(protocol: u8) -> ChecksumPlace {
-        // UDP-Lite's checksum is never absent (RFC 3828 3.1), DCCP's neither (RFC 4340 9).
+        // UDP-Lite's is never 0 in a valid packet (RFC 3828 3.1): one that comes out so is all ones as for UDP, and a
+        // packet that came with it stays invalid. DCCP's may be 0 like any other value (RFC 4340 9).
         let (offset, zero_is_none) = match protocol {
             protocol::TCP => (16, false),
-            protocol::UDP => (6, true),
-            protocol::UDP_LITE | protocol::DCCP => (6, false),
+            protocol::UDP | protocol::UDP_LITE => (6, true),
+            protocol::DCCP => (6, false),
             _ => return ChecksumPlace::NONE,
         };
         ChecksumPlace {

@@ -195,7 +195,8 @@ impl Drop for Capture {
     }
 }
 
-fn open(interface: &str) -> Result<OwnedFd> {
+/// A packet socket on an interface of this thread's namespace.
+pub(crate) fn open(interface: &str) -> Result<OwnedFd> {
     let protocol = u16::try_from(libc::ETH_P_ALL)?.to_be();
     // SAFETY: a plain system call; the descriptor it returns is owned by nobody else.
     let socket = unsafe {
@@ -237,7 +238,7 @@ fn open(interface: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-fn set<T>(socket: &OwnedFd, level: i32, option: i32, value: &T) -> Result<()> {
+pub(crate) fn set<T>(socket: &OwnedFd, level: i32, option: i32, value: &T) -> Result<()> {
     // SAFETY: `value` is read for its own length.
     let outcome = unsafe {
         libc::setsockopt(

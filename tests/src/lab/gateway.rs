@@ -170,6 +170,22 @@ impl Gateway {
         }
     }
 
+    /// Waits until the daemon delivers to each of its `ports` ports by `hook`.
+    pub fn wait_for_delivery(&self, hook: &str, ports: usize) -> Result<()> {
+        until(
+            PATIENCE,
+            &format!("delivery by {hook} to every port"),
+            || {
+                let status = self.json("status")?;
+                let list = status["ports"].as_array().context("no ports in `status`")?;
+                let all = list
+                    .iter()
+                    .all(|port| port["attached"]["delivery"] == *hook);
+                Ok((all && list.len() == ports).then_some(()))
+            },
+        )
+    }
+
     /// How many packets were dropped for `reason` so far.
     pub fn dropped(&self, reason: &str) -> Result<u64> {
         let drops = self.json("drops")?;

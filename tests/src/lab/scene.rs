@@ -18,9 +18,8 @@ use super::{
     dhcp, frames,
     gateway::Gateway,
     netns::Netns,
-    process::{PATIENCE, run},
+    process::run,
     topology::{Backbone, INTERNET, UPLINK},
-    wait::until,
 };
 
 /// The pool that the Internet host routes to the gateway.
@@ -268,14 +267,7 @@ impl Scene {
                 .command("ethtool")
                 .args(["-K", eni.interface, "gro", "on"]))?;
         }
-        until(PATIENCE, "delivery by XDP to every port", || {
-            let status = self.gateway.json("status")?;
-            let ports = status["ports"].as_array().context("no ports in `status`")?;
-            let all = ports
-                .iter()
-                .all(|port| port["attached"]["delivery"] == "xdp");
-            Ok((all && ports.len() == ENIS.len()).then_some(()))
-        })
+        self.gateway.wait_for_delivery("xdp", ENIS.len())
     }
 
     /// The namespace of an instance.

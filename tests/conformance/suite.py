@@ -1,0 +1,146 @@
+"""What a case is, and the ways that a packet can go.
+
+A body is a function of (source, destination, TTL): built once with the addresses that are sent, once with those that have to
+arrive. Cases hold IP packets only; Ethernet is the runner's.
+"""
+
+# The rows of the table that says who passes what.
+OWNER = "whose it is"
+PROTOCOLS = "protocols and checksums"
+FRAGMENTS = "fragments"
+ERRORS = "ICMP errors that pass"
+ROUTER = "being a router"
+EXPIRED = "own time exceeded"
+TOO_BIG = "own too big, fragmenting"
+CUT_THROUGH = "cut-through"
+
+# Fields of a gateway's own messages that the RFCs leave to it, by family. The quoted TTL: RFC 1812 4.3.2.3 lets a router
+# quote a packet as it is once the TTL is less.
+OPEN = {
+    4: ["tos", "identification", "df", "ttl", "quoted_ttl"],
+    6: ["traffic_class", "flow_label", "hop_limit", "quoted_ttl"],
+}
+
+
+def sent(side, packet, **more):
+    """One packet that `side` sends."""
+    return {"from": side, "packet": bytes(packet).hex(), **more}
+
+
+def arrives(side, packet):
+    """Exactly this packet comes out at `side`."""
+    return {"at": side, "packet": bytes(packet).hex()}
+
+
+def in_pieces(side, packet, mtu):
+    """This packet comes out in fragments no larger than `mtu`."""
+    return {**arrives(side, packet), "mtu": mtu}
+
+
+class Suite:
+    """The cases of one family."""
+
+    def __init__(self, bed, prelude):
+        self.bed = bed
+        self.cases = []
+        self.group = None
+        self.names = set()
+        # The packet that an error is about, out of the error.
+        self.prelude = prelude
+
+    def add(self, name, ids, send, expect, otherwise=None, *, before=(), answered=False, cut=False):
+        """`before`: sent first and not judged. `otherwise`: another outcome that is as good."""
+        assert name not in self.names, name
+        self.names.add(name)
+        outcomes = [expect] if otherwise is None else [expect, otherwise]
+        sides = {step["from"] for step in send} | {step["at"] for outcome in outcomes for step in outcome}
+        case = {"name": f"{name}-v{self.bed.family}", "ids": ids.split(), "group": self.group}
+        if cut or any(self.bed.guests[side].mode == "cut-through" for side in sides if side != "internet"):
+            case["group"] = CUT_THROUGH
+            case["cut_through"] = True
+        if before:
+            case["before"] = list(before)
+        case["send"] = list(send)
+        case["expect"] = outcomes
+        if answered:
+            case["answered"] = True
+        self.cases.append(case)
+
+    # Where packets go. Each gives (sender, addresses sent, receiver, addresses that arrive).
+
+    def way_in(self, to="a", src=None):
+        src = src or self.bed.remote
+        return "internet", (src, self.bed.guests[to].public), to, (src, self.bed.inside(to))
+
+    def way_out(self, of="a", dst=None):
+        dst = dst or self.bed.remote
+        return of, (self.bed.inside(of), dst), "internet", (self.bed.guests[of].public, dst)
+
+    def way_across(self, of="a", to="b"):
+        guests = self.bed.guests
+        return of, (self.bed.inside(of), guests[to].public), to, (guests[of].public, self.bed.inside(to))
+
+    def passes(self, name, ids, body, way, *, ttl=64, before=(), otherwise=None, **more):
+        """`body` goes its way, translated, with one hop less; or arrives as `otherwise` makes it."""
+        side, addresses, at, got = way
+        outcomes = [[arrives(at, made(*got, ttl - 1))] for made in (body, otherwise) if made]
+        self.add(name, ids, [sent(side, body(*addresses, ttl), **more)], *outcomes, before=before)
+
+    def vanishes(self, name, ids, body, way, *, ttl=64, before=(), otherwise=None, cut=False, **more):
+        """`body` comes out nowhere, and nothing else does. `cut`: it is about a guest in cut-through mode."""
+        side, addresses = way[:2]
+        send = [sent(side, body(*addresses, ttl), **more)]
+        self.add(name, ids, send, [], otherwise, before=before, cut=cut or "c" in way)
+
+    def everywhere(self, name, ids, body, *, asked=None, cut=False, ttl=64):
+        """In, out, between two EIPs; `asked`: the question that `body` answers, which goes the other way first (see `error`);
+        `cut`: in and out in cut-through mode as well."""
+        for direction, row, way in (("in", "O1", self.way_in()), ("out", "O6", self.way_out()), ("hairpin", "O12", self.way_across())):
+            before = [self.back(asked, way)] if asked else []
+            self.passes(f"{name}-{direction}", f"{row} {ids}", body, way, ttl=ttl, before=before)
+        if cut:
+            self.passes(f"{name}-cut-through-in", "O2 T14", body, self.way_in("c"), ttl=ttl)
+            self.passes(f"{name}-cut-through-out", "O7 T14", body, self.way_out("c"), ttl=ttl)
+
+    def nowhere(self, name, ids, body):
+        """Dropped in both directions."""
+        self.vanishes(f"{name}-in", f"O1 {ids}", body, self.way_in())
+        self.vanishes(f"{name}-out", f"O6 {ids}", body, self.way_out())
+
+    def error(self, name, ids, body, way, *, about=None):
+        """An ICMP error on its way. The packet that it is about (to `about`, or to whom the error comes from) goes the other
+        way first: a gateway that knows connections has to have seen it."""
+        flow = self.prelude(body(*way[1], 64))
+        before = [self.back(flow, way, about)] if flow else []
+        self.passes(name, ids, body, way, before=before)
+
+    def back(self, body, way, target=None):
+        """`body` on the other way round, to whom the way comes from or to `target`."""
+        side, addresses, at, _ = way
+        source = addresses[1] if at == "internet" else self.bed.inside(at)
+        sender = addresses[0] if side == "internet" else self.bed.guests[side].public
+        return sent(at, body(source, target or sender, 64))
+
+    def errors(self, name, ids, body, *, cut=False):
+        """An ICMP error everywhere."""
+        self.error(f"{name}-in", f"T9 {ids}", body, self.way_in())
+        self.error(f"{name}-out", f"T10 {ids}", body, self.way_out())
+        self.error(f"{name}-hairpin", f"T13 {ids}", body, self.way_across())
+        if cut:
+            self.error(f"{name}-cut-through-in", "T14", body, self.way_in("c"))
+            self.error(f"{name}-cut-through-out", "T14", body, self.way_out("c"))
+            self.error(f"{name}-nat-to-cut-through", "T13", body, self.way_across("a", "c"))
+            self.error(f"{name}-cut-through-to-nat", "T13", body, self.way_across("c", "a"))
+
+    def answer(self, name, ids, body, way, message, *, ttl=64, otherwise=None, **more):
+        """`body` does not go on: its sender gets the gateway's own `message(source, destination, sent packet)`."""
+        side, addresses = way[:2]
+        packet = body(*addresses, ttl)
+        source = self.bed.uplink if side == "internet" else self.bed.gateway_of(side)
+        back = {**arrives(side, message(source, addresses[0], packet)), "open": OPEN[self.bed.family]}
+        self.add(name, ids, [sent(side, packet, **more)], [back], otherwise, answered=True, cut="c" in way)
+
+    def sequence(self, name, ids, bodies, way):
+        """Several packets, all of which arrive."""
+        side, addresses, at, got = way
+        self.add(name, ids, [sent(side, body(*addresses, 64)) for body in bodies], [arrives(at, body(*got, 63)) for body in bodies])

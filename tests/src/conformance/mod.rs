@@ -1,0 +1,45 @@
+//! The conformance suite for 1:1 NAT gateways: cases as data (`tests/conformance`), a bed of packet sockets around the
+//! gateway, an adapter for each gateway, and a table of who passes what.
+
+pub mod adapters;
+pub mod bed;
+pub mod data;
+pub mod ip;
+pub mod judge;
+pub mod pieces;
+pub mod play;
+pub mod random;
+pub mod report;
+pub mod wire;
+
+use anyhow::Result;
+
+use adapters::{Adapter, Start};
+use bed::Bed;
+use data::{Case, Table};
+use play::Player;
+use report::{Outcome, Verdict};
+
+/// Holds one gateway against `cases` of one family's table.
+pub fn run(adapter: &dyn Adapter, table: &Table, cases: &[&Case]) -> Result<Vec<Outcome>> {
+    let bed = Bed::new(&table.bed)?;
+    let all = |verdict: &Verdict| {
+        let outcome = |case: &&Case| Outcome::new(adapter.name(), table, case, verdict.clone());
+        cases.iter().map(outcome).collect()
+    };
+    let up = match adapter.start(&bed) {
+        Ok(Start::Up(up)) => up,
+        Ok(Start::NotApplicable(why)) => return Ok(all(&Verdict::NotApplicable(why))),
+        Err(error) => {
+            return Ok(all(&Verdict::NotSetUp(format!("{error:#}"))));
+        }
+    };
+    let verdicts = Player::new(&bed, up.cut_through)
+        .pinned(|player| cases.iter().map(|case| player.verdict(case)).collect())?;
+    let verdicts: Vec<Verdict> = verdicts;
+    Ok(cases
+        .iter()
+        .zip(verdicts)
+        .map(|(case, verdict)| Outcome::new(adapter.name(), table, case, verdict))
+        .collect())
+}

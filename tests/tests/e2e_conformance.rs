@@ -1,0 +1,103 @@
+//! The conformance suite, and random packets, against the product.
+
+use anyhow::{Context, Result};
+use eip_dp_tests::conformance::{
+    self,
+    adapters::{Adapter as _, Command, EipDp, MODEL, named},
+    data::{Case, Family, Table, folder, read},
+    random,
+    report::Report,
+};
+
+/// Not yet: IPv6, and the gateway's own ICMP messages and fragments.
+fn is_built(table: &Table, case: &Case) -> bool {
+    let later = |id: &String| ["R2", "R3", "R4"].contains(&id.as_str());
+    table.bed.family == Family::V4 && !case.ids.iter().any(later)
+}
+
+#[test]
+fn eip_dp_passes_every_case_of_what_is_built() -> Result<()> {
+    passes(EipDp::Usual)
+}
+
+#[test]
+fn eip_dp_passes_likewise_where_ports_take_xdp_frames() -> Result<()> {
+    passes(EipDp::DeliveringByXdp)
+}
+
+fn passes(gateway: EipDp) -> Result<()> {
+    let mut report = Report::default();
+    for table in read(&folder())? {
+        let built = |case: &&Case| is_built(&table, case);
+        let cases: Vec<&Case> = table.cases.iter().filter(built).collect();
+        if !cases.is_empty() {
+            report.add(conformance::run(&gateway, &table, &cases)?);
+        }
+    }
+    let failures = report.failures(gateway.name(), true);
+    assert!(failures.is_empty(), "{}:\n{failures}", report.summary());
+    assert!(report.score(gateway.name()).of > 500);
+    Ok(())
+}
+
+#[test]
+fn random_packets_come_out_as_those_of_nftables() -> Result<()> {
+    let [table, _]: [Table; 2] = read(&folder())?;
+    random::compare(&table.bed, [&EipDp::Usual, named(MODEL)?.as_ref()], 1, 4000)
+}
+
+/// What is sent is what a router forwards, for a family as well that eip-dp does not have yet.
+#[test]
+fn random_packets_of_ipv6_are_forwarded() -> Result<()> {
+    let [_, table] = read(&folder())?;
+    let (one, other) = (named(MODEL)?, named(MODEL)?);
+    random::compare(&table.bed, [one.as_ref(), other.as_ref()], 1, 4000)
+}
+
+/// The contract of docs/conformance.md, by its example.
+#[test]
+fn a_program_can_be_an_adapter() -> Result<()> {
+    let program = folder().join("example-adapter.py");
+    let adapter = Command::new(&program.to_string_lossy());
+    let mut report = Report::default();
+    for table in read(&folder())? {
+        let simple = |case: &&Case| {
+            ["T1-udp-", "O8-udp-"]
+                .iter()
+                .any(|name| case.name.starts_with(name))
+        };
+        let cases: Vec<&Case> = table.cases.iter().filter(simple).collect();
+        report.add(conformance::run(&adapter, &table, &cases)?);
+    }
+    let failures = report.failures("example-adapter.py", true);
+    // Its rules know no hairpin.
+    let failed: Vec<&str> = failures
+        .lines()
+        .filter(|line| line.contains("T1-udp-"))
+        .collect();
+    assert!(
+        failed.len() == 2 && failed.iter().all(|line| line.contains("-hairpin-v4")),
+        "{failures}"
+    );
+    Ok(())
+}
+
+/// A gateway that drops what has a wrong checksum is not the same: the comparison sees it.
+#[test]
+fn random_packets_tell_gateways_apart() -> Result<()> {
+    let [table, _] = read(&folder())?;
+    let gateways = [named("nft-conntrack")?, named(MODEL)?];
+    let outcome = random::compare(
+        &table.bed,
+        [gateways[0].as_ref(), gateways[1].as_ref()],
+        1,
+        1000,
+    );
+    let error = outcome.err().context("no difference was seen")?;
+    let text = format!("{error:#}");
+    assert!(
+        text.contains("of seed 1") && text.contains("nft-conntrack made 0 packets of it"),
+        "{text}"
+    );
+    Ok(())
+}
