@@ -1,5 +1,7 @@
 //! A lab of network namespaces in which the demo and the end-to-end tests run the real command with real traffic, and
 //! a bench that runs the BPF programs over single packets.
 
+pub mod apps;
 pub mod lab;
 pub mod prog;
+pub mod report;

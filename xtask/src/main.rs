@@ -2,6 +2,7 @@
 
 mod build;
 mod demo;
+mod protocols;
 mod run;
 mod setup;
 mod test;
@@ -25,6 +26,8 @@ enum Verb {
     Build(build::Arguments),
     /// Set up, build, then show the product at work in network namespaces (root)
     Demo(demo::Arguments),
+    /// Set up, build, then run real applications through NAT and through cut-through (root)
+    Protocols(protocols::Arguments),
     /// Set up, then run every test (those with network namespaces need root)
     Test(test::Arguments),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::run().map(|()| ExitCode::SUCCESS),
         Verb::Build(arguments) => build::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Protocols(arguments) => protocols::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

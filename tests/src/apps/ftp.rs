@@ -1,0 +1,30 @@
+//! FTP.
+
+use anyhow::Result;
+
+use super::{Party, Seen, Stage};
+use crate::lab::{
+    ftp::{Data, FtpServer},
+    topology::INTERNET,
+};
+
+/// The guest fetches a file from a server on the Internet.
+pub fn client(stage: &Stage, party: &Party, data: Data) -> Result<Seen> {
+    let server = FtpServer::start(stage.internet(), INTERNET, &stage.folder("ftp")?, "")?;
+    let fetched = server.fetch(party.guest, party.inside(), INTERNET, data);
+    Ok(match fetched {
+        Ok(()) => Seen::Works("the file arrives".to_owned()),
+        Err(complaint) => Seen::Breaks(server.refusal().unwrap_or(complaint)),
+    })
+}
+
+/// Somebody on the Internet fetches a file from the guest; `more` are further lines of the server's configuration.
+pub fn server(stage: &Stage, party: &Party, data: Data, more: &str) -> Result<Seen> {
+    let server = FtpServer::start(party.guest, party.inside(), &stage.folder("ftp")?, more)?;
+    let astray = stage.astray(party)?;
+    let fetched = server.fetch(stage.internet(), INTERNET, party.eip.address, data);
+    Ok(match fetched {
+        Ok(()) => Seen::Works("the file arrives".to_owned()),
+        Err(complaint) => Seen::Breaks(format!("{complaint}; {}", astray.words())),
+    })
+}
