@@ -61,8 +61,9 @@ pub fn own_address(stage: &Stage, party: &Party) -> Result<Seen> {
     let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let reached = ping(stage.internet(), Some(INTERNET), &answer, 1)
         .with_context(|| format!("dig said: {}", said(&output)))?;
-    Ok(Seen::when(
+    Ok(Seen::judged(
         reached.lost_nothing(),
+        answer == party.eip.private,
         format!("answered {answer}, where a ping finds {reached}"),
     ))
 }

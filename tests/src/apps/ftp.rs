@@ -14,7 +14,11 @@ pub fn client(stage: &Stage, party: &Party, data: Data) -> Result<Seen> {
     let fetched = server.fetch(party.guest, party.inside(), INTERNET, data);
     Ok(match fetched {
         Ok(()) => Seen::Works("the file arrives".to_owned()),
-        Err(complaint) => Seen::Breaks(server.refusal().unwrap_or(complaint)),
+        Err(complaint) => {
+            let refusal = server.refusal().unwrap_or_default();
+            let misled = refusal.contains(party.eip.private);
+            Seen::judged(false, misled, format!("{complaint}; {refusal}"))
+        }
     })
 }
 
@@ -25,6 +29,9 @@ pub fn server(stage: &Stage, party: &Party, data: Data, more: &str) -> Result<Se
     let fetched = server.fetch(stage.internet(), INTERNET, party.eip.address, data);
     Ok(match fetched {
         Ok(()) => Seen::Works("the file arrives".to_owned()),
-        Err(complaint) => Seen::Breaks(format!("{complaint}; {}", astray.words())),
+        Err(complaint) => {
+            let words = format!("{complaint}{}", astray.words());
+            Seen::judged(false, astray.count() > 0, words)
+        }
     })
 }

@@ -43,7 +43,7 @@ pub fn fetch(stage: &Stage, ends: &Ends) -> Result<Seen> {
     let target = SocketAddr::new(ends.target.parse()?, 80);
     let output = outcome(command.arg(format!("http://{target}/page")))?;
     if !output.status.success() {
-        return Ok(Seen::Breaks(said(&output)));
+        return Ok(Seen::Fails(said(&output)));
     }
     let log = fs::read_to_string(folder.join("access")).context("nginx wrote no log")?;
     let visitor = log.split_whitespace().next().unwrap_or("nobody");

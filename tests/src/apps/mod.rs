@@ -102,17 +102,28 @@ pub struct Ends<'a> {
 pub enum Seen {
     /// What it is for.
     Works(String),
-    /// Not that, and what became of it instead.
-    Breaks(String),
+    /// Not that, because it led the other side to the guest's private address.
+    Misled(String),
+    /// Not that, for whatever reason.
+    Fails(String),
 }
 
 impl Seen {
+    /// It works if `good`; else it was `misled`, or fails.
+    pub fn judged(good: bool, misled: bool, words: String) -> Self {
+        if !good && misled {
+            Self::Misled(words)
+        } else {
+            Self::when(good, words)
+        }
+    }
+
     /// It works if `good`.
     pub fn when(good: bool, words: String) -> Self {
         if good {
             Self::Works(words)
         } else {
-            Self::Breaks(words)
+            Self::Fails(words)
         }
     }
 }
@@ -207,11 +218,14 @@ impl Astray {
         self.capture.incoming(to_private).len()
     }
 
-    /// The same in words.
+    /// The same in words, behind what else is said; nothing if there were none.
     pub fn words(&self) -> String {
         match self.count() {
-            0 => format!("none sent to {}", self.private),
-            count => format!("{count} packets sent to {}, which is nowhere", self.private),
+            0 => String::new(),
+            count => format!(
+                "; {count} packets sent to {}, which is nowhere",
+                self.private
+            ),
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn log_in(stage: &Stage, ends: &Ends) -> Result<Seen> {
     let connection = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let words: Vec<&str> = connection.split(' ').collect();
     let [from, _, to, _] = words[..] else {
-        return Ok(Seen::Breaks(said(&output)));
+        return Ok(Seen::Fails(said(&output)));
     };
     Ok(Seen::when(
         from == ends.seen_as && to == bound,

@@ -36,6 +36,6 @@ pub fn fetch(stage: &Stage, ends: &Ends) -> Result<Seen> {
     Ok(if got == content {
         Seen::Works(format!("{} bytes arrive", got.len()))
     } else {
-        Seen::Breaks(format!("{} bytes arrive: {}", got.len(), said(&output)))
+        Seen::Fails(format!("{} bytes arrive: {}", got.len(), said(&output)))
     })
 }

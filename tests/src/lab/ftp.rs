@@ -102,6 +102,9 @@ impl FtpServer {
         let numbers: Vec<&str> = named.split(',').take(4).collect();
         let (_, answer) = after.split_once("\"500 ")?;
         let (words, _) = answer.split_once('"')?;
-        Some(format!("the server to {}: {words}", numbers.join(".")))
+        Some(format!(
+            "the server, told of {}, says {words:?}",
+            numbers.join(".")
+        ))
     }
 }

@@ -157,6 +157,8 @@ fn guest_etc(etc: &Path) -> Result<()> {
     fs::create_dir_all(etc.join("dhcp/dhclient-enter-hooks.d"))?;
     // The client's script asks it for a read-only root.
     fs::write(etc.join("fstab"), "")?;
+    // No password is root's, and the account is not locked: sshd asks.
+    fs::write(etc.join("shadow"), "root:*:::::::\n")?;
     fs::write(etc.join("resolv.conf"), "")?;
     fs::write(etc.join("hosts"), "127.0.0.1 localhost\n")?;
     let routes = format!("{HOOKS}/rfc3442-classless-routes");

@@ -1,6 +1,10 @@
 //! Daemons in the foreground, known to listen before anybody asks them.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitStatus},
+};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
@@ -39,9 +43,9 @@ impl Service {
         Ok(service)
     }
 
-    /// What it has said so far.
-    pub fn said(&self) -> String {
-        self.job.said()
+    /// Waits for its own end.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.job.wait()
     }
 }
 

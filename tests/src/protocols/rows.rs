@@ -14,8 +14,8 @@ use eip_dp_tests::{
 pub enum Expected {
     /// It does what it is for.
     Works,
-    /// It breaks, because it carries the guest's private address in its payload.
-    NamesPrivate,
+    /// It breaks: its payload leads the other side to the guest's private address.
+    Misleads,
 }
 
 impl Expected {
@@ -23,7 +23,7 @@ impl Expected {
     pub fn words(self) -> &'static str {
         match self {
             Self::Works => "works",
-            Self::NamesPrivate => "breaks: its payload names the private address",
+            Self::Misleads => "breaks: misled to the private address",
         }
     }
 }
@@ -62,11 +62,11 @@ fn row(name: &str, nat: Expected, named: bool, run: fn(&Stage, &Party) -> Result
 
 /// Protocols that carry addresses or ports in their payload, and their neighbours.
 fn payloads() -> Vec<Row> {
-    use Expected::{NamesPrivate, Works};
+    use Expected::{Misleads, Works};
     vec![
         row(
             "FTP active (PORT), client in the guest",
-            NamesPrivate,
+            Misleads,
             false,
             |stage, party| ftp::client(stage, party, Data::Port),
         ),
@@ -84,12 +84,12 @@ fn payloads() -> Vec<Row> {
         ),
         row(
             "FTP passive (PASV), server in the guest",
-            NamesPrivate,
+            Misleads,
             false,
             |stage, party| ftp::server(stage, party, Data::Pasv, ""),
         ),
         row(
-            "— the same, server told its EIP (pasv_address)",
+            "FTP passive (PASV), server in the guest and told its EIP",
             Works,
             false,
             |stage, party| {
@@ -102,7 +102,7 @@ fn payloads() -> Vec<Row> {
             },
         ),
         row(
-            "— the same, client goes by the port alone",
+            "FTP passive (PASV), client goes by the port alone",
             Works,
             false,
             |stage, party| ftp::server(stage, party, Data::PasvPortOnly, ""),
@@ -151,24 +151,21 @@ fn payloads() -> Vec<Row> {
         ),
         row(
             "DNS, the guest answers with its own address",
-            NamesPrivate,
+            Misleads,
             true,
             dns::own_address,
         ),
-        row(
-            "SIP, the guest calls",
-            NamesPrivate,
-            true,
-            |stage, party| sip::call(stage, party, sip::Caller::Guest, party.inside()),
-        ),
+        row("SIP, the guest calls", Misleads, true, |stage, party| {
+            sip::call(stage, party, sip::Caller::Guest, party.inside())
+        }),
         row(
             "SIP, the guest is called",
-            NamesPrivate,
+            Misleads,
             true,
             |stage, party| sip::call(stage, party, sip::Caller::Internet, party.inside()),
         ),
         row(
-            "— the same, guest told its EIP",
+            "SIP, the guest is called and told its EIP",
             Works,
             true,
             |stage, party| sip::call(stage, party, sip::Caller::Internet, party.eip.address),

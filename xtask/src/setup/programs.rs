@@ -48,14 +48,14 @@ const APPLICATIONS: Wanted = &[
     ("in.tftpd", "tftpd-hpa"),
     ("tftp", "tftp-hpa"),
     ("sipp", "sip-tester"),
-    ("nginx", "nginx-light"),
+    ("nginx", "nginx"),
     ("sshd", "openssh-server"),
     ("ssh", "openssh-client"),
     ("traceroute", "traceroute"),
     ("gst-launch-1.0", "gstreamer1.0-tools"),
 ];
 
-/// Modules of the distribution's Python for it: the RTSP server of GStreamer.
+/// Modules of the distribution's Python for it.
 const APPLICATION_MODULES: Wanted = &[("gi", "python3-gi")];
 
 /// Files of packages that bring no program.

@@ -2,10 +2,13 @@
 
 use anyhow::Result;
 
-use super::{Ends, Party, Seen, Stage, said};
+use super::{Ends, Party, Seen, Stage};
 use crate::lab::{
-    process::{outcome, write},
+    capture::{Capture, Frame},
+    process::{Job, PATIENCE, write},
     service::{Port, Service},
+    topology::UPLINK,
+    wait::until,
 };
 
 /// How the media travel.
@@ -17,7 +20,7 @@ pub enum Media {
     Tcp,
 }
 
-/// Plays a tone for as long as so many packets take.
+/// The client has heard the tone when it has got so many packets.
 const PACKETS: usize = 20;
 
 /// The client plays a tone.
@@ -35,27 +38,55 @@ pub fn play(stage: &Stage, party: &Party, ends: &Ends, media: Media) -> Result<S
         .env("GST_REGISTRY", &registry);
     let _server = Service::start(server, &mut command, &folder.join("log"), Port::Tcp(554))?;
     let astray = stage.astray(party)?;
+    let outside = Capture::start(stage.internet(), UPLINK)?;
     let (client, _) = ends.client;
-    let mut command = client.guest_command("timeout")?;
+    let mut command = client.guest_command("gst-launch-1.0")?;
     let protocol = match media {
         Media::Udp => "udp",
         Media::Tcp => "tcp",
     };
     command
-        .args(["15", "gst-launch-1.0", "-v", "rtspsrc"])
+        .args(["-v", "rtspsrc"])
         .arg(format!("location=rtsp://{}/tone", ends.target))
         .arg(format!("protocols={protocol}"))
         .args(["!", "fakesink", "silent=false"])
-        .arg(format!("num-buffers={PACKETS}"))
         .env("GST_REGISTRY", &registry);
-    let output = outcome(&mut command)?;
-    let text = said(&output);
-    let packets = text.matches("chain ****").count();
-    let complaint = text
-        .split_once("ERROR:")
-        .map_or("", |(_, complaint)| complaint.trim());
-    Ok(Seen::when(
-        output.status.success() && packets >= PACKETS,
-        format!("{packets} packets of audio; {}{complaint}", astray.words()),
+    let mut job = Job::start(&mut command, &folder.join("client.log"))?;
+    let heard = until(PATIENCE, "a tone", || {
+        job.still_runs()?;
+        Ok((packets(&job.said()) >= PACKETS).then_some(()))
+    });
+    let said = job.said();
+    let complaint = said
+        .lines()
+        .find(|line| line.starts_with("ERROR:"))
+        .unwrap_or_default();
+    Ok(Seen::judged(
+        heard.is_ok(),
+        astray.count() > 0,
+        format!(
+            "{} packets of audio{}{}{complaint}",
+            packets(&said),
+            named(&outside, party),
+            astray.words()
+        ),
     ))
+}
+
+/// In words, whether an answer of the guest's names its private address to the outside.
+fn named(outside: &Capture, party: &Party) -> String {
+    let private = party.eip.private.as_bytes();
+    let names = |frame: &Frame| {
+        let mut windows = frame.packet().windows(private.len());
+        windows.any(|window| window == private)
+    };
+    if outside.incoming(names).is_empty() {
+        return String::new();
+    }
+    format!("; an answer names {}", party.eip.private)
+}
+
+/// How many packets the client says it has got.
+fn packets(said: &str) -> usize {
+    said.matches("chain   ****").count()
 }

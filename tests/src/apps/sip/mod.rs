@@ -28,7 +28,7 @@ const SIGNALLING: u16 = 5060;
 const AUDIO: u16 = 6000;
 
 /// One call of a second or so. The guest names `named` as its own address, in signalling and SDP.
-pub fn call(stage: &Stage, party: &Party, caller: Caller, named: &str) -> Result<Seen> {
+pub fn call(stage: &Stage, party: &Party, who: Caller, named: &str) -> Result<Seen> {
     let folder = stage.folder("sip")?;
     // Raw PCMU: two seconds of silence.
     write(&folder.join("audio"), &"~".repeat(16_000))?;
@@ -36,7 +36,7 @@ pub fn call(stage: &Stage, party: &Party, caller: Caller, named: &str) -> Result
     write(&folder.join("callee.xml"), include_str!("callee.xml"))?;
     let guest = (party.guest, party.inside(), named);
     let internet = (stage.internet(), party.internet, party.internet);
-    let (calling, called, target) = match caller {
+    let (from, to, target) = match who {
         Caller::Guest => (guest, internet, party.internet),
         Caller::Internet => (internet, guest, party.eip.address),
     };
@@ -48,25 +48,26 @@ pub fn call(stage: &Stage, party: &Party, caller: Caller, named: &str) -> Result
     let at_guest = Capture::start(party.guest, interface)?;
     let at_internet = Capture::start(stage.internet(), UPLINK)?;
     let astray = stage.astray(party)?;
-    let mut command = sipp(called, &folder, "callee")?;
+    let mut command = sipp(to, &folder, "callee")?;
     let log = folder.join("callee.log");
     let port = Port::Udp(SIGNALLING);
-    let _callee = Service::start(called.0, &mut command, &log, port)?;
-    let mut command = sipp(calling, &folder, "caller")?;
+    let mut answering = Service::start(to.0, &mut command, &log, port)?;
+    let mut command = sipp(from, &folder, "caller")?;
     command.arg(format!("{target}:{SIGNALLING}"));
-    let mut job = Job::start(&mut command, &folder.join("caller.log"))?;
-    let ended = job.wait()?;
+    let mut calling = Job::start(&mut command, &folder.join("caller.log"))?;
+    let complete = calling.wait()?.success() & answering.wait()?.success();
     let guest_hears = at_guest.incoming(is_audio).len();
     let internet_hears = at_internet.incoming(is_audio).len();
-    let call = if ended.success() {
-        "the call stands"
+    let call = if complete {
+        "answered and hung up"
     } else {
-        "no call"
+        "not completed"
     };
-    Ok(Seen::when(
-        ended.success() && guest_hears > 0 && internet_hears > 0,
+    Ok(Seen::judged(
+        complete && guest_hears > 0 && internet_hears > 0,
+        astray.count() > 0,
         format!(
-            "{call}; the Internet hears {internet_hears} packets of audio, the guest {guest_hears}; {}",
+            "{call}; the Internet hears {internet_hears} packets of audio, the guest {guest_hears}{}",
             astray.words()
         ),
     ))
@@ -82,7 +83,7 @@ fn sipp(
         .args(["-sf", &format!("{scenario}.xml"), "-m", "1", "-nostdin"])
         .args(["-i", address, "-mi", address, "-key", "named", named])
         .args(["-p", &SIGNALLING.to_string()])
-        .args(["-timeout", "10s", "-timeout_error"])
+        .args(["-timeout", "6s", "-timeout_error"])
         // Its screen wants to know of one.
         .env("TERM", "dumb")
         .current_dir(folder);
