@@ -173,7 +173,7 @@ fn answer_of_a_closed_port(source: &str, target: &str) -> Result<Result<usize, i
 #[test]
 fn active_ftp_works_through_cut_through_only() -> Result<()> {
     let scene = Scene::new(&Options::default())?;
-    let server = FtpServer::start(&scene.backbone.internet, INTERNET, scene.lab.folder(), "")?;
+    let server = FtpServer::start(&scene.backbone.internet, INTERNET, scene.lab.folder())?;
     let cut_through = server.fetch(&scene.b, "203.0.113.20", INTERNET, Data::Port);
     assert_eq!(cut_through, Ok(()));
     for eip in EIPS.iter().filter(|eip| !eip.cut_through) {

@@ -10,7 +10,7 @@ use crate::lab::{
 
 /// The guest fetches a file from a server on the Internet.
 pub fn client(stage: &Stage, party: &Party, data: Data) -> Result<Seen> {
-    let server = FtpServer::start(stage.internet(), INTERNET, &stage.folder("ftp")?, "")?;
+    let server = FtpServer::start(stage.internet(), INTERNET, &stage.folder("ftp")?)?;
     let fetched = server.fetch(party.guest, party.inside(), INTERNET, data);
     Ok(match fetched {
         Ok(()) => Seen::Works("the file arrives".to_owned()),
@@ -24,7 +24,7 @@ pub fn client(stage: &Stage, party: &Party, data: Data) -> Result<Seen> {
 
 /// Somebody on the Internet fetches a file from the guest; `more` are further lines of the server's configuration.
 pub fn server(stage: &Stage, party: &Party, data: Data, more: &str) -> Result<Seen> {
-    let server = FtpServer::start(party.guest, party.inside(), &stage.folder("ftp")?, more)?;
+    let server = FtpServer::configured(party.guest, party.inside(), &stage.folder("ftp")?, more)?;
     let astray = stage.astray(party)?;
     let fetched = server.fetch(stage.internet(), INTERNET, party.eip.address, data);
     Ok(match fetched {

@@ -236,7 +236,7 @@ fn private(scene: &Scene, report: &mut Report) {
 }
 
 fn ftp(scene: &Scene, report: &mut Report) -> Result<()> {
-    let server = FtpServer::start(&scene.backbone.internet, INTERNET, scene.lab.folder(), "")?;
+    let server = FtpServer::start(&scene.backbone.internet, INTERNET, scene.lab.folder())?;
     let say = |outcome: &Result<(), String>| match outcome {
         Ok(()) => "the file arrives".to_owned(),
         Err(complaint) => complaint.clone(),

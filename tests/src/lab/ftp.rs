@@ -37,8 +37,13 @@ pub struct FtpServer {
 const FILE: &str = "what the server keeps\n";
 
 impl FtpServer {
-    /// Starts it on `address`, with its files in `folder`; `more` are further lines of its configuration.
-    pub fn start(on: &Netns, address: &str, folder: &Path, more: &str) -> Result<Self> {
+    /// Starts it on `address`, with its files in `folder`.
+    pub fn start(on: &Netns, address: &str, folder: &Path) -> Result<Self> {
+        Self::configured(on, address, folder, "")
+    }
+
+    /// Likewise; `more` are further lines of its configuration.
+    pub fn configured(on: &Netns, address: &str, folder: &Path, more: &str) -> Result<Self> {
         let [files, empty, log] = ["ftp", "ftp-empty", "ftp.log"].map(|name| folder.join(name));
         fs::create_dir_all(&files)?;
         fs::create_dir_all(&empty)?;

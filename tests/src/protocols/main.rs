@@ -73,6 +73,11 @@ const ABOUT: &str = "
 NAT is guest A at 203.0.113.10, which has 10.0.0.10; cut-through is guest B, which has 203.0.113.20 itself. Nothing on the
 way looks into a payload: what is expected of NAT is what a protocol does when one address is replaced in its headers alone.";
 
+const NAMED: &str = "
+named: the documents of the service that has these two modes name the protocol as not supported in NAT mode, where an
+application gateway would be needed (H.323, SIP, DNS, RTSP; one of them also TFTP); in cut-through mode they promise all.
+docs/protocols.md says what to do about what breaks. H.323 is not run: Debian 12 has no program that speaks it.";
+
 /// What the matrix says of a cell that is not as expected.
 const DIFFERS: &str = "DIFFERS";
 
@@ -108,11 +113,8 @@ fn cell(
 fn print_matrix(rows: &[(&Row, [&str; 2])]) {
     println!("\n{:<66} {:<9} {:<12} named", "", "NAT", "cut-through");
     for (row, [nat, cut_through]) in rows {
-        let named = if row.named { "named" } else { "" };
+        let named = if row.named() { "named" } else { "" };
         println!("{:<66} {nat:<9} {cut_through:<12} {named}", row.name);
     }
-    println!(
-        "named: the service's documents name the protocol as one that EIPs in NAT mode do not support, because no gateway \
-         rewrites its payload (H.323, SIP, DNS, RTSP, and in one of the two TFTP); in cut-through mode they support all."
-    );
+    println!("{NAMED}");
 }
