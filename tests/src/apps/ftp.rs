@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
-use super::{Party, Seen, Stage};
+use super::{Party, Seen, Stage, said};
 use crate::lab::{
-    ftp::{Data, FtpServer},
+    ftp::{Data, FILE, FtpServer},
+    process::outcome,
     topology::INTERNET,
 };
 
@@ -19,6 +20,28 @@ pub fn client(stage: &Stage, party: &Party, data: Data) -> Result<Seen> {
             let misled = refusal.contains(party.eip.private);
             Seen::judged(false, misled, format!("{complaint}; {refusal}"))
         }
+    })
+}
+
+/// The same in active mode with a client that names the EIP as its own address: lftp, which can be told so.
+pub fn client_told_its_eip(stage: &Stage, party: &Party) -> Result<Seen> {
+    let server = FtpServer::start(stage.internet(), INTERNET, &stage.folder("ftp")?)?;
+    let mut command = party.guest.guest_command("lftp")?;
+    command
+        // It would else keep its history below the home folder.
+        .env("HOME", stage.folder("lftp")?)
+        .args(["--norc", "-c"])
+        .arg(format!(
+            "set ftp:passive-mode no; set ftp:port-ipv4 {}; set net:max-retries 1; set net:timeout 5; cat \
+             ftp://{INTERNET}/file",
+            party.eip.address
+        ));
+    let output = outcome(&mut command)?;
+    let active = server.heard("PORT") && !server.heard("PASV");
+    Ok(if active && output.stdout == FILE.as_bytes() {
+        Seen::Works("the file arrives".to_owned())
+    } else {
+        Seen::Fails(said(&output))
     })
 }
 

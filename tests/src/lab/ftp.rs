@@ -33,8 +33,8 @@ pub struct FtpServer {
     log: PathBuf,
 }
 
-/// What the file holds.
-const FILE: &str = "what the server keeps\n";
+/// What the file, `file`, holds.
+pub const FILE: &str = "what the server keeps\n";
 
 impl FtpServer {
     /// Starts it on `address`, with its files in `folder`.
@@ -96,6 +96,12 @@ impl FtpServer {
         }
         let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(complaint)
+    }
+
+    /// Whether a client has sent such a command.
+    pub fn heard(&self, command: &str) -> bool {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.contains(&format!("\"{command}"))
     }
 
     /// The server's words about the last data connection that it refused to open, and the address that the client had

@@ -78,6 +78,11 @@ fn ftp_rows() -> Vec<Row> {
             |stage, party| ftp::client(stage, party, Data::Port),
         ),
         row(
+            "FTP active (PORT), client in the guest and told its EIP",
+            Works,
+            ftp::client_told_its_eip,
+        ),
+        row(
             "FTP passive (PASV), client in the guest",
             Works,
             |stage, party| ftp::client(stage, party, Data::Pasv),

@@ -47,6 +47,7 @@ const MODULES: Wanted = &[("scapy", "python3-scapy")];
 const APPLICATIONS: Wanted = &[
     ("in.tftpd", "tftpd-hpa"),
     ("tftp", "tftp-hpa"),
+    ("lftp", "lftp"),
     ("sipp", "sip-tester"),
     ("nginx", "nginx"),
     ("sshd", "openssh-server"),
