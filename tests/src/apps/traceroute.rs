@@ -42,7 +42,7 @@ pub fn into(stage: &Stage, party: &Party, probe: Probe) -> Result<Seen> {
 fn trace(from: &Netns, source: &str, probe: Probe, hops: &[&str; 4]) -> Result<Seen> {
     let mut command = from.command("traceroute");
     // One probe at a time: routers answer only so many at once.
-    command.args(["-n", "-q", "1", "-N", "1", "-w", "1", "-m", "6"]);
+    command.args(["-n", "-q", "1", "-N", "1", "-w", "2", "-m", "6"]);
     command.args(["-s", source]);
     match probe {
         Probe::Udp => &mut command,

@@ -51,12 +51,13 @@ impl FtpServer {
         let _ = fs::remove_file(&log);
         write(&files.join("file"), FILE)?;
         let configuration = folder.join("vsftpd.conf");
+        // Sessions stay in the namespace, where the lab finds them if it has to end them.
         write(
             &configuration,
             &format!(
                 "listen=YES\nlisten_address={address}\nbackground=NO\nanonymous_enable=YES\nlocal_enable=NO\n\
                  no_anon_password=YES\nanon_root={}\nsecure_chroot_dir={}\nxferlog_enable=YES\nvsftpd_log_file={}\n\
-                 log_ftp_protocol=YES\n{more}\n",
+                 log_ftp_protocol=YES\nisolate_network=NO\n{more}\n",
                 files.display(),
                 empty.display(),
                 log.display()
@@ -80,7 +81,7 @@ impl FtpServer {
     ) -> Result<(), String> {
         let attempt = || -> Result<Output> {
             let mut command = client.guest_command("curl")?;
-            command.args(["--silent", "--show-error", "--max-time", "5"]);
+            command.args(["--silent", "--show-error", "--max-time", "8"]);
             command.args(["--interface", source]);
             match data {
                 Data::Port => command.args(["--disable-eprt", "--ftp-port", source]),

@@ -83,7 +83,7 @@ fn sipp(
         .args(["-sf", &format!("{scenario}.xml"), "-m", "1", "-nostdin"])
         .args(["-i", address, "-mi", address, "-key", "named", named])
         .args(["-p", &SIGNALLING.to_string()])
-        .args(["-timeout", "6s", "-timeout_error"])
+        .args(["-timeout", "8s", "-timeout_error"])
         // Its screen wants to know of one.
         .env("TERM", "dumb")
         .current_dir(folder);
