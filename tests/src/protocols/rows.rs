@@ -164,11 +164,16 @@ fn sip_and_rtsp() -> Vec<Row> {
         row("SIP, the guest calls", Misleads, |stage, party| {
             sip::call(stage, party, sip::Caller::Guest, party.inside())
         }),
+        row(
+            "SIP, the guest calls and is told its EIP",
+            Works,
+            |stage, party| sip::call(stage, party, sip::Caller::Guest, party.eip.address),
+        ),
         row("SIP, the guest is called", Misleads, |stage, party| {
             sip::call(stage, party, sip::Caller::Internet, party.inside())
         }),
         row(
-            "SIP, the guest is called and told its EIP",
+            "SIP, the guest is called and is told its EIP",
             Works,
             |stage, party| sip::call(stage, party, sip::Caller::Internet, party.eip.address),
         ),
