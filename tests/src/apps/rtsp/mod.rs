@@ -28,14 +28,15 @@ pub fn play(stage: &Stage, party: &Party, ends: &Ends, media: Media) -> Result<S
     let folder = stage.folder("rtsp")?;
     let script = folder.join("server.py");
     write(&script, include_str!("server.py"))?;
-    // What GStreamer knows of its plugins; it would else be below the home folder.
-    let registry = stage.scene.lab.folder().join("gstreamer-registry");
+    // What GStreamer learns of its plugins, once for all; it would else be below the home folder.
+    let cache = stage.scene.lab.folder().join("cache");
     let (server, bound) = ends.server;
     let mut command = server.guest_command("/usr/bin/python3")?;
     command
         .arg(&script)
         .arg(bound)
-        .env("GST_REGISTRY", &registry);
+        .env("XDG_CACHE_HOME", &cache)
+        .env_remove("XDG_RUNTIME_DIR");
     let _server = Service::start(server, &mut command, &folder.join("log"), Port::Tcp(554))?;
     let astray = stage.astray(party)?;
     let outside = Capture::start(stage.internet(), UPLINK)?;
@@ -50,7 +51,8 @@ pub fn play(stage: &Stage, party: &Party, ends: &Ends, media: Media) -> Result<S
         .arg(format!("location=rtsp://{}/tone", ends.target))
         .arg(format!("protocols={protocol}"))
         .args(["!", "fakesink", "silent=false"])
-        .env("GST_REGISTRY", &registry);
+        .env("XDG_CACHE_HOME", &cache)
+        .env_remove("XDG_RUNTIME_DIR");
     let mut job = Job::start(&mut command, &folder.join("client.log"))?;
     let heard = until(PATIENCE, "a tone", || {
         job.still_runs()?;
