@@ -6,9 +6,11 @@ use anyhow::Result;
 use eip_dp_tests::lab::{
     Lab,
     capture::Capture,
-    frames, process,
+    frames,
+    ftp::{Data, FtpServer},
+    process,
     topology::{Backbone, GATEWAY, GATEWAY_MAC, INTERNET, INTERNET_MAC, UPLINK},
-    traffic::{Amount, FtpServer, IperfServer, addresses, iperf, ping, udp},
+    traffic::{Amount, IperfServer, addresses, iperf, ping, udp},
 };
 use nix::sys::signal::Signal;
 
@@ -37,8 +39,9 @@ fn the_wire_carries_every_kind_of_traffic_with_whole_checksums() -> Result<()> {
     )?;
     assert!(sent.received >= 1 << 20);
     let ftp = FtpServer::start(&wire.internet, INTERNET, lab.folder())?;
-    for active in [true, false] {
-        assert_eq!(ftp.fetch(&wire.gateway, GATEWAY, active), Ok(()));
+    for data in [Data::Port, Data::Pasv] {
+        let fetched = ftp.fetch(&wire.gateway, GATEWAY, INTERNET, data);
+        assert_eq!(fetched, Ok(()));
     }
     assert_eq!(addresses(&wire.gateway)?, [format!("{GATEWAY}/24")]);
     let frames = capture.frames();

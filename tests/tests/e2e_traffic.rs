@@ -6,11 +6,12 @@ use std::{io, net::UdpSocket, time::Duration};
 use anyhow::Result;
 use eip_dp_tests::lab::{
     capture::Capture,
+    ftp::{Data, FtpServer},
     netns::Netns,
     process::run,
     scene::{EIPS, ENIS, Options, Scene},
     topology::{INTERNET, UPLINK},
-    traffic::{Amount, FtpServer, IperfServer, iperf, ping, udp},
+    traffic::{Amount, IperfServer, iperf, ping, udp},
 };
 
 #[test]
@@ -173,14 +174,16 @@ fn answer_of_a_closed_port(source: &str, target: &str) -> Result<Result<usize, i
 fn active_ftp_works_through_cut_through_only() -> Result<()> {
     let scene = Scene::new(&Options::default())?;
     let server = FtpServer::start(&scene.backbone.internet, INTERNET, scene.lab.folder())?;
-    assert_eq!(server.fetch(&scene.b, "203.0.113.20", true), Ok(()));
+    let cut_through = server.fetch(&scene.b, "203.0.113.20", INTERNET, Data::Port);
+    assert_eq!(cut_through, Ok(()));
     for eip in EIPS.iter().filter(|eip| !eip.cut_through) {
-        let refused = server.fetch(&scene.a, eip.private, true);
+        let refused = server.fetch(&scene.a, eip.private, INTERNET, Data::Port);
         assert!(refused.is_err(), "through NAT, {}", eip.private);
         let words = server.refusal().unwrap_or_default();
         assert!(words.contains(eip.private), "{words}");
         // It is PORT that fails, not the way there.
-        assert_eq!(server.fetch(&scene.a, eip.private, false), Ok(()));
+        let passive = server.fetch(&scene.a, eip.private, INTERNET, Data::Pasv);
+        assert_eq!(passive, Ok(()));
     }
     Ok(())
 }

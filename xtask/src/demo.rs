@@ -1,15 +1,12 @@
 //! `cargo xtask demo`: the product at work between an Internet host and two instances, in network namespaces.
 
-use std::{
-    os::unix::process::CommandExt,
-    process::{Command, ExitCode},
-};
+use std::process::ExitCode;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 
 use crate::{
     build,
-    run::{is_root, root},
+    run::{in_the_lab, instead_of_this, is_root},
     setup,
 };
 
@@ -30,19 +27,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     setup::run()?;
     build::run(&build::Arguments { release: false })?;
-    let folder = root().join("target/debug");
-    let mut demo = Command::new(folder.join("eip-dp-demo"));
-    demo.env("EIP_DP_BIN", folder.join("eip-dp"));
+    let mut demo = in_the_lab("eip-dp-demo");
     if arguments.keep {
         demo.arg("--keep");
     }
     if arguments.remove {
         demo.arg("--remove");
     }
-    // In this process's place: a signal then reaches the demo itself, which cleans up before it ends.
-    let error = demo.exec();
-    Err(anyhow!(
-        "cannot start {}: {error}",
-        demo.get_program().display()
-    ))
+    instead_of_this(demo)
 }

@@ -3,6 +3,7 @@
 mod build;
 mod conformance;
 mod demo;
+mod protocols;
 mod run;
 mod setup;
 mod test;
@@ -29,6 +30,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Set up, build, then hold eip-dp and other NAT gateways against the conformance suite (root)
     Conformance(conformance::Arguments),
+    /// Set up, build, then run real applications through NAT and through cut-through (root)
+    Protocols(protocols::Arguments),
     /// Set up, then run every test (those with network namespaces need root)
     Test(test::Arguments),
     /// Set up, build, then try the product on other kernels in virtual machines
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Build(arguments) => build::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Conformance(arguments) => conformance::run(&arguments),
+        Verb::Protocols(arguments) => protocols::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Vm(arguments) => vm::run(&arguments),
     };

@@ -3,11 +3,12 @@
 use std::{
     env,
     ffi::OsStr,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 /// The root of the checkout.
 pub fn root() -> &'static Path {
@@ -21,6 +22,23 @@ pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
+}
+
+/// A program of the lab that this build made, with the command that it is about.
+pub fn in_the_lab(program: &str) -> Command {
+    let folder = root().join("target/debug");
+    let mut command = Command::new(folder.join(program));
+    command.env("EIP_DP_BIN", folder.join("eip-dp"));
+    command
+}
+
+/// Runs a command in this process's place: a signal then reaches the command itself, which cleans up before it ends.
+pub fn instead_of_this(mut command: Command) -> Result<ExitCode> {
+    let error = command.exec();
+    Err(anyhow!(
+        "cannot start {}: {error}",
+        command.get_program().display()
+    ))
 }
 
 /// Whether this process may administer the machine.

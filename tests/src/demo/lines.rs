@@ -6,14 +6,15 @@ use anyhow::{Context, Result, ensure};
 use eip_dp_tests::lab::{
     capture::{Capture, Frame},
     dhcp,
+    ftp::{Data, FtpServer},
     netns::Netns,
     scene::{EIPS, Scene, SceneEip},
     topology::{INTERNET, UPLINK},
-    traffic::{Amount, FtpServer, IperfServer, Pinging, Transferred, addresses, iperf, ping, udp},
+    traffic::{Amount, IperfServer, Pinging, Transferred, addresses, iperf, ping, udp},
     wait::until,
 };
 
-use crate::report::Report;
+use eip_dp_tests::report::Report;
 
 /// What a second of TCP carries at the very least.
 const LEAST: u64 = 1 << 20;
@@ -240,13 +241,13 @@ fn ftp(scene: &Scene, report: &mut Report) -> Result<()> {
         Ok(()) => "the file arrives".to_owned(),
         Err(complaint) => complaint.clone(),
     };
-    let cut = server.fetch(&scene.b, "203.0.113.20", true);
+    let cut = server.fetch(&scene.b, "203.0.113.20", INTERNET, Data::Port);
     report.line(
         "active mode (PORT) through cut-through",
         "the file arrives",
         Ok((cut.is_ok(), say(&cut))),
     );
-    let nat = server.fetch(&scene.a, "10.0.0.10", true);
+    let nat = server.fetch(&scene.a, "10.0.0.10", INTERNET, Data::Port);
     let words = server.refusal();
     report.line(
         "active mode (PORT) through NAT",
@@ -259,7 +260,7 @@ fn ftp(scene: &Scene, report: &mut Report) -> Result<()> {
             words.unwrap_or_else(|| say(&nat)),
         )),
     );
-    let passive = server.fetch(&scene.a, "10.0.0.10", false);
+    let passive = server.fetch(&scene.a, "10.0.0.10", INTERNET, Data::Pasv);
     report.line(
         "passive mode through NAT",
         "the file arrives",

@@ -2,18 +2,19 @@
 //! between them, line by line.
 
 mod lines;
-mod report;
 
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use clap::Parser;
-use eip_dp_tests::lab::{
-    scene::{Options, Scene},
-    sweep,
+use eip_dp_tests::{
+    lab::{
+        guide,
+        scene::{Options, Scene},
+        sweep,
+    },
+    report::Report,
 };
-
-use report::Report;
 
 #[derive(Parser)]
 #[command(
@@ -52,11 +53,11 @@ fn show(keep: bool) -> Result<bool> {
     println!("building the network: an Internet host, a gateway, instances A and B …");
     let mut scene = Scene::new(&Options::default())?;
     println!("{PICTURE}");
-    let mut report = Report::default();
+    let mut report = Report::new("lines");
     lines::all(&mut scene, &mut report);
     let good = report.summary(begun.elapsed().as_secs_f64());
     if keep {
-        print_guide(&scene);
+        guide::print(&scene);
         scene.keep()?;
     }
     Ok(good)
@@ -70,26 +71,3 @@ const PICTURE: &str = "
                                                  b2 ── eth1 B  secondary ENI (10.0.0.21)  203.0.113.20  cut-through
   Addresses come from Debian's DHCP client in the guests; nobody sets a route there, and offloads are as the kernel makes
   them. DHCP gives one address per ENI: the second private IP, 10.0.0.12, is added in the guest with `ip address add`.";
-
-fn print_guide(scene: &Scene) {
-    let gateway = &scene.gateway;
-    let enter = |role: &str| format!("ip netns exec {}-{role}", scene.lab.name());
-    println!(
-        "
-The network stays up. To look around:
-  {} ip address                  # a guest
-  {} ping -c 3 203.0.113.20      # the Internet host
-  export EIP_DP_TABLE={} EIP_DP_NAME={}
-  nsenter --net=/run/netns/{}-gateway {} status      # also: stats, drops, verify, eni show b-secondary
-  cat {}      # the daemon's log
-To take it away:
-  cargo xtask demo --remove",
-        enter("b"),
-        enter("internet"),
-        gateway.table(),
-        gateway.name(),
-        scene.lab.name(),
-        gateway.program().display(),
-        gateway.log_file().display(),
-    );
-}

@@ -4,14 +4,18 @@
 //! Everything carries the name of the lab, which holds the process id: two runs never meet, and what a killed run
 //! left is found and swept away by the next one.
 
+pub mod beyond;
 pub mod capture;
 pub mod case;
 pub mod dhcp;
 pub mod frames;
+pub mod ftp;
 pub mod gateway;
+pub mod guide;
 pub mod netns;
 pub mod process;
 pub mod scene;
+pub mod service;
 pub mod sweep;
 pub mod topology;
 pub mod traffic;
@@ -72,7 +76,7 @@ impl Lab {
         static FIRST: Once = Once::new();
         ensure!(
             nix::unistd::geteuid().is_root(),
-            "network namespaces need root: run this through `cargo xtask test` or `cargo xtask demo`, as root"
+            "network namespaces need root: run this through `cargo xtask test`, `demo` or `protocols`, as root"
         );
         FIRST.call_once(|| {
             sweep::dead();

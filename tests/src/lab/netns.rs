@@ -32,6 +32,8 @@ struct Shared {
     etc: PathBuf,
     /// What stands at `/var/lib/dhcp` there.
     leases: PathBuf,
+    /// What stands at `/run` there.
+    running: PathBuf,
 }
 
 impl Netns {
@@ -40,7 +42,10 @@ impl Netns {
         let own = folder.join(name);
         let etc = own.join("etc");
         let leases = own.join("dhcp");
+        let running = own.join("run");
         fs::create_dir_all(&leases)?;
+        // sshd wants a folder there that nobody else can write to.
+        fs::create_dir_all(running.join("sshd"))?;
         guest_etc(&etc)?;
         run_regardless(Command::new("ip").args(["netns", "add", name]))?;
         let path = Path::new("/run/netns").join(name);
@@ -52,6 +57,7 @@ impl Netns {
                 handle,
                 etc,
                 leases,
+                running,
             }),
         })
     }
@@ -79,12 +85,13 @@ impl Netns {
         command
     }
 
-    /// A command of the guest: besides the network it has its own host name, `/etc` and DHCP leases, so that a DHCP
-    /// client can do to them what it does to a machine's.
+    /// A command of the guest: besides the network it has its own host name, `/etc`, `/run` and DHCP leases, so that a
+    /// DHCP client and daemons can do to them what they do to a machine's.
     pub fn guest_command(&self, program: &str) -> Result<Command> {
         let shared = Arc::clone(&self.shared);
         let etc = CString::new(self.shared.etc.as_os_str().as_encoded_bytes())?;
         let leases = CString::new(self.shared.leases.as_os_str().as_encoded_bytes())?;
+        let running = CString::new(self.shared.running.as_os_str().as_encoded_bytes())?;
         let mut command = Command::new(program);
         // SAFETY: between fork and exec only system calls are made, on values that were allocated before.
         unsafe {
@@ -97,6 +104,13 @@ impl Netns {
                 mount(Some(etc.as_c_str()), c"/etc", none, MsFlags::MS_BIND, none)?;
                 let leases = Some(leases.as_c_str());
                 mount(leases, c"/var/lib/dhcp", none, MsFlags::MS_BIND, none)?;
+                mount(
+                    Some(running.as_c_str()),
+                    c"/run",
+                    none,
+                    MsFlags::MS_BIND,
+                    none,
+                )?;
                 Ok(())
             });
         }
@@ -143,6 +157,8 @@ fn guest_etc(etc: &Path) -> Result<()> {
     fs::create_dir_all(etc.join("dhcp/dhclient-enter-hooks.d"))?;
     // The client's script asks it for a read-only root.
     fs::write(etc.join("fstab"), "")?;
+    // No password is root's, and the account is not locked: sshd asks.
+    fs::write(etc.join("shadow"), "root:*:::::::\n")?;
     fs::write(etc.join("resolv.conf"), "")?;
     fs::write(etc.join("hosts"), "127.0.0.1 localhost\n")?;
     let routes = format!("{HOOKS}/rfc3442-classless-routes");

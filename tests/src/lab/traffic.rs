@@ -1,10 +1,10 @@
-//! Real traffic of real programs: ping, iperf3, UDP sockets, FTP.
+//! Real traffic of real programs: ping, iperf3, UDP sockets.
 
 use std::{
     collections::BTreeSet,
-    fs,
     net::{SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
+    path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -180,11 +180,7 @@ pub fn iperf(
     if reverse {
         command.arg("-R");
     }
-    let output = outcome(&mut command)?;
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    if let Some(complaint) = report["error"].as_str() {
-        bail!("iperf3 to {target}: {complaint}");
-    }
+    let report = report_of(&mut command, target)?;
     let sum = &report["end"]["sum_received"];
     let sums = || {
         Some(Transferred {
@@ -193,6 +189,51 @@ pub fn iperf(
         })
     };
     sums().with_context(|| format!("iperf3 to {target} printed no sum: {report}"))
+}
+
+/// What became of datagrams.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagrams {
+    /// Sent.
+    pub sent: u64,
+    /// Not received.
+    pub lost: u64,
+}
+
+/// A second of datagrams of `length` bytes, at a rate that no queue overflows at.
+pub fn iperf_udp(
+    from: &Netns,
+    source: &str,
+    target: &str,
+    length: u32,
+    reverse: bool,
+) -> Result<Datagrams> {
+    let mut command = from.command("iperf3");
+    command.args(["-J", "-p", IPERF_PORT, "--connect-timeout", "3000"]);
+    command.args(["-u", "-b", "10M", "-t", "1", "-B", source, "-c", target]);
+    command.args(["-l", &length.to_string()]);
+    if reverse {
+        command.arg("-R");
+    }
+    let report = report_of(&mut command, target)?;
+    let sum = &report["end"]["sum"];
+    let sums = || {
+        Some(Datagrams {
+            sent: sum["packets"].as_u64()?,
+            lost: sum["lost_packets"].as_u64()?,
+        })
+    };
+    sums().with_context(|| format!("iperf3 to {target} printed no sum: {report}"))
+}
+
+/// What a client of iperf3 reports in the end.
+fn report_of(command: &mut Command, target: &str) -> Result<Value> {
+    let output = outcome(command)?;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    if let Some(complaint) = report["error"].as_str() {
+        bail!("iperf3 to {target}: {complaint}");
+    }
+    Ok(report)
 }
 
 /// What an exchange over UDP showed.
@@ -233,68 +274,6 @@ pub fn udp(
         client: seen,
         server: answering,
     })
-}
-
-/// An FTP server with one file, for everybody.
-pub struct FtpServer {
-    _job: Job,
-    address: String,
-    folder: PathBuf,
-}
-
-/// What the file holds.
-const FTP_FILE: &str = "what the server keeps\n";
-
-impl FtpServer {
-    /// Starts it on `address`, with its files in `folder`.
-    pub fn start(on: &Netns, address: &str, folder: &Path) -> Result<Self> {
-        let files = folder.join("ftp");
-        fs::create_dir_all(&files)?;
-        fs::write(files.join("file"), FTP_FILE)?;
-        let mut command = on.command("/usr/bin/python3");
-        command
-            .args(["-m", "pyftpdlib", "-p", "21", "-i", address, "-d"])
-            .arg(&files);
-        let mut job = Job::start(&mut command, &folder.join("ftp.log"))?;
-        job.wait_for("starting FTP server")?;
-        Ok(Self {
-            _job: job,
-            address: address.to_owned(),
-            folder: folder.to_owned(),
-        })
-    }
-
-    /// Fetches the file as a guest's FTP client does, from the address `source`. In active mode the client names, with
-    /// PORT, an address of its own, and the server opens the data connection to it.
-    pub fn fetch(&self, guest: &Netns, source: &str, active: bool) -> Result<(), String> {
-        let attempt = || -> Result<std::process::Output> {
-            let mut command = guest.guest_command("curl")?;
-            command.args(["--silent", "--show-error", "--max-time", "5"]);
-            command.args(["--interface", source]);
-            if active {
-                command.args(["--disable-eprt", "--ftp-port", source]);
-            } else {
-                command.args(["--disable-epsv"]);
-            }
-            outcome(command.arg(format!("ftp://{}/file", self.address)))
-        };
-        let output = attempt().map_err(|error| format!("{error:#}"))?;
-        if output.status.success() && output.stdout == FTP_FILE.as_bytes() {
-            return Ok(());
-        }
-        let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(complaint)
-    }
-
-    /// The server's last words about a data connection that it refused to open.
-    pub fn refusal(&self) -> Option<String> {
-        let log = fs::read_to_string(self.folder.join("ftp.log")).unwrap_or_default();
-        let (_, words) = log.rsplit_once("Rejected")?;
-        Some(format!(
-            "Rejected{}",
-            words.lines().next().unwrap_or_default()
-        ))
-    }
 }
 
 /// The IPv4 addresses of a guest, as `ip address` prints them: `10.0.0.10/24`.

@@ -18,3 +18,9 @@ pub fn run() -> Result<()> {
     tool_chain()?;
     programs::ensure()
 }
+
+/// Likewise, and the applications of the matrix of protocols.
+pub fn with_applications() -> Result<()> {
+    run()?;
+    programs::ensure_applications()
+}

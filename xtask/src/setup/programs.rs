@@ -1,4 +1,4 @@
-//! The programs that the demo and the tests run, from the distribution.
+//! The programs that the demo, the tests and the matrix of protocols run, from the distribution.
 
 use std::{
     fs,
@@ -16,8 +16,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::run::{capture, find, is_root, show};
 
-/// Program and the Debian package that brings it.
-const PROGRAMS: &[(&str, &str)] = &[
+/// What is asked for, and the Debian package that brings it.
+type Wanted = &'static [(&'static str, &'static str)];
+
+/// Programs of the demo and the tests.
+const PROGRAMS: Wanted = &[
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("arping", "iputils-arping"),
@@ -32,35 +35,87 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("ps", "procps"),
     ("kill", "procps"),
+    ("vsftpd", "vsftpd"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("dig", "bind9-dnsutils"),
 ];
 
-/// Module of the distribution's Python, and its package.
-const MODULES: &[(&str, &str)] = &[
-    ("scapy", "python3-scapy"),
-    ("pyftpdlib", "python3-pyftpdlib"),
+/// Modules of the distribution's Python for them.
+const MODULES: Wanted = &[("scapy", "python3-scapy")];
+
+/// Programs of the matrix of protocols, besides.
+const APPLICATIONS: Wanted = &[
+    ("in.tftpd", "tftpd-hpa"),
+    ("tftp", "tftp-hpa"),
+    ("lftp", "lftp"),
+    ("sipp", "sip-tester"),
+    ("nginx", "nginx"),
+    ("sshd", "openssh-server"),
+    ("ssh", "openssh-client"),
+    ("traceroute", "traceroute"),
+    ("gst-launch-1.0", "gstreamer1.0-tools"),
 ];
 
-/// Installs what is missing.
+/// Modules of the distribution's Python for it.
+const APPLICATION_MODULES: Wanted = &[("gi", "python3-gi")];
+
+/// Files of packages that bring no program.
+const APPLICATION_FILES: Wanted = &[
+    (
+        "girepository-1.0/GstRtspServer-1.0.typelib",
+        "gir1.2-gst-rtsp-server-1.0",
+    ),
+    ("gstreamer-1.0/libgstrtp.so", "gstreamer1.0-plugins-good"),
+    (
+        "gstreamer-1.0/libgstaudiotestsrc.so",
+        "gstreamer1.0-plugins-base",
+    ),
+];
+
+/// Installs what the demo and the tests lack.
 pub fn ensure() -> Result<()> {
-    let missing = missing();
-    if missing.is_empty() {
-        eprintln!("setup: the programs for demo and tests are here");
-        return Ok(());
-    }
-    apt_install(&missing)
+    let missing = programs(PROGRAMS).chain(modules(MODULES));
+    install("demo and tests", missing.collect())
 }
 
-fn missing() -> Vec<&'static str> {
-    let programs = PROGRAMS
-        .iter()
-        .filter(|(program, _)| find(program).is_none());
-    let modules = MODULES.iter().filter(|(module, _)| !has_module(module));
-    let mut packages: Vec<_> = programs
-        .chain(modules)
-        .map(|(_, package)| *package)
-        .collect();
+/// Installs what the matrix of protocols lacks, too.
+pub fn ensure_applications() -> Result<()> {
+    let missing = programs(APPLICATIONS)
+        .chain(modules(APPLICATION_MODULES))
+        .chain(files(APPLICATION_FILES)?);
+    install("the matrix of protocols", missing.collect())
+}
+
+fn install(purpose: &str, mut packages: Vec<&'static str>) -> Result<()> {
     packages.dedup();
-    packages
+    if packages.is_empty() {
+        eprintln!("setup: the programs for {purpose} are here");
+        return Ok(());
+    }
+    apt_install(&packages)
+}
+
+fn programs(wanted: Wanted) -> impl Iterator<Item = &'static str> {
+    let missing = wanted.iter().filter(|(program, _)| find(program).is_none());
+    missing.map(|(_, package)| *package)
+}
+
+fn modules(wanted: Wanted) -> impl Iterator<Item = &'static str> {
+    let missing = wanted.iter().filter(|(module, _)| !has_module(module));
+    missing.map(|(_, package)| *package)
+}
+
+/// Of files below the folders of libraries: `/usr/lib`, and `/usr/lib/x86_64-linux-gnu` and its like.
+fn files(wanted: Wanted) -> Result<impl Iterator<Item = &'static str>> {
+    let root = Path::new("/usr/lib");
+    let mut folders = vec![root.to_owned()];
+    for entry in fs::read_dir(root).context("cannot read /usr/lib")? {
+        folders.push(entry?.path());
+    }
+    let missing = wanted
+        .iter()
+        .filter(move |(file, _)| !folders.iter().any(|folder| folder.join(file).exists()));
+    Ok(missing.map(|(_, package)| *package))
 }
 
 fn has_module(module: &str) -> bool {
