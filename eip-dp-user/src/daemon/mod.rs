@@ -35,7 +35,7 @@ use crate::{
     announce::Announcer,
     cli::{DEFAULT_TABLE, Name},
     config::Config,
-    dhcp::{self, Directory},
+    guests::{self, Directory},
     host::{self, HostFacts, NeighbourKeeper, Settings, Watcher},
     plane::{Pins, PlaneError},
     requirements::missing_capabilities,
@@ -133,7 +133,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         .context("the host's networking cannot be watched")?;
     let neighbours = NeighbourKeeper::open().context("next hops cannot be kept resolved")?;
     let announcer = Announcer::start().context("EIPs cannot be announced")?;
-    let dhcp = dhcp::Server::open().context("the DHCP server's socket cannot be opened")?;
+    let guests = guests::Server::open().context("the sockets for guests cannot be opened")?;
     let settings = Settings::open(settings_path(&options.name))
         .context("settings that an earlier daemon changed are unknown")?;
     let mut facts = host.subscribe();
@@ -145,7 +145,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let name = options.name.clone();
     let mut engine = Some(blocking(move || Engine::start(&name, table, config, now)).await??);
     let (directories, answers) = watch::channel(Arc::new(Directory::default()));
-    let server = tokio::spawn(dhcp.run(answers));
+    let server = tokio::spawn(guests.run(answers));
     let mut daemon = Servers {
         directories,
         announcer,

@@ -22,7 +22,8 @@ fn a_neighbour_with_a_stale_entry_learns_the_new_address() {
         sh("ip addr add 203.0.113.1/24 dev router");
         sh("ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:66 dev router nud stale");
         let announcer = Announcer::start().unwrap();
-        announcer.announce(uplink, [2, 0, 0, 0, 0, 0x99], [203, 0, 113, 9].into());
+        let link = LinkKey::untagged(uplink);
+        announcer.announce(link, [2, 0, 0, 0, 0, 0x99], [203, 0, 113, 9].into());
         until(&mut facts, "the new address", |facts| {
             facts.mac_of(router, [203, 0, 113, 9].into()) == Some([2, 0, 0, 0, 0, 0x99])
         })

@@ -9,7 +9,10 @@ use std::{
 };
 
 use eip_dp_user::{
-    dhcp::{Client, Directory, Lease, Router, Server},
+    guests::{
+        Client, Directory, Server,
+        dhcp4::{Lease, Router},
+    },
     host::snapshot,
 };
 use nix::{
@@ -98,7 +101,8 @@ fn only_whole_requests_that_the_port_passed_on_are_answered() {
         let client = port_and_guest().await;
         let server = Server::open().unwrap();
         let directory = Directory {
-            leases: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
+            leases4: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
+            ..Directory::default()
         };
         let (_sender, receiver) = watch::channel(Arc::new(directory));
         let server = tokio::spawn(server.run(receiver));
@@ -194,7 +198,8 @@ fn a_real_client_gets_its_address_and_after_a_change_the_new_one() {
         );
         sh("nft add rule netdev port ingress udp dport 67 meta pkttype set other");
         let (directory, receiver) = watch::channel(Arc::new(Directory {
-            leases: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
+            leases4: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
+            ..Directory::default()
         }));
         let server = tokio::spawn(Server::open().unwrap().run(receiver));
         let told = udhcpc("").await;
@@ -209,7 +214,8 @@ fn a_real_client_gets_its_address_and_after_a_change_the_new_one() {
             ..lease(Ipv4Addr::new(203, 0, 113, 9))
         };
         directory.send_replace(Arc::new(Directory {
-            leases: [(client, routed)].into(),
+            leases4: [(client, routed)].into(),
+            ..Directory::default()
         }));
         let told = udhcpc("-r 10.0.0.5").await;
         let expected = "bound 203.0.113.9/255.255.255.255 via 169.254.1.1 mtu 1400 \

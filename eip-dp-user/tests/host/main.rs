@@ -8,8 +8,10 @@ mod netns;
 
 mod announce;
 mod check;
-mod dhcp;
+mod dhcp4;
+mod dhcp6;
 mod forward;
+mod guest;
 mod neighbours;
 mod settings;
 mod watch;
