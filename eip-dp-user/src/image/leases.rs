@@ -54,7 +54,7 @@ enum Leased<'a> {
 fn leased<'a, A: Address>(scene: &Scene<'a>, placed: &Placed<'a>) -> Option<Leased<'a>> {
     if placed.is_cut_through() {
         // Of a guest whose only EIP is of the other family, the private networking is off all the same.
-        let eip = placed.cut_through::<A>()?.into();
+        let eip = placed.cut_through::<A>()?.ip();
         let mut pools = scene.model.pools.values();
         let pool = pools.find(|pool| pool.cidr.contains(&eip))?;
         return Some(Leased::Public(eip, pool));

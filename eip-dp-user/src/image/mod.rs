@@ -20,6 +20,8 @@ pub mod testing;
 mod tests;
 #[cfg(test)]
 mod tests_dual_stack;
+#[cfg(test)]
+mod tests_leases;
 mod uplinks;
 
 use std::{collections::BTreeSet, net::IpAddr};

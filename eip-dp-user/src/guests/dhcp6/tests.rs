@@ -191,11 +191,7 @@ fn options(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
 }
 
 fn read(frame: &[u8]) -> Reply {
-    let header = [
-        &GUEST_MAC[..],
-        &PORT_MAC,
-        &[0x86, 0xdd, 0x60, 0, 0, 0],
-    ];
+    let header = [&GUEST_MAC[..], &PORT_MAC, &[0x86, 0xdd, 0x60, 0, 0, 0]];
     assert_eq!(frame[..18], header.concat());
     let packet = &frame[14..];
     assert_eq!(usize::from(short(&packet[4..])), packet.len() - 40);
