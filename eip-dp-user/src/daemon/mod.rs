@@ -11,7 +11,6 @@ mod report;
 mod table_watch;
 
 use std::{
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -282,14 +281,10 @@ impl Servers {
         }
         for (link, mac) in &outcome.announce_on {
             for address in &outcome.silenced {
-                if let IpAddr::V4(address) = address {
-                    self.announcer.cancel(link.ifindex, *address);
-                }
+                self.announcer.cancel(*link, *address);
             }
             for address in &outcome.moved {
-                if let IpAddr::V4(address) = address {
-                    self.announcer.announce(link.ifindex, *mac, *address);
-                }
+                self.announcer.announce(*link, *mac, *address);
             }
         }
         let facts = self.host.facts();

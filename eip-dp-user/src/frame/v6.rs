@@ -20,10 +20,12 @@ pub const UNFORWARDED: u8 = 255;
 /// The link-local address of an interface with that Ethernet address (RFC 4291, appendix A): who the gateway is on a
 /// port.
 pub fn link_local(mac: [u8; 6]) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac;
-    let interface = [a ^ 2, b, c, 0xff, 0xfe, d, e, f];
-    let prefix = 0xfe80_u128 << 112;
-    (prefix | u128::from(u64::from_be_bytes(interface))).into()
+    let mut address = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0];
+    address[8..11].copy_from_slice(&mac[..3]);
+    address[13..].copy_from_slice(&mac[3..]);
+    // The bit that says who gave the address, inverted.
+    address[8] ^= 2;
+    address.into()
 }
 
 /// What a guest's frame holds.

@@ -51,6 +51,7 @@ impl Buckets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guests::Lease6;
 
     #[test]
     fn a_flood_is_cut_and_a_patient_client_is_served_again() {
@@ -71,7 +72,7 @@ mod tests {
         let served = (0..100).filter(|_| buckets.take(client(1), later)).count();
         assert_eq!(served, 16);
 
-        buckets.keep_only_those_of(&HashMap::<Client, ()>::new());
+        buckets.keep_only_those_of(&HashMap::<Client, Lease6>::new());
         assert!(buckets.0.is_empty());
     }
 }

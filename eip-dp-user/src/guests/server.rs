@@ -201,6 +201,6 @@ fn handle(
 /// Returns when there is a newer directory; never once nobody is left to publish one.
 async fn changed(directory: &mut watch::Receiver<Arc<Directory>>) {
     if directory.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -61,8 +61,8 @@ fn the_kernel_takes_its_default_route_and_makes_no_address_of_the_prefix() {
             })
         };
         until(&mut facts, "the default route", has_route).await;
-        let routes = sh("ip -6 route show dev guest");
-        assert!(routes.contains("fd00::/64 proto kernel"), "{routes}");
+        let table = sh("ip -6 route show dev guest");
+        assert!(table.contains("fd00::/64 proto kernel"), "{table}");
         let mtu = std::fs::read_to_string("/proc/sys/net/ipv6/conf/guest/mtu").unwrap();
         assert_eq!(mtu.trim(), "1400");
         let addresses = sh("ip -6 address show dev guest scope global");

@@ -149,7 +149,7 @@ impl Running {
         match found {
             Ok(Some(rest)) => rest,
             Ok(None) => panic!("the client ended without {start:?}: {seen:#?}"),
-            Err(_) => panic!("no {start:?} in time: {seen:#?}"),
+            Err(elapsed) => panic!("no {start:?}: {elapsed}: {seen:#?}"),
         }
     }
 }

@@ -29,7 +29,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("iptables-legacy", "iptables"),
     ("ethtool", "ethtool"),
     ("udhcpc", "udhcpc"),
+    ("dhcpcd", "dhcpcd-base"),
+    ("rdisc6", "ndisc6"),
     ("setpriv", "util-linux"),
+    ("unshare", "util-linux"),
     ("ps", "procps"),
     ("kill", "procps"),
 ];

@@ -213,7 +213,7 @@ impl Advertiser {
     }
 
     fn random_between(&mut self, from: Duration, to: Duration) -> Duration {
-        from + (to - from).mul_f64(self.random.f64())
+        from + to.saturating_sub(from).mul_f64(self.random.f64())
     }
 }
 
