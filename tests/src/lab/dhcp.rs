@@ -19,18 +19,28 @@ pub fn bind(guest: &Netns, interface: &str) -> Result<()> {
 /// The client stays in the background and renews.
 pub fn bind6(guest: &Netns, interface: &str) -> Result<()> {
     guest.ip(&format!("link set dev {interface} up"))?;
+    has_address(guest, interface, "link")?;
     run(client(guest, interface, "-6", &["-1", "-v"])?.args([interface]))
         .with_context(|| format!("no IPv6 lease on {interface} of {}", guest.name()))?;
     until(PATIENCE, "a router of IPv6", || {
         let routes = guest.ip(&format!("-6 route show default dev {interface}"))?;
         Ok(routes.contains("via fe80:").then_some(()))
     })?;
-    until(PATIENCE, "an IPv6 address that is no other's", || {
-        let addresses = guest.ip(&format!(
-            "-6 -o address show dev {interface} scope global -tentative -dadfailed"
-        ))?;
-        Ok((!addresses.is_empty()).then_some(()))
-    })
+    has_address(guest, interface, "global")
+}
+
+/// Waits until the guest may use an IPv6 address of that scope: no other answers for it.
+fn has_address(guest: &Netns, interface: &str, scope: &str) -> Result<()> {
+    until(
+        PATIENCE,
+        &format!("an IPv6 address of scope {scope}"),
+        || {
+            let addresses = guest.ip(&format!(
+                "-6 -o address show dev {interface} scope {scope} -tentative -dadfailed"
+            ))?;
+            Ok((!addresses.is_empty()).then_some(()))
+        },
+    )
     .with_context(|| format!("on {interface} of {}", guest.name()))
 }
 
