@@ -1,24 +1,33 @@
-//! Tells the neighbours on an uplink where an EIP is now: gratuitous ARP (RFC 5227, 3).
+//! Tells the neighbours on an uplink where an EIP is now: gratuitous ARP (RFC 5227, 3) and unsolicited neighbour
+//! advertisements (RFC 4861, 7.2.6).
 //!
 //! A router that still sends to another Ethernet address learns the new one at once. Each EIP is announced three
 //! times, with growing distance, because nothing confirms that an announcement arrived. Thousands of EIPs may move
 //! together: what is due is sent at a bounded rate, and a newer announcement of an EIP takes the place of an older one.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
+use eip_dp_common::abi::LinkKey;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 use tracing::debug;
 
-use crate::host::packet_socket::PacketSender;
+use crate::{
+    frame::{
+        Ethernet, ethertype,
+        v6::{ALL_NODES, ALL_NODES_MAC, Envelope},
+    },
+    host::packet_socket::PacketSender,
+    schedule::{Schedule, until},
+};
 
 /// How long after the announcement before it the next one of the same EIP is sent.
 const REPEATS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
@@ -38,8 +47,8 @@ pub struct Announcer {
 /// An EIP on an uplink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Place {
-    interface: u32,
-    address: Ipv4Addr,
+    link: LinkKey,
+    address: IpAddr,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,14 +66,14 @@ impl Announcer {
         Ok(Self { orders, task })
     }
 
-    /// Announces that `address` is at `mac` on the interface of that index, at once and again later.
-    pub fn announce(&self, interface: u32, mac: [u8; 6], address: Ipv4Addr) {
-        self.order(Order::Announce(Place { interface, address }, mac));
+    /// Announces that `address` is at `mac` on that uplink, at once and again later.
+    pub fn announce(&self, link: LinkKey, mac: [u8; 6], address: IpAddr) {
+        self.order(Order::Announce(Place { link, address }, mac));
     }
 
     /// Ends the announcements of an EIP that is no longer served here.
-    pub fn cancel(&self, interface: u32, address: Ipv4Addr) {
-        self.order(Order::Cancel(Place { interface, address }));
+    pub fn cancel(&self, link: LinkKey, address: IpAddr) {
+        self.order(Order::Cancel(Place { link, address }));
     }
 
     fn order(&self, order: Order) {
@@ -101,8 +110,9 @@ async fn run(socket: PacketSender, mut orders: mpsc::UnboundedReceiver<Order>) {
         while sent < BURST
             && let Some((place, mac)) = queue.pop(now)
         {
-            if let Err(error) = socket.send(place.interface, &frame(mac, place.address)) {
-                debug!(interface = place.interface, address = %place.address, %error, "not announced");
+            let Place { link, address } = place;
+            if let Err(error) = socket.send(link, &frame(mac, address)) {
+                debug!(?link, %address, %error, "not announced");
             }
             sent += 1;
         }
@@ -112,24 +122,16 @@ async fn run(socket: PacketSender, mut orders: mpsc::UnboundedReceiver<Order>) {
     }
 }
 
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// What is still to be sent, and when.
 #[derive(Debug, Default)]
 struct Queue {
-    order: BTreeSet<(Instant, Place)>,
+    schedule: Schedule<Place>,
     pending: HashMap<Place, Pending>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     mac: [u8; 6],
-    due: Instant,
     sent: usize,
 }
 
@@ -137,64 +139,82 @@ impl Queue {
     fn take(&mut self, order: Order, now: Instant) {
         match order {
             Order::Announce(place, mac) => {
-                self.remove(place);
-                self.insert(
-                    place,
-                    Pending {
-                        mac,
-                        due: now,
-                        sent: 0,
-                    },
-                );
+                self.schedule.set(place, now);
+                self.pending.insert(place, Pending { mac, sent: 0 });
             }
-            Order::Cancel(place) => self.remove(place),
+            Order::Cancel(place) => {
+                self.schedule.remove(place);
+                self.pending.remove(&place);
+            }
         }
     }
 
     /// The announcement that has been due for longest, if any is.
     fn pop(&mut self, now: Instant) -> Option<(Place, [u8; 6])> {
-        let (due, place) = *self.order.first()?;
-        if due > now {
-            return None;
-        }
-        let mut pending = self.pending[&place];
-        self.remove(place);
+        let place = self.schedule.pop(now)?;
+        let pending = self.pending.get_mut(&place)?;
+        let mac = pending.mac;
         if let Some(distance) = REPEATS.get(pending.sent) {
             pending.sent += 1;
-            pending.due = now + *distance;
-            self.insert(place, pending);
+            self.schedule.set(place, now + *distance);
+        } else {
+            self.pending.remove(&place);
         }
-        Some((place, pending.mac))
+        Some((place, mac))
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.order.first().map(|(due, _)| *due)
+        self.schedule.next_due()
     }
+}
 
-    fn insert(&mut self, place: Place, pending: Pending) {
-        self.order.insert((pending.due, place));
-        self.pending.insert(place, pending);
-    }
-
-    fn remove(&mut self, place: Place) {
-        if let Some(pending) = self.pending.remove(&place) {
-            self.order.remove(&(pending.due, place));
-        }
+/// What makes the neighbours change their entries of `address`.
+fn frame(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => arp_request(mac, address),
+        IpAddr::V6(address) => neighbour_advertisement(mac, address),
     }
 }
 
 /// An ARP request for `address` from `address` itself, to everybody, padded to the shortest frame of Ethernet.
-fn frame(mac: [u8; 6], address: Ipv4Addr) -> [u8; 60] {
-    let address = address.octets();
-    let mut frame = [0; 60];
-    frame[..6].fill(0xff);
-    frame[6..12].copy_from_slice(&mac);
-    // EtherType ARP, Ethernet, IPv4, lengths 6 and 4, request.
-    frame[12..22].copy_from_slice(&[0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, 1]);
-    frame[22..28].copy_from_slice(&mac);
-    frame[28..32].copy_from_slice(&address);
-    frame[38..42].copy_from_slice(&address);
+fn arp_request(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+    /// Without the frame check sequence.
+    const SHORTEST: usize = 60;
+    let ethernet = Ethernet {
+        destination: [0xff; 6],
+        source: mac,
+    };
+    let mut frame = ethernet.begin(ethertype::ARP);
+    // Ethernet, IPv4, lengths 6 and 4, request.
+    frame.extend([0, 1, 0x08, 0x00, 6, 4, 0, 1]);
+    frame.extend(mac);
+    frame.extend(address.octets());
+    frame.extend([0; 6]);
+    frame.extend(address.octets());
+    frame.resize(SHORTEST, 0);
     frame
+}
+
+/// An advertisement that nobody asked for, to every node: it overrides what they know. Not a router's: an EIP is an
+/// address of a guest.
+fn neighbour_advertisement(mac: [u8; 6], address: Ipv6Addr) -> Vec<u8> {
+    const TYPE: u8 = 136;
+    const OVERRIDE: u8 = 0x20;
+    /// Option target link-layer address, of 8 bytes.
+    const TARGET_ADDRESS: [u8; 2] = [2, 1];
+    let mut message = vec![TYPE, 0, 0, 0, OVERRIDE, 0, 0, 0];
+    message.extend(address.octets());
+    message.extend(TARGET_ADDRESS);
+    message.extend(mac);
+    let envelope = Envelope {
+        ethernet: Ethernet {
+            destination: ALL_NODES_MAC,
+            source: mac,
+        },
+        source: address,
+        destination: ALL_NODES,
+    };
+    envelope.icmp(message)
 }
 
 #[cfg(test)]
@@ -205,8 +225,8 @@ mod tests {
 
     fn place(last: u8) -> Place {
         Place {
-            interface: 3,
-            address: Ipv4Addr::new(203, 0, 113, last),
+            link: LinkKey::untagged(3),
+            address: Ipv4Addr::new(203, 0, 113, last).into(),
         }
     }
 
@@ -267,12 +287,25 @@ mod tests {
     }
 
     #[test]
-    fn the_frame_is_a_gratuitous_request() {
+    fn an_ipv4_eip_is_announced_by_a_gratuitous_request() {
         let expected = [
             0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2,
             0, 0, 0, 0, 1, 203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 0,
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         ];
         assert_eq!(frame(MAC, place(9).address), expected);
+    }
+
+    #[test]
+    fn an_ipv6_eip_is_announced_by_an_advertisement_that_overrides() {
+        let address: Ipv6Addr = "2001:db8::9".parse().unwrap();
+        // The checksum was computed by scapy.
+        let expected = [
+            0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255,
+            0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0xff, 2, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 1, 136, 0, 0xf9, 0x1a, 0x20, 0, 0, 0, 0x20, 1, 0x0d, 0xb8, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 9, 2, 1, 2, 0, 0, 0, 0, 1,
+        ];
+        assert_eq!(frame(MAC, address.into()), expected);
     }
 }

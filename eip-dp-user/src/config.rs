@@ -31,7 +31,7 @@ pub struct Config {
     pub delivery: Delivery,
     /// Ports with a delivery of their own.
     pub ports: Vec<Port>,
-    /// What the DHCP server hands out besides the address.
+    /// What guests are given besides the address.
     pub dhcp: Dhcp,
     /// How large the maps are.
     pub maps: MapSizes,
@@ -100,8 +100,8 @@ pub enum Delivery {
 /// The `[dhcp]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dhcp {
-    /// Name servers handed out.
-    pub dns: Vec<Ipv4Addr>,
+    /// Name servers handed out, each to guests with an address of its family.
+    pub dns: Vec<IpAddr>,
     /// How long a lease is.
     pub lease: Duration,
 }
@@ -311,16 +311,6 @@ impl Source<'_> {
         }
     }
 
-    fn ipv4(&self, key: &str, address: &Spanned<IpAddr>) -> Result<Ipv4Addr, ConfigError> {
-        match address.get_ref() {
-            IpAddr::V4(address) => Ok(*address),
-            IpAddr::V6(value) => Err(self.invalid(
-                Some(address.span()),
-                format!("`{key}`: {value} is no IPv4 address; give one"),
-            )),
-        }
-    }
-
     /// Checks addresses of routers or hosts, one for each family at most.
     fn per_family(
         &self,
@@ -333,14 +323,8 @@ impl Source<'_> {
         };
         let invalid = |message: String| self.invalid(Some(addresses.span()), message);
         for address in &addresses.get_ref().0 {
-            let is_host = !address.is_unspecified()
-                && !address.is_loopback()
-                && !address.is_multicast()
-                && !matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
-            if !is_host {
-                return Err(invalid(format!(
-                    "`{key}`: {address} is not the address of a host; give a unicast address"
-                )));
+            if !is_host(*address) {
+                return Err(invalid(not_a_host(key, *address)));
             }
             let twice = match address {
                 IpAddr::V4(v4) => per_family.v4.replace(*v4).is_some(),
@@ -381,6 +365,18 @@ impl Source<'_> {
             ),
         ))
     }
+}
+
+/// Whether packets can be sent to the address of one host.
+fn is_host(address: IpAddr) -> bool {
+    !address.is_unspecified()
+        && !address.is_loopback()
+        && !address.is_multicast()
+        && !matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
+}
+
+fn not_a_host(key: &str, address: IpAddr) -> String {
+    format!("`{key}`: {address} is not the address of a host; give a unicast address")
 }
 
 impl Raw {
@@ -467,7 +463,10 @@ impl RawDhcp {
         let dns = self
             .dns
             .iter()
-            .map(|address| source.ipv4("dns", address))
+            .map(|address| match *address.get_ref() {
+                host if is_host(host) => Ok(host),
+                other => Err(source.invalid(Some(address.span()), not_a_host("dns", other))),
+            })
             .collect::<Result<_, _>>()?;
         let lease = match self.lease {
             None => Dhcp::default().lease,

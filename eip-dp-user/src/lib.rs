@@ -5,7 +5,8 @@ pub mod attach;
 pub mod cli;
 pub mod config;
 pub mod daemon;
-pub mod dhcp;
+pub mod frame;
+pub mod guests;
 pub mod host;
 pub mod image;
 pub mod model;
@@ -13,6 +14,7 @@ pub mod plan;
 pub mod plane;
 pub mod reconcile;
 pub mod requirements;
+mod schedule;
 pub mod table;
 
 /// The object file with the BPF programs, compiled by this crate's build script.

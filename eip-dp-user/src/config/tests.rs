@@ -29,7 +29,7 @@ fn every_key_is_read() {
         interface = "vf0"
         delivery = "xdp"
         [dhcp]
-        dns = ["192.0.2.53"]
+        dns = ["192.0.2.53", "2001:db8::53"]
         lease = 600
         [maps]
         eips = 10
@@ -69,7 +69,10 @@ fn every_key_is_read() {
                 delivery: Delivery::Xdp,
             }],
             dhcp: Dhcp {
-                dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
+                dns: vec![
+                    Ipv4Addr::new(192, 0, 2, 53).into(),
+                    "2001:db8::53".parse().expect("an address"),
+                ],
                 lease: Duration::from_mins(10),
             },
             maps: MapSizes {

@@ -17,7 +17,7 @@ use crate::{
     attach::{self, Attachment, Program},
     cli::Name,
     config::Config,
-    dhcp::Directory,
+    guests::Directory,
     host::{Family, HostFacts, Link, Setting},
     image::{self, Content, Limits, tag},
     model::{Context, command::Command, rules},
@@ -53,7 +53,7 @@ pub struct Engine {
 /// What the reactor has to know after a sync.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What the DHCP server answers from now on; `None`: as before.
+    /// What guests are told from now on; `None`: as before.
     pub directory: Option<Arc<Directory>>,
     /// The EIPs to announce.
     pub moved: BTreeSet<IpAddr>,

@@ -11,7 +11,6 @@ mod report;
 mod table_watch;
 
 use std::{
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -35,7 +34,7 @@ use crate::{
     announce::Announcer,
     cli::{DEFAULT_TABLE, Name},
     config::Config,
-    dhcp::{self, Directory},
+    guests::{self, Directory},
     host::{self, HostFacts, NeighbourKeeper, Settings, Watcher},
     plane::{Pins, PlaneError},
     requirements::missing_capabilities,
@@ -133,7 +132,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         .context("the host's networking cannot be watched")?;
     let neighbours = NeighbourKeeper::open().context("next hops cannot be kept resolved")?;
     let announcer = Announcer::start().context("EIPs cannot be announced")?;
-    let dhcp = dhcp::Server::open().context("the DHCP server's socket cannot be opened")?;
+    let guests = guests::Server::open().context("the sockets for guests cannot be opened")?;
     let settings = Settings::open(settings_path(&options.name))
         .context("settings that an earlier daemon changed are unknown")?;
     let mut facts = host.subscribe();
@@ -145,7 +144,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let name = options.name.clone();
     let mut engine = Some(blocking(move || Engine::start(&name, table, config, now)).await??);
     let (directories, answers) = watch::channel(Arc::new(Directory::default()));
-    let server = tokio::spawn(dhcp.run(answers));
+    let server = tokio::spawn(guests.run(answers));
     let mut daemon = Servers {
         directories,
         announcer,
@@ -282,14 +281,10 @@ impl Servers {
         }
         for (link, mac) in &outcome.announce_on {
             for address in &outcome.silenced {
-                if let IpAddr::V4(address) = address {
-                    self.announcer.cancel(link.ifindex, *address);
-                }
+                self.announcer.cancel(*link, *address);
             }
             for address in &outcome.moved {
-                if let IpAddr::V4(address) = address {
-                    self.announcer.announce(link.ifindex, *mac, *address);
-                }
+                self.announcer.announce(*link, *mac, *address);
             }
         }
         let facts = self.host.facts();

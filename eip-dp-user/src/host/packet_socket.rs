@@ -1,10 +1,23 @@
 //! Raw packet sockets: whole Ethernet frames, of any interface of the network namespace.
 
-use std::{io, mem::size_of, os::fd::AsRawFd};
+use std::{
+    io::{self, IoSliceMut},
+    mem::size_of,
+    os::fd::AsRawFd,
+};
 
-use nix::sys::socket::{LinkAddr, recvfrom};
+use eip_dp_common::abi::LinkKey;
+use nix::{
+    cmsg_space,
+    sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg},
+};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
+
+/// `SO_RCVMARK` of include/uapi/asm-generic/socket.h, Linux 5.19.
+const SO_RCVMARK: libc::c_int = 75;
+
+const ETHERTYPE_VLAN: u16 = 0x8100;
 
 /// A socket that receives frames, and sends others.
 #[derive(Debug)]
@@ -16,6 +29,9 @@ impl PacketSocket {
     pub(crate) fn open(ethertype: u16, filter: &[SockFilter]) -> io::Result<Self> {
         let socket = silent()?;
         socket.attach_filter(filter)?;
+        // What a frame's mark says, and the interface that it came in on, not one that the kernel handed it to.
+        set_option(&socket, libc::SOL_SOCKET, SO_RCVMARK)?;
+        set_option(&socket, libc::SOL_PACKET, libc::PACKET_ORIGDEV)?;
         socket.bind(&link_address(0, ethertype)?)?;
         // SAFETY: the socket owns its descriptor and closes it when it is dropped, which `AsyncFd` does only after it
         // has deregistered it; nothing here takes the descriptor out of the socket.
@@ -31,12 +47,28 @@ impl PacketSocket {
             .map(|mut guard| guard.retain_ready())
     }
 
-    /// The next frame, cut to the buffer, and the index of the interface that it came in on. `None`: there is none.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, u32)>> {
+    /// The next frame, cut to the buffer and without a VLAN tag, and the link that it came in on. `None`: there is none.
+    ///
+    /// The kernel takes the tag of a VLAN that it has no interface for off a frame and forgets it before a socket of one
+    /// `EtherType` gets the frame (`__netif_receive_skb_core` in net/core/dev.c). So the programs leave the VLAN in the
+    /// mark of what they pass to the daemon.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, LinkKey)>> {
         let received = self.0.try_io(Interest::READABLE, |socket| {
-            let (length, address) = recvfrom::<LinkAddr>(socket.as_raw_fd(), buffer)?;
-            let interface = address.and_then(|address| u32::try_from(address.ifindex()).ok());
-            Ok((length, interface.ok_or(io::ErrorKind::InvalidData)?))
+            let mut control = cmsg_space!(u32);
+            let mut parts = [IoSliceMut::new(buffer)];
+            let message = recvmsg::<LinkAddr>(
+                socket.as_raw_fd(),
+                &mut parts,
+                Some(&mut control),
+                MsgFlags::empty(),
+            )?;
+            let address = message.address.ok_or(io::ErrorKind::InvalidData)?;
+            let ifindex =
+                u32::try_from(address.ifindex()).map_err(|_| io::ErrorKind::InvalidData)?;
+            let vlan = message.cmsgs()?.find_map(|one| mark(&one)).unwrap_or(0);
+            // A mark that is no VLAN is another program's: such a frame is no guest's.
+            let vlan = u16::try_from(vlan).map_err(|_| io::ErrorKind::InvalidData)?;
+            Ok((message.bytes, LinkKey::tagged(ifindex, vlan)))
         });
         match received {
             Ok(frame) => Ok(Some(frame)),
@@ -45,9 +77,10 @@ impl PacketSocket {
         }
     }
 
-    /// Sends a frame out of an interface. A full queue or an interface that is down is an error: nothing waits.
-    pub(crate) fn send(&self, interface: u32, frame: &[u8]) -> io::Result<()> {
-        send(self.0.get_ref(), interface, frame)
+    /// Sends a frame out of a link, with the link's VLAN tag. A full queue or an interface that is down is an error:
+    /// nothing waits.
+    pub(crate) fn send(&self, link: LinkKey, frame: &[u8]) -> io::Result<()> {
+        send(self.0.get_ref(), link, frame)
     }
 }
 
@@ -61,17 +94,58 @@ impl PacketSender {
     }
 
     /// As [`PacketSocket::send`].
-    pub(crate) fn send(&self, interface: u32, frame: &[u8]) -> io::Result<()> {
-        send(&self.0, interface, frame)
+    pub(crate) fn send(&self, link: LinkKey, frame: &[u8]) -> io::Result<()> {
+        send(&self.0, link, frame)
     }
 }
 
-fn send(socket: &Socket, interface: u32, frame: &[u8]) -> io::Result<()> {
-    let Some([high, low]) = frame.get(12..14) else {
+fn send(socket: &Socket, link: LinkKey, frame: &[u8]) -> io::Result<()> {
+    let Some((macs, [high, low, ..])) = frame.split_at_checked(12) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let address = link_address(interface, u16::from_be_bytes([*high, *low]))?;
-    socket.send_to(frame, &address).map(|_| ())
+    if link.vlan == 0 {
+        let address = link_address(link.ifindex, u16::from_be_bytes([*high, *low]))?;
+        return socket.send_to(frame, &address).map(|_| ());
+    }
+    let tag = [ETHERTYPE_VLAN.to_be_bytes(), link.vlan.to_be_bytes()].concat();
+    let tagged = [macs, &tag, &frame[12..]].concat();
+    let address = link_address(link.ifindex, ETHERTYPE_VLAN)?;
+    socket.send_to(&tagged, &address).map(|_| ())
+}
+
+/// The mark of a received packet.
+fn mark(message: &ControlMessageOwned) -> Option<u32> {
+    let ControlMessageOwned::Unknown(unknown) = message else {
+        return None;
+    };
+    let header = &unknown.cmsg_header;
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SO_MARK) {
+        return None;
+    }
+    let bytes = unknown.data_bytes.first_chunk::<4>()?;
+    Some(u32::from_ne_bytes(*bytes))
+}
+
+/// Switches an option of the socket on.
+fn set_option(socket: &Socket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    #[allow(clippy::cast_possible_truncation, reason = "the size is 4")]
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads one integer of that length, which is there until the call returns.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// A socket with protocol 0, which receives nothing until it is bound.

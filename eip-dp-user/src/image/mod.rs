@@ -20,6 +20,8 @@ pub mod testing;
 mod tests;
 #[cfg(test)]
 mod tests_dual_stack;
+#[cfg(test)]
+mod tests_leases;
 mod uplinks;
 
 use std::{collections::BTreeSet, net::IpAddr};
@@ -38,7 +40,7 @@ pub use uplinks::{Way, next_hop, ways};
 use crate::{
     attach::Attachment,
     config::Config,
-    dhcp::Directory,
+    guests::Directory,
     host::{HostFacts, Setting},
     model::Model,
 };
@@ -50,7 +52,7 @@ pub struct Image {
     pub content: Content,
     /// Which program goes on which interface; one entry for each uplink and port that exists.
     pub attachments: Vec<Attachment>,
-    /// What the DHCP server answers.
+    /// What guests are told.
     pub directory: Directory,
     /// The settings of interfaces that are needed, by index.
     pub settings: BTreeSet<(u32, Setting)>,

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     config::{Config, MapSizes},
-    dhcp::{Client, Lease, Router},
+    guests::{
+        Client,
+        dhcp4::{Lease, Router},
+    },
     host::{LinkKind, XdpFeatures},
     model::objects::{Antispoof, EniState, Mode, PoolGateway},
     plane::fake::Fake,
@@ -150,7 +153,7 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
         vlan: 0,
         mac: [2, 0, 0, 0, 0, 1],
     };
-    assert_eq!(image.directory.leases.get(&client), Some(&lease));
+    assert_eq!(image.directory.leases4.get(&client), Some(&lease));
     assert_eq!(
         moved(&Content::default(), content),
         BTreeSet::from([IpAddr::V4(eip_address(0))])
@@ -173,7 +176,7 @@ fn cut_through_replaces_the_private_address() {
     assert_eq!(state(&image, PRIVATE), Some(PrivateState::Off));
     assert_eq!(state(&image, [10, 0, 0, 11]), Some(PrivateState::Off));
     assert_eq!(state(&image, public()), Some(PrivateState::CutThrough));
-    let lease = image.directory.leases.values().next().expect("a lease");
+    let lease = image.directory.leases4.values().next().expect("a lease");
     assert_eq!((lease.address, lease.prefix_len), (eip_address(0), 24));
     assert_eq!(lease.router, Router::OnLink(Ipv4Addr::new(203, 0, 113, 1)));
 }
@@ -185,7 +188,7 @@ fn a_guest_of_a_routed_pool_gets_a_host_address() {
         pool.gateway = Some(PoolGateway::None);
     }
     let image = compiled(&model, &host());
-    let lease = image.directory.leases.values().next().expect("a lease");
+    let lease = image.directory.leases4.values().next().expect("a lease");
     assert_eq!((lease.address, lease.prefix_len), (eip_address(0), 32));
     assert_eq!(lease.router, Router::OffLink(Ipv4Addr::new(169, 254, 1, 1)));
     assert_eq!(
@@ -204,7 +207,7 @@ fn a_guest_of_a_pool_of_one_address_is_not_told_itself_as_its_router() {
     pool.gateway = None;
     model.pools.insert(pool.cidr, pool);
     let image = compiled(&model, &host());
-    let lease = image.directory.leases.values().next().expect("a lease");
+    let lease = image.directory.leases4.values().next().expect("a lease");
     assert_eq!((lease.address, lease.prefix_len), (eip_address(0), 32));
     assert_eq!(lease.router, Router::OffLink(Ipv4Addr::new(169, 254, 1, 1)));
 }
@@ -266,7 +269,7 @@ fn what_cannot_be_delivered_is_silent() {
         assert_eq!(state(&image, PRIVATE), Some(private_state), "{name}");
         assert_eq!(image.content.macs.len(), usize::from(on_port), "{name}");
         let leases = usize::from(name == "no link");
-        assert_eq!(image.directory.leases.len(), leases, "{name}");
+        assert_eq!(image.directory.leases4.len(), leases, "{name}");
     }
     let mut model = nat();
     model.associations.clear();

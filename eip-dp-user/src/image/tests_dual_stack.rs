@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    dhcp::Client,
+    guests::Client,
     host::{Family, LinkKind, Setting},
     model::objects::{Mode, PoolGateway},
 };
@@ -136,13 +136,13 @@ fn cut_through_in_one_family_ends_private_networking_in_both() {
         Some(PrivateState::CutThrough)
     );
     assert_eq!(state4(&image, PRIVATE), Some(PrivateState::Off));
-    let leases = &image.directory.leases;
+    let leases = &image.directory.leases4;
     assert!(leases.is_empty(), "its IPv4 address would be of no use");
 
     let image = compiled(&dual(Mode::CutThrough));
     let eip = eip_address(0).octets();
     assert_eq!(state4(&image, eip), Some(PrivateState::CutThrough));
-    assert_eq!(image.directory.leases.len(), 1);
+    assert_eq!(image.directory.leases4.len(), 1);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn one_interface_carries_ports_of_several_vpcs() {
             vlan,
             mac: record.dst_mac,
         };
-        assert!(image.directory.leases.contains_key(&client), "{id}");
+        assert!(image.directory.leases4.contains_key(&client), "{id}");
     }
     let on_port = image.attachments.iter().filter(|one| one.ifindex == 11);
     assert_eq!(on_port.count(), 1, "one program for all of them");

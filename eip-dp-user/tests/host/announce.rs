@@ -1,12 +1,17 @@
-//! Gratuitous ARP, as the neighbours on an uplink take it.
+//! Gratuitous ARP and unsolicited neighbour advertisements, as the neighbours on an uplink take them.
 
+use std::net::IpAddr;
+
+use eip_dp_common::abi::LinkKey;
 use eip_dp_user::{announce::Announcer, host::Watcher};
 
 use crate::netns::{run, sh, until};
 
-#[test]
-fn a_neighbour_with_a_stale_entry_learns_the_new_address() {
-    run(|| async {
+const NEW: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+
+/// A neighbour that is a Linux host: it takes announcements for entries that it has.
+fn a_neighbour_learns(own: &'static str, eip: &'static str) {
+    run(move || async move {
         sh("ip link add uplink type veth peer name router");
         sh("ip link set uplink up");
         sh("ip link set router up");
@@ -18,14 +23,26 @@ fn a_neighbour_with_a_stale_entry_learns_the_new_address() {
             facts.links[&uplink].up && facts.links[&router].up
         })
         .await;
-        // The neighbour is a Linux host. It takes gratuitous ARP for entries that it has.
-        sh("ip addr add 203.0.113.1/24 dev router");
-        sh("ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:66 dev router nud stale");
+        sh(&format!("ip addr add {own} dev router"));
+        sh(&format!(
+            "ip neigh add {eip} lladdr 02:00:00:00:00:66 dev router nud stale"
+        ));
         let announcer = Announcer::start().unwrap();
-        announcer.announce(uplink, [2, 0, 0, 0, 0, 0x99], [203, 0, 113, 9].into());
+        let eip: IpAddr = eip.parse().unwrap();
+        announcer.announce(LinkKey::untagged(uplink), NEW, eip);
         until(&mut facts, "the new address", |facts| {
-            facts.mac_of(router, [203, 0, 113, 9].into()) == Some([2, 0, 0, 0, 0, 0x99])
+            facts.mac_of(router, eip) == Some(NEW)
         })
         .await;
     });
+}
+
+#[test]
+fn a_neighbour_with_a_stale_arp_entry_learns_the_new_address() {
+    a_neighbour_learns("203.0.113.1/24", "203.0.113.9");
+}
+
+#[test]
+fn a_neighbour_with_a_stale_nd_entry_learns_the_new_address() {
+    a_neighbour_learns("2001:db8::1/64", "2001:db8::9");
 }

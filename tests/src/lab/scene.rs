@@ -18,14 +18,19 @@ use super::{
     dhcp, frames,
     gateway::Gateway,
     netns::Netns,
-    process::run,
-    topology::{Backbone, INTERNET, UPLINK},
+    process::{PATIENCE, run},
+    topology::{Backbone, INTERNET, INTERNET6, UPLINK},
+    wait::until,
 };
 
 /// The pool that the Internet host routes to the gateway.
 pub const POOL: &str = "203.0.113.0/24";
 /// The VPC's prefix.
 pub const VPC: &str = "10.0.0.0/24";
+/// The pool of IPv6, in a scene with both families.
+pub const POOL6: &str = "2001:db8:cb::/64";
+/// The VPC's prefix of IPv6.
+pub const VPC6: &str = "fd00:10::/64";
 
 /// An EIP of the scene, and where it leads.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +90,24 @@ pub const EIPS: [SceneEip; 4] = [
     },
 ];
 
+/// The EIPs of IPv6, in a scene with both families.
+pub const EIPS6: [SceneEip; 2] = [
+    SceneEip {
+        id: "eip6-a",
+        address: "2001:db8:cb::10",
+        eni: "a-primary",
+        private: "fd00:10::10",
+        cut_through: false,
+    },
+    SceneEip {
+        id: "eip6-b",
+        address: "2001:db8:cb::20",
+        eni: "b-secondary",
+        private: "fd00:10::21",
+        cut_through: true,
+    },
+];
+
 /// An ENI of the scene.
 #[derive(Clone, Copy, Debug)]
 pub struct SceneEni {
@@ -98,6 +121,8 @@ pub struct SceneEni {
     pub mac: &'static str,
     /// Its private addresses.
     pub private: &'static [&'static str],
+    /// Its private IPv6 address, in a scene with both families.
+    pub private6: &'static str,
     /// The gateway's interface for it.
     pub port: &'static str,
     /// The guest's interface.
@@ -112,6 +137,7 @@ pub const ENIS: [SceneEni; 4] = [
         kind: "primary",
         mac: "02:00:00:00:0a:01",
         private: &["10.0.0.10"],
+        private6: "fd00:10::10",
         port: "a1",
         interface: "eth0",
     },
@@ -121,6 +147,7 @@ pub const ENIS: [SceneEni; 4] = [
         kind: "secondary",
         mac: "02:00:00:00:0a:02",
         private: &["10.0.0.11", "10.0.0.12"],
+        private6: "fd00:10::11",
         port: "a2",
         interface: "eth1",
     },
@@ -130,6 +157,7 @@ pub const ENIS: [SceneEni; 4] = [
         kind: "primary",
         mac: "02:00:00:00:0b:01",
         private: &["10.0.0.20"],
+        private6: "fd00:10::20",
         port: "b1",
         interface: "eth0",
     },
@@ -139,6 +167,7 @@ pub const ENIS: [SceneEni; 4] = [
         kind: "secondary",
         mac: "02:00:00:00:0b:02",
         private: &["10.0.0.21"],
+        private6: "fd00:10::21",
         port: "b2",
         interface: "eth1",
     },
@@ -156,6 +185,8 @@ pub struct Options {
     pub silent: bool,
     /// Whether the pool is on the uplink's own network for the Internet host: it asks for each EIP by ARP.
     pub on_link: bool,
+    /// Whether there is IPv6 beside IPv4: on the uplink, in the table, and in the guests.
+    pub dual_stack: bool,
 }
 
 /// The lab with everything up: the table filled, the daemon ready, every guest with its leases.
@@ -185,8 +216,14 @@ impl Scene {
         } else {
             backbone.route_pool(POOL)?;
         }
+        let next_hop = if options.dual_stack {
+            backbone.with_ipv6(POOL6)?;
+            format!("[\"{INTERNET}\", \"{INTERNET6}\"]")
+        } else {
+            format!("\"{INTERNET}\"")
+        };
         let configuration = format!(
-            "[[uplink]]\ninterface = \"{UPLINK}\"\nnext_hop = \"{INTERNET}\"\n{}\n",
+            "[[uplink]]\ninterface = \"{UPLINK}\"\nnext_hop = {next_hop}\n{}\n",
             options.configuration
         );
         let gateway = Gateway::new(&lab, &backbone.gateway, &configuration)?;
@@ -212,6 +249,9 @@ impl Scene {
                 guest.ip(&format!("link set dev {} up", eni.interface))?;
             } else {
                 dhcp::bind(guest, eni.interface)?;
+                if options.dual_stack {
+                    dhcp::bind6(guest, eni.interface)?;
+                }
             }
         }
         if !options.silent {
@@ -223,20 +263,30 @@ impl Scene {
     fn fill_table(&self, options: &Options) -> Result<()> {
         let gateway = &self.gateway;
         gateway.ok(&format!("pool create {POOL} {}", options.pool))?;
-        gateway.ok(&format!("vpc create v --cidr {VPC}"))?;
+        if options.dual_stack {
+            gateway.ok(&format!("pool create {POOL6}"))?;
+            gateway.ok(&format!("vpc create v --cidr {VPC} --cidr {VPC6}"))?;
+        } else {
+            gateway.ok(&format!("vpc create v --cidr {VPC}"))?;
+        }
         for instance in ["a", "b"] {
             gateway.ok(&format!("instance create {instance}"))?;
         }
         for eni in &ENIS {
+            let mut private = eni.private.to_vec();
+            if options.dual_stack {
+                private.push(eni.private6);
+            }
             gateway.ok(&format!(
                 "eni create {} --vpc v --kind {} --mac {} --private-ip {}",
                 eni.id,
                 eni.kind,
                 eni.mac,
-                eni.private.join(" --private-ip ")
+                private.join(" --private-ip ")
             ))?;
         }
-        for eip in &EIPS {
+        let eips6: &[SceneEip] = if options.dual_stack { &EIPS6 } else { &[] };
+        for eip in EIPS.iter().chain(eips6) {
             gateway.ok(&format!("eip create {} --address {}", eip.id, eip.address))?;
             let mode = if eip.cut_through {
                 "cut-through"

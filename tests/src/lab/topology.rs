@@ -8,6 +8,10 @@ use super::{Lab, netns::Netns, process::run};
 pub const INTERNET: &str = "198.51.100.1";
 /// The gateway's.
 pub const GATEWAY: &str = "198.51.100.2";
+/// The Internet host's IPv6 address on the uplink.
+pub const INTERNET6: &str = "2001:db8:ffff::1";
+/// The gateway's.
+pub const GATEWAY6: &str = "2001:db8:ffff::2";
 /// The interface of either end of the uplink.
 pub const UPLINK: &str = "up0";
 /// The Internet host's Ethernet address.
@@ -45,6 +49,16 @@ impl Backbone {
     pub fn route_pool(&self, pool: &str) -> Result<()> {
         self.internet
             .ip(&format!("route add {pool} via {GATEWAY}"))?;
+        Ok(())
+    }
+
+    /// IPv6 on the wire too, and the route to a pool of it.
+    pub fn with_ipv6(&self, pool: &str) -> Result<()> {
+        for (side, address) in [(&self.internet, INTERNET6), (&self.gateway, GATEWAY6)] {
+            side.ip(&format!("address add {address}/64 dev {UPLINK} nodad"))?;
+        }
+        self.internet
+            .ip(&format!("route add {pool} via {GATEWAY6}"))?;
         Ok(())
     }
 

@@ -8,12 +8,13 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
+use eip_dp_common::abi::LinkKey;
 use proptest::prelude::*;
 use similar_asserts::assert_eq;
 
 use super::{Client, Directory, Lease, Router, answer};
 
-const PORT: u32 = 7;
+const PORT: LinkKey = LinkKey::untagged(7);
 const PORT_MAC: [u8; 6] = [2, 0, 0, 0, 0xff, 1];
 const GUEST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const ADDRESS: [u8; 4] = [10, 0, 0, 5];
@@ -191,13 +192,10 @@ fn read(frame: &[u8]) -> Reply {
 }
 
 fn directory(lease: Lease) -> Directory {
-    let client = Client {
-        interface: PORT,
-        vlan: 0,
-        mac: GUEST_MAC,
-    };
+    let client = Client::on(PORT, GUEST_MAC);
     Directory {
-        leases: [(client, lease)].into(),
+        leases4: [(client, lease)].into(),
+        ..Directory::default()
     }
 }
 
@@ -355,8 +353,12 @@ fn everything_else_is_silence() {
     assert!(answer(&frame, PORT, &known, |_| true).is_some());
     assert!(answer(&frame, PORT, &known, |_| false).is_none());
     assert!(
-        answer(&frame, PORT + 1, &known, |_| true).is_none(),
+        answer(&frame, LinkKey::untagged(8), &known, |_| true).is_none(),
         "another port"
+    );
+    assert!(
+        answer(&frame, LinkKey::tagged(7, 5), &known, |_| true).is_none(),
+        "another VLAN"
     );
     assert!(
         answer(&frame, PORT, &Directory::default(), |_| true).is_none(),

@@ -1,42 +1,22 @@
 //! The DHCP server for ports: every attached ENI gets the one address that it is meant to have.
 //!
-//! There is no pool and no lease file. The daemon publishes a [`Directory`] of what each ENI behind each port is
-//! to be told; [`answer`] is the whole server as a pure function, from frame to frame; [`Server`] is the socket around
-//! it. An ENI that asks for another address than its own is refused (NAK), so that it asks afresh and gets the right
-//! one after an association changed.
+//! An ENI that asks for another address than its own is refused (NAK), so that it asks afresh and gets the right one
+//! after an association changed.
 
-mod frame;
 mod protocol;
 mod request;
-mod server;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, time::Duration};
 
 use dhcproto::Encodable;
+use eip_dp_common::abi::LinkKey;
 use tracing::debug;
 
+use super::{Client, Directory};
+use crate::frame::{Ethernet, v4};
 use request::Request;
-pub use server::Server;
-
-/// Whom to answer, and with what. An ENI without a lease (stranded, detached, IPv6 only) is not in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directory {
-    /// The lease of each ENI.
-    pub leases: HashMap<Client, Lease>,
-}
-
-/// Where an ENI stands: the port, and its Ethernet address there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Client {
-    /// The index of the port's interface.
-    pub interface: u32,
-    /// The 802.1Q VLAN on it; 0 is none.
-    pub vlan: u16,
-    /// The ENI's Ethernet address.
-    pub mac: [u8; 6],
-}
 
 /// What an ENI is told about its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,22 +49,18 @@ pub enum Router {
     OffLink(Ipv4Addr),
 }
 
-/// The frame that answers `frame`, which came in on the interface of that index, if it gets an answer.
+/// The frame that answers `frame`, which came in on `link`, if it gets an answer.
 ///
 /// `allow` is asked once it is known whose request it is, before any further work.
 pub fn answer(
     frame: &[u8],
-    interface: u32,
+    link: LinkKey,
     directory: &Directory,
     allow: impl FnOnce(Client) -> bool,
 ) -> Option<Vec<u8>> {
-    let datagram = frame::parse(frame)?;
-    let client = Client {
-        interface,
-        vlan: 0,
-        mac: datagram.source,
-    };
-    let lease = directory.leases.get(&client)?;
+    let datagram = v4::parse(frame)?;
+    let client = Client::on(link, datagram.source);
+    let lease = directory.leases4.get(&client)?;
     let request = Request::parse(datagram.payload).filter(|request| request.mac == client.mac)?;
     if !allow(client) {
         return None;
@@ -93,20 +69,22 @@ pub fn answer(
     let payload = match reply.message.to_vec() {
         Ok(payload) => payload,
         Err(error) => {
-            debug!(interface, address = %lease.address, %error, "a DHCP reply cannot be written");
+            debug!(interface = link.ifindex, address = %lease.address, %error, "a DHCP reply cannot be written");
             return None;
         }
     };
-    let destination_mac = if reply.broadcast {
+    let destination = if reply.broadcast {
         [0xff; 6]
     } else {
         client.mac
     };
-    Some(frame::build(&frame::Datagram {
-        source: lease.port_mac,
-        destination: destination_mac,
-        source_address: lease.server,
-        destination_address: reply.to,
+    Some(v4::build(&v4::Datagram {
+        ethernet: Ethernet {
+            destination,
+            source: lease.port_mac,
+        },
+        source: lease.server,
+        destination: reply.to,
         payload: &payload,
     }))
 }

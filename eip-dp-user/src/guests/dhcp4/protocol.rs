@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use tracing::debug;
 
 use super::{Lease, Router, request::Request};
+use crate::guests::seconds;
 
 /// The option under which Microsoft's clients look for the routes of option 121.
 const MICROSOFT_ROUTES: u8 = 249;
@@ -133,10 +134,7 @@ fn reply_to(request: &Request<'_>, lease: &Lease, kind: MessageType) -> Message 
 }
 
 fn add_lease_times(message: &mut Message, lease: &Lease) {
-    // The largest value would mean "for ever".
-    let seconds = u32::try_from(lease.duration.as_secs())
-        .unwrap_or(u32::MAX)
-        .min(u32::MAX - 1);
+    let seconds = seconds(lease.duration);
     let options = message.opts_mut();
     options.insert(DhcpOption::AddressLeaseTime(seconds));
     options.insert(DhcpOption::Renewal(seconds / 2));

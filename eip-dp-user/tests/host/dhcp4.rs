@@ -1,33 +1,19 @@
 //! The DHCP server's socket: which frames reach it, and a client from Debian that is content with the answers.
 
-use std::{
-    net::Ipv4Addr,
-    os::fd::{AsRawFd, OwnedFd},
-    process::Command,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, os::fd::AsRawFd, process::Command, sync::Arc, time::Duration};
 
-use eip_dp_user::{
-    dhcp::{Client, Directory, Lease, Router, Server},
-    host::snapshot,
+use eip_dp_user::guests::{
+    Directory, Server,
+    dhcp4::{Lease, Router},
 };
-use nix::{
-    ifaddrs::getifaddrs,
-    sys::{
-        socket::{
-            AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send,
-            setsockopt, socket, sockopt::ReceiveTimeout,
-        },
-        time::TimeVal,
-    },
-};
+use nix::sys::socket::{MsgFlags, recv, send};
 use tokio::{sync::watch, task::spawn_blocking};
 
-use crate::netns::{run, sh};
+use crate::{
+    guest::{GUEST_MAC, PORT_MAC, mark, packet_socket, plug},
+    netns::run,
+};
 
-const GUEST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const PORT_MAC: [u8; 6] = [2, 0, 0, 0, 0xff, 1];
 const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
 const BROADCAST: [u8; 6] = [0xff; 6];
 
@@ -42,38 +28,6 @@ fn lease(address: Ipv4Addr) -> Lease {
         duration: Duration::from_hours(1),
         port_mac: PORT_MAC,
     }
-}
-
-/// A veth pair of which `port` is the gateway's end, and the client that `guest` is.
-async fn port_and_guest() -> Client {
-    sh("ip link add port address 02:00:00:00:ff:01 type veth peer name guest");
-    sh("ip link set guest address 02:00:00:00:00:01");
-    sh("ip link set port up");
-    sh("ip link set guest up");
-    Client {
-        interface: snapshot().await.unwrap().link_named("port").unwrap().0,
-        vlan: 0,
-        mac: GUEST_MAC,
-    }
-}
-
-/// A packet socket on one interface.
-fn packet_socket(interface: &str) -> OwnedFd {
-    let address: LinkAddr = getifaddrs()
-        .unwrap()
-        .filter(|entry| entry.interface_name == interface)
-        .find_map(|entry| entry.address.and_then(|a| a.as_link_addr().copied()))
-        .unwrap();
-    let socket = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::EthAll,
-    )
-    .unwrap();
-    bind(socket.as_raw_fd(), &address).unwrap();
-    setsockopt(&socket, ReceiveTimeout, &TimeVal::new(10, 0)).unwrap();
-    socket
 }
 
 /// A DISCOVER in transaction `xid`.
@@ -95,10 +49,11 @@ fn discover(destination: [u8; 6], xid: u32) -> Vec<u8> {
 #[test]
 fn only_whole_requests_that_the_port_passed_on_are_answered() {
     run(|| async {
-        let client = port_and_guest().await;
+        let client = plug().await;
         let server = Server::open().unwrap();
         let directory = Directory {
-            leases: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
+            leases4: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
+            ..Directory::default()
         };
         let (_sender, receiver) = watch::channel(Arc::new(directory));
         let server = tokio::spawn(server.run(receiver));
@@ -186,15 +141,11 @@ async fn udhcpc(arguments: &'static str) -> String {
 #[test]
 fn a_real_client_gets_its_address_and_after_a_change_the_new_one() {
     run(|| async {
-        let client = port_and_guest().await;
-        // What the port's program does to them.
-        sh("nft add table netdev port");
-        sh(
-            "nft add chain netdev port ingress { type filter hook ingress device port priority 0 ; }",
-        );
-        sh("nft add rule netdev port ingress udp dport 67 meta pkttype set other");
+        let client = plug().await;
+        mark(&["udp dport 67"]);
         let (directory, receiver) = watch::channel(Arc::new(Directory {
-            leases: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
+            leases4: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
+            ..Directory::default()
         }));
         let server = tokio::spawn(Server::open().unwrap().run(receiver));
         let told = udhcpc("").await;
@@ -209,7 +160,8 @@ fn a_real_client_gets_its_address_and_after_a_change_the_new_one() {
             ..lease(Ipv4Addr::new(203, 0, 113, 9))
         };
         directory.send_replace(Arc::new(Directory {
-            leases: [(client, routed)].into(),
+            leases4: [(client, routed)].into(),
+            ..Directory::default()
         }));
         let told = udhcpc("-r 10.0.0.5").await;
         let expected = "bound 203.0.113.9/255.255.255.255 via 169.254.1.1 mtu 1400 \

@@ -1,0 +1,71 @@
+//! What an advertisement says (RFC 4861, 4.2; RFC 8106).
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use ipnet::Ipv6Net;
+
+use super::SOURCE_LINK_ADDRESS;
+use crate::guests::Lease6;
+
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const PREFIX_INFORMATION: u8 = 3;
+const MTU: u8 = 5;
+const NAME_SERVERS: u8 = 25;
+
+/// What guests take for the hop limit of what they send.
+const HOP_LIMIT: u8 = 64;
+/// Addresses and everything else come by DHCPv6.
+const MANAGED_AND_OTHER: u8 = 0x80 | 0x40;
+/// The prefix is on the link, and nobody makes an address of it.
+const ON_LINK: u8 = 0x80;
+/// The option's length is a byte, in units of 8 bytes.
+const MOST_NAME_SERVERS: usize = 127;
+
+/// An advertisement whose checksum, as yet, is zero. All of it holds for `lifetime`; zero takes it back. `gone` is a
+/// prefix that was on the link.
+pub(super) fn advertisement(lease: &Lease6, lifetime: Duration, gone: Option<Ipv6Net>) -> Vec<u8> {
+    let lifetime = lifetime.as_secs();
+    let seconds = u32::try_from(lifetime).unwrap_or(u32::MAX).to_be_bytes();
+    let short_seconds = u16::try_from(lifetime).unwrap_or(u16::MAX).to_be_bytes();
+
+    let mut message = vec![ROUTER_ADVERTISEMENT, 0, 0, 0, HOP_LIMIT, MANAGED_AND_OTHER];
+    message.extend(short_seconds);
+    // Reachable time and retransmission timer: whatever the guest likes.
+    message.extend([0; 8]);
+
+    message.extend([SOURCE_LINK_ADDRESS, 1]);
+    message.extend(lease.port_mac);
+
+    message.extend([MTU, 1, 0, 0]);
+    message.extend(lease.mtu.to_be_bytes());
+
+    if let Some(prefix) = lease.on_link {
+        add_prefix(&mut message, prefix, seconds);
+    }
+    if let Some(prefix) = gone {
+        add_prefix(&mut message, prefix, [0; 4]);
+    }
+    add_name_servers(&mut message, &lease.dns, seconds);
+    message
+}
+
+fn add_prefix(message: &mut Vec<u8>, prefix: Ipv6Net, lifetime: [u8; 4]) {
+    message.extend([PREFIX_INFORMATION, 4, prefix.prefix_len(), ON_LINK]);
+    // Valid and preferred.
+    message.extend(lifetime);
+    message.extend(lifetime);
+    message.extend([0; 4]);
+    message.extend(prefix.network().octets());
+}
+
+fn add_name_servers(message: &mut Vec<u8>, servers: &[Ipv6Addr], lifetime: [u8; 4]) {
+    let servers = &servers[..servers.len().min(MOST_NAME_SERVERS)];
+    let Ok(count @ 1..) = u8::try_from(servers.len()) else {
+        return;
+    };
+    message.extend([NAME_SERVERS, 1 + 2 * count, 0, 0]);
+    message.extend(lifetime);
+    for server in servers {
+        message.extend(server.octets());
+    }
+}
