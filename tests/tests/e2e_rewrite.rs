@@ -16,6 +16,7 @@ const SILENT: Options = Options {
     pool: "",
     configuration: "",
     on_link: false,
+    dual_stack: false,
 };
 
 /// A way through the gateway: its name, the sending side, the addresses that are sent, and the receiving side with

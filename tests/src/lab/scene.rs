@@ -18,9 +18,8 @@ use super::{
     dhcp, frames,
     gateway::Gateway,
     netns::Netns,
-    process::{PATIENCE, run},
+    process::run,
     topology::{Backbone, INTERNET, INTERNET6, UPLINK},
-    wait::until,
 };
 
 /// The pool that the Internet host routes to the gateway.
