@@ -18,6 +18,7 @@ const SILENT: Options = Options {
     pool: "",
     configuration: "",
     on_link: false,
+    dual_stack: false,
 };
 
 /// A UDP datagram: what most rows send, where it is about the addresses only.
