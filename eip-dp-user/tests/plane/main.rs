@@ -3,11 +3,12 @@
 //! Each test has a network namespace with the uplink `wan` and the port `p0`, a BPF file system and a `/run` of its
 //! own ([`gateway::run`]). Needs root and the command `ip`.
 
+mod families;
 mod gateway;
 
 use std::fs;
 
-use eip_dp_common::abi::{EipEntry, EipMode, Event, LinkKey, NONE, Reason, Sealed, maps};
+use eip_dp_common::abi::{EipEntry, Event, Reason, maps};
 use eip_dp_user::{
     image::{FamilyWrite, Write},
     plane::{Kernel, Links, Pins, Plane},
@@ -378,100 +379,5 @@ fn links_and_pins_that_somebody_removed_are_noticed() {
         let _daemon = gateway.start();
         gateway.ok("verify");
         assert_eq!(eip().mode, 1, "NAT");
-    });
-}
-
-/// Both families and a VLAN, in the kernel's own maps.
-#[test]
-fn a_dual_stack_eni_on_a_vlan_is_served_and_recovered() {
-    run(|| {
-        let gateway = Gateway::served();
-        for line in [
-            "pool create 2001:db8:1::/64",
-            "vpc create six --cidr 10.0.0.0/16 --cidr fd00:1::/64",
-            "eni create d --vpc six --kind secondary --mac 02:00:00:00:00:02 --private-ip 10.0.0.10 --private-ip fd00:1::10",
-            "eni attach d --instance i --port p0 --vlan 7",
-            "eip create y --pool 2001:db8:1::/64",
-            "associate y d",
-        ] {
-            gateway.ok(line);
-        }
-        let file = gateway.file(
-            "dual.toml",
-            "[[uplink]]\ninterface = \"wan\"\nnext_hop = [\"192.0.2.1\", \"fe80::1\"]\n\
-             icmp_source = \"2001:db8:1::1\"\n",
-        );
-        let mut daemon = gateway.start_with(&["-c", &file]);
-        let content = kernel().read().unwrap();
-        let address = [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
-        let record = content.v6.eips[&address];
-        assert!(record.is_intact(&address));
-        assert_eq!(EipMode::from_value(record.mode), Some(EipMode::Nat));
-        let target = content.targets[&record.target];
-        assert_eq!(target.vlan, 7);
-        let port = LinkKey::tagged(target.ifindex, 7);
-        assert_eq!(content.ports[&port].target, record.target);
-        assert!(
-            content
-                .ports
-                .contains_key(&LinkKey::untagged(target.ifindex))
-        );
-        let uplink = content.uplinks.values().next().unwrap();
-        assert_eq!(uplink.next_hop6[..2], [0xfe, 0x80]);
-        assert_eq!(uplink.icmp_source6[..4], address[..4]);
-        assert_ne!(slot(), None);
-        let slot6 = kernel().slot(address.into()).unwrap();
-        assert_ne!(slot6, slot());
-        let rows = gateway.json("stats");
-        assert_eq!(rows[1]["address"], "2001:db8:1::2");
-        let status = gateway.json("status");
-        assert_eq!(status["ports"][1]["vlan"], 7);
-        assert_eq!(status["uplinks"][0]["next_hop6"], "fe80::1");
-        gateway.ok("verify");
-        daemon.stop();
-
-        let removal = Write::V6(FamilyWrite::Eip(address, None));
-        kernel().write(&[removal]).unwrap();
-        assert!(gateway.fails("verify").contains("EIP6 2001:db8:1::2"));
-        let _daemon = gateway.start_with(&["-c", &file]);
-        assert_eq!(kernel().slot(address.into()).unwrap(), slot6);
-        gateway.ok("disassociate y --wait");
-        let record = kernel().read().unwrap().v6.eips[&address];
-        assert_eq!(record.target, NONE);
-        gateway.ok("eip release y --wait");
-        assert_eq!(kernel().slot(address.into()).unwrap(), None);
-    });
-}
-
-/// What the kernel needs to send on in fragments, while the daemon runs, after it, and until the unload.
-#[test]
-fn settings_of_the_host_last_until_the_unload() {
-    run(|| {
-        let gateway = Gateway::served();
-        sh("ip link set g0 mtu 9000");
-        sh("ip link set p0 mtu 9000");
-        let path = "/proc/sys/net/ipv4/conf/p0/forwarding";
-        let forwarding = || fs::read_to_string(path).unwrap().trim().to_owned();
-        assert_eq!(forwarding(), "0");
-        let mut daemon = gateway.start();
-        assert_eq!(forwarding(), "1");
-        let status = gateway.json("status");
-        let settings = status["settings"].to_string();
-        assert!(settings.contains("net.ipv4.conf.p0.forwarding = 1 (was 0)"));
-        let check = gateway.ok("check --uplink wan");
-        assert!(
-            check.contains("MTU 9000 is more than the uplink's 1500"),
-            "{check}"
-        );
-
-        // Nothing has to be fragmented for a port as small as the uplink.
-        sh("ip link set p0 mtu 1500");
-        gateway.until("put back", || forwarding() == "0");
-        sh("ip link set p0 mtu 9000");
-        gateway.until("set again", || forwarding() == "1");
-        daemon.stop();
-        assert_eq!(forwarding(), "1", "forwarding goes on");
-        gateway.ok("unload");
-        assert_eq!(forwarding(), "0");
     });
 }

@@ -1,0 +1,285 @@
+//! The file as it is written, and what it is checked for.
+
+use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Config, ConfigError, Delivery, Dhcp, MapSizes, PerFamily, Port, Uplink};
+use crate::{host::Family, model::is_interface_name};
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    uplink: Vec<RawUplink>,
+    gateway: RawGateway,
+    table: RawTable,
+    ports: RawPorts,
+    port: Vec<Spanned<Port>>,
+    dhcp: RawDhcp,
+    maps: Option<Spanned<MapSizes>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUplink {
+    interface: Spanned<String>,
+    vlan: Option<Spanned<u16>>,
+    next_hop: Option<Spanned<Addresses>>,
+    answer_arp: Option<bool>,
+    icmp_source: Option<Spanned<Addresses>>,
+}
+
+/// An address, or a list of one for each family.
+#[derive(Deserialize)]
+#[serde(from = "OneOrMore")]
+struct Addresses(Vec<IpAddr>);
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "invalid address: give one, or a list of one for each family"
+)]
+enum OneOrMore {
+    One(IpAddr),
+    More(Vec<IpAddr>),
+}
+
+impl From<OneOrMore> for Addresses {
+    fn from(one_or_more: OneOrMore) -> Self {
+        Self(match one_or_more {
+            OneOrMore::One(address) => vec![address],
+            OneOrMore::More(addresses) => addresses,
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawGateway {
+    region: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTable {
+    url: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawPorts {
+    delivery: Delivery,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDhcp {
+    dns: Vec<Spanned<IpAddr>>,
+    lease: Option<Spanned<u32>>,
+}
+
+/// Where the text came from, for messages.
+pub(super) struct Source<'a> {
+    pub(super) text: &'a str,
+    pub(super) file: &'a Path,
+}
+
+impl Source<'_> {
+    pub(super) fn invalid(
+        &self,
+        span: Option<std::ops::Range<usize>>,
+        message: impl Into<String>,
+    ) -> ConfigError {
+        let file = self.file.display();
+        let place = match span.and_then(|span| self.text.get(..span.start)) {
+            Some(before) => format!("{file}, line {}", before.matches('\n').count() + 1),
+            None => file.to_string(),
+        };
+        ConfigError::Invalid {
+            place,
+            message: message.into(),
+        }
+    }
+
+    /// Checks addresses of routers or hosts, one for each family at most.
+    fn per_family(
+        &self,
+        key: &str,
+        addresses: Option<&Spanned<Addresses>>,
+    ) -> Result<PerFamily, ConfigError> {
+        let mut per_family = PerFamily::default();
+        let Some(addresses) = addresses else {
+            return Ok(per_family);
+        };
+        let invalid = |message: String| self.invalid(Some(addresses.span()), message);
+        for address in &addresses.get_ref().0 {
+            if !is_host(*address) {
+                return Err(invalid(not_a_host(key, *address)));
+            }
+            let twice = match address {
+                IpAddr::V4(v4) => per_family.v4.replace(*v4).is_some(),
+                IpAddr::V6(v6) => per_family.v6.replace(*v6).is_some(),
+            };
+            if twice {
+                return Err(invalid(format!(
+                    "`{key}`: {address} is the second {} address; give one of each family",
+                    Family::of(*address)
+                )));
+            }
+        }
+        Ok(per_family)
+    }
+
+    /// Checks the number of a VLAN; 0 stands for none.
+    fn vlan(&self, vlan: Option<&Spanned<u16>>) -> Result<u16, ConfigError> {
+        match vlan.map(|vlan| (*vlan.get_ref(), vlan.span())) {
+            None => Ok(0),
+            Some((vlan @ 1..=4094, _)) => Ok(vlan),
+            Some((vlan, span)) => Err(self.invalid(
+                Some(span),
+                format!("`vlan`: {vlan} is not between 1 and 4094; leave the key out for none"),
+            )),
+        }
+    }
+
+    /// Checks the name of an interface.
+    fn interface(&self, name: &Spanned<String>) -> Result<String, ConfigError> {
+        let text = name.get_ref();
+        if is_interface_name(text) {
+            return Ok(text.clone());
+        }
+        Err(self.invalid(
+            Some(name.span()),
+            format!(
+                "`interface`: {text:?} is no interface name: 1 to 15 characters, no blanks, no `/`"
+            ),
+        ))
+    }
+}
+
+/// Whether packets can be sent to the address of one host.
+fn is_host(address: IpAddr) -> bool {
+    !address.is_unspecified()
+        && !address.is_loopback()
+        && !address.is_multicast()
+        && !matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
+}
+
+fn not_a_host(key: &str, address: IpAddr) -> String {
+    format!("`{key}`: {address} is not the address of a host; give a unicast address")
+}
+
+impl Raw {
+    pub(super) fn check(
+        self,
+        source: &Source<'_>,
+        named: &[String],
+    ) -> Result<Config, ConfigError> {
+        let (mut seen, mut places) = (BTreeSet::new(), BTreeSet::new());
+        let mut uplinks = Vec::new();
+        for raw in &self.uplink {
+            let interface = source.interface(&raw.interface)?;
+            let vlan = source.vlan(raw.vlan.as_ref())?;
+            seen.insert(interface.clone());
+            if !places.insert((interface.clone(), vlan)) {
+                return Err(source.invalid(
+                    Some(raw.interface.span()),
+                    format!(
+                        "a second [[uplink]] with `interface = \"{interface}\"` and the same VLAN, or none; keep one"
+                    ),
+                ));
+            }
+            uplinks.push(Uplink {
+                next_hop: source.per_family("next_hop", raw.next_hop.as_ref())?,
+                icmp_source: source.per_family("icmp_source", raw.icmp_source.as_ref())?,
+                answer_arp: raw.answer_arp.unwrap_or(true),
+                interface,
+                vlan,
+            });
+        }
+        for interface in named {
+            if !is_interface_name(interface) {
+                return Err(ConfigError::Invalid {
+                    place: "option --uplink".to_owned(),
+                    message: format!(
+                        "{interface:?} is no interface name: 1 to 15 characters, no blanks, no `/`"
+                    ),
+                });
+            }
+            if seen.insert(interface.clone()) {
+                uplinks.push(Uplink::new(interface));
+            }
+        }
+        let mut ports = Vec::new();
+        for port in self.port {
+            let (span, port) = (port.span(), port.into_inner());
+            if !seen.insert(port.interface.clone()) {
+                return Err(source.invalid(
+                    Some(span),
+                    format!(
+                        "[[port]] {}: an uplink, or a second [[port]], has that interface; keep one",
+                        port.interface
+                    ),
+                ));
+            }
+            ports.push(port);
+        }
+        Ok(Config {
+            uplinks,
+            region: self.gateway.region,
+            table: self.table.url,
+            delivery: self.ports.delivery,
+            ports,
+            dhcp: self.dhcp.check(source)?,
+            maps: self.maps.map_or_else(
+                || Ok(MapSizes::default()),
+                |maps| check_sizes(&maps, source),
+            )?,
+        })
+    }
+}
+
+impl RawDhcp {
+    fn check(self, source: &Source<'_>) -> Result<Dhcp, ConfigError> {
+        let dns = self
+            .dns
+            .iter()
+            .map(|address| match *address.get_ref() {
+                host if is_host(host) => Ok(host),
+                other => Err(source.invalid(Some(address.span()), not_a_host("dns", other))),
+            })
+            .collect::<Result<_, _>>()?;
+        let lease = match self.lease {
+            None => Dhcp::default().lease,
+            // A shorter lease keeps every guest renewing all the time.
+            Some(lease) if *lease.get_ref() < 60 => {
+                return Err(source.invalid(
+                    Some(lease.span()),
+                    format!(
+                        "`lease`: {} seconds is too short; give 60 or more",
+                        lease.get_ref()
+                    ),
+                ));
+            }
+            Some(lease) => Duration::from_secs(u64::from(*lease.get_ref())),
+        };
+        Ok(Dhcp { dns, lease })
+    }
+}
+
+/// The largest map that is asked of the kernel; far above what a gateway's memory holds.
+const MAX_ENTRIES: u32 = 1 << 26;
+
+fn check_sizes(maps: &Spanned<MapSizes>, source: &Source<'_>) -> Result<MapSizes, ConfigError> {
+    let sizes = *maps.get_ref();
+    for (key, value) in sizes.by_key() {
+        if !(1..=MAX_ENTRIES).contains(&value) {
+            return Err(source.invalid(
+                Some(maps.span()),
+                format!("`{key}` of [maps]: {value} is not between 1 and {MAX_ENTRIES}"),
+            ));
+        }
+    }
+    Ok(sizes)
+}
