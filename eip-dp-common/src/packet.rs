@@ -26,6 +26,15 @@ pub trait Packet {
     /// Whether the frame is at least `end` bytes long, in how many pieces it may be.
     fn holds(&self, end: usize) -> bool;
 
+    /// Whether the frame (its first piece) is longer than `len` bytes.
+    fn is_longer_than(&self, len: usize) -> bool;
+
+    /// Cuts the frame off behind `len` bytes.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`].
+    fn trim(&mut self, len: usize) -> Result<(), Reason>;
+
     /// The `N` bytes at `offset`, if the frame (its first piece) has them.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
@@ -68,6 +77,13 @@ pub trait Packet {
     /// # Errors
     /// [`Reason::KernelRefused`] if the frame (its first piece) does not have them.
     fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason>;
+
+    /// The same number, of which the verifier knows nothing any more: what follows is then looked at once, and not once for
+    /// each way on which it got another value.
+    #[inline(always)]
+    fn forgotten(&self, value: usize) -> usize {
+        value
+    }
 
     /// The bytes of payload in each packet that the frame is going to be cut into; 0 for a frame that is one packet.
     /// `None` where they differ from each other.

@@ -24,6 +24,15 @@ impl Packet for Buffer {
         end <= self.0.len()
     }
 
+    fn is_longer_than(&self, len: usize) -> bool {
+        self.0.len() > len
+    }
+
+    fn trim(&mut self, len: usize) -> Result<(), Reason> {
+        self.0.truncate(len);
+        Ok(())
+    }
+
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.0.get(offset..offset + N)?.try_into().ok()
     }

@@ -9,7 +9,7 @@ use aya_ebpf::{
     },
     helpers::generated::{
         bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail,
-        bpf_skb_pull_data, bpf_xdp_get_buff_len,
+        bpf_skb_pull_data, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
     },
     programs::{TcContext, XdpContext},
 };
@@ -19,7 +19,7 @@ use eip_dp_common::{
     packet::{Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet},
 };
 
-use crate::vlan::Tag;
+use crate::{maps::forgotten, vlan::Tag};
 
 /// The part of a packet that a program may touch.
 #[derive(Clone, Copy)]
@@ -29,6 +29,18 @@ struct Span {
 }
 
 impl Span {
+    /// Of an XDP frame.
+    #[inline(always)]
+    fn of(context: *mut xdp_md) -> Self {
+        // SAFETY: the context is the kernel's and valid while the program runs.
+        unsafe {
+            Self {
+                data: (*context).data as usize,
+                end: (*context).data_end as usize,
+            }
+        }
+    }
+
     /// The one bounds check of the kernel side.
     #[inline(always)]
     fn at<const N: usize>(self, offset: usize) -> Option<*mut [u8; N]> {
@@ -62,10 +74,16 @@ impl Span {
     fn sum(self, offset: usize, len: usize) -> Result<u16, Reason> {
         const PIECE: usize = 64;
         const LARGEST: usize = 2047;
-        let len = len & LARGEST;
+        // Three of them, of which the verifier does not know that they are the same: else what one loop's end says of the
+        // length makes it follow each end through all of what comes.
+        let (pieces, words, whole) = (
+            forgotten(len) & LARGEST,
+            forgotten(len) & LARGEST,
+            forgotten(len) & LARGEST,
+        );
         let mut sum = 0u64;
         let mut at = 0;
-        while at < LONGEST_SUM && at + PIECE <= len {
+        while at < LONGEST_SUM && at + PIECE <= pieces {
             let piece = self.at::<PIECE>(offset + at).ok_or(Reason::KernelRefused)?;
             // SAFETY: `at` has checked that so many bytes are the packet's; without a first buffer the helper only reads
             // the second (net/core/filter.c, bpf_csum_diff).
@@ -76,17 +94,16 @@ impl Span {
             // refuses.
             at = black_box(at + PIECE);
         }
-        // Found anew, and not taken from the loop: else the verifier follows each of its ends through all of what comes.
-        let tail = offset + (black_box(len) & !(PIECE - 1) & LARGEST);
-        let rest = len & (PIECE - 1);
+        let tail = offset + (words & !(PIECE - 1));
+        let rest = words & (PIECE - 1);
         let mut word = 0;
         while word < PIECE && word + 2 <= rest {
             let bytes = self.read(tail + word).ok_or(Reason::KernelRefused)?;
             sum += u64::from(u16::from_ne_bytes(bytes));
             word = black_box(word + 2);
         }
-        if len & 1 == 1 {
-            let last = offset + (black_box(len - 1) & LARGEST);
+        if whole & 1 == 1 {
+            let last = offset + (whole & !1);
             let [byte] = self.read(last).ok_or(Reason::KernelRefused)?;
             sum += u64::from(u16::from_ne_bytes([byte, 0]));
         }
@@ -105,13 +122,9 @@ pub struct Frame {
 impl Frame {
     #[inline(always)]
     pub fn new(context: &XdpContext) -> Self {
-        let span = Span {
-            data: context.data(),
-            end: context.data_end(),
-        };
         Self {
             context: context.ctx,
-            span,
+            span: Span::of(context.ctx),
         }
     }
 
@@ -129,6 +142,25 @@ impl Packet for Frame {
         // SAFETY: the context is the kernel's; the helper only reads.
         self.span.data + end <= self.span.end
             || end as u64 <= unsafe { bpf_xdp_get_buff_len(self.context) }
+    }
+
+    #[inline(always)]
+    fn is_longer_than(&self, len: usize) -> bool {
+        self.span.data + len < self.span.end
+    }
+
+    #[inline(always)]
+    fn trim(&mut self, len: usize) -> Result<(), Reason> {
+        // SAFETY: the context is the kernel's; the span is read anew after the helper.
+        let result = unsafe {
+            let excess = bpf_xdp_get_buff_len(self.context) as i64 - len as i64;
+            bpf_xdp_adjust_tail(self.context, -excess as i32)
+        };
+        if result != 0 {
+            return Err(Reason::KernelRefused);
+        }
+        self.span = Span::of(self.context);
+        Ok(())
     }
 
     #[inline(always)]
@@ -177,6 +209,11 @@ impl Packet for Frame {
     #[inline(always)]
     fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason> {
         self.span.sum(offset, len)
+    }
+
+    #[inline(always)]
+    fn forgotten(&self, value: usize) -> usize {
+        forgotten(value)
     }
 }
 
@@ -234,6 +271,13 @@ impl Skb {
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
         self.ifindex
+    }
+
+    /// Leaves the VLAN where the daemon's packet socket finds it: the tag itself does not get so far.
+    #[inline(always)]
+    pub fn mark(&self, vlan: u16) {
+        // SAFETY: as in `new`; a program may write this field.
+        unsafe { (*self.skb).mark = u32::from(vlan) };
     }
 
     /// Whether it is an IPv6 packet.
@@ -306,6 +350,23 @@ impl Packet for Skb {
     #[inline(always)]
     fn holds(&self, end: usize) -> bool {
         end <= self.len()
+    }
+
+    #[inline(always)]
+    fn is_longer_than(&self, len: usize) -> bool {
+        self.len() > len
+    }
+
+    #[inline(always)]
+    fn trim(&mut self, len: usize) -> Result<(), Reason> {
+        #[allow(clippy::cast_possible_truncation, reason = "shorter than a frame")]
+        // SAFETY: the context is the kernel's; pointers into the packet are read anew after this.
+        let result = unsafe { bpf_skb_change_tail(self.skb, len as u32, 0) };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(Reason::KernelRefused)
+        }
     }
 
     #[inline(always)]
@@ -397,5 +458,10 @@ impl Packet for Skb {
     #[inline(always)]
     fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason> {
         self.span().sum(offset, len)
+    }
+
+    #[inline(always)]
+    fn forgotten(&self, value: usize) -> usize {
+        forgotten(value)
     }
 }

@@ -268,7 +268,10 @@ fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
         // Only the daemon's packet socket is to see it: no protocol handler of the host takes a packet for another host.
         // SAFETY: the context is the kernel's.
         Verdict::Daemon => match unsafe { bpf_skb_change_type(skb.as_ptr(), PACKET_OTHERHOST) } {
-            0 => Ok(TC_ACT_OK),
+            0 => {
+                skb.mark(skb.tag().vlan());
+                Ok(TC_ACT_OK)
+            }
             _ => Err(Reason::KernelRefused),
         },
         Verdict::Drop(_) => Ok(TC_ACT_SHOT),

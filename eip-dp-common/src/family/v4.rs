@@ -370,8 +370,10 @@ fn read_options<P: Packet>(packet: &P, len: usize, options: &mut Options) -> Res
     *options = [0; size_of::<Options>()];
     let mut at = 0;
     while at < MAX_OPTIONS && at < len {
+        // Where it is read is hidden, too: how much of the packet is known to be there is then the same after each round.
+        let place = packet.forgotten(at) & MASK;
         let word: [u8; 4] = packet
-            .read(NETWORK + Ipv4Hdr::LEN + at)
+            .read(NETWORK + Ipv4Hdr::LEN + place)
             .ok_or(Reason::Malformed)?;
         let place = at & MASK & !3;
         [
@@ -398,7 +400,8 @@ pub fn check_options<P: Packet>(
     mut sum: u32,
     options: &mut Options,
 ) -> Result<(), Reason> {
-    read_options(packet, len, options)?;
+    read_options(packet, packet.forgotten(len) & MASK, options)?;
+    let len = packet.forgotten(len) & MASK;
     let mut index = 0;
     while index < MAX_OPTIONS {
         sum += u32::from(u16::from_ne_bytes([options[index], options[index + 1]]));
@@ -424,7 +427,7 @@ pub fn check_options<P: Packet>(
                 return Err(Reason::Malformed);
             }
         }
-        at = black_box(at + length) & MASK;
+        at = packet.forgotten(at + length) & MASK;
         count += 1;
     }
     Ok(())

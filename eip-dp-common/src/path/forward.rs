@@ -103,6 +103,13 @@ pub fn forward<F: Family, P: Packet>(
     if !packet.can_send(target) || (too_big && !packet.can_reply()) {
         return Ok(Verdict::Slow);
     }
+    // With its padding it would be longer than the way out takes, where links differ in their MTU.
+    if packet.segment_payload() == Some(0)
+        && packet.is_longer_than(NETWORK + target.mtu as usize)
+        && !too_big
+    {
+        packet.trim(datagram.end)?;
+    }
     if quote.at != 0 {
         quote.rewrite(packet, datagram, &rewrite)?;
     }

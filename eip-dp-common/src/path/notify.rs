@@ -161,9 +161,13 @@ fn write<F: Family, P: Packet>(
     };
     packet.reshape(quoted, F::ERROR_HEADERS)?;
     complete_checksum(packet, datagram, quoted)?;
+    let quoted = packet.forgotten(quoted) & LARGEST;
     F::write_error(packet, source, &datagram.source, error, quoted)?;
     Ethernet::write_addresses(packet, ethernet.source, own_mac)
 }
+
+/// No place in an ICMP error is larger, nor a length.
+const LARGEST: usize = 2047;
 
 /// A packet of a local stack may have a transport checksum that the device is still to complete: over the quotation now,
 /// with an ICMP checksum in front that knows nothing of it. The value that completing it does not change cannot do harm:
@@ -182,8 +186,8 @@ fn complete_checksum<F: Family, P: Packet>(
     if place == ChecksumPlace::NONE || header + place.offset + 2 > quoted {
         return Ok(());
     }
-    let transport = NETWORK + F::ERROR_HEADERS + header;
-    let field = transport + place.offset;
+    let transport = packet.forgotten(NETWORK + F::ERROR_HEADERS + header) & LARGEST;
+    let field = packet.forgotten(transport + place.offset) & LARGEST;
     if !packet.is_partial(field) {
         return Ok(());
     }

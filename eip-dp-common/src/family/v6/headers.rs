@@ -1,7 +1,5 @@
 //! The chain of extension headers (RFC 8200 4), up to the transport header.
 
-use core::hint::black_box;
-
 use network_types::ip::Ipv6Hdr;
 
 use crate::{
@@ -59,8 +57,8 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         fragment: Fragment::WHOLE,
         authenticated: 0,
     };
-    // From `start`. The mask changes no value that passes the check: it shows the verifier that all ways through the loop
-    // come to the same.
+    // From `start`. The mask changes no value that passes the check, and shows the verifier that all ways through the loop come
+    // to the same.
     let mut at = 0usize;
     let mut count = 0;
     while count < MOST_HEADERS {
@@ -97,7 +95,7 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         if at + length > LONGEST_CHAIN {
             break;
         }
-        at = black_box(at + length) & 0x7f;
+        at = packet.forgotten(at + length) & 0x7f;
         if start + at > end {
             found.chain = Chain::Cut;
             break;
