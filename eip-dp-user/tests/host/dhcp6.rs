@@ -109,13 +109,13 @@ fn a_solicitation_is_answered_with_all_that_is_known() {
             "64 (      0x40)",
             "Yes",
             "Yes",
-            "1800 (0x00000708) seconds",
+            "9000 (0x00002328) seconds",
             "02:00:00:00:FF:01",
             "1400 bytes (valid)",
             "fd00::/64",
             "Yes",
             "No",
-            "1800 (0x00000708) seconds",
+            "9000 (0x00002328) seconds",
             "2001:db8::53",
         ];
         assert_eq!(told, expected);

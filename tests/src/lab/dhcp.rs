@@ -63,8 +63,11 @@ pub fn gets_lease(guest: &Netns, interface: &str, seconds: u32) -> Result<bool> 
     try_for(guest, interface, "-4", seconds)
 }
 
-/// Likewise an IPv6 lease.
+/// Likewise an IPv6 lease. The client begins anew: one that has an old lease, and is not told otherwise, goes on with it.
 pub fn gets_lease6(guest: &Netns, interface: &str, seconds: u32) -> Result<bool> {
+    run(guest
+        .guest_command("rm")?
+        .args(["-f", &lease_file("-6", interface)]))?;
     try_for(guest, interface, "-6", seconds)
 }
 

@@ -21,8 +21,9 @@ use crate::{
 const LONGEST_INTERVAL: Duration = Duration::from_mins(10);
 /// … and at the shortest (`MinRtrAdvInterval`).
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(198);
-/// How long a guest keeps what it was told: two advertisements may get lost (`AdvDefaultLifetime`).
-const LIFETIME: Duration = LONGEST_INTERVAL.saturating_mul(3);
+/// How long a guest keeps what it was told (`AdvDefaultLifetime`). As long as may be: forwarding goes on while no daemon
+/// runs, and who is not served any more is told so.
+const LIFETIME: Duration = Duration::from_secs(9000);
 /// The first few follow each other sooner (`MAX_INITIAL_RTR_ADVERTISEMENTS`, `MAX_INITIAL_RTR_ADVERT_INTERVAL`).
 const INITIAL: u8 = 3;
 const INITIAL_INTERVAL: Duration = Duration::from_secs(16);

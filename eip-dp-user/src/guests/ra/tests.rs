@@ -128,9 +128,9 @@ fn served() -> Advertisement {
     Advertisement {
         to: None,
         from: 1,
-        lifetime: 1800,
-        prefixes: vec![("fd00::/64".to_owned(), 1800)],
-        dns: lease().dns.into_iter().map(|dns| (dns, 1800)).collect(),
+        lifetime: 9000,
+        prefixes: vec![("fd00::/64".to_owned(), 9000)],
+        dns: lease().dns.into_iter().map(|dns| (dns, 9000)).collect(),
     }
 }
 
