@@ -23,7 +23,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_mins(10);
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(198);
 /// How long a guest keeps what it was told (`AdvDefaultLifetime`). As long as may be: forwarding goes on while no daemon
 /// runs, and who is not served any more is told so.
-const LIFETIME: Duration = Duration::from_secs(9000);
+const LIFETIME: Duration = Duration::from_mins(150);
 /// The first few follow each other sooner (`MAX_INITIAL_RTR_ADVERTISEMENTS`, `MAX_INITIAL_RTR_ADVERT_INTERVAL`).
 const INITIAL: u8 = 3;
 const INITIAL_INTERVAL: Duration = Duration::from_secs(16);
