@@ -55,12 +55,9 @@ fn a_guest_has_its_router_by_advertisement_and_its_one_address_by_dhcp() -> Resu
             eni.id
         );
         let router = link_local(&mac_of(&scene.backbone.gateway, eni.port)?);
-        let routes = guest.ip(&format!("-6 route show dev {}", eni.interface))?;
-        assert!(
-            routes.contains(&format!("default via {router} ")),
-            "{routes}"
-        );
-        assert!(routes.contains(on_link), "{routes}");
+        let table = guest.ip(&format!("-6 route show dev {}", eni.interface))?;
+        assert!(table.contains(&format!("default via {router} ")), "{table}");
+        assert!(table.contains(on_link), "{table}");
         let lease = dhcp::leases6(guest, eni.interface)?;
         for line in ["max-life 900;", "option dhcp6.name-servers 2001:db8::53;"] {
             assert!(lease.contains(line), "R10 {line} is not in: {lease}");
