@@ -2,7 +2,10 @@
 //! the right stack, answers in fragments, a server that answers from the address it was asked at.
 
 use anyhow::Result;
-use eip_dp_tests::apps::{IPV4, Party, Seen, Stage, dns, path_mtu};
+use eip_dp_tests::apps::{
+    IPV4, Party, Seen, Stage, dns, path_mtu,
+    traceroute::{self, Probe},
+};
 
 type Application = fn(&Stage, &Party) -> Result<Seen>;
 
@@ -26,6 +29,31 @@ fn tcp_gets_through_a_small_link() -> Result<()> {
     works_in_both_modes(&[
         ("small link on the Internet", path_mtu::beyond),
         ("small link behind the guest", path_mtu::behind),
+    ])
+}
+
+/// R2, T9, T10: every hop answers, and its answer finds the probe's socket.
+#[test]
+fn a_traceroute_sees_the_gateway() -> Result<()> {
+    works_in_both_modes(&[
+        ("UDP, from the guest", |_, party| {
+            traceroute::out(party, Probe::Udp)
+        }),
+        ("ICMP, from the guest", |_, party| {
+            traceroute::out(party, Probe::Icmp)
+        }),
+        ("TCP, from the guest", |_, party| {
+            traceroute::out(party, Probe::Tcp)
+        }),
+        ("UDP, to the guest", |stage, party| {
+            traceroute::into(stage, party, Probe::Udp)
+        }),
+        ("ICMP, to the guest", |stage, party| {
+            traceroute::into(stage, party, Probe::Icmp)
+        }),
+        ("TCP, to the guest", |stage, party| {
+            traceroute::into(stage, party, Probe::Tcp)
+        }),
     ])
 }
 
