@@ -27,8 +27,8 @@ use crate::lab::{
     beyond::Beyond,
     capture::{Capture, Frame},
     netns::Netns,
-    scene::{EIPS, Options, Scene, SceneEip},
-    topology::INTERNET,
+    scene::{EIPS, EIPS6, Options, Scene, SceneEip},
+    topology::{INTERNET, INTERNET6},
 };
 
 /// Where the applications run.
@@ -61,8 +61,16 @@ pub const IPV4: Family = Family {
     cut_through: (EIPS[3], "203.0.113.1"),
 };
 
+/// IPv6.
+const IPV6: Family = Family {
+    name: "IPv6",
+    internet: INTERNET6,
+    nat: (EIPS6[0], "fd00:10::1"),
+    cut_through: (EIPS6[1], "2001:db8:cb::1"),
+};
+
 /// The families that rows run over which exist once per family.
-pub const FAMILIES: &[Family] = &[IPV4];
+pub const FAMILIES: &[Family] = &[IPV4, IPV6];
 
 /// A guest, by the one EIP that an application reaches it by.
 #[derive(Clone, Copy)]
@@ -131,7 +139,10 @@ impl Seen {
 impl Stage {
     /// Builds it.
     pub fn new() -> Result<Self> {
-        let scene = Scene::new(&Options::default())?;
+        let scene = Scene::new(&Options {
+            dual_stack: true,
+            ..Options::default()
+        })?;
         let beyond = Beyond::new(&scene.lab, &scene.backbone.internet)?;
         // B's programs that choose no address shall use the EIP, as where the ENI is the guest's way to the Internet.
         scene

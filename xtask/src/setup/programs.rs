@@ -41,6 +41,7 @@ const PROGRAMS: Wanted = &[
     ("vsftpd", "vsftpd"),
     ("dnsmasq", "dnsmasq-base"),
     ("dig", "bind9-dnsutils"),
+    ("traceroute", "traceroute"),
 ];
 
 /// Modules of the distribution's Python for them.
@@ -55,7 +56,6 @@ const APPLICATIONS: Wanted = &[
     ("nginx", "nginx"),
     ("sshd", "openssh-server"),
     ("ssh", "openssh-client"),
-    ("traceroute", "traceroute"),
     ("gst-launch-1.0", "gstreamer1.0-tools"),
 ];
 
