@@ -4,19 +4,16 @@ use anyhow::{Context, Result};
 use eip_dp_tests::conformance::{
     self,
     adapters::{Adapter as _, Command, EipDp, MODEL, named},
-    data::{Case, Family, Table, folder, read},
+    data::{Case, folder, read},
     random,
     report::Report,
 };
 
-/// Not yet: IPv6, and the gateway's own ICMP messages and fragments.
-fn is_built(table: &Table, case: &Case) -> bool {
-    let later = |id: &String| ["R2", "R3", "R4"].contains(&id.as_str());
-    table.bed.family == Family::V4 && !case.ids.iter().any(later)
-}
+/// Not yet: what stands behind the IP packet is sent along, and with it a packet that just fits is too large a frame.
+const KNOWN: &[&str] = &["R3-padding-does-not-count-in-v4"];
 
 #[test]
-fn eip_dp_passes_every_case_of_what_is_built() -> Result<()> {
+fn eip_dp_passes_every_case() -> Result<()> {
     passes(EipDp::Usual)
 }
 
@@ -28,30 +25,23 @@ fn eip_dp_passes_likewise_where_ports_take_xdp_frames() -> Result<()> {
 fn passes(gateway: EipDp) -> Result<()> {
     let mut report = Report::default();
     for table in read(&folder())? {
-        let built = |case: &&Case| is_built(&table, case);
-        let cases: Vec<&Case> = table.cases.iter().filter(built).collect();
-        if !cases.is_empty() {
-            report.add(conformance::run(&gateway, &table, &cases)?);
-        }
+        let cases: Vec<&Case> = table.cases.iter().collect();
+        report.add(conformance::run(&gateway, &table, &cases)?);
     }
-    let failures = report.failures(gateway.name(), true);
-    assert!(failures.is_empty(), "{}:\n{failures}", report.summary());
-    assert!(report.score(gateway.name()).of > 500);
+    let (failures, failed) = (
+        report.failures(gateway.name(), true),
+        report.failed(gateway.name()),
+    );
+    assert_eq!(failed, KNOWN, "{}:\n{failures}", report.summary());
     Ok(())
 }
 
 #[test]
 fn random_packets_come_out_as_those_of_nftables() -> Result<()> {
-    let [table, _]: [Table; 2] = read(&folder())?;
-    random::compare(&table.bed, [&EipDp::Usual, named(MODEL)?.as_ref()], 1, 4000)
-}
-
-/// What is sent is what a router forwards, for a family as well that eip-dp does not have yet.
-#[test]
-fn random_packets_of_ipv6_are_forwarded() -> Result<()> {
-    let [_, table] = read(&folder())?;
-    let (one, other) = (named(MODEL)?, named(MODEL)?);
-    random::compare(&table.bed, [one.as_ref(), other.as_ref()], 1, 4000)
+    for table in read(&folder())? {
+        random::compare(&table.bed, [&EipDp::Usual, named(MODEL)?.as_ref()], 1, 4000)?;
+    }
+    Ok(())
 }
 
 /// The contract of docs/conformance.md, by its example.

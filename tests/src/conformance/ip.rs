@@ -7,6 +7,9 @@ use super::data::Family;
 /// UDP's protocol number.
 pub const UDP: u8 = 17;
 
+/// UDP-Lite's.
+pub const UDP_LITE: u8 = 136;
+
 /// The Internet checksum over several pieces, each but the last of even length; 0 over data that holds a right one.
 pub fn checksum(pieces: &[&[u8]]) -> u16 {
     let mut sum = 0_u64;
@@ -121,7 +124,7 @@ pub fn sum_up(header: &Header, segment: &mut [u8], place: usize) {
         segment.len(),
     );
     let sum = match checksum(&[&pseudo, segment]) {
-        0 if header.protocol == UDP => 0xffff,
+        0 if [UDP, UDP_LITE].contains(&header.protocol) => 0xffff,
         sum => sum,
     };
     segment[place..place + 2].copy_from_slice(&sum.to_be_bytes());

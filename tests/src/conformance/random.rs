@@ -11,11 +11,13 @@ use super::{
     adapters::{Adapter, Start},
     bed::Bed,
     data::{Family, World},
-    ip::{Header, UDP, sum_up},
+    ip::{Header, UDP, UDP_LITE, sum_up},
     play::Player,
     wire::{INTERNET, Seen},
 };
 use crate::prog::{hex_diff, table::Frame};
+
+const TCP: u8 = 6;
 
 /// Sends `count` packets of `seed` through both gateways.
 pub fn compare(world: &World, gateways: [&dyn Adapter; 2], seed: u64, count: u32) -> Result<()> {
@@ -65,7 +67,7 @@ fn same(
     let one = through(first, gateways[0])?;
     let other = through(second, gateways[1])?;
     ensure!(
-        one == other,
+        one.at == other.at && settled(&one.packet) == settled(&other.packet),
         "{} sends it to {}, {} (expected) to {}{}",
         gateways[0].name(),
         one.at,
@@ -74,6 +76,27 @@ fn same(
         hex_diff(&other.packet, &one.packet)
     );
     Ok(())
+}
+
+/// The packet with a TCP checksum of all ones as 0: Linux writes the one, others the other, and to a receiver they are the
+/// same (RFC 1624).
+fn settled(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    let (protocol, transport, later) = match packet[0] >> 4 {
+        4 => {
+            let offset = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff;
+            (packet[9], usize::from(packet[0] & 15) * 4, offset > 0)
+        }
+        _ => (packet[6], 40, false),
+    };
+    let place = transport + 16;
+    if let Some(field) = packet.get_mut(place..place + 2)
+        && (protocol, later) == (TCP, false)
+        && *field == [0xff, 0xff]
+    {
+        field.fill(0);
+    }
+    packet
 }
 
 /// Steele, Lea and Flood's `SplitMix64`: small, and any seed is good.
@@ -132,14 +155,19 @@ pub fn packet<'a>(random: &mut Random, world: &'a World) -> (&'a str, Vec<u8>) {
         .filter(|(guest, _)| guest.mtu >= world.uplink_mtu)
         .collect();
     let (guest, public) = *random.of(&guests);
-    let (_, other) = *random.of(&guests);
+    let (receiver, other) = *random.of(&guests);
     let remote = outside(random, world.family);
-    let (from, source, destination) = match random.below(5) {
-        0 | 1 => (INTERNET, remote, public),
-        2 | 3 => (guest.name.as_str(), guest.private, remote),
-        _ => (guest.name.as_str(), guest.private, other),
+    let private = guest.private;
+    let (from, sent, arrives) = match random.below(5) {
+        0 | 1 => (INTERNET, [remote, public], [remote, private]),
+        2 | 3 => (guest.name.as_str(), [private, remote], [public, remote]),
+        _ => (
+            guest.name.as_str(),
+            [private, other],
+            [public, receiver.private],
+        ),
     };
-    (from, content(random, world.family, source, destination))
+    (from, content(random, world.family, sent, arrives))
 }
 
 /// An address of the Internet that no rule is about.
@@ -161,8 +189,13 @@ fn outside(random: &mut Random, family: Family) -> IpAddr {
     }
 }
 
-fn content(random: &mut Random, family: Family, source: IpAddr, destination: IpAddr) -> Vec<u8> {
-    let mut header = Header::plain(source, destination, 0);
+fn content(
+    random: &mut Random,
+    family: Family,
+    sent: [IpAddr; 2],
+    arrives: [IpAddr; 2],
+) -> Vec<u8> {
+    let mut header = Header::plain(sent[0], sent[1], 0);
     // 2 at least: somebody has to forward it.
     header.ttl = 2 + u8::try_from(random.below(254)).unwrap_or_default();
     header.tos = random.byte();
@@ -192,7 +225,7 @@ fn content(random: &mut Random, family: Family, source: IpAddr, destination: IpA
         header.word |= offset | more;
         return header.around(data);
     }
-    let segment = transport(random, family, &mut header, &data);
+    let segment = transport(random, family, &mut header, arrives, &data);
     if family == Family::V4 && segment.len() > 64 && random.one_in(8) {
         // The first fragment of it.
         header.word |= 0x2000;
@@ -201,9 +234,13 @@ fn content(random: &mut Random, family: Family, source: IpAddr, destination: IpA
     header.around(&segment)
 }
 
-fn transport(random: &mut Random, family: Family, header: &mut Header, data: &[u8]) -> Vec<u8> {
-    const TCP: u8 = 6;
-    const UDP_LITE: u8 = 136;
+fn transport(
+    random: &mut Random,
+    family: Family,
+    header: &mut Header,
+    arrives: [IpAddr; 2],
+    data: &[u8],
+) -> Vec<u8> {
     let (protocol, mut segment, place) = match random.below(8) {
         0..=2 => {
             let options = 4 * random_words(random);
@@ -229,7 +266,18 @@ fn transport(random: &mut Random, family: Family, header: &mut Header, data: &[u
         }
     };
     header.protocol = protocol;
+    let start = segment.len();
     segment.extend(data);
+    if data.len() >= 2 && random.one_in(16) {
+        // The two bytes with which the checksum comes out as 0.
+        segment[start..start + 2].fill(0);
+        sum_up(
+            &Header::plain(arrives[0], arrives[1], protocol),
+            &mut segment,
+            place,
+        );
+        segment.copy_within(place..place + 2, start);
+    }
     sum_up(header, &mut segment, place);
     if protocol == UDP && family == Family::V4 && random.one_in(4) {
         segment[6..8].fill(0);
