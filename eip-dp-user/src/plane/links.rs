@@ -253,7 +253,7 @@ impl Links {
             };
             with_cure(format!("{name} on {interface}: {message}{hint}"), code)
         };
-        let program = programs.tc(pin.program.name())?;
+        let program = programs.tc(name)?;
         let fd = program
             .fd()
             .map_err(|error| failed(chain(&error), os_error(&error)))?;

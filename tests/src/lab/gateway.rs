@@ -113,6 +113,11 @@ impl Gateway {
 
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start(&mut self) -> Result<()> {
+        self.start_within(PATIENCE)
+    }
+
+    /// Likewise, where the verifier may take longer than elsewhere.
+    pub fn start_within(&mut self, patience: Duration) -> Result<()> {
         ensure!(self.daemon.is_none(), "the daemon runs already");
         let address = self.folder.join("notify");
         let _ = fs::remove_file(&address);
@@ -123,7 +128,7 @@ impl Gateway {
             .arg(self.configuration())
             .env("NOTIFY_SOCKET", &address);
         let mut job = Job::start(&mut command, &self.log_file())?;
-        until(PATIENCE, "the daemon to be ready", || {
+        until(patience, "the daemon to be ready", || {
             let mut buffer = [0; 4096];
             if let Ok(length) = socket.recv(&mut buffer)
                 && String::from_utf8_lossy(&buffer[..length])

@@ -53,10 +53,10 @@ pub fn all(report: &mut Report) -> Result<()> {
     let mut pinging = Pinging::start(site.internet(), address, &log)?;
     site.gateway.kill()?;
     pinging.wait_for_replies(5)?;
-    site.gateway.start()?;
+    site.start()?;
     pinging.wait_for_replies(5)?;
     site.gateway.stop()?;
-    site.gateway.start()?;
+    site.start()?;
     pinging.wait_for_replies(5)?;
     let seen = pinging.stop()?;
     report.judge(
@@ -78,7 +78,7 @@ pub fn all(report: &mut Report) -> Result<()> {
             ours(&gateway, port),
         );
         site.gateway.stop()?;
-        site.gateway.start()?;
+        site.start()?;
         report.expect(
             "and once the daemon has started again",
             &1,

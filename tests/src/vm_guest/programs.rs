@@ -2,8 +2,11 @@
 
 use std::{env, process::Command, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use aya::{Ebpf, programs::Program};
+use anyhow::{Context, Result, anyhow, ensure};
+use aya::{
+    Ebpf,
+    programs::{Program, ProgramError},
+};
 use eip_dp_tests::lab::{process::Job, wait::until};
 
 use crate::report::Report;
@@ -22,12 +25,29 @@ pub fn load(report: &mut Report) -> Result<()> {
                 anyhow::bail!("{name} is of a type that the product does not load: {other:?}")
             }
         };
-        let seen = loaded
-            .map_err(anyhow::Error::from)
-            .and_then(|()| count(program));
+        let seen = loaded.map_err(refused).and_then(|()| count(program));
         report.judge(&format!("verifier, {name}"), "loaded", seen, |_| true);
     }
     Ok(())
+}
+
+/// The verifier's last words: all of them are thousands of lines.
+fn refused(error: ProgramError) -> anyhow::Error {
+    const LINES: usize = 12;
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = &error
+    else {
+        return error.into();
+    };
+    let log = verifier_log.to_string();
+    let skip = log.lines().count().saturating_sub(LINES);
+    let last: Vec<&str> = log.lines().skip(skip).collect();
+    anyhow!(
+        "{io_error}; the verifier's last words:\n{}",
+        last.join("\n")
+    )
 }
 
 fn count(program: &Program) -> Result<String> {
