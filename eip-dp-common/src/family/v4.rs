@@ -26,7 +26,7 @@ const INTERNETWORK_CONTROL: u8 = 0xc0;
 const DONT_FRAGMENT: u8 = 0x40;
 
 const ICMP_ECHO_REPLY: u8 = 0;
-const ICMP_ECHO: u8 = 8;
+const ICMP_ECHO: u16 = 8;
 
 /// Loose and strict source routing (RFC 791), copied flag included.
 const SOURCE_ROUTES: [u8; 2] = [131, 137];
@@ -231,9 +231,8 @@ impl Family for V4 {
         if !datagram.fragment.begins() {
             return Echo::Continued;
         }
-        const ECHO: u16 = ICMP_ECHO as u16;
         match icmp_type(packet, datagram) {
-            ECHO if datagram.transport + Icmpv4Hdr::LEN <= datagram.end => Echo::Request,
+            ICMP_ECHO if datagram.transport + Icmpv4Hdr::LEN <= datagram.end => Echo::Request,
             _ => Echo::No,
         }
     }
@@ -281,10 +280,10 @@ impl Family for V4 {
         echo: Echo,
     ) -> Result<(), Reason> {
         if echo == Echo::Request {
-            let [_, code, a, b] = packet
+            let [kind, code, a, b] = packet
                 .read::<4>(datagram.transport)
                 .ok_or(Reason::KernelRefused)?;
-            let change = Delta::between(&[ICMP_ECHO, code], &[ICMP_ECHO_REPLY, code]);
+            let change = Delta::between(&[kind, code], &[ICMP_ECHO_REPLY, code]);
             let [a, b] = change.apply([a, b]);
             packet.write(datagram.transport, [ICMP_ECHO_REPLY, code, a, b])?;
         }

@@ -23,7 +23,7 @@ pub struct V6;
 const DEFAULT_HOP_LIMIT: u8 = 64;
 
 const ICMP_ECHO_REPLY: u8 = 129;
-const ICMP_ECHO: u8 = 128;
+const ICMP_ECHO: u16 = 128;
 const ICMP_REDIRECT: u16 = 137;
 
 /// The header but for its addresses.
@@ -208,9 +208,8 @@ impl Family for V6 {
         if !datagram.fragment.begins() {
             return Echo::Continued;
         }
-        const ECHO: u16 = ICMP_ECHO as u16;
         match icmp_type(packet, datagram) {
-            ECHO if datagram.transport + Icmpv6Hdr::LEN <= datagram.end => Echo::Request,
+            ICMP_ECHO if datagram.transport + Icmpv6Hdr::LEN <= datagram.end => Echo::Request,
             _ => Echo::No,
         }
     }
@@ -250,10 +249,10 @@ impl Family for V6 {
         echo: Echo,
     ) -> Result<(), Reason> {
         if echo == Echo::Request {
-            let [_, code, a, b] = packet
+            let [kind, code, a, b] = packet
                 .read::<4>(datagram.transport)
                 .ok_or(Reason::KernelRefused)?;
-            let change = Delta::between(&[ICMP_ECHO, code], &[ICMP_ECHO_REPLY, code]);
+            let change = Delta::between(&[kind, code], &[ICMP_ECHO_REPLY, code]);
             let [a, b] = change.apply([a, b]);
             packet.write(datagram.transport, [ICMP_ECHO_REPLY, code, a, b])?;
         }

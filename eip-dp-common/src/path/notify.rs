@@ -199,7 +199,7 @@ fn complete_checksum<F: Family, P: Packet>(
 /// Half of a number modulo 2^16 - 1.
 #[inline(always)]
 const fn half(value: u16) -> u16 {
-    value >> 1 | value << 15
+    value.rotate_right(1)
 }
 
 #[cfg(test)]
