@@ -277,9 +277,9 @@ fn another_file_in_the_tables_place_is_followed_but_an_empty_one_is_not() {
 fn an_eip_expires_in_time_although_the_table_is_locked() {
     run(|| {
         let gateway = Gateway::served();
-        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
-        gateway.ok(&format!("eip set x --expires {soon}"));
         let _daemon = gateway.start();
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
+        gateway.ok(&format!("eip set x --expires {soon} --wait"));
         assert_eq!(eip().mode, 1, "NAT");
         let lock = rusqlite::Connection::open(gateway.path("table.db")).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();

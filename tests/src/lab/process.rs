@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::wait::until;
 
 /// How long a job may take to do what it is started for.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a program that is waited for may run.
 const LONGEST: Duration = Duration::from_mins(1);
