@@ -9,9 +9,6 @@ use eip_dp_tests::conformance::{
     report::Report,
 };
 
-/// Not yet: what stands behind the IP packet is sent along, and with it a packet that just fits is too large a frame.
-const KNOWN: &[&str] = &["R3-padding-does-not-count-in-v4"];
-
 #[test]
 fn eip_dp_passes_every_case() -> Result<()> {
     passes(EipDp::Usual)
@@ -28,11 +25,9 @@ fn passes(gateway: EipDp) -> Result<()> {
         let cases: Vec<&Case> = table.cases.iter().collect();
         report.add(conformance::run(&gateway, &table, &cases)?);
     }
-    let (failures, failed) = (
-        report.failures(gateway.name(), true),
-        report.failed(gateway.name()),
-    );
-    assert_eq!(failed, KNOWN, "{}:\n{failures}", report.summary());
+    let failures = report.failures(gateway.name(), true);
+    assert!(failures.is_empty(), "{}:\n{failures}", report.summary());
+    assert!(report.score(gateway.name()).of > 1000);
     Ok(())
 }
 

@@ -147,16 +147,6 @@ impl Report {
         markdown(&rows)
     }
 
-    /// The names of the cases that one gateway failed.
-    pub fn failed(&self, adapter: &str) -> Vec<&str> {
-        let failed = |outcome: &&Outcome| {
-            outcome.adapter == adapter
-                && matches!(outcome.verdict, Verdict::Failed(_) | Verdict::NotSetUp(_))
-        };
-        let failures = self.outcomes.iter().filter(failed);
-        failures.map(|outcome| outcome.case.as_str()).collect()
-    }
-
     /// The failures of one gateway. What could not be set up is said once, and always; the others if `all` are wanted.
     pub fn failures(&self, adapter: &str, all: bool) -> String {
         let mut text = String::new();
@@ -317,7 +307,6 @@ mod tests {
             format!("one: b: how\n{set_up}")
         );
         assert_eq!(report().failures("two", true), "");
-        assert_eq!(report().failed("one"), ["b", "c", "d"]);
     }
 
     #[test]
