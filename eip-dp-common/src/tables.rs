@@ -125,13 +125,14 @@ pub fn find<T: Sealed>(
 /// [`Reason::NoNextHop`] where there is no uplink to send to, [`Reason::TableBusy`] where another target is missing.
 #[inline(always)]
 pub fn target<L: Links>(target: &mut Target, links: &L, index: u32) -> Result<(), Reason> {
-    if !links.target(&index, target) {
-        *target = Target::zeroed();
-    }
-    if target.ifindex == 0 && (index == UPLINK_TARGET4 || index == UPLINK_TARGET6) {
+    if links.target(&index, target) && target.ifindex != 0 {
+        if target.is_intact(&index) {
+            Ok(())
+        } else {
+            Err(Reason::TableBusy)
+        }
+    } else if index == UPLINK_TARGET4 || index == UPLINK_TARGET6 {
         Err(Reason::NoNextHop)
-    } else if target.is_intact(&index) {
-        Ok(())
     } else {
         Err(Reason::TableBusy)
     }

@@ -360,31 +360,32 @@ const MAX_OPTIONS: usize = 40;
 /// every way through a loop, that all of them come to the same.
 const MASK: usize = size_of::<Options>() - 1;
 
-/// Reads the header's options, with zeros behind them.
+/// Reads the header's options; gives their sum.
 ///
 /// # Errors
 /// [`Reason::Malformed`] if they are not all there.
 #[inline(always)]
-fn read_options<P: Packet>(packet: &P, len: usize, options: &mut Options) -> Result<(), Reason> {
-    *options = [0; size_of::<Options>()];
+fn read_options<P: Packet>(packet: &P, len: usize, options: &mut Options) -> Result<u32, Reason> {
+    let mut sum = 0;
     let mut at = 0;
     while at < MAX_OPTIONS && at < len {
         // Where it is read is hidden, too: how much of the packet is known to be there is then the same after each round.
         let place = packet.forgotten(at) & MASK;
-        let word: [u8; 4] = packet
+        let [a, b, c, d] = packet
             .read(NETWORK + Ipv4Hdr::LEN + place)
             .ok_or(Reason::Malformed)?;
+        sum += u32::from(u16::from_ne_bytes([a, b])) + u32::from(u16::from_ne_bytes([c, d]));
         let place = at & MASK & !3;
         [
             options[place],
             options[place + 1],
             options[place + 2],
             options[place + 3],
-        ] = word;
+        ] = [a, b, c, d];
         // Else the compiler writes out all rounds, and what it keeps of one for the next needs stack.
         at = black_box(at + 4);
     }
-    Ok(())
+    Ok(sum)
 }
 
 /// Checks the header's checksum, of which `sum` is the part without options, and whether the options can be walked
@@ -396,19 +397,14 @@ fn read_options<P: Packet>(packet: &P, len: usize, options: &mut Options) -> Res
 pub fn check_options<P: Packet>(
     packet: &P,
     len: usize,
-    mut sum: u32,
+    sum: u32,
     options: &mut Options,
 ) -> Result<(), Reason> {
-    read_options(packet, packet.forgotten(len) & MASK, options)?;
-    let len = packet.forgotten(len) & MASK;
-    let mut index = 0;
-    while index < MAX_OPTIONS {
-        sum += u32::from(u16::from_ne_bytes([options[index], options[index + 1]]));
-        index += 2;
-    }
+    let sum = sum + read_options(packet, packet.forgotten(len) & MASK, options)?;
     if fold(sum) != 0xffff {
         return Err(Reason::Malformed);
     }
+    let len = packet.forgotten(len) & MASK;
     let mut at = 0;
     let mut count = 0;
     while count < MAX_OPTIONS && at < len {
@@ -421,6 +417,9 @@ pub fn check_options<P: Packet>(
             return Err(Reason::SourceRoute);
         }
         if kind != 1 {
+            if at + 1 >= len {
+                return Err(Reason::Malformed);
+            }
             length = usize::from(options[(at + 1) & MASK]);
             if length < 2 || at + length > len {
                 return Err(Reason::Malformed);
