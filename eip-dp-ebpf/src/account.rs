@@ -40,7 +40,7 @@ pub fn count(outcome: &Outcome) {
                 counters.out_dropped = counters.out_dropped.wrapping_add(1);
             });
         }
-        Verdict::Reply | Verdict::Pass | Verdict::Daemon | Verdict::Slow => {}
+        Verdict::Reply | Verdict::Ping | Verdict::Pass | Verdict::Daemon | Verdict::Slow => {}
     }
 }
 

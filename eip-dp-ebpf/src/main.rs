@@ -70,13 +70,13 @@ fn uplink_tc(context: TcContext) -> i32 {
     if stage::is_ipv6_skb(&context) {
         stage::enter_tc(&context, stages::UPLINK6);
     }
-    uplink_skb::<V4>(&context, stages::UPLINK_ARP, stages::TELL_UPLINK4)
+    uplink_skb::<V4>(&context, &UPLINK4)
 }
 
 /// The same for IPv6.
 #[classifier]
 fn uplink6_tc(context: TcContext) -> i32 {
-    uplink_skb::<V6>(&context, stages::UPLINK_ND, stages::TELL_UPLINK6)
+    uplink_skb::<V6>(&context, &UPLINK6)
 }
 
 /// On a port: packets from ENIs, and what XDP left where the port has XDP.
@@ -85,37 +85,49 @@ fn port_tc(context: TcContext) -> i32 {
     if stage::is_ipv6_skb(&context) {
         stage::enter_tc(&context, stages::PORT6);
     }
-    port_skb::<V4>(&context, stages::PORT_ARP, stages::TELL_PORT4)
+    port_skb::<V4>(&context, &PORT4)
 }
 
 /// The same for IPv6.
 #[classifier]
 fn port6_tc(context: TcContext) -> i32 {
-    port_skb::<V6>(&context, stages::PORT_ND, stages::TELL_PORT6)
+    port_skb::<V6>(&context, &PORT6)
 }
 
 /// ARP on an uplink.
 #[classifier]
 fn uplink_arp(context: TcContext) -> i32 {
-    discovery(&context, path::discovery_from_uplink::<V4, Skb, Maps>)
+    one_step(&context, path::discovery_from_uplink::<V4, Skb, Maps>)
 }
 
 /// Neighbour discovery on an uplink.
 #[classifier]
 fn uplink_nd(context: TcContext) -> i32 {
-    discovery(&context, path::discovery_from_uplink::<V6, Skb, Maps>)
+    one_step(&context, path::discovery_from_uplink::<V6, Skb, Maps>)
 }
 
 /// ARP on a port.
 #[classifier]
 fn port_arp(context: TcContext) -> i32 {
-    discovery(&context, path::discovery_from_port::<V4, Skb, Maps>)
+    one_step(&context, path::discovery_from_port::<V4, Skb, Maps>)
 }
 
 /// Neighbour discovery on a port.
 #[classifier]
 fn port_nd(context: TcContext) -> i32 {
-    discovery(&context, path::discovery_from_port::<V6, Skb, Maps>)
+    one_step(&context, path::discovery_from_port::<V6, Skb, Maps>)
+}
+
+/// A ping of the gateway.
+#[classifier]
+fn ping4(context: TcContext) -> i32 {
+    one_step(&context, path::answer_ping::<V4, Skb, Maps>)
+}
+
+/// The same for IPv6.
+#[classifier]
+fn ping6(context: TcContext) -> i32 {
+    one_step(&context, path::answer_ping::<V6, Skb, Maps>)
 }
 
 /// The last of a packet from an uplink whose sender has to know.
@@ -142,6 +154,37 @@ fn tell_port6(context: TcContext) -> i32 {
     told(&context, path::tell_port::<V6, Skb, Maps>)
 }
 
+/// The stages that may follow.
+struct Stages {
+    /// For what is about addresses on the link.
+    discovery: u32,
+    /// Where the sender has to know.
+    tell: u32,
+    /// For pings of the gateway.
+    ping: u32,
+}
+
+const UPLINK4: Stages = Stages {
+    discovery: stages::UPLINK_ARP,
+    tell: stages::TELL_UPLINK4,
+    ping: stages::PING4,
+};
+const UPLINK6: Stages = Stages {
+    discovery: stages::UPLINK_ND,
+    tell: stages::TELL_UPLINK6,
+    ping: stages::PING6,
+};
+const PORT4: Stages = Stages {
+    discovery: stages::PORT_ARP,
+    tell: stages::TELL_PORT4,
+    ping: stages::PING4,
+};
+const PORT6: Stages = Stages {
+    discovery: stages::PORT_ND,
+    tell: stages::TELL_PORT6,
+    ping: stages::PING6,
+};
+
 #[inline(always)]
 fn uplink_frame<F: Local>(context: &XdpContext) -> u32
 where
@@ -163,11 +206,11 @@ where
 }
 
 #[inline(always)]
-fn uplink_skb<F: Local>(context: &TcContext, discovery: u32, tell: u32) -> i32
+fn uplink_skb<F: Local>(context: &TcContext, stages: &Stages) -> i32
 where
     Maps: Tables<F>,
 {
-    with_skb::<F>(context, discovery, tell, |skb, tag| match tag {
+    with_skb::<F>(context, stages, |skb, tag| match tag {
         Tag::None | Tag::Vlan(1..) => Some(path::packet_from_uplink::<F, _, _>(
             skb,
             &Maps,
@@ -178,11 +221,11 @@ where
 }
 
 #[inline(always)]
-fn port_skb<F: Local>(context: &TcContext, discovery: u32, tell: u32) -> i32
+fn port_skb<F: Local>(context: &TcContext, stages: &Stages) -> i32
 where
     Maps: Tables<F>,
 {
-    with_skb::<F>(context, discovery, tell, |skb, tag| match tag {
+    with_skb::<F>(context, stages, |skb, tag| match tag {
         // Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
         Tag::Vlan(_) if tag.vlan() == 0 => Some(Outcome::dropped(Reason::UnsupportedEthertype)),
         Tag::None | Tag::Vlan(_) => Some(path::packet_from_port::<F, _, _>(
@@ -238,6 +281,7 @@ fn with_frame<F: Local>(
         | Verdict::Slow
         | Verdict::Resolve
         | Verdict::Reply
+        | Verdict::Ping
         | Verdict::Refuse(_)
         | Verdict::Kernel => match tag {
             Tag::Vlan(control) if !vlan::push(context, control) => {
@@ -263,6 +307,8 @@ fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
         }
         Verdict::Reply | Verdict::Refuse(_) => Ok(redirect(skb.ifindex())),
         Verdict::Pass | Verdict::Slow => Ok(TC_ACT_UNSPEC),
+        // The stage for it is not there.
+        Verdict::Ping => Err(Reason::GatewayService),
         // In the host's own stack, whoever else looks at it.
         Verdict::Kernel => tagged(skb, 0).map(|()| TC_ACT_OK),
         // Only the daemon's packet socket is to see it: no protocol handler of the host takes a packet for another host.
@@ -350,13 +396,10 @@ fn resolve(way: &Way, is_ipv6: bool) -> Result<i32, Reason> {
     Ok(unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next_hop, size, 0) as i32 })
 }
 
-/// `discovery` is the stage for what is about addresses on the link, `tell` the one that follows where the sender has to
-/// know.
 #[inline(always)]
 fn with_skb<F: Local>(
     context: &TcContext,
-    discovery: u32,
-    tell: u32,
+    stages: &Stages,
     path: impl FnOnce(&mut Skb, Tag) -> Option<Outcome>,
 ) -> i32 {
     let mut skb = match Skb::new(context) {
@@ -367,7 +410,7 @@ fn with_skb<F: Local>(
         }
     };
     if path::is_discovery::<F, _>(&skb) {
-        stage::enter_tc(context, discovery);
+        stage::enter_tc(context, stages.discovery);
     }
     let tag = skb.tag();
     let Some(outcome) = path(&mut skb, tag) else {
@@ -375,14 +418,17 @@ fn with_skb<F: Local>(
     };
     if outcome.concerns_sender() {
         stage::hand_over(&outcome);
-        stage::enter_tc(context, tell);
+        stage::enter_tc(context, stages.tell);
+    }
+    if outcome.verdict == Verdict::Ping {
+        stage::enter_tc(context, stages.ping);
     }
     finish_tc(&skb, outcome)
 }
 
-/// The stage for what is about addresses on the link.
+/// A stage that is all of a packet's way.
 #[inline(always)]
-fn discovery(context: &TcContext, path: impl FnOnce(&mut Skb, &Maps, LinkKey) -> Outcome) -> i32 {
+fn one_step(context: &TcContext, path: impl FnOnce(&mut Skb, &Maps, LinkKey) -> Outcome) -> i32 {
     let Ok(mut skb) = Skb::new(context) else {
         return TC_ACT_UNSPEC;
     };

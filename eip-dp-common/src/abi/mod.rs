@@ -134,11 +134,15 @@ pub mod stages {
     pub const PORT_ARP: u32 = 8;
     /// In [`TC`]: neighbour discovery from a port.
     pub const PORT_ND: u32 = 9;
+    /// In [`TC`]: a ping of the gateway from a port.
+    pub const PING4: u32 = 10;
+    /// The same for IPv6.
+    pub const PING6: u32 = 11;
     /// How many places each map has.
     pub const COUNT: u32 = 16;
 
     /// The programs: the map, the place in it, and the name.
-    pub const ALL: [(&str, u32, &str); 12] = [
+    pub const ALL: [(&str, u32, &str); 14] = [
         (XDP, UPLINK6, "uplink6_xdp"),
         (XDP, PORT6, "port6_xdp"),
         (TC, UPLINK6, "uplink6_tc"),
@@ -151,5 +155,7 @@ pub mod stages {
         (TC, UPLINK_ND, "uplink_nd"),
         (TC, PORT_ARP, "port_arp"),
         (TC, PORT_ND, "port_nd"),
+        (TC, PING4, "ping4"),
+        (TC, PING6, "ping6"),
     ];
 }

@@ -86,16 +86,16 @@ pub trait Family: Copy + 'static {
     /// The packet whose IP header is at `at`, quoted up to `end`; `None` if there is no whole header.
     fn quoted<P: Packet>(packet: &P, at: usize, end: usize) -> Option<Quoted<Self>>;
 
-    /// Writes other addresses into a quoted header; `delta` is their difference. Gives the difference of all of the header.
+    /// Exchanges in the quoted header at `at` the addresses that `rewrite` changes in the error itself. Gives the difference
+    /// of all of the header.
     ///
     /// # Errors
     /// [`Reason::KernelRefused`].
     fn rewrite_quoted<P: Packet>(
         packet: &mut P,
         at: usize,
-        source: &Self::Address,
-        destination: &Self::Address,
-        delta: Delta,
+        datagram: &Datagram<Self>,
+        rewrite: &Rewrite<Self>,
     ) -> Result<Delta, Reason>;
 
     /// Writes the headers of an ICMP error in front of the `quoted` bytes that follow them.
@@ -260,6 +260,20 @@ pub struct Rewrite<F: Family> {
     pub delta: Delta,
     /// Whether the hop limit is one less.
     pub hop: bool,
+}
+
+impl<F: Family> Rewrite<F> {
+    /// Whether the source becomes another.
+    #[inline(always)]
+    pub fn changes_source(&self, datagram: &Datagram<F>) -> bool {
+        self.source != datagram.source
+    }
+
+    /// Whether the destination becomes another.
+    #[inline(always)]
+    pub fn changes_destination(&self, datagram: &Datagram<F>) -> bool {
+        self.destination != datagram.destination
+    }
 }
 
 impl<F: Family> Datagram<F> {

@@ -174,17 +174,20 @@ impl Family for V4 {
     fn rewrite_quoted<P: Packet>(
         packet: &mut P,
         at: usize,
-        source: &[u8; 4],
-        destination: &[u8; 4],
-        delta: Delta,
+        datagram: &Datagram<Self>,
+        rewrite: &Rewrite<Self>,
     ) -> Result<Delta, Reason> {
         let mut header = read_header(packet.read(at).ok_or(Reason::KernelRefused)?);
         let check = header.check;
-        header.check = delta.apply(check);
-        header.src_addr = *source;
-        header.dst_addr = *destination;
+        header.check = rewrite.delta.apply(check);
+        if rewrite.changes_destination(datagram) {
+            header.src_addr = rewrite.destination;
+        }
+        if rewrite.changes_source(datagram) {
+            header.dst_addr = rewrite.source;
+        }
         write_header(packet, at, &header)?;
-        Ok(delta.and(Delta::between(&check, &header.check)))
+        Ok(rewrite.delta.and(Delta::between(&check, &header.check)))
     }
 
     #[inline(always)]

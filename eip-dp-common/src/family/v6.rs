@@ -166,13 +166,16 @@ impl Family for V6 {
     fn rewrite_quoted<P: Packet>(
         packet: &mut P,
         at: usize,
-        source: &[u8; 16],
-        destination: &[u8; 16],
-        delta: Delta,
+        datagram: &Datagram<Self>,
+        rewrite: &Rewrite<Self>,
     ) -> Result<Delta, Reason> {
-        packet.write(at + offset_of!(Ipv6Hdr, src_addr), *source)?;
-        packet.write(at + offset_of!(Ipv6Hdr, dst_addr), *destination)?;
-        Ok(delta)
+        if rewrite.changes_destination(datagram) {
+            packet.write(at + offset_of!(Ipv6Hdr, src_addr), rewrite.destination)?;
+        }
+        if rewrite.changes_source(datagram) {
+            packet.write(at + offset_of!(Ipv6Hdr, dst_addr), rewrite.source)?;
+        }
+        Ok(rewrite.delta)
     }
 
     #[inline(always)]

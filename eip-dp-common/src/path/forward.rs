@@ -89,7 +89,7 @@ pub fn forward<F: Family, P: Packet>(
         hop: forward.routed && !too_big,
     };
     let mut field = ChecksumPlace::NONE;
-    let mut quote = Quote::<F>::NONE;
+    let mut quote = Quote::NONE;
     if forward.translation.active {
         if F::is_icmp_error(packet, datagram) {
             quote = Quote::find(packet, datagram, &rewrite)?;

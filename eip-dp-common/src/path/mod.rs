@@ -15,7 +15,7 @@ mod quote;
 mod uplink;
 
 pub use notify::{leave_telling, tell_port, tell_uplink};
-pub use port::{From, discovery_from_port, packet_from_port};
+pub use port::{From, answer_ping, discovery_from_port, packet_from_port};
 pub use uplink::{discovery_from_uplink, packet_from_uplink};
 
 use crate::{
@@ -36,6 +36,8 @@ pub enum Verdict {
     Kernel,
     /// Ready to be sent out of the interface that it came from.
     Reply,
+    /// A ping of the gateway, for [`answer_ping`]; untouched.
+    Ping,
     /// Left to the kernel, untouched.
     Pass,
     /// A guest's DHCP message, for the daemon; untouched.
@@ -246,6 +248,9 @@ pub fn from_port<P: Packet, T: Tables<V4> + Tables<V6>>(
         }
         let mut outcome = packet_from_port(packet, tables, key);
         tell_port(packet, tables, key, &mut outcome);
+        if outcome.verdict == Verdict::Ping {
+            return answer_ping::<F, _, _>(packet, tables, key);
+        }
         outcome
     }
     if is_ipv6(packet) {

@@ -149,7 +149,7 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
         None => return Err(Reason::BadRecord),
     };
     if F::is_link_router(destination, from.port.mac) {
-        return answer_ping(packet, datagram, from);
+        return to_gateway(packet, datagram);
     }
     if from.ethernet.is_group() || F::is_martian_destination(destination) {
         return Err(Reason::MartianDestination);
@@ -161,21 +161,21 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
         (Place::Inside | Place::Gateway, PrivateState::CutThrough) => {
             Err(Reason::PrivateNetworkOff)
         }
-        (Place::Gateway, _) => answer_ping(packet, datagram, from),
+        (Place::Gateway, _) => to_gateway(packet, datagram),
         (Place::Inside, _) => {
             // Private traffic is nobody's EIP's.
             outcome.sender = NONE;
             private(packet, tables, datagram, vpc, scratch, outcome)
         }
         (Place::Outside, PrivateState::NoEip) => Err(Reason::NoEip),
-        (Place::Outside, _) => public(packet, tables, from, datagram, scratch, outcome),
+        (Place::Outside, _) => public(packet, tables, datagram, scratch, outcome),
     }
 }
 
 /// From a sender that has no address yet, or uses one that is valid on its link only: DHCP, and pings of its router.
 #[inline(always)]
 fn without_address<F: Local, P: Packet>(
-    packet: &mut P,
+    packet: &P,
     datagram: &Datagram<F>,
     from: &From,
     dhcp: bool,
@@ -184,7 +184,7 @@ fn without_address<F: Local, P: Packet>(
         return Ok(Verdict::Daemon);
     }
     if F::is_link_router(&datagram.destination, from.port.mac) {
-        return answer_ping(packet, datagram, from);
+        return to_gateway(packet, datagram);
     }
     if F::is_unspecified(&datagram.source) || !F::is_martian_destination(&datagram.destination) {
         return Err(Reason::SpoofedSource);
@@ -272,7 +272,6 @@ fn private<F: Family, P: Packet, T: Tables<F>>(
 fn public<F: Family, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
-    from: &From,
     datagram: &Datagram<F>,
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
@@ -294,7 +293,7 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
             destination = eip.private;
         } else {
             match tables::class::<F, T>(&mut scratch.prefix, tables, address)? {
-                Some(AddressClass::PoolGateway) => return answer_ping(packet, datagram, from),
+                Some(AddressClass::PoolGateway) => return to_gateway(packet, datagram),
                 Some(AddressClass::Pool) => return Err(Reason::NoAssociation),
                 Some(AddressClass::Host) | None => {}
             }
@@ -314,22 +313,31 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
 
 /// The gateway answers pings; all else to it is refused.
 #[inline(always)]
-fn answer_ping<F: Family, P: Packet>(
+fn to_gateway<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> Result<Verdict, Reason> {
+    if F::echo_request(packet, datagram) == Echo::No {
+        Err(Reason::GatewayService)
+    } else {
+        Ok(Verdict::Ping)
+    }
+}
+
+/// Turns a ping of the gateway, from the port with this key, into its answer.
+#[inline(always)]
+pub fn answer_ping<F: Family, P: Packet, L: Links>(
     packet: &mut P,
-    datagram: &Datagram<F>,
-    from: &From,
-) -> Result<Verdict, Reason> {
-    let echo = F::echo_request(packet, datagram);
-    if echo == Echo::No {
-        return Err(Reason::GatewayService);
-    }
-    if !packet.can_reply() {
-        return Ok(Verdict::Slow);
-    }
-    F::write_echo_reply(packet, datagram, echo)?;
-    let (guest, gateway): (Mac, Mac) = (from.ethernet.source, from.port.mac);
-    Ethernet::write_addresses(packet, guest, gateway)?;
-    Ok(Verdict::Reply)
+    links: &L,
+    key: LinkKey,
+) -> Outcome {
+    with_port(packet, links, key, |packet, from| {
+        let result = F::parse(packet).and_then(|datagram| {
+            let echo = F::echo_request(packet, &datagram);
+            F::write_echo_reply(packet, &datagram, echo)?;
+            let (guest, gateway): (Mac, Mac) = (from.ethernet.source, from.port.mac);
+            Ethernet::write_addresses(packet, guest, gateway)?;
+            Ok(Verdict::Reply)
+        });
+        conclude(Outcome::START, result)
+    })
 }
 
 /// UDP from a DHCP client's port to a server's, whatever the address: the gateway is its only server.

@@ -1,10 +1,12 @@
 //! ICMP errors that pass through: the packet that they quote is translated with them.
 
+use core::hint::black_box;
+
 use crate::{
     abi::Reason,
     checksum::Delta,
     family::{ChecksumPlace, Datagram, Family, Quoted, Rewrite},
-    packet::{Change, Covers, Packet},
+    packet::{Change, Covers, HEADERS, Packet},
 };
 
 /// Where the quotation starts and the ICMP checksum is, in bytes from the start of the ICMP header (RFC 792, RFC 4443).
@@ -13,23 +15,17 @@ const ICMP_CHECKSUM: usize = 2;
 
 /// The packet that an ICMP error quotes. It was sent by whom the error goes to, so its addresses are the error's, exchanged.
 #[derive(Clone, Copy)]
-pub struct Quote<F: Family> {
+pub struct Quote {
     /// Where its IP header is, in bytes from the start of the frame; 0 where nothing is quoted.
     pub at: usize,
-    /// Its source from now on.
-    source: F::Address,
-    /// Its destination from now on.
-    destination: F::Address,
     /// Its transport checksum, from the start of the frame, if so much of it is quoted.
     checksum: ChecksumPlace,
 }
 
-impl<F: Family> Quote<F> {
+impl Quote {
     /// Nothing is quoted.
     pub const NONE: Self = Self {
         at: 0,
-        source: F::UNSPECIFIED,
-        destination: F::UNSPECIFIED,
         checksum: ChecksumPlace::NONE,
     };
 
@@ -38,7 +34,7 @@ impl<F: Family> Quote<F> {
     /// # Errors
     /// [`Reason::IcmpQuoteMismatch`] if there is no whole IP header, or it has other addresses (RFC 5508, REQ-4).
     #[inline(always)]
-    pub fn find<P: Packet>(
+    pub fn find<F: Family, P: Packet>(
         packet: &P,
         datagram: &Datagram<F>,
         rewrite: &Rewrite<F>,
@@ -52,25 +48,12 @@ impl<F: Family> Quote<F> {
         else {
             return Err(Reason::IcmpQuoteMismatch);
         };
-        let mut quote = Self {
-            at,
-            source,
-            destination,
-            checksum,
-        };
-        if rewrite.destination != datagram.destination {
-            if source != datagram.destination {
-                return Err(Reason::IcmpQuoteMismatch);
-            }
-            quote.source = rewrite.destination;
+        if (rewrite.changes_destination(datagram) && source != datagram.destination)
+            || (rewrite.changes_source(datagram) && destination != datagram.source)
+        {
+            return Err(Reason::IcmpQuoteMismatch);
         }
-        if rewrite.source != datagram.source {
-            if destination != datagram.source {
-                return Err(Reason::IcmpQuoteMismatch);
-            }
-            quote.destination = rewrite.source;
-        }
-        Ok(quote)
+        Ok(Self { at, checksum })
     }
 
     /// Translates the quoted packet as far as it is there, and makes the ICMP checksum fit.
@@ -78,19 +61,13 @@ impl<F: Family> Quote<F> {
     /// # Errors
     /// [`Reason::KernelRefused`].
     #[inline(always)]
-    pub fn rewrite<P: Packet>(
+    pub fn rewrite<F: Family, P: Packet>(
         &self,
         packet: &mut P,
         datagram: &Datagram<F>,
         rewrite: &Rewrite<F>,
     ) -> Result<(), Reason> {
-        let mut changes = F::rewrite_quoted(
-            packet,
-            self.at,
-            &self.source,
-            &self.destination,
-            rewrite.delta,
-        )?;
+        let mut changes = F::rewrite_quoted(packet, bounded(self.at), datagram, rewrite)?;
         if self.checksum.offset != 0 {
             changes = changes.and(self.rewrite_checksum(packet, rewrite.delta)?);
         }
@@ -115,14 +92,23 @@ impl<F: Family> Quote<F> {
     #[inline(always)]
     fn rewrite_checksum<P: Packet>(&self, packet: &mut P, delta: Delta) -> Result<Delta, Reason> {
         let place = self.checksum;
-        let old = packet.read(place.offset).ok_or(Reason::KernelRefused)?;
+        let offset = bounded(place.offset);
+        let old = packet.read(offset).ok_or(Reason::KernelRefused)?;
         let change = Change {
             delta,
             covers: Covers::Bytes,
             zero_is_none: place.zero_is_none,
         };
         let new = change.apply(old);
-        packet.write(place.offset, new)?;
+        packet.write(offset, new)?;
         Ok(Delta::between(&old, &new))
     }
+}
+
+/// A place in the headers, whose bounds the verifier of Linux 6.1 has lost by the time that it is used.
+#[inline(always)]
+fn bounded(place: usize) -> usize {
+    const LARGEST: usize = 511;
+    const { assert!(HEADERS <= LARGEST) };
+    black_box(place) & LARGEST
 }
