@@ -210,13 +210,8 @@ fn uplink_skb<F: Local>(context: &TcContext, stages: &Stages) -> i32
 where
     Maps: Tables<F>,
 {
-    with_skb::<F>(context, stages, |skb, tag| match tag {
-        Tag::None | Tag::Vlan(1..) => Some(path::packet_from_uplink::<F, _, _>(
-            skb,
-            &Maps,
-            key_of(skb, tag),
-        )),
-        Tag::Vlan(_) | Tag::Foreign => None,
+    with_skb::<F>(context, stages, left_on_uplink, |skb, key| {
+        path::packet_from_uplink::<F, _, _>(skb, &Maps, key)
     })
 }
 
@@ -225,16 +220,33 @@ fn port_skb<F: Local>(context: &TcContext, stages: &Stages) -> i32
 where
     Maps: Tables<F>,
 {
-    with_skb::<F>(context, stages, |skb, tag| match tag {
-        // Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
-        Tag::Vlan(_) if tag.vlan() == 0 => Some(Outcome::dropped(Reason::UnsupportedEthertype)),
-        Tag::None | Tag::Vlan(_) => Some(path::packet_from_port::<F, _, _>(
-            skb,
-            &Maps,
-            key_of(skb, tag),
-        )),
-        Tag::Foreign => None,
+    with_skb::<F>(context, stages, left_on_port, |skb, key| {
+        path::packet_from_port::<F, _, _>(skb, &Maps, key)
     })
+}
+
+/// What becomes of a frame from an uplink for its tag alone; `None` for one that is looked at.
+#[inline(always)]
+fn left_on_uplink(tag: Tag) -> Option<i32> {
+    match tag {
+        Tag::None => None,
+        Tag::Vlan(_) if tag.vlan() != 0 => None,
+        Tag::Vlan(_) | Tag::Foreign => Some(TC_ACT_UNSPEC),
+    }
+}
+
+/// Likewise from a port. Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
+#[inline(always)]
+fn left_on_port(tag: Tag) -> Option<i32> {
+    match tag {
+        Tag::None => None,
+        Tag::Vlan(_) if tag.vlan() != 0 => None,
+        Tag::Vlan(_) => {
+            account::count(&Outcome::dropped(Reason::UnsupportedEthertype));
+            Some(TC_ACT_SHOT)
+        }
+        Tag::Foreign => Some(TC_ACT_UNSPEC),
+    }
 }
 
 #[inline(always)]
@@ -400,7 +412,8 @@ fn resolve(way: &Way, is_ipv6: bool) -> Result<i32, Reason> {
 fn with_skb<F: Local>(
     context: &TcContext,
     stages: &Stages,
-    path: impl FnOnce(&mut Skb, Tag) -> Option<Outcome>,
+    left: impl FnOnce(Tag) -> Option<i32>,
+    path: impl FnOnce(&mut Skb, LinkKey) -> Outcome,
 ) -> i32 {
     let mut skb = match Skb::new(context) {
         Ok(skb) => skb,
@@ -409,13 +422,15 @@ fn with_skb<F: Local>(
             return TC_ACT_SHOT;
         }
     };
+    let tag = skb.tag();
+    if let Some(action) = left(tag) {
+        return action;
+    }
     if path::is_discovery::<F, _>(&skb) {
         stage::enter_tc(context, stages.discovery);
     }
-    let tag = skb.tag();
-    let Some(outcome) = path(&mut skb, tag) else {
-        return TC_ACT_UNSPEC;
-    };
+    let key = key_of(&skb, tag);
+    let outcome = path(&mut skb, key);
     if outcome.concerns_sender() {
         stage::hand_over(&outcome);
         stage::enter_tc(context, stages.tell);
