@@ -178,6 +178,13 @@ impl Fragment {
         Self(offset << 1 | more)
     }
 
+    /// The same, of which the verifier knows nothing any more.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
+    pub fn forgotten<P: Packet>(self, packet: &P) -> Self {
+        Self(packet.forgotten(usize::from(self.0)) as u16)
+    }
+
     /// Whether it is all of it.
     #[inline(always)]
     pub const fn is_whole(self) -> bool {

@@ -423,7 +423,7 @@ pub fn check_options<P: Packet>(
             if at + 1 >= len {
                 return Err(Reason::Malformed);
             }
-            length = usize::from(options[(at + 1) & MASK]);
+            length = usize::from(options[black_box(at + 1) & MASK]);
             if length < 2 || at + length > len {
                 return Err(Reason::Malformed);
             }

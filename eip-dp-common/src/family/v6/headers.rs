@@ -48,6 +48,7 @@ pub enum Chain {
 /// Walks the headers of the packet whose IPv6 header is at `network` and whose last byte is before `end`. An
 /// authentication header is one of them: behind it, the transport header is as it is without.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "what was eight bits is")]
 pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Found {
     let start = network + Ipv6Hdr::LEN;
     let mut found = Found {
@@ -96,6 +97,9 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
             break;
         }
         at = packet.forgotten(at + length) & 0x7f;
+        // Whatever this header was, what is known is the same after it.
+        found.fragment = found.fragment.forgotten(packet);
+        found.authenticated = packet.forgotten(usize::from(found.authenticated)) as u8;
         if start + at > end {
             found.chain = Chain::Cut;
             break;
