@@ -187,6 +187,13 @@ def vrrp(**fields):
 
 ESP = other(50, bytes.fromhex("000010010000000a") + PAYLOAD)
 AH = other(51, bytes.fromhex("0604000000001001000000070102030405060708090a0b0c") + PAYLOAD)
+
+
+def ah():
+    """IPv6 finds the transport header behind the authentication header."""
+    return behind(tcp(), authentication()) if family.is6() else AH
+
+
 OSPF = other(89, bytes.fromhex("020100300a000001000000008cd40000") + bytes(32))
 
 

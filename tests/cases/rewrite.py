@@ -100,7 +100,7 @@ def bodies():
     yield "T4-sctp", p.sctp()
     yield "T4-gre", p.gre()
     yield "T4-esp", p.ESP
-    yield "T4-ah", p.AH
+    yield "T4-ah", p.ah()
     yield "T4-ipip", p.ipip()
     yield "T4-6in4", p.sixinfour()
     yield "T4-ospf", p.OSPF
@@ -112,7 +112,7 @@ def bodies():
     yield "T5-udp-wrong", p.wrong(p.udp(), 6, 0x1234)
     yield "T5-udplite-wrong", p.wrong(p.udplite(), 6, 0xFF00)
     yield "T5-dccp-wrong", p.wrong(p.dccp(), 6, 0x00FF)
-    yield "T5-icmp-wrong", p.transport_edited(p.ping(), 2, b"\x12\x34")
+    yield "T5-icmp-wrong", p.wrong(p.ping(), 2, 0x1234)
     if not family.is6():
         yield from options4()
     big = p.tcp(bytes(range(256)) * 4)
@@ -239,7 +239,7 @@ def quotes():
         ("sctp", p.sctp()),
         ("gre", p.gre()),
         ("esp", p.ESP),
-        ("ah", p.AH),
+        ("ah", p.ah()),
         ("protocol-253", p.other(253)),
         *family.pick(quotable4, quotable6)(),
         ("tcp-first-fragment", p.fragment(p.tcp(bytes(range(256))), 0, 64, more=True)),
@@ -286,7 +286,7 @@ def quotable4():
 def quotable6():
     """Quoted packets with extension headers, whole and cut."""
     all_of_them = (p.hop_by_hop(), p.destination_options(), p.routing(), p.destination_options())
-    yield "ping-wrong", p.transport_edited(p.ping(), 2, b"\x12\x34")
+    yield "ping-wrong", p.wrong(p.ping(), 2, 0x1234)
     yield "tcp-behind-hop-by-hop", p.behind(p.tcp(), p.hop_by_hop())
     yield "udp-behind-four-headers", p.behind(p.udp(), *all_of_them)
     yield "udp-behind-authentication", p.behind(p.udp(), p.authentication())

@@ -335,7 +335,8 @@ pub fn check_rewritten(input: &[u8], output: &[u8]) -> Result<()> {
     let Some(place) = shape.checksum() else {
         return Ok(());
     };
-    if shape.protocol == 17 && input[place..place + 2] == [0, 0] {
+    // UDP-Lite must have one (RFC 3828 3.1): a packet without is invalid, and stays so.
+    if matches!(shape.protocol, 17 | 136) && input[place..place + 2] == [0, 0] {
         ensure!(
             output[place..place + 2] == [0, 0],
             "gave a checksum to a packet without one"
