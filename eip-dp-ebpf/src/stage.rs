@@ -94,13 +94,17 @@ pub fn is_ipv6_frame(context: &XdpContext) -> bool {
     let context: *mut xdp_md = context.ctx;
     // SAFETY: the context is the kernel's and valid while the program runs.
     let (start, end) = unsafe { ((*context).data as usize, (*context).data_end as usize) };
-    if start + 18 > end {
+    if start + 14 > end {
         return false;
     }
     // SAFETY: so many bytes are the packet's, as just checked.
-    let [_, _, _, _, _, _, _, _, _, _, _, _, a, b, _, _, c, d] =
-        unsafe { *(start as *const [u8; 18]) };
-    [a, b] == IPV6 || ([a, b] == VLAN && [c, d] == IPV6)
+    let [_, _, _, _, _, _, _, _, _, _, _, _, a, b] = unsafe { *(start as *const [u8; 14]) };
+    if [a, b] != VLAN || start + 18 > end {
+        return [a, b] == IPV6;
+    }
+    // SAFETY: as above.
+    let [c, d] = unsafe { *((start + 16) as *const [u8; 2]) };
+    [c, d] == IPV6
 }
 
 /// Whether an skb is IPv6.

@@ -8,7 +8,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_skb_vlan_pop, bpf_skb_vlan_push, bpf_xdp_adjust_head},
     programs::XdpContext,
 };
-use eip_dp_common::packet::VLAN;
+use eip_dp_common::packet::{NETWORK, QINQ, VLAN};
 
 use crate::context::Skb;
 
@@ -42,6 +42,7 @@ impl Tag {
                 [_, _, _, _, _, _, _, _, _, _, _, _, a, b, high, low] if [a, b] == VLAN => {
                     Self::Vlan(u16::from_be_bytes([high, low]))
                 }
+                [_, _, _, _, _, _, _, _, _, _, _, _, a, b, _, _] if [a, b] == QINQ => Self::Foreign,
                 _ => Self::None,
             },
             None => Self::None,
@@ -51,10 +52,11 @@ impl Tag {
 
 const TAG: i32 = 4;
 
-/// Takes the tag off an XDP frame that has one; false if the kernel refuses.
+/// Takes the tag off an XDP frame that has one; false, and the frame untouched, if the kernel would refuse: it leaves no frame
+/// shorter than its header (net/core/filter.c, bpf_xdp_adjust_head).
 #[inline(always)]
 pub fn pop(context: &XdpContext) -> bool {
-    let Some(start) = head(context.ctx) else {
+    let Some(start) = head(context.ctx).filter(|_| holds(context, NETWORK + TAG as usize)) else {
         return false;
     };
     // SAFETY: the pointer is to 16 bytes of the packet, which nobody else writes while the program runs; the helper is the
@@ -104,6 +106,12 @@ pub fn push(context: &XdpContext, control: u16) -> bool {
         ];
     }
     true
+}
+
+/// Whether so many bytes are in the first piece of an XDP frame.
+#[inline(always)]
+fn holds(context: &XdpContext, len: usize) -> bool {
+    context.data() + len <= context.data_end()
 }
 
 /// The first bytes of an XDP frame: Ethernet's addresses and a tag.

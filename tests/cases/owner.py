@@ -1,5 +1,6 @@
 """O: whose packet it is."""
 
+import family
 import packets as p
 import world
 from case import (
@@ -22,6 +23,8 @@ TCP, UDP, PING = p.tcp(), p.udp(), p.ping()
 NOT_ASSOCIATED = "203.0.113.60"
 NO_EIP_AT_ALL = "203.0.113.99"
 SPECIAL_SOURCES = ("0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.5", "239.255.255.250", "240.0.0.1", "255.255.255.255")
+# What begins with 80 zero bits, the edges of fe80::/10, multicast.
+SPECIAL_SOURCES6 = ("::", "::1", "::c000:24d", "::ffff:c000:24d", "fe80::1", "febf:ffff::1", "ff02::5", "ff0e::1", "ffff::1")
 SPECIAL_DESTINATIONS = (
     "0.0.0.0",
     "0.255.255.255",
@@ -35,6 +38,7 @@ SPECIAL_DESTINATIONS = (
     "255.255.255.254",
     "255.255.255.255",
 )
+SPECIAL_DESTINATIONS6 = ("::", "::1", "::c000:24d", "::ffff:c000:24d", "fe80::1234", "febf:ffff::1", "ff01::1", "ff02::fb", "ff05::2", "ff0e::1")
 
 
 def to_uplink(packet, **macs):
@@ -58,12 +62,13 @@ def uplink():
     for dst in (world.HOST, world.HOST_IN_POOL, "192.0.2.200", "198.18.8.1", "198.18.6.255", "203.0.112.1", "10.0.0.10"):
         uplink_pass(f"O4-{dst}", to_uplink(TCP(world.REMOTE, dst, 64)))
     uplink_pass("O4-ttl-1", to_uplink(UDP(world.REMOTE, world.HOST, 1)))
-    uplink_pass("O4-wrong-header-checksum", to_uplink(p.edited(TCP, 10, b"\xbe\xef", fix=False)(world.REMOTE, world.HOST, 64)))
-    uplink_pass("O4-source-route", to_uplink(p.tcp(**p.options(b"\x83\x07\x04\xc0\0\2\1"))(world.REMOTE, world.HOST, 64)))
+    if not family.is6():
+        uplink_pass("O4-wrong-header-checksum", to_uplink(p.edited(TCP, 10, b"\xbe\xef", fix=False)(world.REMOTE, world.HOST, 64)))
+        uplink_pass("O4-source-route", to_uplink(p.tcp(**p.options(b"\x83\x07\x04\xc0\0\2\1"))(world.REMOTE, world.HOST, 64)))
     uplink_pass("O4-spoofed-eip-source", to_uplink(TCP("203.0.113.10", world.HOST, 64)))
     uplink_drop("O5-detached", "203.0.113.50", TCP, "eni-detached")
     uplink_drop("O5-stranded", "203.0.113.40", TCP, "eni-stranded")
-    for src in SPECIAL_SOURCES:
+    for src in family.pick(SPECIAL_SOURCES, SPECIAL_SOURCES6):
         uplink_drop(f"O15-from-{src}", "203.0.113.10", UDP, "martian", src=src)
     uplink_drop("O15-cut-through", "203.0.113.20", UDP, "martian", src="127.0.0.1")
     uplink_drop("O15-eip-to-other-eip", "203.0.113.30", UDP, "martian", src="203.0.113.10")
@@ -78,8 +83,9 @@ def uplink():
     inbound("O15-private-of-other-vpc", "203.0.113.30", UDP, src="172.20.1.1")
     inbound("O15-detached-eip", "203.0.113.10", UDP, src="203.0.113.50")
     inbound("O15-unassociated-eip", "203.0.113.10", UDP, src=NOT_ASSOCIATED)
-    uplink_pass("O15-multicast", to_uplink(UDP(world.REMOTE, "224.0.0.5", 1), dst="01:00:5e:00:00:05"))
-    uplink_pass("O15-broadcast", to_uplink(UDP(world.REMOTE, "255.255.255.255", 64), dst="ff:ff:ff:ff:ff:ff"))
+    uplink_pass("O15-multicast", to_uplink(UDP(world.REMOTE, "224.0.0.5", 1), dst=family.group_mac("224.0.0.5")))
+    if not family.is6():
+        uplink_pass("O15-broadcast", to_uplink(UDP(world.REMOTE, "255.255.255.255", 64), dst="ff:ff:ff:ff:ff:ff"))
     uplink_pass("O15-multicast-to-our-mac", to_uplink(UDP(world.REMOTE, "239.1.2.3", 64)))
 
 
@@ -87,15 +93,20 @@ def link_local():
     host, remote = world.HOST, world.NEXT_HOP
     uplink_pass("O16-ssh", to_uplink(p.tcp(b"", flags="S")(remote, host, 64)))
     uplink_pass("O16-bgp", to_uplink(p.of(p.TCP(sport=40000, dport=179))(remote, host, 1)))
-    uplink_pass("O16-ospf", to_uplink(p.OSPF(remote, "224.0.0.5", 1), dst="01:00:5e:00:00:05"))
+    uplink_pass("O16-ospf", to_uplink(p.OSPF(remote, "224.0.0.5", 1), dst=family.group_mac("224.0.0.5")))
     uplink_pass("O16-ping-host", to_uplink(PING(remote, host, 64)))
+    if family.is6():
+        router = world.link_local(world.NEXT_HOP_MAC)
+        uplink_pass("O16-link-local-to-link-local", to_uplink(UDP(router, world.link_local(world.UPLINK_MAC), 1)))
+        uplink_pass("O16-link-local-to-group", to_uplink(UDP(router, "ff02::5", 1), dst=family.group_mac("ff02::5")))
+        return
     lldp = bytes.fromhex("0180c200000e") + bytes.fromhex("0200000000fe") + bytes.fromhex("88cc02070402000000ffff0000")
     uplink_pass("O16-lldp", lldp)
     v6 = bytes.fromhex("02000000ff010200000000fe86dd") + bytes(p.IPv6(src="2001:db8::1", dst="2001:db8::2"))
     uplink_pass("O16-ipv6", v6)
-    tagged = bytes.fromhex("02000000ff010200000000fe81000064") + to_uplink(TCP(remote, "203.0.113.10", 64))[12:]
-    uplink_pass("T16-vlan", tagged)
-    uplink_pass("T16-qinq", tagged.replace(bytes.fromhex("81000064"), bytes.fromhex("88a800648100000a"), 1))
+    tagged = bytes.fromhex("02000000ff010200000000fe81000065") + to_uplink(TCP(remote, "203.0.113.10", 64))[12:]
+    uplink_pass("T16-foreign-vlan", tagged)
+    uplink_pass("T16-qinq", tagged.replace(bytes.fromhex("81000065"), bytes.fromhex("88a800648100000a"), 1))
     uplink_pass("O16-length-not-ethertype", bytes.fromhex("02000000ff010200000000fe0010") + bytes(16))
     uplink_pass("O16-bare-header", bytes.fromhex("02000000ff010200000000fe1234"))
 
@@ -139,6 +150,10 @@ def spoofing():
     source("gateway", "a1", "10.0.0.1")
     source("all-zeros", "a1", "0.0.0.0")
     source("loopback", "a1", "127.0.0.1")
+    if family.is6():
+        source("link-local", "a1", world.link_local(world.eni_mac("a1")))
+        source("link-local-private", "a1", world.link_local(world.eni_mac("a1")), "10.0.0.20")
+        source("mapped", "a1", "::ffff:a00:a")
     source("multicast", "a1", "224.0.0.1")
     source("host", "a1", world.HOST)
     source("detached-eni", "a1", "10.0.0.50")
@@ -203,15 +218,15 @@ def private_networking():
 def pong(name, eni, src, gateway, body, answer, **more):
     port = world.eni_port(eni)
     data = from_port(eni, body(src, gateway, more.pop("ttl", 64)))
-    back = frame(world.eni_mac(eni), world.port_mac(port), answer(gateway, src, 64))
+    back = frame(world.eni_mac(eni), world.port_mac(port), answer(gateway, src, 64), vlan=world.link(port)[1])
     add(name, port, data, reply(back), xdp="pass", **more)
 
 
 def gateways():
     for name, payload in (("", p.PAYLOAD), ("-empty", b""), ("-long", bytes(1000))):
         echo = p.ping(payload)
-        pong(f"O11-ping-gateway{name}", "a1", "10.0.0.10", "10.0.0.1", echo, p.of(p.ICMP(type=0, id=0x77, seq=1) / p.Raw(payload)))
-    answer = p.of(p.ICMP(type=0, id=0x77, seq=1) / p.Raw(p.PAYLOAD))
+        pong(f"O11-ping-gateway{name}", "a1", "10.0.0.10", "10.0.0.1", echo, p.icmp_echo_reply(payload))
+    answer = p.icmp_echo_reply()
     pong("O11-ping-gateway-no-eip", "b1", "10.0.0.20", "10.0.0.1", PING, answer)
     pong("O11-ping-gateway-second-cidr", "a1", "10.0.0.10", "172.20.0.1", PING, answer)
     pong("O11-ping-gateway-vpc-2", "c1", "10.0.0.10", "10.0.0.1", PING, answer)
@@ -219,18 +234,40 @@ def gateways():
     pong("O11-ping-gateway-ttl-1", "a1", "10.0.0.10", "10.0.0.1", PING, answer, ttl=1)
     pong("O11-ping-pool-gateway", "m3", "198.18.7.20", "198.18.7.1", PING, answer)
     pong("O11-ping-pool-gateway-nat", "m1", "10.0.1.10", "198.18.7.1", PING, answer)
-    whole, parts = p.ping(bytes(200)), p.of(p.ICMP(type=0, id=0x77, seq=1) / p.Raw(bytes(200)))
+    whole, parts = p.ping(bytes(200)), p.icmp_echo_reply(bytes(200))
     for name, offset, size, more in (("first", 0, 64, True), ("later", 64, 64, True), ("last", 128, 80, False)):
         question = p.fragment(whole, offset, size, more=more)
         pong(f"O11-ping-gateway-{name}-fragment", "a1", "10.0.0.10", "10.0.0.1", question, p.fragment(parts, offset, size, more=more))
-    pong("O11-ping-gateway-ihl-7", "a1", "10.0.0.10", "10.0.0.1", p.ping(ip_options=b"\x01" * 8), p.icmp_echo_reply(ip_options=b"\x01" * 8))
-    wrong, still = p.edited(PING, 22, b"\x12\x34"), p.edited(answer, 22, b"\x1a\x34")
+    if family.is6():
+        chain = (p.hop_by_hop(), p.destination_options())
+        pong("O11-ping-gateway-extension-headers", "a1", "10.0.0.10", "10.0.0.1", p.behind(PING, *chain), p.behind(answer, *chain))
+        link_routers(answer)
+    else:
+        pong("O11-ping-gateway-ihl-7", "a1", "10.0.0.10", "10.0.0.1", p.ping(ip_options=b"\x01" * 8), p.icmp_echo_reply(ip_options=b"\x01" * 8))
+    wrong, still = (p.transport_edited(body, 2, value) for body, value in ((PING, b"\x12\x34"), (answer, family.pick(b"\x1a\x34", b"\x11\x34"))))
     pong("T5-ping-gateway-wrong", "a1", "10.0.0.10", "10.0.0.1", wrong, still)
     port_drop("O11-pool-gateway-tcp", "m3", "198.18.7.20", "198.18.7.1", TCP, "gateway-service")
     port_drop("O8-pool-gateway-no-eip", "m2", "10.0.1.11", "198.18.7.1", PING, "no-eip")
-    for name, body in (("tcp", TCP), ("udp", UDP), ("dns", p.udp(dport=53)), ("echo-reply", p.icmp(0)), ("timestamp", p.icmp(13)), ("gre", p.gre())):
+    for name, body in (("tcp", TCP), ("udp", UDP), ("dns", p.udp(dport=53)), ("echo-reply", p.icmp_echo_reply()), ("other-icmp", p.icmp(family.pick(13, 139))), ("gre", p.gre())):
         port_drop(f"O11-gateway-{name}", "a1", "10.0.0.10", "10.0.0.1", body, "gateway-service")
     port_drop("O11-gateway-tcp-no-eip", "b1", "10.0.0.20", "10.0.0.1", TCP, "gateway-service")
+
+
+def link_routers(answer):
+    """IPv6: the gateway's link-local address on a port, and nobody else's."""
+    for eni, src in (("a1", "10.0.0.10"), ("b1", "10.0.0.20"), ("b2", "203.0.113.20"), ("m2", "10.0.1.11")):
+        port, own = world.eni_port(eni), world.link_local(world.eni_mac(eni))
+        router = world.link_local(world.port_mac(port))
+        pong(f"O11-ping-link-router-{eni}", eni, own, router, PING, answer)
+        pong(f"O11-ping-link-router-from-address-{eni}", eni, src, router, PING, answer)
+        port_drop(f"O11-link-router-tcp-{eni}", eni, own, router, TCP, "gateway-service")
+    own, other = world.link_local(world.eni_mac("a1")), world.link_local(world.port_mac("pb"))
+    port_drop("O17-link-router-of-other-port", "a1", own, other, PING, "martian-destination")
+    port_drop("O17-link-router-of-other-port-from-address", "a1", "10.0.0.10", other, PING, "martian-destination")
+    port_drop("O17-link-local-neighbour", "m1", world.link_local(world.eni_mac("m1")), world.link_local(world.eni_mac("m2")), UDP, "martian-destination")
+    port_drop("O17-link-local-to-group", "a1", own, "ff02::fb", UDP, "martian-destination")
+    port_drop("O17-unspecified-to-group", "a1", "::", "ff02::16", p.icmp(143), "spoofed-source")
+    port_drop("O10-link-local-to-vpc", "b2", world.link_local(world.eni_mac("b2")), "10.0.0.10", UDP, "spoofed-source")
 
 
 def hairpins():
@@ -272,20 +309,24 @@ def overlapping():
 
 
 def martian_destinations():
-    for dst in SPECIAL_DESTINATIONS:
+    for dst in family.pick(SPECIAL_DESTINATIONS, SPECIAL_DESTINATIONS6):
         port_drop(f"O17-to-{dst}", "a1", "10.0.0.10", dst, UDP, "martian-destination")
-    port_drop("O17-cut-through", "b2", "203.0.113.20", "169.254.169.254", UDP, "martian-destination")
-    port_drop("O17-no-eip", "b1", "10.0.0.20", "240.0.0.1", UDP, "martian-destination")
-    group = from_port("a1", UDP("10.0.0.10", "224.0.0.251", 255), dst="01:00:5e:00:00:fb")
+    nowhere, group = family.pick(("169.254.169.254", "224.0.0.251"), ("fe80::a9fe:a9fe", "ff02::fb"))
+    port_drop("O17-cut-through", "b2", "203.0.113.20", nowhere, UDP, "martian-destination")
+    port_drop("O17-no-eip", "b1", "10.0.0.20", nowhere, UDP, "martian-destination")
+    group_mac, some_group = family.group_mac(group), family.group_mac("224.0.0.5")
     counters = {"203.0.113.10": {"out_dropped": 1}}
-    raw_case("O17-multicast-group-mac", "pa", group, drop("martian-destination"), counters=counters)
-    broad = from_port("a1", UDP("10.0.0.10", "255.255.255.255", 64), dst="ff:ff:ff:ff:ff:ff")
-    raw_case("O17-broadcast-mac", "pa", broad, drop("martian-destination"), counters=counters)
-    group = from_port("a1", UDP("10.0.0.10", world.REMOTE, 64), dst="ff:ff:ff:ff:ff:ff")
-    raw_case("O17-unicast-to-broadcast-mac", "pa", group, drop("martian-destination"), counters=counters)
-    group = from_port("a1", UDP("10.0.0.10", "10.0.0.20", 64), dst="01:00:5e:00:00:05")
-    raw_case("O17-private-to-multicast-mac", "pa", group, drop("martian-destination"), counters=counters)
-    mdns = from_port("b1", UDP("10.0.0.99", "224.0.0.251", 255), dst="01:00:5e:00:00:fb")
+
+    def grouped(name, dst, mac):
+        data = from_port("a1", UDP("10.0.0.10", dst, 64), dst=mac)
+        raw_case(f"O17-{name}", "pa", data, drop("martian-destination"), counters=counters)
+
+    grouped("multicast-group-mac", group, group_mac)
+    if not family.is6():
+        grouped("broadcast-mac", "255.255.255.255", "ff:ff:ff:ff:ff:ff")
+    grouped("unicast-to-broadcast-mac", world.REMOTE, "ff:ff:ff:ff:ff:ff")
+    grouped("private-to-multicast-mac", "10.0.0.20", some_group)
+    mdns = from_port("b1", UDP("10.0.0.99", group, 255), dst=group_mac)
     raw_case("O17-spoofed-first", "pc", mdns, drop("spoofed-source"))
 
 

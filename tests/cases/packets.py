@@ -3,18 +3,31 @@
 Whatever scapy has a layer for, scapy builds and sums; the few others are summed here over the whole packet.
 """
 
+import ipaddress
 import struct
 
-from scapy.all import GRE, ICMP, IP, SCTP, TCP, UDP, IPv6, Raw, SCTPChunkData, inet_aton
+from scapy.all import GRE, ICMP, IP, SCTP, TCP, UDP, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6PacketTooBig
+from scapy.all import ICMPv6TimeExceeded, IPv6, Raw, SCTPChunkData
 from scapy.layers.vrrp import VRRP
 from scapy.utils import checksum
 
-# Nobody may change these: not the identification, not the bits of the traffic class.
+import family
+
+# Nobody may change these: not the identification or the flow label, not the bits of the traffic class.
 IP_FIELDS = {"id": 0x1D2C, "tos": 0}
+IPV6_FIELDS = {"fl": 0x91D2C, "tc": 0}
+# IPv6's extension headers: hop-by-hop options, routing, fragment, authentication, destination options.
+EXTENSIONS = (0, 43, 44, 51, 60)
 PAYLOAD = bytes(range(1, 42))  # an odd number of bytes
 
 
 def ip(src, dst, ttl, **fields):
+    """The header: `tos` and `proto` are the names for both families."""
+    src, dst = family.address(src), family.address(dst)
+    if family.is6():
+        names = {"tos": "tc", "proto": "nh"}
+        fields = {**IPV6_FIELDS, **{names.get(name, name): value for name, value in fields.items()}}
+        return IPv6(src=src, dst=dst, hlim=ttl, **fields)
     fields = {**IP_FIELDS, **fields}
     if "ip_options" in fields:
         fields["options"] = [Raw(fields.pop("ip_options"))]
@@ -34,15 +47,19 @@ def udp(payload=PAYLOAD, *, sport=40002, dport=4500, chksum=None, **fields):
     return of(UDP(sport=sport, dport=dport, chksum=chksum) / Raw(payload), **fields)
 
 
+def icmp_message(src, dst, ttl, head, data, **fields):
+    """An ICMP message of any kind: type and code, four bytes and data."""
+    protocol = family.pick(1, 58)
+    message = head[:2] + b"\0\0" + head[2:] + data
+    total = pseudo(src, dst, protocol, message) if family.is6() else checksum(message)
+    message = message[:2] + struct.pack("!H", total) + message[4:]
+    return bytes(ip(src, dst, ttl, proto=protocol, **fields) / Raw(message))
+
+
 def icmp(kind, code=0, payload=PAYLOAD, **fields):
     """An ICMP message: type, code, checksum, four bytes, payload."""
-
-    def body(src, dst, ttl):
-        message = struct.pack("!BBHHH", kind, code, 0, 0xBEEF, 3) + payload
-        message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
-        return bytes(ip(src, dst, ttl, proto=1, **fields) / Raw(message))
-
-    return body
+    head = struct.pack("!BBHH", kind, code, 0xBEEF, 3)
+    return lambda src, dst, ttl: icmp_message(src, dst, ttl, head, payload, **fields)
 
 
 def icmp_error(kind, quoted, *, size=None, code=1, rest=b"\0\0\x05\xd4", tail=b"", **fields):
@@ -52,33 +69,53 @@ def icmp_error(kind, quoted, *, size=None, code=1, rest=b"\0\0\x05\xd4", tail=b"
     """
 
     def body(src, dst, ttl):
-        message = struct.pack("!BBH", kind, code, 0) + rest + quoted(dst, src, 3)[:size] + tail
-        message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
-        return bytes(ip(src, dst, ttl, proto=1, **fields) / Raw(message))
+        return icmp_message(src, dst, ttl, bytes([kind, code]) + rest, quoted(dst, src, 3)[:size] + tail, **fields)
 
     return body
 
 
-def rfc4884(quoted, kind=11):
-    """An error whose quote is padded to 128 bytes and followed by an MPLS label stack object (RFC 4884, RFC 4950)."""
+def rfc4884(quoted, kind):
+    """An error whose quote is padded to 128 bytes and followed by an MPLS label stack object (RFC 4884, RFC 4950). How
+    long the quote is stands in words of 32 bits for IPv4, of 64 for IPv6."""
 
     def body(src, dst, ttl):
         data = quoted(dst, src, 3)[:128].ljust(128, b"\0")
         extension = bytes.fromhex("20000000" "00080101" "00015101")
         extension = extension[:2] + struct.pack("!H", checksum(extension)) + extension[4:]
-        message = struct.pack("!BBHBBH", kind, 0, 0, 0, 128 // 4, 0) + data + extension
-        message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
-        return bytes(ip(src, dst, ttl, proto=1) / Raw(message))
+        rest = family.pick(bytes([0, 128 // 4, 0, 0]), bytes([128 // 8, 0, 0, 0]))
+        return icmp_message(src, dst, ttl, bytes([kind, 0]) + rest, data + extension)
+
+    return body
+
+
+def error(reason, src, dst, packet, mtu):
+    """The gateway's own ICMP error about a packet: 576 bytes at most (RFC 1812 4.3.2.3), for IPv6 1280 (RFC 4443 2.4)."""
+    src, dst = family.address(src), family.address(dst)
+    if family.is6():
+        layer = ICMPv6TimeExceeded() if reason == "ttl-exceeded" else ICMPv6PacketTooBig(mtu=mtu)
+        return bytes(IPv6(src=src, dst=dst, hlim=64) / layer / Raw(packet[: 1280 - 48]))
+    layer = ICMP(type=11, code=0) if reason == "ttl-exceeded" else ICMP(type=3, code=4, nexthopmtu=mtu)
+    return bytes(IP(src=src, dst=dst, tos=0xC0, id=0, flags="DF", ttl=64) / layer / Raw(packet[: 576 - 28]))
+
+
+def echo(request, payload, **fields):
+    """An echo request or its reply."""
+
+    def body(src, dst, ttl):
+        if family.is6():
+            layer = (ICMPv6EchoRequest if request else ICMPv6EchoReply)(id=0x77, seq=1, data=payload)
+            return bytes(ip(src, dst, ttl, **fields) / layer)
+        return bytes(ip(src, dst, ttl, **fields) / ICMP(type=8 if request else 0, id=0x77, seq=1) / Raw(payload))
 
     return body
 
 
 def ping(payload=PAYLOAD, **fields):
-    return of(ICMP(type=8, id=0x77, seq=1) / Raw(payload), **fields)
+    return echo(True, payload, **fields)
 
 
 def icmp_echo_reply(payload=PAYLOAD, **fields):
-    return of(ICMP(type=0, id=0x77, seq=1) / Raw(payload), **fields)
+    return echo(False, payload, **fields)
 
 
 def other(protocol, payload=PAYLOAD, **fields):
@@ -86,16 +123,19 @@ def other(protocol, payload=PAYLOAD, **fields):
     return lambda src, dst, ttl: bytes(ip(src, dst, ttl, proto=protocol, **fields) / Raw(payload))
 
 
+def pseudo_header(src, dst, protocol, length):
+    packed = b"".join(ipaddress.ip_address(family.address(one)).packed for one in (src, dst))
+    return packed + (struct.pack("!IHBB", length, 0, 0, protocol) if family.is6() else struct.pack("!BBH", 0, protocol, length))
+
+
 def pseudo(src, dst, protocol, data):
     """The checksum over pseudo-header and data."""
-    header = inet_aton(src) + inet_aton(dst) + struct.pack("!BBH", 0, protocol, len(data))
-    return checksum(header + data)
+    return checksum(pseudo_header(src, dst, protocol, len(data)) + data)
 
 
 def covered(src, dst, protocol, data, coverage):
     """As `pseudo`, over the first bytes only: the length in the pseudo-header is that of all."""
-    header = inet_aton(src) + inet_aton(dst) + struct.pack("!BBH", 0, protocol, len(data))
-    return checksum(header + data[:coverage])
+    return checksum(pseudo_header(src, dst, protocol, len(data)) + data[:coverage])
 
 
 def udplite(payload=PAYLOAD, *, coverage=0, **fields):
@@ -147,6 +187,13 @@ def vrrp(**fields):
 
 ESP = other(50, bytes.fromhex("000010010000000a") + PAYLOAD)
 AH = other(51, bytes.fromhex("0604000000001001000000070102030405060708090a0b0c") + PAYLOAD)
+
+
+def ah():
+    """IPv6 finds the transport header behind the authentication header."""
+    return behind(tcp(), authentication()) if family.is6() else AH
+
+
 OSPF = other(89, bytes.fromhex("020100300a000001000000008cd40000") + bytes(32))
 
 
@@ -162,13 +209,27 @@ def fragment(body, offset, size, *, more, identification=0x5EED):
 
     def piece(src, dst, ttl):
         whole = body(src, dst, ttl)
-        end = header_end(whole)
+        end, place = cutting_point(whole)
         payload = (whole if offset == 0 else body(*SOMEBODY))[end + offset : end + offset + size]
         assert offset % 8 == 0 and payload
+        if family.is6():
+            words = struct.pack("!BBHI", whole[place], 0, offset | more, identification)
+            head = whole[:place] + bytes([44]) + whole[place + 1 : end]
+            return fixed_header(head + words + payload)
         words = struct.pack("!HHH", end + len(payload), identification, offset // 8 | (0x2000 if more else 0))
         return fixed_header(whole[:2] + words + whole[8:end] + payload)
 
     return piece
+
+
+def cutting_point(packet):
+    """Where the part begins that is cut into fragments, and where the protocol number of what begins there is."""
+    if not family.is6():
+        return header_end(packet), 9
+    end, place = 40, 6
+    while packet[place] in (0, 43):
+        place, end = end, end + (packet[end + 1] + 1) * 8
+    return end, place
 
 
 def with_somebodys_payload(body):
@@ -188,7 +249,47 @@ def options(data):
 
 
 def header_end(packet):
-    return (packet[0] & 15) * 4
+    """Where the transport header begins."""
+    if not family.is6():
+        return (packet[0] & 15) * 4
+    end, following = 40, packet[6]
+    while following in EXTENSIONS:
+        size = {44: 8, 51: (packet[end + 1] + 2) * 4}.get(following, (packet[end + 1] + 1) * 8)
+        following, end = packet[end], end + size
+    return end
+
+
+def is_authenticated(packet):
+    """Whether an authentication header stands in front of what the packet carries."""
+    if not family.is6():
+        return packet[9] == 51
+    end, following, found = 40, packet[6], False
+    while following in EXTENSIONS and len(packet) >= end + 8:
+        later = following == 44 and packet[end + 2 : end + 4] >= b"\0\x08"
+        size = {44: 8, 51: (packet[end + 1] + 2) * 4}.get(following, (packet[end + 1] + 1) * 8)
+        found |= following == 51
+        following, end = packet[end], end + size
+        if later:
+            break
+    return found
+
+
+def field(body, addresses, offset, size=2):
+    """Bytes of a packet's transport header."""
+    packet = body(*addresses, 64)
+    place = header_end(packet) + offset
+    return packet[place : place + size]
+
+
+def transport_edited(body, offset, value):
+    """The packet with bytes of its transport header replaced."""
+
+    def change(src, dst, ttl):
+        packet = body(src, dst, ttl)
+        place = header_end(packet) + offset
+        return packet[:place] + value + packet[place + len(value) :]
+
+    return change
 
 
 def wrong(body, field, error):
@@ -209,7 +310,9 @@ def wrong(body, field, error):
 
 
 def fixed_header(packet):
-    """The packet with a right header checksum, whatever else was done to it."""
+    """The packet with a right header checksum, or payload length, whatever else was done to it."""
+    if family.is6():
+        return packet[:4] + struct.pack("!H", len(packet) - 40) + packet[6:]
     end = header_end(packet)
     packet = bytearray(packet)
     packet[10:12] = b"\0\0"
@@ -235,6 +338,51 @@ def cut(body, size):
         whole = body(src, dst, ttl)
         end = header_end(whole)
         payload = body(*SOMEBODY)[end : end + size]
+        if family.is6():
+            return fixed_header(whole[:end] + payload)
         return fixed_header(whole[:2] + struct.pack("!H", end + size) + whole[4:end] + payload)
 
     return short
+
+
+def extension(number, data=b""):
+    """An extension header of options or of routing, padded to whole units of 8 bytes."""
+    size = max(8, (2 + len(data) + 7) // 8 * 8)
+    return number, lambda following: bytes([following, size // 8 - 1]) + data.ljust(size - 2, b"\0")
+
+
+def hop_by_hop(data=b"\x05\x02\0\0\x01\0"):
+    """With a router alert (RFC 2711)."""
+    return extension(0, data)
+
+
+def destination_options(data=b"\x01\x04\0\0\0\0"):
+    return extension(60, data)
+
+
+def routing(kind=4, left=0, data=bytes(20)):
+    return extension(43, bytes([kind, left]) + data)
+
+
+def authentication(icv=b"\x5a" * 12):
+    """RFC 4302: length in words less 2, SPI, sequence number, check value."""
+    return 51, lambda following: bytes([following, (12 + len(icv)) // 4 - 2, 0, 0, 0, 0, 0x10, 1, 0, 0, 0, 7]) + icv
+
+
+def fragment_header(offset=0, more=False):
+    return 44, lambda following: struct.pack("!BBHI", following, 0, offset | more, 0x5EED)
+
+
+def behind(body, *chain, size=None):
+    """The packet with extension headers in front of its payload; cut off after `size` bytes of payload."""
+
+    def extended(src, dst, ttl):
+        whole = body(src, dst, ttl)
+        following, headers = whole[6], b""
+        for number, header in reversed(chain):
+            headers = header(following) + headers
+            following = number
+        payload = (headers + whole[40:])[:size]
+        return fixed_header(whole[:6] + bytes([following]) + whole[7:40] + payload)
+
+    return extended

@@ -2,9 +2,28 @@
 
 from scapy.all import BOOTP, DHCP, IP, UDP, Ether
 
+import family
 import packets as p
 import world
-from case import PASS, add, arp, drop, frame, from_port, hairpin, inbound, outbound, port_drop, private, reply, uplink_drop, uplink_pass
+from case import (
+    PASS,
+    add,
+    arp,
+    drop,
+    fragmented,
+    frame,
+    from_port,
+    hairpin,
+    inbound,
+    outbound,
+    port_drop,
+    port_told,
+    private,
+    reply,
+    uplink_drop,
+    uplink_pass,
+    uplink_told,
+)
 
 EIP, ENI, ADDRESS = "203.0.113.10", "a1", "10.0.0.10"
 CUT, CUT_ENI = "203.0.113.20", "b2"
@@ -20,47 +39,146 @@ def ttl():
         hairpin(f"R1-ttl-{value}-hairpin", ENI, ADDRESS, "203.0.113.30", UDP_BODY, ttl=value)
         inbound(f"R1-ttl-{value}-cut-through-in", CUT, UDP_BODY, ttl=value)
         outbound(f"R1-ttl-{value}-cut-through-out", CUT_ENI, CUT, UDP_BODY, ttl=value)
+    late = "ttl-exceeded"
     for value in (1, 0):
-        for name, eip in (("", EIP), ("-cut-through", CUT)):
-            uplink_drop(f"R2-ttl-{value}{name}-in", eip, UDP_BODY, "ttl-exceeded", ttl=value)
-        port_drop(f"R2-ttl-{value}-out", ENI, ADDRESS, world.REMOTE, UDP_BODY, "ttl-exceeded", ttl=value)
-        port_drop(f"R2-ttl-{value}-cut-through-out", CUT_ENI, CUT, world.REMOTE, UDP_BODY, "ttl-exceeded", ttl=value)
+        for name, eip in (("", EIP), ("-cut-through", CUT), ("-other-pool", "198.18.7.20")):
+            uplink_told(f"R2-ttl-{value}{name}-in", eip, UDP_BODY, late, ttl=value)
+        for name, eni, address in (
+            ("", ENI, ADDRESS),
+            ("-second-cidr", "j1", "172.20.3.30"),
+            ("-vpc-2", "c1", ADDRESS),
+            ("-many", "m1", "10.0.1.10"),
+            # The pool of one has no gateway: the uplink's address stands for it.
+            ("-cut-through", CUT_ENI, CUT),
+            ("-cut-through-other-pool", "m3", "198.18.7.20"),
+        ):
+            port_told(f"R2-ttl-{value}{name}-out", eni, address, world.REMOTE, UDP_BODY, late, ttl=value)
         both = {EIP: {"out_dropped": 1}, "203.0.113.30": {"in_dropped": 1}}
-        port_drop(f"R2-ttl-{value}-hairpin", ENI, ADDRESS, "203.0.113.30", UDP_BODY, "ttl-exceeded", ttl=value, also=both)
+        port_told(f"R2-ttl-{value}-hairpin", ENI, ADDRESS, "203.0.113.30", UDP_BODY, late, ttl=value, also=both)
+        both = {"198.18.7.20": {"out_dropped": 1}, "203.0.113.30": {"in_dropped": 1}}
+        port_told(f"R2-ttl-{value}-cut-through-hairpin", "m3", "198.18.7.20", "203.0.113.30", UDP_BODY, late, ttl=value, also=both)
         # Another reason not to forward it comes first.
         uplink_drop(f"R2-ttl-{value}-unassociated", "203.0.113.60", UDP_BODY, "no-association", ttl=value)
         uplink_drop(f"R2-ttl-{value}-detached", "203.0.113.50", UDP_BODY, "eni-detached", ttl=value)
         port_drop(f"R2-ttl-{value}-no-eip", "b1", "10.0.0.20", world.REMOTE, UDP_BODY, "no-eip", ttl=value)
 
 
+def told():
+    """What is quoted of which packet, and who is never told."""
+    late, longest = "ttl-exceeded", family.pick(576 - 28, 1280 - 48)
+    error = p.icmp_error(family.pick(3, 1), UDP_BODY)
+    for name, body in (
+        ("tcp", TCP),
+        ("ping", p.ping()),
+        ("echo-reply", p.icmp_echo_reply()),
+        ("odd", p.udp(b"odd")),
+        ("no-payload", p.other(99, b"")),
+        ("protocol-253", p.other(253)),
+        ("wrong-checksum", p.wrong(p.udp(), 6, 0x1234)),
+        ("first-fragment", p.fragment(p.udp(bytes(256)), 0, 64, more=True)),
+        ("longest", sized(longest)),
+        ("one-byte-more", sized(longest + 1)),
+        ("one-byte-less", sized(longest - 1)),
+        ("full-sized", sized(1500)),
+    ):
+        uplink_told(f"R2-quoting-{name}-in", EIP, body, late, ttl=1)
+        port_told(f"R2-quoting-{name}-out", ENI, ADDRESS, world.REMOTE, body, late, ttl=1)
+    uplink_told("R2-quoting-no-padding-in", EIP, p.udp(b""), late, ttl=1, padding=b"\xa5" * 18)
+    port_told("R2-quoting-no-padding-out", ENI, ADDRESS, world.REMOTE, p.udp(b""), late, ttl=1, padding=b"\xa5" * 18)
+    silent = [("error", error), ("first-fragment-of-an-error", p.fragment(p.icmp_error(family.pick(11, 3), p.udp(bytes(256))), 0, 64, more=True))]
+    later = p.fragment(p.udp(bytes(256)), 64, 64, more=False)
+    if family.is6():
+        silent.append(("error-to-come", p.icmp(100)))
+        silent.append(("error-behind-headers", p.behind(error, p.hop_by_hop(), p.destination_options())))
+        silent.append(("redirect", p.behind(p.icmp(137), p.destination_options())))
+        uplink_told("R2-quoting-later-fragment-in", EIP, later, late, ttl=1)
+        uplink_told("R2-quoting-headers-in", EIP, p.behind(TCP, p.hop_by_hop(), p.routing(), p.destination_options()), late, ttl=1)
+        port_told("R2-quoting-headers-out", ENI, ADDRESS, world.REMOTE, p.behind(TCP, p.hop_by_hop(), p.destination_options()), late, ttl=1)
+    else:
+        silent.append(("redirect", p.icmp(5)))
+        silent.append(("later-fragment", later))
+        uplink_told("R2-quoting-options-in", EIP, p.tcp(**p.options(b"\x01" * 40)), late, ttl=1)
+        port_told("R2-quoting-options-out", ENI, ADDRESS, world.REMOTE, p.tcp(**p.options(b"\x01" * 40)), late, ttl=1)
+    for name, body in silent:
+        uplink_drop(f"R2-silent-{name}-in", EIP, body, late, ttl=1, xdp="pass")
+        port_drop(f"R2-silent-{name}-out", ENI, ADDRESS, world.REMOTE, body, late, ttl=1, xdp="pass")
+    # An uplink that has no address to tell anybody from.
+    uplink_drop("R2-silent-uplink-without-address-in", EIP, UDP_BODY, late, ttl=1, xdp="pass", uplink=world.UPLINK2)
+
+
+def sized(size, **fields):
+    """A UDP packet of so many bytes."""
+    return p.udp(bytes(size - family.pick(28, 48)), **fields)
+
+
+def whole(body):
+    """The packet, not to be fragmented."""
+    return body if family.is6() else p.edited(body, 6, b"\x40\0")
+
+
 def sizes():
-    """IP packets of so many bytes; the ENI t1 has an MTU of 1000, j1 one of 9000, the uplink 1500."""
-
-    def sized(size, **fields):
-        return p.udp(bytes(size - 28), **fields)
-
-    do_not_fragment = p.edited(sized(1001), 6, b"\x40\0")
-    inbound("R3-fits-in", "203.0.113.70", sized(1000))
-    uplink_drop("R4-too-big-in", "203.0.113.70", sized(1001), "too-big")
-    uplink_drop("R3-too-big-do-not-fragment-in", "203.0.113.70", do_not_fragment, "too-big")
-    outbound("R3-fits-out", "j1", "172.20.3.30", sized(1500))
-    port_drop("R3-too-big-out", "j1", "172.20.3.30", world.REMOTE, p.edited(sized(1501), 6, b"\x40\0"), "too-big")
-    port_drop("R4-too-big-out", "j1", "172.20.3.30", world.REMOTE, sized(1501), "too-big")
-    hairpin("R3-fits-hairpin", ENI, ADDRESS, "203.0.113.70", sized(1000))
-    both = {EIP: {"out_dropped": 1}, "203.0.113.70": {"in_dropped": 1}}
-    port_drop("R3-too-big-hairpin", ENI, ADDRESS, "203.0.113.70", sized(1001), "too-big", also=both)
-    hairpin("R7-jumbo-hairpin", "j1", "172.20.3.30", "203.0.113.80", sized(8999))
-    private("R7-jumbo-private", "j1", "172.20.3.30", "172.20.3.30", sized(9000))
-    hairpin("R7-two-pages-hairpin", "j1", "172.20.3.30", "203.0.113.80", p.tcp(bytes(4000)))
-    inbound("R3-largest-in", "203.0.113.80", sized(9000))
-    private("O11-fits-private", "a1", ADDRESS, "10.0.0.70", sized(1000))
-    port_drop("O11-too-big-private", "a1", ADDRESS, "10.0.0.70", sized(1001), "too-big", known=False)
-    inbound("R3-padding-does-not-count", "203.0.113.70", sized(1000), padding=bytes(40))
+    """The ENI t1 has an MTU of 1300, j1 one of 9000, the uplink 1500."""
+    small, jumbo, big, eip = ("t1", "10.0.0.70"), ("j1", "172.20.3.30"), "too-big", "203.0.113.70"
+    inbound("R3-fits-in", eip, sized(1300))
+    uplink_told("R3-too-big-in", eip, whole(sized(1301)), big, mtu=1300)
+    uplink_told("R3-full-sized-in", eip, whole(sized(1500)), big, mtu=1300)
+    outbound("R3-fits-out", *jumbo, sized(1500))
+    port_told("R3-too-big-out", *jumbo, world.REMOTE, whole(sized(1501)), big, mtu=1500)
+    port_told("R3-jumbo-out", *jumbo, world.REMOTE, whole(sized(3400)), big, mtu=1500)
+    hairpin("R3-fits-hairpin", ENI, ADDRESS, eip, sized(1300))
+    outbound("R3-fits-from-small-link-out", *small, sized(1500))
+    both = {EIP: {"out_dropped": 1}, eip: {"in_dropped": 1}}
+    port_told("R3-too-big-hairpin", ENI, ADDRESS, eip, whole(sized(1301)), big, mtu=1300, also=both)
+    if not family.is6():
+        # Only towards the Internet does the kernel fragment.
+        uplink_told("R4-too-big-in", eip, sized(1301), big, mtu=1300)
+        port_told("R4-too-big-hairpin", ENI, ADDRESS, eip, sized(1301), big, mtu=1300, also={EIP: {"out_dropped": 1}, eip: {"in_dropped": 1}})
+        port_told("R4-too-big-private", ENI, ADDRESS, "10.0.0.70", sized(1301), big, mtu=1300, known=False)
+        fragmented("R4-udp-out", *jumbo, sized(1501))
+        fragmented("R4-tcp-out", *jumbo, p.tcp(bytes(1470)))
+        fragmented("R4-ping-out", *jumbo, p.ping(bytes(2000)))
+        fragmented("R4-udp-no-checksum-out", *jumbo, sized(1600, chksum=0))
+        fragmented("R4-ttl-2-out", *jumbo, sized(1501), ttl=2)
+        fragmented("R4-fragment-out", *jumbo, p.fragment(p.udp(bytes(3000)), 0, 1600, more=True))
+        port_told("R2-too-big-without-hops-out", *jumbo, world.REMOTE, sized(1501), "ttl-exceeded", ttl=1)
+    error = p.icmp_error(family.pick(3, 1), p.udp(bytes(1400)))
+    uplink_drop("R3-silent-error-in", eip, whole(error), big, xdp="pass")
+    uplink_drop("R3-silent-uplink-without-address-in", eip, whole(sized(1301)), big, xdp="pass", uplink=world.UPLINK2)
+    hairpin("R7-jumbo-hairpin", *jumbo, "203.0.113.80", sized(8999))
+    private("R7-jumbo-private", *jumbo, "172.20.3.30", sized(9000))
+    hairpin("R7-two-pages-hairpin", *jumbo, "203.0.113.80", p.tcp(bytes(4000)))
+    inbound("R7-jumbo-in", "203.0.113.80", sized(9000))
+    private("O11-fits-private", "a1", ADDRESS, "10.0.0.70", sized(1300))
+    port_told("O11-too-big-private", "a1", ADDRESS, "10.0.0.70", whole(sized(1301)), big, mtu=1300, known=False)
+    inbound("R3-padding-does-not-count", eip, sized(1300), padding=bytes(40))
     # The packet that is too big and has no hops left.
-    uplink_drop("R2-too-big-without-hops", "203.0.113.70", sized(1001), "ttl-exceeded", ttl=1)
+    uplink_told("R2-too-big-without-hops-in", eip, whole(sized(1301)), "ttl-exceeded", ttl=1)
 
 
-def malformed():
+def malformed6():
+    for name, body in (
+        ("version-4", p.edited(TCP, 0, b"\x45")),
+        ("version-0", p.edited(TCP, 0, b"\x05")),
+        ("length-over-frame", p.edited(TCP, 4, (len(TCP(EIP, EIP, 64)) - 39).to_bytes(2, "big"), fix=False)),
+        ("length-ffff", p.edited(TCP, 4, b"\xff\xff", fix=False)),
+        ("truncated", lambda *a: TCP(*a)[:-1]),
+        ("header-only-cut", lambda *a: TCP(*a)[:39]),
+        ("addresses-cut", lambda *a: TCP(*a)[:24]),
+        ("one-byte", lambda *a: TCP(*a)[:1]),
+        ("no-header", lambda *a: b""),
+    ):
+        # Before anybody knows whose it is: counted for no EIP.
+        uplink_drop(f"R5-{name}-nat-in", EIP, body, "malformed", known=False)
+        uplink_drop(f"R5-{name}-nobody-in", "192.0.2.200", body, "malformed")
+        port_drop(f"R5-{name}-out", ENI, ADDRESS, world.REMOTE, body, "malformed", known=False)
+    # A jumbogram says so (RFC 2675): what is behind the header is not part of the packet.
+    without_length = p.edited(p.with_somebodys_payload(TCP), 4, b"\0\0", fix=False)
+    inbound("R5-length-0-in", EIP, without_length)
+    outbound("R5-length-0-out", ENI, ADDRESS, without_length)
+    uplink_pass("R5-version-4-not-our-mac", frame(world.FOREIGN_MAC, world.NEXT_HOP_MAC, p.edited(TCP, 0, b"\x45")(world.REMOTE, EIP, 64)))
+
+
+def malformed4():
     def spoilt(name, place, value, *, fix=True):
         yield name, p.edited(TCP, place, value, fix=fix)
 
@@ -277,26 +395,28 @@ def dhcp():
 
 def ethertypes():
     tail = bytes(46)
-    for name, ethertype in (("ipv6", "86dd"), ("lldp", "88cc"), ("pppoe", "8863"), ("mpls", "8847"), ("length", "0026"), ("zero", "0000")):
+    for name, ethertype in (("lldp", "88cc"), ("pppoe", "8863"), ("mpls", "8847"), ("length", "0026"), ("zero", "0000")):
         head = bytes.fromhex((world.port_mac("pa") + world.eni_mac("a1")).replace(":", "") + ethertype)
         add(f"R5-{name}-out", "pa", head + tail, drop("unsupported-ethertype"))
-    # No port has a VLAN yet: another VLAN is left to the kernel.
-    macs = (world.port_mac("pa") + world.eni_mac("a1")).replace(":", "")
-    for name, ethertype in (("vlan", "810000640800"), ("priority-tag", "8100e0000806"), ("qinq", "88a800648100000a0800")):
-        add(f"T16-{name}-out", "pa", bytes.fromhex(macs + ethertype) + tail, PASS)
+    head = bytes.fromhex((world.port_mac("pa") + world.eni_mac("a1")).replace(":", "") + "86dd")
+    add("R5-ipv6-out", "pa", head + tail, drop("malformed"))
     head = bytes.fromhex("333300000001" + world.eni_mac("a1").replace(":", "") + "86dd")
-    add("R5-ipv6-multicast-out", "pa", head + tail, drop("unsupported-ethertype"))
+    add("R5-ipv6-multicast-out", "pa", head + tail, drop("malformed"))
     head = bytes.fromhex((world.FOREIGN_MAC + world.eni_mac("a1")).replace(":", "") + "86dd")
     add("R5b-ipv6-other-mac-out", "pa", head + tail, PASS)
 
 
 def generate():
     ttl()
+    told()
     sizes()
-    malformed()
-    source_routes()
     foreign_macs()
     padding()
+    if family.is6():
+        malformed6()
+        return
+    malformed4()
+    source_routes()
     uplink_arp()
     port_arp()
     dhcp()

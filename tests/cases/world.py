@@ -1,7 +1,12 @@
 """The fixed world in which every case happens: two overlapping VPCs behind one gateway.
 
-Each name of an interface is created by the harness; indices of targets and slots are given in order.
+Each name of an interface is created by the harness; indices of targets and slots are given in order. Hosts are named by
+their IPv4 addresses, see `family`.
 """
+
+import ipaddress
+
+import family
 
 UPLINK = "up"
 UPLINK_MAC = "02:00:00:00:ff:01"
@@ -18,6 +23,8 @@ HOST_IN_POOL = "203.0.113.2"
 REMOTE = "192.0.2.77"
 FOREIGN_MAC = "02:00:00:00:de:ad"
 UPLINK_MTU = 1500
+# The first target that an ENI can have.
+FIRST_TARGET = 2
 
 VPCS = {
     1: [("10.0.0.0", "255.255.0.0", "10.0.0.1"), ("172.20.0.0", "255.255.252.0", "172.20.0.1")],
@@ -27,12 +34,21 @@ VPCS = {
 # name: VPC
 PORTS = {
     "pa": 1, "pb": 1, "pc": 1, "pd": 1, "pe": 2, "pf": 2, "pg": 2, "pm": 1, "ps": 1, "pt": 1, "pj": 1,
+    "pv20": 1, "pv30": 2,
 }
-MTUS = {"pt": 1000, "pj": 9000}
+# Ports that are VLANs of an interface.
+VLANS = {"pv20": ("pv", 20), "pv30": ("pv", 30)}
+UPLINK_VLAN = 100
+MTUS = {"pt": 1300, "pj": 9000}
+
+
+def link(port):
+    """The port's interface, and its VLAN there."""
+    return VLANS.get(port, (port, 0))
 
 
 def port_mac(port):
-    return "02:00:00:00:aa:%02x" % (sorted(PORTS).index(port) + 1)
+    return "02:00:00:00:aa:%02x" % (sorted({link(one)[0] for one in PORTS}).index(link(port)[0]) + 1)
 
 
 # name: (instance, port, MAC, antispoof = eni)
@@ -51,6 +67,9 @@ ENIS = {
     "s1": ("S", "ps", "0a:00:00:00:00:51", False),
     "t1": ("T", "pt", "0a:00:00:00:00:71", False),
     "j1": ("J", "pj", "0a:00:00:00:00:31", False),
+    # Alike in everything but the VLAN and the VPC.
+    "v1": ("V", "pv20", "0a:00:00:00:02:01", False),
+    "v2": ("W", "pv30", "0a:00:00:00:02:01", False),
 }
 
 # (VPC, address): (ENI or None, state, EIP or None)
@@ -73,6 +92,8 @@ ADDRESSES = {
     (1, "10.0.0.50"): (None, "detached", None),
     (1, "10.0.0.70"): ("t1", "nat", "203.0.113.70"),
     (1, "172.20.3.30"): ("j1", "nat", "203.0.113.80"),
+    (1, "10.0.2.10"): ("v1", "nat", "203.0.113.90"),
+    (2, "10.0.2.10"): ("v2", "nat", "203.0.113.91"),
 }
 
 # address: (mode, private address, ENI or None, VPC)
@@ -91,14 +112,17 @@ EIPS = {
     "203.0.113.60": ("unassociated", "0.0.0.0", None, None),
     "203.0.113.70": ("nat", "10.0.0.70", "t1", 1),
     "203.0.113.80": ("nat", "172.20.3.30", "j1", 1),
+    "203.0.113.90": ("nat", "10.0.2.10", "v1", 1),
+    "203.0.113.91": ("nat", "10.0.2.10", "v2", 2),
 }
 
+# Prefix, class, and of a pool its gateway.
 PREFIXES = [
-    ("203.0.113.0/24", "pool"),
-    ("198.18.7.0/24", "pool"),
-    ("198.18.7.1/32", "pool-gateway"),
-    (HOST + "/32", "host"),
-    (HOST_IN_POOL + "/32", "host"),
+    ("203.0.113.0/24", "pool", None),
+    ("198.18.7.0/24", "pool", "198.18.7.1"),
+    ("198.18.7.1/32", "pool-gateway", None),
+    (HOST + "/32", "host", None),
+    (HOST_IN_POOL + "/32", "host", None),
 ]
 
 
@@ -110,30 +134,54 @@ def eni_port(eni):
     return ENIS[eni][1]
 
 
+def router_of(eni, address):
+    """From whom an ENI with this address is told of errors: its VPC's router, its pool's, or the uplink's address."""
+    for network, mask, gateway in VPCS[PORTS[eni_port(eni)]]:
+        if ipaddress.ip_address(address) in ipaddress.ip_network(f"{network}/{mask}"):
+            return gateway
+    for prefix, _, gateway in PREFIXES:
+        if gateway and ipaddress.ip_address(address) in ipaddress.ip_network(prefix):
+            return gateway
+    return HOST
+
+
+def link_local(mac):
+    """The IPv6 link-local address of an interface (RFC 4291, appendix A)."""
+    data = bytes.fromhex(mac.replace(":", ""))
+    return ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + bytes([data[0] ^ 2]) + data[1:3] + b"\xff\xfe" + data[3:]).compressed
+
+
 def to_json():
     """The world as the harness reads it."""
-    targets = {name: index for index, name in enumerate(ENIS, start=1)}
+    a = family.address
+    targets = {name: index for index, name in enumerate(ENIS, start=FIRST_TARGET)}
+    devices = {link(port)[0]: port_mac(port) for port in PORTS}
     return {
+        "family": family.version,
         "interfaces": [
             {"name": UPLINK, "mac": UPLINK_MAC},
             {"name": UPLINK2, "mac": UPLINK2_MAC},
             {"name": UPLINK3, "mac": UPLINK3_MAC},
             {"name": STRAY_PORT, "mac": "02:00:00:00:aa:ff"},
-            *({"name": port, "mac": port_mac(port)} for port in PORTS),
+            *({"name": name, "mac": mac} for name, mac in devices.items()),
         ],
         "uplinks": [
-            {"interface": UPLINK, "next_hop": NEXT_HOP, "answer_arp": True},
-            {"interface": UPLINK2, "next_hop": "0.0.0.0", "answer_arp": False},
+            {"interface": UPLINK, "vlan": 0, "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True},
+            {"interface": UPLINK, "vlan": UPLINK_VLAN, "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True},
+            {"interface": UPLINK2, "vlan": 0, "next_hop": None, "icmp_source": None, "answer_arp": False},
         ],
         "way_out": {"interface": UPLINK, "mac": NEXT_HOP_MAC, "mtu": UPLINK_MTU},
         "vpcs": [
             {
                 "index": index,
-                "cidrs": [{"network": n, "mask": m, "gateway": g} for n, m, g in cidrs],
+                "cidrs": [{"network": a(n), "mask": family.mask(m), "gateway": a(g)} for n, m, g in cidrs],
             }
             for index, cidrs in VPCS.items()
         ],
-        "ports": [{"interface": port, "vpc": vpc} for port, vpc in PORTS.items()],
+        "ports": [
+            {"name": port, "interface": link(port)[0], "vlan": link(port)[1], "vpc": vpc}
+            for port, vpc in PORTS.items()
+        ],
         "enis": [
             {
                 "target": targets[name],
@@ -148,23 +196,26 @@ def to_json():
         "addresses": [
             {
                 "vpc": vpc,
-                "address": address,
+                "address": a(address),
                 "target": targets.get(eni),
                 "state": state,
-                "public": public,
+                "public": public and a(public),
             }
             for (vpc, address), (eni, state, public) in ADDRESSES.items()
         ],
         "eips": [
             {
-                "address": address,
+                "address": a(address),
                 "slot": slot,
                 "mode": mode,
-                "private": private,
+                "private": a(private),
                 "target": targets.get(eni),
                 "vpc": vpc,
             }
             for slot, (address, (mode, private, eni, vpc)) in enumerate(EIPS.items(), start=1)
         ],
-        "prefixes": [{"prefix": prefix, "class": name} for prefix, name in PREFIXES],
+        "prefixes": [
+            {"prefix": family.prefix(prefix), "class": name, "gateway": gateway and a(gateway)}
+            for prefix, name, gateway in PREFIXES
+        ],
     }

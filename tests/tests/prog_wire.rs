@@ -7,45 +7,67 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use eip_dp_tests::prog::{
-    Bench, Delivery, Failures, hex_diff, namespace,
+    Bench, Delivery, Failures, UPLINK_VLAN, hex_diff, namespace,
     table::{Case, Expect, Table},
-    wire::Wires,
+    wire::{Wires, tagged},
 };
 
 /// Where a case's frame must come out, and its bytes.
-fn arrival(case: &Case) -> Option<(&str, &[u8])> {
+fn arrival<'a>(table: &Table, case: &'a Case, delivery: Delivery) -> Option<(&'a str, Vec<u8>)> {
     match &case.expect {
-        Expect::Deliver { to, out } => Some((to, &out.0)),
-        Expect::Reply { out } => Some((&case.interface, &out.0)),
-        Expect::Drop { .. } | Expect::Pass => None,
+        Expect::Deliver { to, out } if delivery == Delivery::Tagged && is_way_out(table, to) => {
+            Some((to, tagged(&out.0, UPLINK_VLAN)))
+        }
+        Expect::Deliver { to, out } => Some((to, out.0.clone())),
+        Expect::Reply { out } | Expect::Refuse { out, .. } => {
+            Some((&case.interface, out.0.clone()))
+        }
+        Expect::Drop { .. } | Expect::Kernel { .. } | Expect::Pass => None,
     }
+}
+
+fn is_way_out(table: &Table, interface: &str) -> bool {
+    interface == table.world.way_out.interface
 }
 
 /// Sends every chosen case and looks at every far end.
 fn over_the_wire(delivery: Delivery, chosen: impl Fn(&Table, &Case) -> bool + Sync) -> Result<()> {
-    let table = Table::ipv4()?;
+    for table in Table::all()? {
+        table_over_the_wire(&table, delivery, &chosen)?;
+    }
+    Ok(())
+}
+
+fn table_over_the_wire(
+    table: &Table,
+    delivery: Delivery,
+    chosen: &(impl Fn(&Table, &Case) -> bool + Sync),
+) -> Result<()> {
     let failures = namespace::with_namespace(|| {
         let mut bench = Bench::new(&table.world)?;
         bench.attach_tc(&table.world)?;
         bench.open_far_ends(&table.world)?;
         bench.set_delivery(&table.world, delivery)?;
         if delivery == Delivery::Unresolved {
-            know_next_hop(&table)?;
+            know_next_hop(table)?;
         }
         let wires = Wires::open(&table.world.interfaces)?;
         let mut failures = Failures::default();
-        for case in table.cases.iter().filter(|case| chosen(&table, case)) {
+        for case in table.cases.iter().filter(|case| chosen(table, case)) {
+            if matches!(case.expect, Expect::Refuse { .. }) {
+                bench.fill_limits()?;
+            }
             wires.send(&case.interface, &case.input.0)?;
-            if let Some((interface, frame)) = arrival(case) {
+            if let Some((interface, frame)) = arrival(table, case, delivery) {
                 let problem = match wires.next(interface)? {
                     None => Some(format!("nothing came out of {interface}")),
-                    Some(found) if found != frame => Some(hex_diff(frame, &found)),
+                    Some(found) if found != frame => Some(hex_diff(&frame, &found)),
                     Some(_) => None,
                 };
                 failures.check(&format!("{} (delivery {delivery:?})", case.name), problem);
             }
         }
-        fence(&table, &wires)?;
+        fence(table, delivery, &wires)?;
         for interface in &table.world.interfaces {
             for frame in wires.rest(&interface.name)? {
                 let problem = format!(
@@ -64,14 +86,15 @@ fn over_the_wire(delivery: Delivery, chosen: impl Fn(&Table, &Case) -> bool + Sy
 
 /// Sends one more packet into every interface that takes packets, and waits for it: all that went in before has been
 /// dealt with then.
-fn fence(table: &Table, wires: &Wires) -> Result<()> {
+fn fence(table: &Table, delivery: Delivery, wires: &Wires) -> Result<()> {
     for interface in &table.world.interfaces {
         let mut there = table
             .cases
             .iter()
             .filter(|case| case.interface == interface.name);
-        let Some((case, (to, frame))) =
-            there.find_map(|case| arrival(case).map(|arrival| (case, arrival)))
+        let Some((case, (to, frame))) = there
+            .filter(|case| matches!(case.expect, Expect::Deliver { .. }))
+            .find_map(|case| arrival(table, case, delivery).map(|arrival| (case, arrival)))
         else {
             continue;
         };
@@ -84,7 +107,7 @@ fn fence(table: &Table, wires: &Wires) -> Result<()> {
             found == frame,
             "out of {to} came instead of {}:{}",
             case.name,
-            hex_diff(frame, &found)
+            hex_diff(&frame, &found)
         );
     }
     Ok(())
@@ -97,10 +120,10 @@ fn know_next_hop(table: &Table) -> Result<()> {
         .world
         .uplinks
         .iter()
-        .find(|uplink| uplink.interface == way_out.interface);
+        .find(|uplink| uplink.interface == way_out.interface && uplink.vlan == 0);
     let next_hop = uplink
-        .context("the way out is no uplink")?
-        .next_hop
+        .and_then(|uplink| uplink.next_hop)
+        .context("the way out has no next hop")?
         .to_string();
     let mac = way_out.mac.to_string();
     let interface = way_out.interface.as_str();
@@ -132,8 +155,16 @@ fn xdp_leaves_it_to_tc() -> Result<()> {
 }
 
 #[test]
+fn xdp_sends_into_a_vlan() -> Result<()> {
+    over_the_wire(Delivery::Tagged, leaves)
+}
+
+/// Whether the case's packet goes to the Internet.
+fn leaves(table: &Table, case: &Case) -> bool {
+    matches!(&case.expect, Expect::Deliver { to, .. } if is_way_out(table, to))
+}
+
+#[test]
 fn the_kernel_finds_the_next_hop() -> Result<()> {
-    over_the_wire(Delivery::Unresolved, |table, case| {
-        arrival(case).is_some_and(|(to, _)| to == table.world.way_out.interface)
-    })
+    over_the_wire(Delivery::Unresolved, leaves)
 }

@@ -5,7 +5,7 @@ pub mod v4;
 pub mod v6;
 
 pub use v4::V4;
-pub use v6::V6;
+pub use v6::{V6, headers::Chain};
 
 use crate::{
     abi::{Address, Reason},
@@ -61,16 +61,16 @@ pub trait Family: Copy + 'static {
     /// The source address of a packet, unchecked.
     fn read_source<P: Packet>(packet: &P) -> Option<Self::Address>;
 
-    /// Reads the IP header and checks what can be checked without its options: version and lengths.
+    /// Reads the IP header and checks what can be checked without what follows it: version and lengths.
     ///
     /// # Errors
     /// [`Reason::Malformed`].
     fn parse<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason>;
 
-    /// Checks the rest of the header: its checksum and its options.
+    /// Checks the rest: the header's checksum and its options, or the extension headers.
     ///
     /// # Errors
-    /// [`Reason::Malformed`], [`Reason::SourceRoute`].
+    /// [`Reason::Malformed`], [`Reason::SourceRoute`], [`Reason::TinyFragment`], [`Reason::HeadersTooLong`].
     fn verify<P: Packet, L: Links>(
         packet: &P,
         links: &L,
@@ -161,6 +161,8 @@ pub struct Datagram<F: Family> {
     pub may_fragment: bool,
     /// Not 0 if it has an authentication header, which covers its addresses (RFC 4302).
     pub authenticated: u8,
+    /// How the walk through its extension headers ended; [`Chain::Whole`] for IPv4, which has none.
+    pub chain: Chain,
 }
 
 /// Which part of a transport packet a datagram carries: offset and flag as they came, and not a name for each kind, which

@@ -4,7 +4,7 @@ use core::{hint::black_box, mem::offset_of};
 
 use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
 
-use super::{ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, protocol};
+use super::{Chain, ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, protocol};
 use crate::{
     abi::{Reason, UPLINK_TARGET4},
     checksum::{Delta, fold},
@@ -111,6 +111,7 @@ impl Family for V4 {
             fragment: fragment_of(&header),
             may_fragment: header.frags[0] & DONT_FRAGMENT == 0,
             authenticated: u8::from(header.proto == protocol::AH),
+            chain: Chain::Whole,
         })
     }
 

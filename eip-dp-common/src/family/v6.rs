@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200).
 
-mod headers;
+pub mod headers;
 
 use core::{hint::black_box, mem::offset_of};
 
@@ -98,14 +98,6 @@ impl Family for V6 {
         let [v, c, f0, f1] = header.vcf;
         let [p0, p1] = header.payload_len;
         let found = headers::walk(packet, NETWORK, end, header.next_hdr);
-        match found.chain {
-            Chain::Whole => {}
-            // RFC 7112: the first fragment holds all of the chain.
-            Chain::Cut if !found.fragment.is_whole() => return Err(Reason::TinyFragment),
-            Chain::Cut => return Err(Reason::Malformed),
-            Chain::TooLong => return Err(Reason::HeadersTooLong),
-            Chain::SourceRoute => return Err(Reason::SourceRoute),
-        }
         Ok(Datagram {
             header: [v, c, f0, f1, p0, p1, header.next_hdr, header.hop_limit],
             source: header.src_addr,
@@ -117,17 +109,25 @@ impl Family for V6 {
             fragment: found.fragment,
             may_fragment: false,
             authenticated: found.authenticated,
+            chain: found.chain,
         })
     }
 
-    /// There is no more to check: IPv6's header has no checksum.
+    /// IPv6's header has no checksum; what is left is how its chain of extension headers ends.
     #[inline(always)]
     fn verify<P: Packet, L: Links>(
         _packet: &P,
         _links: &L,
-        _datagram: &Datagram<Self>,
+        datagram: &Datagram<Self>,
     ) -> Result<(), Reason> {
-        Ok(())
+        match datagram.chain {
+            Chain::Whole => Ok(()),
+            // RFC 7112: the first fragment holds all of the chain.
+            Chain::Cut if !datagram.fragment.is_whole() => Err(Reason::TinyFragment),
+            Chain::Cut => Err(Reason::Malformed),
+            Chain::TooLong => Err(Reason::HeadersTooLong),
+            Chain::SourceRoute => Err(Reason::SourceRoute),
+        }
     }
 
     #[inline(always)]

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap as Names;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, PerCpuArray, ProgramArray},
+    maps::{MapData, PerCpuArray, PerCpuValues, ProgramArray},
     programs::{
         Program, ProgramFd, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp,
         XdpMode,
     },
+    util::nr_cpus,
 };
 use eip_dp_common::abi::{EipCounters, maps, programs, stages};
 use nix::net::if_::if_nametoindex;
@@ -26,6 +27,12 @@ use super::{
 const ROOM: usize = 16 * 1024;
 /// Enough for the world's EIPs, few enough to look at all of them after each packet.
 const SLOTS: u32 = 32;
+/// The map of token buckets for the gateway's own ICMP errors, and what a bucket holds: when it was counted, what it has.
+const LIMITS: &str = "ICMP_LIMITS";
+type Bucket = [u64; 2];
+/// A bucket that was never counted, which is full; and one that stays empty.
+const FULL: Bucket = [0, 0];
+const EMPTY: Bucket = [u64::MAX, 0];
 /// So few that keys share the maps' buckets.
 const ADDRESSES: u32 = 256;
 
@@ -40,11 +47,19 @@ pub enum Delivery {
     Unresolved,
     /// There is no uplink to send to.
     NoUplink,
+    /// The uplink's next hop is in a VLAN.
+    Tagged,
 }
 
 impl Delivery {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Xdp, Self::Tc, Self::Unresolved, Self::NoUplink];
+    pub const ALL: [Self; 5] = [
+        Self::Xdp,
+        Self::Tc,
+        Self::Unresolved,
+        Self::NoUplink,
+        Self::Tagged,
+    ];
 }
 
 /// Programs and maps in the calling thread's network namespace.
@@ -53,6 +68,8 @@ pub struct Bench {
     maps: Maps,
     indices: Names<String, u32>,
     drops: PerCpuArray<MapData, u64>,
+    events: PerCpuArray<MapData, u64>,
+    limits: PerCpuArray<MapData, Bucket>,
     eips: PerCpuArray<MapData, EipCounters>,
     _stages: Vec<ProgramArray<MapData>>,
 }
@@ -72,6 +89,8 @@ impl Bench {
             .map_max_entries(maps::EIP_COUNTERS, SLOTS)
             .map_max_entries(maps::EIP4, ADDRESSES)
             .map_max_entries(maps::PRIVATE4, ADDRESSES)
+            .map_max_entries(maps::EIP6, ADDRESSES)
+            .map_max_entries(maps::PRIVATE6, ADDRESSES)
             .load(eip_dp_user::PROGRAMS)
             .context("the object does not load")?;
         for name in [programs::UPLINK_XDP, programs::PORT_XDP] {
@@ -100,12 +119,16 @@ impl Bench {
         maps.fill(world, &indices)?;
         maps.fill_targets(world, &indices, Delivery::Xdp)?;
         let drops = take(&mut ebpf, maps::DROPS)?;
+        let events = take(&mut ebpf, maps::EVENTS)?;
+        let limits = take(&mut ebpf, LIMITS)?;
         let eips = take(&mut ebpf, maps::EIP_COUNTERS)?;
         Ok(Self {
             ebpf,
             maps,
             indices,
             drops,
+            events,
+            limits,
             eips,
             _stages: arrays,
         })
@@ -156,9 +179,28 @@ impl Bench {
         }
     }
 
+    /// Lets the gateway send as many ICMP errors as after it was loaded.
+    pub fn fill_limits(&mut self) -> Result<()> {
+        self.set_limits(FULL)
+    }
+
+    /// Lets it send none.
+    pub fn empty_limits(&mut self) -> Result<()> {
+        self.set_limits(EMPTY)
+    }
+
+    fn set_limits(&mut self, bucket: Bucket) -> Result<()> {
+        let cpus = nr_cpus().map_err(|(file, error)| anyhow!("{file}: {error}"))?;
+        for index in 0..self.limits.len() {
+            let values = PerCpuValues::try_from(vec![bucket; cpus])?;
+            self.limits.set(index, values, 0)?;
+        }
+        Ok(())
+    }
+
     /// Every counter now.
     pub fn counters(&self) -> Result<Counters> {
-        Counters::read(&self.drops, &self.eips)
+        Counters::read(&self.drops, &self.events, &self.eips)
     }
 }
 

@@ -1,13 +1,15 @@
 //! Compares what a program did with what the table says.
 
-use std::{collections::BTreeMap, fmt::Write as _, net::Ipv4Addr};
+use std::{fmt::Write as _, net::IpAddr};
 
 use anyhow::{Context as _, Result};
-use eip_dp_common::abi::Reason;
+use eip_dp_common::abi::{Event, Reason};
 
 use super::{
     Bench, Counters, Delivery, Hook, Run, Verdict, hex_diff,
-    table::{Case, Change, Expect, Frame, Table},
+    table::{Case, Change, Expect, Table},
+    wire::{tagged, untagged},
+    world::UPLINK_VLAN,
 };
 
 /// What is to happen at one hook.
@@ -24,13 +26,16 @@ struct Wanted {
 /// # Errors
 /// If the case cannot be run.
 pub fn run_case(
-    bench: &Bench,
+    bench: &mut Bench,
     table: &Table,
     case: &Case,
     hook: Hook,
     delivery: Delivery,
 ) -> Result<Option<String>> {
     let wanted = wanted(table, case, hook, delivery)?;
+    if matches!(case.expect, Expect::Refuse { .. }) {
+        bench.fill_limits()?;
+    }
     let before = bench.counters()?;
     let run = match bench.runner().run(hook, &case.interface, &case.input.0) {
         Ok(run) => run,
@@ -74,83 +79,94 @@ fn wanted(table: &Table, case: &Case, hook: Hook, delivery: Delivery) -> Result<
         addressed: true,
         counters: Counters::default(),
     };
+    let counted = |reason: Option<&str>| counters(table, case, reason);
+    let sent = |verdict, out: &[u8], addressed, counters| Wanted {
+        verdict,
+        out: match hook {
+            Hook::Xdp => out.to_vec(),
+            // The kernel keeps the tag beside the frame.
+            Hook::Tc => untagged(out),
+        },
+        addressed,
+        counters,
+    };
+    let dropped = |counters| sent(Verdict::Drop, &[], true, counters);
+    let to_uplink = case.expect.way() == Some(&table.world.way_out.interface);
+    // Nobody looks at the last checks of a packet that cannot be sent anyway.
+    if delivery == Delivery::NoUplink && to_uplink {
+        return Ok(dropped(lost(table, case)?));
+    }
     if hook == Hook::Xdp && case.xdp.is_some() {
         return Ok(untouched());
     }
-    let counters = counters(table, &case.counters, None)?;
-    let redirect = |Frame(out): &Frame, addressed| Wanted {
-        verdict: Verdict::Redirect,
-        out: out.clone(),
-        addressed,
-        counters: counters.clone(),
-    };
-    let dropped = |counters| Wanted {
-        verdict: Verdict::Drop,
-        out: Vec::new(),
-        addressed: true,
-        counters,
-    };
     Ok(match &case.expect {
         Expect::Pass => Wanted {
-            counters,
+            counters: counted(None)?,
             ..untouched()
         },
-        Expect::Drop { reason, to } => {
-            // Nobody looks at the last checks of a packet that cannot be sent anyway.
-            let lost = delivery == Delivery::NoUplink && to.is_some();
-            let reason = if lost {
-                Reason::NoNextHop
-            } else {
-                reason_named(reason)?
-            };
-            dropped(self::counters(table, &case.counters, Some(reason))?)
+        Expect::Drop { reason, .. } => dropped(counted(Some(reason))?),
+        Expect::Refuse { reason, out, .. } => {
+            sent(Verdict::Redirect, &out.0, true, counted(Some(reason))?)
         }
-        Expect::Reply { out } => redirect(out, true),
-        Expect::Deliver { to, out } => {
-            let to_uplink = *to == table.world.way_out.interface;
+        Expect::Reply { out } => sent(Verdict::Redirect, &out.0, true, counted(None)?),
+        Expect::Kernel { out, .. } => sent(Verdict::Pass, &out.0, true, counted(None)?),
+        Expect::Deliver { out, .. } => {
+            let counters = counted(None)?;
             match (delivery, hook) {
                 (Delivery::Tc, Hook::Xdp) => untouched(),
                 (Delivery::Unresolved, Hook::Xdp) if to_uplink => untouched(),
-                (Delivery::Unresolved, Hook::Tc) if to_uplink => redirect(out, false),
-                (Delivery::NoUplink, _) if to_uplink => dropped(self::counters(
-                    table,
-                    &undelivered(&case.counters),
-                    Some(Reason::NoNextHop),
-                )?),
-                _ => redirect(out, true),
+                (Delivery::Unresolved, Hook::Tc) if to_uplink => {
+                    sent(Verdict::Redirect, &out.0, false, counters)
+                }
+                (Delivery::Tagged, _) if to_uplink => {
+                    let out = tagged(&out.0, UPLINK_VLAN);
+                    sent(Verdict::Redirect, &out, true, counters)
+                }
+                _ => sent(Verdict::Redirect, &out.0, true, counters),
             }
         }
     })
 }
 
-/// The changes of a packet that would have been delivered, but is not.
-fn undelivered(changes: &BTreeMap<Ipv4Addr, Change>) -> BTreeMap<Ipv4Addr, Change> {
-    let lost = |change: &Change| Change {
-        in_dropped: change.in_packets,
-        out_dropped: change.out_packets,
-        ..Change::default()
-    };
-    changes
-        .iter()
-        .map(|(eip, change)| (*eip, lost(change)))
-        .collect()
-}
-
-fn counters(
-    table: &Table,
-    changes: &BTreeMap<Ipv4Addr, Change>,
-    reason: Option<Reason>,
-) -> Result<Counters> {
+/// The counters after a packet for which there is no uplink.
+fn lost(table: &Table, case: &Case) -> Result<Counters> {
     let mut all = Counters::default();
-    if let Some(reason) = reason {
-        all.drops.insert(reason.index(), 1);
-    }
-    for (address, change) in changes {
-        let eip = table.world.eips.iter().find(|eip| eip.address == *address);
-        let slot = eip.with_context(|| format!("no EIP {address}"))?.slot;
-        all.eips.insert(slot, *change);
+    all.drops.insert(Reason::NoNextHop.index(), 1);
+    for (address, change) in &case.counters {
+        let change = Change {
+            in_dropped: change.in_packets + change.in_dropped,
+            out_dropped: change.out_packets + change.out_dropped,
+            ..Change::default()
+        };
+        all.eips.insert(slot_of(table, *address)?, change);
     }
     Ok(all)
+}
+
+/// The counters that the case names.
+fn counters(table: &Table, case: &Case, reason: Option<&str>) -> Result<Counters> {
+    let mut all = Counters::default();
+    if let Some(reason) = reason {
+        all.drops.insert(reason_named(reason)?.index(), 1);
+    }
+    for name in &case.events {
+        all.events.insert(event_named(name)?.index(), 1);
+    }
+    for (address, change) in &case.counters {
+        all.eips.insert(slot_of(table, *address)?, *change);
+    }
+    Ok(all)
+}
+
+fn slot_of(table: &Table, address: IpAddr) -> Result<u32> {
+    let eip = table.world.eips.iter().find(|eip| eip.address == address);
+    Ok(eip.with_context(|| format!("no EIP {address}"))?.slot)
+}
+
+fn event_named(name: &str) -> Result<Event> {
+    let mut all = Event::ALL.iter().copied();
+    all.find(|event| event.name() == name)
+        .with_context(|| format!("no event {name:?}"))
 }
 
 fn reason_named(name: &str) -> Result<Reason> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use anyhow::Result;
 use aya::maps::{MapData, PerCpuArray};
-use eip_dp_common::abi::{EipCounters, Reason};
+use eip_dp_common::abi::{EipCounters, Event, Reason};
 
 use super::table::Change;
 
@@ -13,23 +13,24 @@ use super::table::Change;
 pub struct Counters {
     /// Packets by reason's index; those that are 0 are left out.
     pub drops: BTreeMap<u32, u64>,
+    /// What else happened, by event's index; those that are 0 are left out.
+    pub events: BTreeMap<u32, u64>,
     /// By slot; those that are all 0 are left out.
     pub eips: BTreeMap<u32, Change>,
 }
 
 impl Counters {
-    /// Reads all of both maps.
+    /// Reads all of the maps.
     pub fn read(
         drops: &PerCpuArray<MapData, u64>,
+        events: &PerCpuArray<MapData, u64>,
         eips: &PerCpuArray<MapData, EipCounters>,
     ) -> Result<Self> {
-        let mut all = Self::default();
-        for index in 0..drops.len() {
-            let total: u64 = drops.get(&index, 0)?.iter().sum();
-            if total != 0 {
-                all.drops.insert(index, total);
-            }
-        }
+        let mut all = Self {
+            drops: totals(drops)?,
+            events: totals(events)?,
+            eips: BTreeMap::new(),
+        };
         for slot in 0..eips.len() {
             let total = eips
                 .get(&slot, 0)?
@@ -52,13 +53,11 @@ impl Counters {
     /// What was added since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
-        let mut difference = Self::default();
-        for (&index, &now) in &self.drops {
-            let then = before.drops.get(&index).copied().unwrap_or(0);
-            if now != then {
-                difference.drops.insert(index, now.wrapping_sub(then));
-            }
-        }
+        let mut difference = Self {
+            drops: added(&self.drops, &before.drops),
+            events: added(&self.events, &before.events),
+            eips: BTreeMap::new(),
+        };
         for (&slot, now) in &self.eips {
             let then = before.eips.get(&slot).copied().unwrap_or_default();
             if *now != then {
@@ -83,6 +82,12 @@ impl Counters {
         self.drops.values().sum()
     }
 
+    /// How many of those had senders that were told.
+    pub fn told(&self) -> u64 {
+        let count = |event: Event| self.events.get(&event.index()).copied().unwrap_or(0);
+        count(Event::TimeExceeded) + count(Event::TooBig)
+    }
+
     /// How many packets were delivered, counted for their sender, their receiver, or both.
     pub fn delivered(&self) -> u64 {
         self.eips
@@ -91,7 +96,7 @@ impl Counters {
             .sum()
     }
 
-    /// In words, with the names of reasons.
+    /// In words, with the names of reasons and events.
     pub fn describe(&self) -> String {
         let mut text = String::new();
         for (&index, count) in &self.drops {
@@ -99,6 +104,13 @@ impl Counters {
                 .iter()
                 .find(|reason| reason.index() == index)
                 .map_or("?", |reason| reason.name());
+            let _ = write!(text, " {name}({index}) +{count}");
+        }
+        for (&index, count) in &self.events {
+            let name = Event::ALL
+                .iter()
+                .find(|event| event.index() == index)
+                .map_or("?", |event| event.name());
             let _ = write!(text, " {name}({index}) +{count}");
         }
         for (slot, change) in &self.eips {
@@ -122,4 +134,27 @@ impl Counters {
             text
         }
     }
+}
+
+/// The counters of a map, by index.
+fn totals(map: &PerCpuArray<MapData, u64>) -> Result<BTreeMap<u32, u64>> {
+    let mut all = BTreeMap::new();
+    for index in 0..map.len() {
+        let total: u64 = map.get(&index, 0)?.iter().sum();
+        if total != 0 {
+            all.insert(index, total);
+        }
+    }
+    Ok(all)
+}
+
+/// What was added to each counter.
+fn added(now: &BTreeMap<u32, u64>, before: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
+    now.iter()
+        .map(|(index, now)| {
+            let then = before.get(index).copied().unwrap_or(0);
+            (*index, now.wrapping_sub(then))
+        })
+        .filter(|(_, count)| *count != 0)
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! The packet path in the kernel, driven packet by packet over `BPF_PROG_TEST_RUN`.
 //!
-//! A table of cases (`tests/cases/ipv4.json`, written by `generate.py` with scapy) says what goes in and exactly what
+//! A table of cases (`tests/cases/ipv4.json` and `ipv6.json`, written by `generate.py` with scapy) says what goes in and exactly what
 //! must come out; [`Bench`] is a network namespace with the interfaces and filled maps of the table's world.
 
 mod bench;
@@ -18,4 +18,4 @@ pub use bench::{Bench, Delivery, Runner};
 pub use counters::Counters;
 pub use report::{Failures, hex_diff};
 pub use run::{Hook, Run, Verdict};
-pub use world::Maps;
+pub use world::{FamilyMaps, Maps, Records, UPLINK_VLAN};

@@ -24,6 +24,8 @@ impl Hook {
         let shortest = match frame.get(12..ETHERNET) {
             Some([0x08, 0x00]) => ETHERNET + 20,
             Some([0x86, 0xdd]) => ETHERNET + 40,
+            // No frame has its tag in it where tc sees it.
+            Some([0x81, 0x00] | [0x88, 0xa8]) => usize::MAX,
             _ => ETHERNET,
         };
         match self {

@@ -1,6 +1,6 @@
 //! The table of cases, as `generate.py` writes it.
 
-use std::{collections::BTreeMap, fmt, net::Ipv4Addr, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -31,7 +31,10 @@ pub struct Case {
     /// Set where the XDP program leaves it to the tc program.
     pub xdp: Option<SlowPath>,
     /// What is added to which EIP's counters.
-    pub counters: BTreeMap<Ipv4Addr, Change>,
+    pub counters: BTreeMap<IpAddr, Change>,
+    /// The names of what else is counted.
+    #[serde(default)]
+    pub events: Vec<String>,
 }
 
 /// `"pass"`: to the tc program of the same interface.
@@ -65,8 +68,35 @@ pub enum Expect {
         /// Where it would have gone, for a reason that is found last.
         to: Option<String>,
     },
+    /// Not delivered, and answered out of its own interface.
+    Refuse {
+        /// The reason's name.
+        reason: String,
+        /// The answer.
+        out: Frame,
+        /// Where it would have gone, for a reason that is found last.
+        to: Option<String>,
+    },
+    /// Left to the kernel, translated, to be sent in fragments.
+    Kernel {
+        /// The interface that it is going to leave by.
+        to: String,
+        /// The frame.
+        out: Frame,
+    },
     /// Left to the kernel, untouched.
     Pass,
+}
+
+impl Expect {
+    /// Where the packet goes, or would have gone.
+    pub fn way(&self) -> Option<&str> {
+        match self {
+            Self::Deliver { to, .. } | Self::Kernel { to, .. } => Some(to),
+            Self::Drop { to, .. } | Self::Refuse { to, .. } => to.as_deref(),
+            Self::Reply { .. } | Self::Pass => None,
+        }
+    }
 }
 
 /// What is added to an EIP's counters.
@@ -149,6 +179,7 @@ impl<'de> Deserialize<'de> for Mac {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "each field is the list of what it names")]
 pub struct World {
+    pub family: u8,
     pub interfaces: Vec<Interface>,
     pub uplinks: Vec<Uplink>,
     pub way_out: WayOut,
@@ -175,7 +206,9 @@ pub struct Interface {
 #[allow(missing_docs, reason = "the fields are those of the record")]
 pub struct Uplink {
     pub interface: String,
-    pub next_hop: Ipv4Addr,
+    pub vlan: u16,
+    pub next_hop: Option<IpAddr>,
+    pub icmp_source: Option<IpAddr>,
     pub answer_arp: bool,
 }
 
@@ -203,9 +236,9 @@ pub struct Vpc {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of the record")]
 pub struct Cidr {
-    pub network: Ipv4Addr,
-    pub mask: Ipv4Addr,
-    pub gateway: Ipv4Addr,
+    pub network: IpAddr,
+    pub mask: IpAddr,
+    pub gateway: IpAddr,
 }
 
 /// A record of `PORTS`.
@@ -213,7 +246,9 @@ pub struct Cidr {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of the record")]
 pub struct Port {
+    pub name: String,
     pub interface: String,
+    pub vlan: u16,
     pub vpc: u32,
 }
 
@@ -230,43 +265,44 @@ pub struct Eni {
     pub antispoof_eni: bool,
 }
 
-/// A record of `PRIVATE4`.
+/// A record of `PRIVATE4` or `PRIVATE6`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of the record")]
 pub struct Address {
     pub vpc: u32,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub target: Option<u32>,
     pub state: String,
-    pub public: Option<Ipv4Addr>,
+    pub public: Option<IpAddr>,
 }
 
-/// A record of `EIP4`.
+/// A record of `EIP4` or `EIP6`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of the record")]
 pub struct Eip {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub slot: u32,
     pub mode: String,
-    pub private: Ipv4Addr,
+    pub private: IpAddr,
     pub target: Option<u32>,
     pub vpc: Option<u32>,
 }
 
-/// A record of `PREFIX4`.
+/// A record of `PREFIX4` or `PREFIX6`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of the record")]
 pub struct Prefix {
     pub prefix: String,
     pub class: String,
+    pub gateway: Option<IpAddr>,
 }
 
 impl Prefix {
     /// Network and length.
-    pub fn parts(&self) -> Result<(Ipv4Addr, u32)> {
+    pub fn parts(&self) -> Result<(IpAddr, u32)> {
         let Some((network, length)) = self.prefix.split_once('/') else {
             bail!("{:?} is no prefix", self.prefix);
         };
@@ -275,9 +311,29 @@ impl Prefix {
 }
 
 impl Table {
+    /// Reads the tables of both families.
+    pub fn all() -> Result<[Self; 2]> {
+        Ok([Self::ipv4()?, Self::ipv6()?])
+    }
+
     /// Reads the table of IPv4.
     pub fn ipv4() -> Result<Self> {
-        let path = folder().join("ipv4.json");
+        Self::read("ipv4.json")
+    }
+
+    /// Reads the table of IPv6.
+    pub fn ipv6() -> Result<Self> {
+        Self::read("ipv6.json")
+    }
+
+    /// The case with this name.
+    pub fn case(&self, name: &str) -> Result<&Case> {
+        let found = self.cases.iter().find(|case| case.name == name);
+        found.with_context(|| format!("no case {name}"))
+    }
+
+    fn read(name: &str) -> Result<Self> {
+        let path = folder().join(name);
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is no table", path.display()))

@@ -1,6 +1,6 @@
 //! The far ends of the interfaces: frames are sent and caught there.
 
-use std::{collections::BTreeMap, io, mem::MaybeUninit, os::fd::AsRawFd as _, time::Duration};
+use std::{collections::BTreeMap, io, mem, os::fd::AsRawFd as _, ptr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use nix::net::if_::if_nametoindex;
@@ -12,6 +12,9 @@ use super::{namespace, table::Interface};
 const ROOM: usize = 16 * 1024;
 /// How long a frame that must come may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The length of a frame's addresses, behind which its tag is, and how that begins.
+const ADDRESSES: usize = 12;
+const TAG: [u8; 2] = [0x81, 0];
 
 /// A packet socket on every far end.
 pub struct Wires(BTreeMap<String, Socket>);
@@ -54,18 +57,71 @@ impl Wires {
     }
 }
 
+/// A frame with the tag that was taken off it and stands beside it (packet(7), `PACKET_AUXDATA`).
 fn receive(socket: &Socket, flags: libc::c_int) -> Result<Option<Vec<u8>>> {
-    let mut buffer = vec![MaybeUninit::new(0_u8); ROOM];
-    match socket.recv_with_flags(&mut buffer, flags) {
-        Ok(len) => {
-            // SAFETY: every byte was initialised above.
-            let bytes = buffer[..len]
-                .iter()
-                .map(|byte| unsafe { byte.assume_init() });
-            Ok(Some(bytes.collect()))
+    let mut frame = vec![0_u8; ROOM];
+    // Aligned as control messages want it.
+    let mut control = [0_u64; 16];
+    let mut part = libc::iovec {
+        iov_base: frame.as_mut_ptr().cast(),
+        iov_len: frame.len(),
+    };
+    // SAFETY: all zeros is a `msghdr`.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: the message's pointers are to the buffers above, with their lengths.
+    let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let Ok(len) = usize::try_from(len) else {
+        let error = io::Error::last_os_error();
+        return match error.kind() {
+            io::ErrorKind::WouldBlock => Ok(None),
+            _ => Err(error.into()),
+        };
+    };
+    frame.truncate(len);
+    Ok(Some(match tag_beside(&message) {
+        Some(tag) => tagged(&frame, tag),
+        None => frame,
+    }))
+}
+
+/// The tag of a message that was received.
+fn tag_beside(message: &libc::msghdr) -> Option<u16> {
+    // SAFETY: the kernel has filled the control messages in, within the buffer that `message` points to.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !header.is_null() {
+        // SAFETY: the pointer is one of libc's to a control message of the buffer.
+        let found = unsafe { ptr::read_unaligned(header) };
+        if (found.cmsg_level, found.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+            // SAFETY: the data of such a control message is a `tpacket_auxdata`.
+            let beside: libc::tpacket_auxdata =
+                unsafe { ptr::read_unaligned(libc::CMSG_DATA(header).cast()) };
+            let valid = beside.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
+            return valid.then_some(beside.tp_vlan_tci);
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error.into()),
+        // SAFETY: as above.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    None
+}
+
+/// The frame with a tag of 802.1Q.
+pub fn tagged(frame: &[u8], tag: u16) -> Vec<u8> {
+    let [high, low] = tag.to_be_bytes();
+    let (addresses, rest) = frame.split_at(ADDRESSES);
+    [addresses, &TAG, &[high, low], rest].concat()
+}
+
+/// The frame without its tag.
+pub fn untagged(frame: &[u8]) -> Vec<u8> {
+    match frame.get(ADDRESSES..ADDRESSES + 4) {
+        Some([high, low, ..]) if [*high, *low] == TAG => {
+            [&frame[..ADDRESSES], &frame[ADDRESSES + 4..]].concat()
+        }
+        _ => frame.to_vec(),
     }
 }
 
@@ -75,7 +131,9 @@ fn socket_on(name: &str) -> Result<Socket> {
     let protocol = Protocol::from(i32::from(every_protocol));
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    ignore_outgoing(&socket)?;
+    // It is not to see what it sends itself.
+    turn_on(&socket, libc::PACKET_IGNORE_OUTGOING)?;
+    turn_on(&socket, libc::PACKET_AUXDATA)?;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: the storage is large enough for any address, and all zeros is a `sockaddr_ll`.
     let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
@@ -89,15 +147,14 @@ fn socket_on(name: &str) -> Result<Socket> {
     Ok(socket)
 }
 
-/// The socket is not to see what it sends itself.
-fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
+fn turn_on(socket: &Socket, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option's value is an int, of which pointer and length are given.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_PACKET,
-            libc::PACKET_IGNORE_OUTGOING,
+            option,
             (&raw const on).cast(),
             libc::socklen_t::try_from(size_of_val(&on)).expect("an int is short"),
         )

@@ -1,23 +1,91 @@
 //! Fills the maps with the world of the table.
 
-use std::{collections::HashMap as Names, net::Ipv4Addr};
+use std::{collections::HashMap as Names, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
-    Ebpf,
+    Ebpf, Pod,
     maps::{Array, HashMap, LpmTrie, Map, MapData, lpm_trie::Key, xdp::DevMapHash},
 };
 use eip_dp_common::{
     abi::{
         AddressClass, Cidr, EipEntry, EipMode, LinkKey, MAX_CIDRS, MacKey, NONE, PREFIX_SEAL, Port,
         PortMac, Prefix, PrivateEntry, PrivateKey, PrivateState, Sealed, Target, TargetFlags,
-        UPLINK_TARGET4, Uplink, UplinkFlags, Vpc, maps,
+        Uplink, UplinkFlags, Vpc, maps,
     },
     checksum::Delta,
-    family::{Family as _, V4},
+    family::{Family, V4, V6},
 };
 
 use super::{bench::Delivery, table};
+
+/// The VLAN of the uplink, with [`Delivery::Tagged`].
+pub const UPLINK_VLAN: u16 = 100;
+
+/// How an address family's part of the table is written to the maps.
+pub trait Records: Family {
+    /// Its maps: EIPs, addresses of ENIs, prefixes, CIDRs, the screen.
+    const MAPS: [&'static str; 5];
+
+    /// The bytes of an address of this family.
+    fn octets(address: IpAddr) -> Result<Self::Address>;
+
+    /// The checksum difference between two addresses.
+    fn delta(old: &Self::Address, new: &Self::Address) -> Delta;
+
+    /// Where an uplink's record has its addresses: the next hop's, and its own.
+    fn addresses(uplink: &mut Uplink) -> [&mut Self::Address; 2];
+}
+
+impl Records for V4 {
+    const MAPS: [&'static str; 5] = [
+        maps::EIP4,
+        maps::PRIVATE4,
+        maps::PREFIX4,
+        maps::CIDR4,
+        maps::SCREEN4,
+    ];
+
+    fn octets(address: IpAddr) -> Result<[u8; 4]> {
+        match address {
+            IpAddr::V4(address) => Ok(address.octets()),
+            IpAddr::V6(address) => bail!("{address} is of IPv6"),
+        }
+    }
+
+    fn delta(old: &[u8; 4], new: &[u8; 4]) -> Delta {
+        Delta::between(old, new)
+    }
+
+    fn addresses(uplink: &mut Uplink) -> [&mut [u8; 4]; 2] {
+        [&mut uplink.next_hop4, &mut uplink.icmp_source4]
+    }
+}
+
+impl Records for V6 {
+    const MAPS: [&'static str; 5] = [
+        maps::EIP6,
+        maps::PRIVATE6,
+        maps::PREFIX6,
+        maps::CIDR6,
+        maps::SCREEN6,
+    ];
+
+    fn octets(address: IpAddr) -> Result<[u8; 16]> {
+        match address {
+            IpAddr::V6(address) => Ok(address.octets()),
+            IpAddr::V4(address) => bail!("{address} is of IPv4"),
+        }
+    }
+
+    fn delta(old: &[u8; 16], new: &[u8; 16]) -> Delta {
+        Delta::between(old, new)
+    }
+
+    fn addresses(uplink: &mut Uplink) -> [&mut [u8; 16]; 2] {
+        [&mut uplink.next_hop6, &mut uplink.icmp_source6]
+    }
+}
 
 /// Takes a map out of the object.
 pub fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T>
@@ -32,21 +100,109 @@ where
         .with_context(|| format!("map {name} is of another type"))
 }
 
+/// The maps of an address family.
+pub struct FamilyMaps<F: Records>
+where
+    Cidr<F::Address>: Pod,
+{
+    /// EIPs.
+    pub eip: HashMap<MapData, F::Address, EipEntry<F::Address>>,
+    /// Addresses of ENIs.
+    pub private: HashMap<MapData, PrivateKey<F::Address>, PrivateEntry<F::Address>>,
+    prefixes: LpmTrie<MapData, F::Address, Prefix<F::Address>>,
+    cidrs: Array<MapData, Cidr<F::Address>>,
+    screen: Array<MapData, u64>,
+}
+
+impl<F: Records> FamilyMaps<F>
+where
+    F::Address: Pod,
+    PrivateKey<F::Address>: Pod,
+    EipEntry<F::Address>: Pod,
+    PrivateEntry<F::Address>: Pod,
+    Prefix<F::Address>: Pod,
+    Cidr<F::Address>: Pod,
+{
+    fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        let [eip, private, prefixes, cidrs, screen] = F::MAPS;
+        Ok(Self {
+            eip: take(ebpf, eip)?,
+            private: take(ebpf, private)?,
+            prefixes: take(ebpf, prefixes)?,
+            cidrs: take(ebpf, cidrs)?,
+            screen: take(ebpf, screen)?,
+        })
+    }
+
+    fn fill(&mut self, world: &table::World) -> Result<()> {
+        for vpc in &world.vpcs {
+            for (cidr, place) in vpc.cidrs.iter().zip(0..MAX_CIDRS) {
+                let index = Cidr::<F::Address>::index(vpc.index, place);
+                let record = Cidr {
+                    network: F::octets(cidr.network)?,
+                    mask: F::octets(cidr.mask)?,
+                    gateway: F::octets(cidr.gateway)?,
+                    used: 1,
+                    seal: 0,
+                };
+                self.cidrs.set(index, record.sealed(&index), 0)?;
+            }
+        }
+        for address in &world.addresses {
+            let key = PrivateKey {
+                vpc: address.vpc,
+                address: F::octets(address.address)?,
+            };
+            let record = private_entry::<F>(world, address)?;
+            self.private.insert(key, record.sealed(&key), 0)?;
+        }
+        for eip in &world.eips {
+            let key = F::octets(eip.address)?;
+            self.eip.insert(key, eip_entry::<F>(eip)?.sealed(&key), 0)?;
+        }
+        for prefix in &world.prefixes {
+            self.insert_prefix(prefix)?;
+        }
+        Ok(())
+    }
+
+    fn insert_prefix(&mut self, prefix: &table::Prefix) -> Result<()> {
+        let (network, length) = prefix.parts()?;
+        let network = F::octets(network)?;
+        let class = match prefix.class.as_str() {
+            "pool" => AddressClass::Pool,
+            "host" => AddressClass::Host,
+            "pool-gateway" => AddressClass::PoolGateway,
+            other => bail!("no class {other:?}"),
+        };
+        let record = Prefix {
+            gateway: prefix.gateway.map_or(Ok(F::UNSPECIFIED), F::octets)?,
+            class: class as u32,
+            seal: 0,
+        };
+        self.prefixes
+            .insert(&Key::new(length, network), record.sealed(&PREFIX_SEAL), 0)?;
+        if class == AddressClass::Pool {
+            let bit = u32::from(F::screen(&network));
+            let bits = self.screen.get(&(bit / 64), 0)?;
+            self.screen.set(bit / 64, bits | 1 << (bit % 64), 0)?;
+        }
+        Ok(())
+    }
+}
+
 /// The maps that the programs read.
 pub struct Maps {
-    /// EIPs.
-    pub eip: HashMap<MapData, [u8; 4], EipEntry<[u8; 4]>>,
-    /// Addresses of ENIs.
-    pub private: HashMap<MapData, PrivateKey<[u8; 4]>, PrivateEntry<[u8; 4]>>,
+    /// Those of IPv4.
+    pub v4: FamilyMaps<V4>,
+    /// Those of IPv6.
+    pub v6: FamilyMaps<V6>,
     /// Where packets are delivered.
     pub targets: Array<MapData, Target>,
-    prefixes: LpmTrie<MapData, [u8; 4], Prefix<[u8; 4]>>,
     vpcs: Array<MapData, Vpc>,
-    cidrs: Array<MapData, Cidr<[u8; 4]>>,
     ports: HashMap<MapData, LinkKey, Port>,
     macs: HashMap<MapData, MacKey, PortMac>,
     uplinks: HashMap<MapData, LinkKey, Uplink>,
-    screen: Array<MapData, u64>,
     devices: DevMapHash<MapData>,
 }
 
@@ -54,16 +210,13 @@ impl Maps {
     /// Takes them out of the object.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
-            eip: take(ebpf, maps::EIP4)?,
-            private: take(ebpf, maps::PRIVATE4)?,
+            v4: FamilyMaps::take(ebpf)?,
+            v6: FamilyMaps::take(ebpf)?,
             targets: take(ebpf, maps::TARGETS)?,
-            prefixes: take(ebpf, maps::PREFIX4)?,
             vpcs: take(ebpf, maps::VPCS)?,
-            cidrs: take(ebpf, maps::CIDR4)?,
             ports: take(ebpf, maps::PORTS)?,
             macs: take(ebpf, maps::MACS)?,
             uplinks: take(ebpf, maps::UPLINKS)?,
-            screen: take(ebpf, maps::SCREEN4)?,
             devices: take(ebpf, maps::DEVICES)?,
         })
     }
@@ -79,23 +232,6 @@ impl Maps {
         for ifindex in indices.values() {
             self.devices.insert(*ifindex, *ifindex, None, 0)?;
         }
-        for uplink in &world.uplinks {
-            let key = LinkKey::untagged(index_of(indices, &uplink.interface)?);
-            let record = Uplink {
-                next_hop4: uplink.next_hop.octets(),
-                next_hop6: [0; 16],
-                icmp_source4: [0; 4],
-                icmp_source6: [0; 16],
-                mac: macs[&uplink.interface],
-                flags: if uplink.answer_arp {
-                    UplinkFlags::ANSWER_ARP
-                } else {
-                    0
-                },
-                seal: 0,
-            };
-            self.uplinks.insert(key, record.sealed(&key), 0)?;
-        }
         for vpc in &world.vpcs {
             let record = Vpc {
                 tag: u64::from(vpc.index),
@@ -103,51 +239,39 @@ impl Maps {
                 seal: 0,
             };
             self.vpcs.set(vpc.index, record.sealed(&vpc.index), 0)?;
-            for (cidr, place) in vpc.cidrs.iter().zip(0..MAX_CIDRS) {
-                let index = Cidr::<[u8; 4]>::index(vpc.index, place);
-                let record = Cidr {
-                    network: cidr.network.octets(),
-                    mask: cidr.mask.octets(),
-                    gateway: cidr.gateway.octets(),
-                    used: 1,
-                    seal: 0,
-                };
-                self.cidrs.set(index, record.sealed(&index), 0)?;
-            }
         }
         self.fill_ports(world, indices, &macs)?;
-        for address in &world.addresses {
-            let key = PrivateKey {
-                vpc: address.vpc,
-                address: address.address.octets(),
-            };
-            self.private
-                .insert(key, private_entry(world, address)?.sealed(&key), 0)?;
+        if world.family == 6 {
+            self.fill_uplinks::<V6>(world, indices, &macs)?;
+            self.v6.fill(world)
+        } else {
+            self.fill_uplinks::<V4>(world, indices, &macs)?;
+            self.v4.fill(world)
         }
-        for eip in &world.eips {
-            let key = eip.address.octets();
-            self.eip.insert(key, eip_entry(eip)?.sealed(&key), 0)?;
-        }
-        for prefix in &world.prefixes {
-            let (network, length) = prefix.parts()?;
-            let class = match prefix.class.as_str() {
-                "pool" => AddressClass::Pool,
-                "host" => AddressClass::Host,
-                "pool-gateway" => AddressClass::PoolGateway,
-                other => bail!("no class {other:?}"),
+    }
+
+    fn fill_uplinks<F: Records>(
+        &mut self,
+        world: &table::World,
+        indices: &Names<String, u32>,
+        macs: &Names<String, [u8; 6]>,
+    ) -> Result<()> {
+        for uplink in &world.uplinks {
+            let key = LinkKey::tagged(index_of(indices, &uplink.interface)?, uplink.vlan);
+            let mut record = Uplink {
+                mac: macs[&uplink.interface],
+                flags: if uplink.answer_arp {
+                    UplinkFlags::ANSWER_ARP
+                } else {
+                    0
+                },
+                ..Uplink::zeroed()
             };
-            let record = Prefix {
-                gateway: [0; 4],
-                class: class as u32,
-                seal: 0,
-            };
-            let key = Key::new(length, network.octets());
-            self.prefixes.insert(&key, record.sealed(&PREFIX_SEAL), 0)?;
-            if class == AddressClass::Pool {
-                let bit = u32::from(V4::screen(&network.octets()));
-                let bits = self.screen.get(&(bit / 64), 0)?;
-                self.screen.set(bit / 64, bits | 1 << (bit % 64), 0)?;
+            let values = [uplink.next_hop, uplink.icmp_source];
+            for (place, value) in F::addresses(&mut record).into_iter().zip(values) {
+                *place = value.map_or(Ok(F::UNSPECIFIED), F::octets)?;
             }
+            self.uplinks.insert(key, record.sealed(&key), 0)?;
         }
         Ok(())
     }
@@ -160,11 +284,11 @@ impl Maps {
     ) -> Result<()> {
         for port in &world.ports {
             let ifindex = index_of(indices, &port.interface)?;
-            let key = LinkKey::untagged(ifindex);
+            let key = LinkKey::tagged(ifindex, port.vlan);
             let enis: Vec<_> = world
                 .enis
                 .iter()
-                .filter(|eni| eni.port == port.interface)
+                .filter(|eni| eni.port == port.name)
                 .collect();
             let only = if let [eni] = enis[..] {
                 Some(eni)
@@ -182,7 +306,7 @@ impl Maps {
             for eni in enis {
                 let key = MacKey {
                     ifindex,
-                    vlan: 0,
+                    vlan: port.vlan,
                     mac: eni.mac.0,
                 };
                 let record = PortMac {
@@ -227,17 +351,25 @@ impl Maps {
             vpc: NONE,
             dst_mac: if resolved == 0 { [0; 6] } else { way_out.mac.0 },
             src_mac: macs[&way_out.interface],
-            vlan: 0,
+            vlan: if delivery == Delivery::Tagged {
+                UPLINK_VLAN
+            } else {
+                0
+            },
             flags: xdp | resolved,
             seal: 0,
         };
-        self.targets
-            .set(UPLINK_TARGET4, record.sealed(&UPLINK_TARGET4), 0)?;
+        let index = if world.family == 6 {
+            V6::UPLINK_TARGET
+        } else {
+            V4::UPLINK_TARGET
+        };
+        self.targets.set(index, record.sealed(&index), 0)?;
         for eni in &world.enis {
             let port = world
                 .ports
                 .iter()
-                .find(|port| port.interface == eni.port)
+                .find(|port| port.name == eni.port)
                 .with_context(|| format!("no port {}", eni.port))?;
             let narrow = if eni.antispoof_eni {
                 TargetFlags::ANTISPOOF_ENI
@@ -247,12 +379,12 @@ impl Maps {
             let record = Target {
                 tag: u64::from(eni.target),
                 instance: tag(&eni.instance),
-                ifindex: index_of(indices, &eni.port)?,
+                ifindex: index_of(indices, &port.interface)?,
                 mtu: eni.mtu,
                 vpc: port.vpc,
                 dst_mac: eni.mac.0,
-                src_mac: macs[&eni.port],
-                vlan: 0,
+                src_mac: macs[&port.interface],
+                vlan: port.vlan,
                 flags: xdp | TargetFlags::RESOLVED | narrow,
                 seal: 0,
             };
@@ -264,7 +396,7 @@ impl Maps {
 }
 
 /// The record of an EIP, not yet sealed.
-pub fn eip_entry(eip: &table::Eip) -> Result<EipEntry<[u8; 4]>> {
+fn eip_entry<F: Records>(eip: &table::Eip) -> Result<EipEntry<F::Address>> {
     let mode = match eip.mode.as_str() {
         "unassociated" => EipMode::Unassociated,
         "nat" => EipMode::Nat,
@@ -273,9 +405,9 @@ pub fn eip_entry(eip: &table::Eip) -> Result<EipEntry<[u8; 4]>> {
         "stranded" => EipMode::Stranded,
         other => bail!("no mode {other:?}"),
     };
-    let (public, private) = (eip.address.octets(), eip.private.octets());
+    let (public, private) = (F::octets(eip.address)?, F::octets(eip.private)?);
     let delta = if mode == EipMode::Nat {
-        Delta::between(&public, &private)
+        F::delta(&public, &private)
     } else {
         Delta::NONE
     };
@@ -292,10 +424,10 @@ pub fn eip_entry(eip: &table::Eip) -> Result<EipEntry<[u8; 4]>> {
 }
 
 /// The record of an ENI's address, not yet sealed.
-pub fn private_entry(
+fn private_entry<F: Records>(
     world: &table::World,
     address: &table::Address,
-) -> Result<PrivateEntry<[u8; 4]>> {
+) -> Result<PrivateEntry<F::Address>> {
     let state = match address.state.as_str() {
         "no-eip" => PrivateState::NoEip,
         "nat" => PrivateState::Nat,
@@ -305,17 +437,17 @@ pub fn private_entry(
         "detached" => PrivateState::Detached,
         other => bail!("no state {other:?}"),
     };
-    let public = address.public.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let public = address.public.map_or(Ok(F::UNSPECIFIED), F::octets)?;
     let slot = world
         .eips
         .iter()
         .find(|eip| Some(eip.address) == address.public);
     let delta = match state {
-        PrivateState::Nat => Delta::between(&address.address.octets(), &public.octets()),
+        PrivateState::Nat => F::delta(&F::octets(address.address)?, &public),
         _ => Delta::NONE,
     };
     Ok(PrivateEntry {
-        public: public.octets(),
+        public,
         slot: slot.map_or(NONE, |eip| eip.slot),
         target: address.target.unwrap_or(NONE),
         delta: delta.to_record(),

@@ -12,7 +12,7 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// How many extension headers are looked through.
+/// How many headers are looked at, the transport header among them.
 const MOST_HEADERS: usize = 8;
 /// How many bytes they may have.
 const LONGEST_CHAIN: usize = IP_HEADERS - Ipv6Hdr::LEN;
