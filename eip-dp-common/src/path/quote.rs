@@ -65,7 +65,9 @@ impl<F: Family> Quote<F> {
             quote.source = rewrite.destination;
         }
         if rewrite.source != datagram.source {
-            if destination != datagram.source {
+            // Whose source is not whom the error goes to is no packet of the association either, and may be a private
+            // address that nobody outside is to see.
+            if destination != datagram.source || source != datagram.destination {
                 return Err(Reason::IcmpQuoteMismatch);
             }
             quote.destination = rewrite.source;

@@ -214,6 +214,34 @@ fn icmp_errors_are_translated_at_every_quote_length() {
     quotations::<V6>();
 }
 
+/// A guest with an EIP cannot tell the Internet of its neighbours' private addresses, not in a quotation either.
+fn foreign_quotation<F: Plan>() {
+    let world = world();
+    for (source, destination) in [(11, NAT), (NAT, 11)] {
+        let quoted = Draft::<F>::new(
+            F::private(source),
+            F::private(destination),
+            17,
+            transport(17, b""),
+        );
+        let (protocol, payload) = icmp_error::<F>(&quoted.packet());
+        let mut draft = Draft::<F>::new(F::private(NAT), F::far(7), protocol, payload);
+        draft.sum();
+        let (outcome, _) = hold(&world, NAT_ENI.port, &draft.frame(outward(NAT_ENI)));
+        assert_eq!(
+            outcome.verdict,
+            Verdict::Drop(Reason::IcmpQuoteMismatch),
+            "quoted from {source}"
+        );
+    }
+}
+
+#[test]
+fn a_quotation_of_another_packet_never_leaves() {
+    foreign_quotation::<V4>();
+    foreign_quotation::<V6>();
+}
+
 /// A packet whose hop limit ends here, and one that is too long, is answered once, whatever it is, unless it is an ICMP error.
 fn own_errors<F: Plan>() {
     let world = world();
