@@ -7,8 +7,10 @@
 mod answers;
 mod buffer;
 pub mod craft;
+pub mod decay;
 pub mod dice;
 mod hold;
+pub mod mirror;
 pub mod site;
 pub mod wire;
 mod world;
