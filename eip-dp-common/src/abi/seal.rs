@@ -172,6 +172,23 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_taken_over_word_by_word() {
+        let there = entry([10, 0, 0, 1], 1, 2, 3).sealed(&[203, 0, 113, 1]);
+        let mut taken = EipEntry::zeroed();
+        // SAFETY: a reference is valid and aligned.
+        unsafe { taken.take(&raw const there) };
+        assert_eq!(taken, there);
+        let there = Target {
+            instance: 7,
+            ..Target::zeroed()
+        };
+        let mut taken = Target::zeroed();
+        // SAFETY: as above.
+        unsafe { taken.take(&raw const there) };
+        assert_eq!(taken, there);
+    }
+
+    #[test]
     fn zeros_are_no_record() {
         assert!(!Target::zeroed().is_intact(&0));
         assert!(!EipEntry::<[u8; 4]>::zeroed().is_intact(&[0; 4]));

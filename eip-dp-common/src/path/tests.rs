@@ -9,7 +9,7 @@ use crate::{
     abi::{LinkKey, NONE, Reason, Sealed, UPLINK_TARGET4},
     family::{V4, V6},
     testing::{
-        craft::{Draft, INWARD, Link, echo, icmp_error, outward, transport},
+        craft::{Draft, INWARD, Link, asks, echo, icmp_error, outward, transport},
         decay,
         dice::Dice,
         hold, mirror, run,
@@ -213,6 +213,43 @@ fn quotations<F: Plan>() {
 fn icmp_errors_are_translated_at_every_quote_length() {
     quotations::<V4>();
     quotations::<V6>();
+}
+
+/// R8, R9: who asks on a port is told of everybody but its own instance, on the uplink of associated EIPs.
+fn neighbours<F: Plan>() {
+    let world = world();
+    let answers = |ifindex, link, own, wanted| {
+        let outcome = hold(&world, ifindex, &asks::<F>(link, own, wanted)).0;
+        match outcome.verdict {
+            Verdict::Reply => true,
+            Verdict::Pass | Verdict::Drop(Reason::ArpIgnored | Reason::SpoofedSource) => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    let own = F::private(NAT);
+    for (wanted, told) in [(1, true), (20, true), (99, true), (NAT, false), (11, false)] {
+        let port = NAT_ENI.port;
+        let answered = answers(port, outward(NAT_ENI), own, F::private(wanted));
+        assert_eq!(answered, told, "{wanted}");
+    }
+    // A probe for a duplicate is from nobody.
+    let (port, link) = (NAT_ENI.port, outward(NAT_ENI));
+    assert!(!answers(port, link, F::UNSPECIFIED, own));
+    assert!(answers(port, link, F::UNSPECIFIED, F::private(20)));
+    assert!(
+        !answers(port, link, F::private(20), F::private(1)),
+        "spoofed"
+    );
+    for (wanted, told) in [(NAT, true), (CUT_THROUGH, true), (60, false), (99, false)] {
+        let answered = answers(UPLINK, INWARD, F::far(1), F::public(wanted));
+        assert_eq!(answered, told, "{wanted}");
+    }
+}
+
+#[test]
+fn neighbours_are_told_of_whom_the_gateway_answers_for() {
+    neighbours::<V4>();
+    neighbours::<V6>();
 }
 
 /// A guest with an EIP cannot tell the Internet of its neighbours' private addresses, not in a quotation either.

@@ -20,7 +20,7 @@ fn own_mac(ifindex: u32, before: &[u8]) -> Mac {
 }
 
 /// A frame that was turned into its answer.
-pub fn replied<F: Plan>(ifindex: u32, before: &[u8], after: &[u8]) {
+pub fn replied(ifindex: u32, before: &[u8], after: &[u8]) {
     let mac = own_mac(ifindex, before);
     match [before[12], before[13]] {
         [8, 6] => arp(before, after, mac),

@@ -179,3 +179,29 @@ pub fn echo<F: Plan>(request: bool, data: &[u8]) -> (u8, Vec<u8>) {
     };
     (protocol, [&[kind, 0, 0, 0, 0, 1, 0, 2][..], data].concat())
 }
+
+/// Who has `wanted`? From the sender of this frame, who has `own`: ARP in IPv4, a neighbour solicitation in IPv6.
+pub fn asks<F: Plan>(link: Link, own: F::Address, wanted: F::Address) -> Vec<u8> {
+    let (own_bytes, wanted_bytes) = (F::bytes(&own), F::bytes(&wanted));
+    if size_of::<F::Address>() == 4 {
+        let request: [&[u8]; 5] = [
+            &[0, 1, 8, 0, 6, 4, 0, 1],
+            &link.1,
+            own_bytes,
+            &[0; 6],
+            wanted_bytes,
+        ];
+        let request = request.concat();
+        return [&[0xff; 6][..], &link.1, &[8, 6], &request].concat();
+    }
+    let target: [&[u8]; 4] = [&[135, 0, 0, 0, 0, 0, 0, 0], wanted_bytes, &[1, 1], &link.1];
+    // The group of those whose addresses end so (RFC 4291 2.7.1).
+    let mut group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0];
+    group[13..].copy_from_slice(&wanted_bytes[13..]);
+    let mut draft = Draft::<F>::new(own, F::address(&group), 58, target.concat());
+    draft.hop = 255;
+    draft.sum();
+    let mut frame = draft.frame(link);
+    frame[..6].copy_from_slice(&[0x33, 0x33, 0xff, group[13], group[14], group[15]]);
+    frame
+}

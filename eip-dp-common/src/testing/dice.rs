@@ -1,7 +1,7 @@
 //! Frames out of bytes: what a fuzzer or a property test rolls decides, field by field, what is built.
 
 use super::{
-    craft::{Draft, INWARD, Link, echo, icmp_error, outward, transport},
+    craft::{Draft, INWARD, Link, asks, echo, icmp_error, outward, transport},
     site::{ENIS, GATEWAY, HOST, Plan, STANDINGS, Standing, UNASSOCIATED, UPLINK},
 };
 use crate::family::{V4, V6};
@@ -69,6 +69,14 @@ impl<'a> Dice<'a> {
 
     fn family<F: Plan>(&mut self) -> (u32, Vec<u8>) {
         let (ifindex, link, source, destination) = self.ends::<F>();
+        if self.one_in(10) {
+            let own = if self.one_in(4) {
+                F::UNSPECIFIED
+            } else {
+                source
+            };
+            return (ifindex, asks::<F>(link, own, destination));
+        }
         let draft = self.draft::<F>(source, destination, true);
         (ifindex, draft.frame(link))
     }
@@ -240,7 +248,7 @@ impl<'a> Dice<'a> {
             return options;
         }
         let mut kinds: Vec<u8> = Vec::new();
-        for _ in 0..1 + self.byte() % 3 {
+        for _ in 0..=self.byte() % 3 {
             kinds.push(self.of(&[60, 0, 43, 51, 60]));
         }
         let mut options = vec![kinds[0]];

@@ -53,7 +53,7 @@ fn judge<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u8]) 
             assert!(!impossible.contains(&reason), "{outcome:?}");
         }
         Verdict::Send | Verdict::Kernel => forwarded::<F>(ifindex, before, outcome, after),
-        Verdict::Reply => answers::replied::<F>(ifindex, before, after),
+        Verdict::Reply => answers::replied(ifindex, before, after),
         Verdict::Refuse(reason) => {
             answers::refused::<F>(ifindex, before, reason, outcome.mtu, after);
         }

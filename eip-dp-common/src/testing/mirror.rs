@@ -51,7 +51,7 @@ pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent:
     }
     if let Some(checksum) = ip.checksum() {
         let at = checksum.at;
-        if word(&got, at) % 0xffff == 0 && word(&expected, at) % 0xffff == 0 {
+        if word(&got, at).is_multiple_of(0xffff) && word(&expected, at).is_multiple_of(0xffff) {
             expected[at..at + 2].copy_from_slice(&got[at..at + 2]);
         }
     }

@@ -26,6 +26,9 @@ fn copy<T: Copy>(record: Option<&T>, into: &mut T) -> bool {
     })
 }
 
+/// A network, its mask, and what addresses in it are.
+pub type InPrefix<A> = (A, A, Prefix<A>);
+
 /// The tables of one family.
 pub struct Addressed<F: Family> {
     /// By address.
@@ -34,8 +37,8 @@ pub struct Addressed<F: Family> {
     pub privates: HashMap<PrivateKey<F::Address>, PrivateEntry<F::Address>>,
     /// By [`Cidr::index`].
     pub cidrs: HashMap<u32, Cidr<F::Address>>,
-    /// Network and mask, the longest first.
-    pub prefixes: Vec<(F::Address, F::Address, Prefix<F::Address>)>,
+    /// The longest first.
+    pub prefixes: Vec<InPrefix<F::Address>>,
 }
 
 /// Tables in memory.
@@ -238,7 +241,7 @@ fn prefix<F: Plan>(
     network: F::Address,
     mask: F::Address,
     class: AddressClass,
-) -> (F::Address, F::Address, Prefix<F::Address>) {
+) -> InPrefix<F::Address> {
     let prefix = Prefix {
         gateway: F::public(GATEWAY),
         class: class as u32,
