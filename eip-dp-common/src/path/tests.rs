@@ -308,6 +308,26 @@ fn own_errors<F: Plan>() {
     }
 }
 
+/// R6: padding is none of the packet, and does not keep it from a link that is too small for both.
+fn padded<F: Plan>() {
+    let world = world();
+    for (length, padding, kept) in [(1280, 200, false), (1280, 1, false), (1000, 280, true)] {
+        let mut draft = Draft::<F>::new(F::far(7), F::public(70), 47, vec![]);
+        draft.payload.resize(length - draft.packet().len(), 7);
+        let packet = draft.frame(INWARD);
+        let (outcome, after) = hold(&world, UPLINK, &[&packet[..], &vec![1; padding]].concat());
+        assert_eq!(outcome.verdict, Verdict::Send);
+        let expected = packet.len() + if kept { padding } else { 0 };
+        assert_eq!(after.len(), expected, "{length} and {padding}");
+    }
+}
+
+#[test]
+fn padding_is_none_of_the_packet() {
+    padded::<V4>();
+    padded::<V6>();
+}
+
 fn expect_told(outcome: &Outcome, reason: Reason, is_error: bool) {
     let expected = if is_error {
         Verdict::Drop(reason)

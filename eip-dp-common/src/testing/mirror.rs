@@ -16,7 +16,7 @@ use crate::{
 /// was when it came from the port with this interface index, and `sent` what it left as.
 ///
 /// # Panics
-/// If it does not come back to its sender as it was, but for addresses exchanged, hop limit, and Ethernet.
+/// If it does not come back to its sender as it was, but for addresses exchanged, hop limit, Ethernet, and its padding.
 pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent: &[u8]) {
     if outcome.verdict != Verdict::Send || outcome.way.ifindex != UPLINK {
         return;
@@ -44,6 +44,8 @@ pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent:
     from.copy_from_slice(&got[6..12]);
     let mut expected = exchanged(before, &ip, to, from);
     expected[ip.hop] -= 2;
+    // Padding that did not fit.
+    expected.truncate(got.len());
     // An IPv4 header's checksum counts the hops; 0x0000 and 0xffff are the two zeros of the transport's.
     if ip.version == 4 {
         let header = ip.at + 10;
