@@ -6,7 +6,7 @@
 //! tests run. [`abi`] is what user space and kernel share.
 //!
 //! Nothing here allocates, loops without a bound, or panics.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "testing")), no_std)]
 // A call costs a BPF program stack and spills: each program is one body.
 #![allow(
     clippy::inline_always,
@@ -28,5 +28,5 @@ pub mod packet;
 pub mod path;
 pub mod tables;
 
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -3,6 +3,8 @@
 mod build;
 mod conformance;
 mod demo;
+mod fuzz;
+mod miri;
 mod protocols;
 mod run;
 mod setup;
@@ -30,6 +32,10 @@ enum Verb {
     Demo(demo::Arguments),
     /// Set up, build, then hold eip-dp and other NAT gateways against the conformance suite (root)
     Conformance(conformance::Arguments),
+    /// Set up, then run the packet path on what a fuzzer makes up
+    Fuzz(fuzz::Arguments),
+    /// Set up, then run the packet path's tests in Miri, which sees undefined behaviour
+    Miri(miri::Arguments),
     /// Set up, build, then run real applications through NAT and through cut-through (root)
     Protocols(protocols::Arguments),
     /// Set up, then run every test (those with network namespaces need root)
@@ -44,6 +50,8 @@ fn main() -> ExitCode {
         Verb::Build(arguments) => build::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Conformance(arguments) => conformance::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Miri(arguments) => miri::run(&arguments),
         Verb::Protocols(arguments) => protocols::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Vm(arguments) => vm::run(&arguments),

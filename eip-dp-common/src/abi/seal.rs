@@ -4,6 +4,8 @@
 //! writes array elements by `memcpy`. So the writer stores with each record a sum over its words and its key, and a
 //! reader that finds another sum has seen a record change under its eyes: it looks again, then drops the packet.
 
+use core::{fmt::Debug, hash::Hash};
+
 /// A record that carries its seal in its last four bytes.
 ///
 /// # Safety
@@ -75,7 +77,7 @@ pub trait SealKey {
 ///
 /// # Safety
 /// The type has alignment 1, a size that is a multiple of 4, and any bit pattern is valid for it.
-pub unsafe trait Address: Copy + PartialEq + SealKey + 'static {}
+pub unsafe trait Address: Copy + Eq + Hash + Debug + SealKey + 'static {}
 
 // SAFETY: an array of 4 bytes.
 unsafe impl Address for [u8; 4] {}
@@ -167,6 +169,23 @@ mod tests {
         let sealed = entry([10, 0, 0, 1], 1, 1, 1).sealed(&[203, 0, 113, 1]);
         assert!(sealed.is_intact(&[203, 0, 113, 1]));
         assert!(!sealed.is_intact(&[203, 0, 113, 2]));
+    }
+
+    #[test]
+    fn a_record_is_taken_over_word_by_word() {
+        let there = entry([10, 0, 0, 1], 1, 2, 3).sealed(&[203, 0, 113, 1]);
+        let mut taken = EipEntry::zeroed();
+        // SAFETY: a reference is valid and aligned.
+        unsafe { taken.take(&raw const there) };
+        assert_eq!(taken, there);
+        let there = Target {
+            instance: 7,
+            ..Target::zeroed()
+        };
+        let mut taken = Target::zeroed();
+        // SAFETY: as above.
+        unsafe { taken.take(&raw const there) };
+        assert_eq!(taken, there);
     }
 
     #[test]

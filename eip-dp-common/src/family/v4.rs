@@ -4,7 +4,9 @@ use core::{hint::black_box, mem::offset_of};
 
 use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
 
-use super::{Chain, ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, protocol};
+use super::{
+    Chain, ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, protocol,
+};
 use crate::{
     abi::{Reason, UPLINK_TARGET4},
     checksum::{Delta, fold},

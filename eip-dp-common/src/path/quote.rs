@@ -48,8 +48,12 @@ impl Quote {
         else {
             return Err(Reason::IcmpQuoteMismatch);
         };
-        if (rewrite.changes_destination(datagram) && source != datagram.destination)
-            || (rewrite.changes_source(datagram) && destination != datagram.source)
+        let from_source = rewrite.changes_source(datagram);
+        // Whose source is not whom the error goes to is no packet of the association, and may be a private address that
+        // nobody outside is to see.
+        if ((from_source || rewrite.changes_destination(datagram))
+            && source != datagram.destination)
+            || (from_source && destination != datagram.source)
         {
             return Err(Reason::IcmpQuoteMismatch);
         }

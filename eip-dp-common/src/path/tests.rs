@@ -1,191 +1,473 @@
-//! The path over buffers: there and back, and what no packet may do. The table of cases, byte for byte and against the
+//! The path over buffers, each property for both address families. What holds of any outcome at all is in
+//! [`hold`]; here are the packets, and what has to come of them. The table of cases, byte for byte and against the
 //! kernel, is in the `tests` package.
 
 use proptest::prelude::*;
 
-use super::{Outcome, Verdict, from_port, from_uplink};
+use super::{Outcome, Verdict};
 use crate::{
-    abi::{LinkKey, NONE, Reason},
+    abi::{LinkKey, NONE, Reason, Sealed, UPLINK_TARGET4},
+    family::{V4, V6},
     testing::{
-        Buffer, CUT_THROUGH_EIP, CUT_THROUGH_SLOT, ENI_MAC, FAR, NAT_EIP, NAT_PRIVATE, NAT_SLOT,
-        PORT, PORT_MAC, ROUTER_MAC, UPLINK, UPLINK_MAC, ipv4, sum, transport, transport_sum, world,
+        craft::{Draft, INWARD, Link, asks, echo, icmp_error, outward, transport},
+        decay,
+        dice::Dice,
+        hold, mirror, run,
+        site::{ENIS, Eni, Plan, UPLINK},
+        wire::{IP, Ip},
+        world,
     },
 };
 
-const PORT_KEY: LinkKey = LinkKey {
-    ifindex: PORT,
-    vlan: 0,
-    reserved: 0,
-};
-const INWARD: ([u8; 6], [u8; 6]) = (ROUTER_MAC, UPLINK_MAC);
-const OUTWARD: ([u8; 6], [u8; 6]) = (ENI_MAC, PORT_MAC);
+const NAT: u8 = 10;
+const CUT_THROUGH: u8 = 20;
+/// The ENIs with these EIPs.
+const NAT_ENI: &Eni = &ENIS[0];
+const CUT_THROUGH_ENI: &Eni = &ENIS[3];
 
-fn inward(packet: &mut Buffer) -> Outcome {
-    from_uplink(packet, &world(), LinkKey::untagged(UPLINK))
+/// A way through the gateway: where a packet enters, between whom, and the EIPs that count it.
+struct Route<F: Plan> {
+    ifindex: u32,
+    link: Link,
+    source: F::Address,
+    destination: F::Address,
+    sender: u32,
+    receiver: u32,
+    to: u32,
 }
 
-fn outward(packet: &mut Buffer) -> Outcome {
-    from_port(packet, &world(), PORT_KEY)
+/// In and out and from one EIP to another, in both modes.
+fn routes<F: Plan>() -> Vec<Route<F>> {
+    let (nat, cut_through) = (F::private(NAT), F::public(CUT_THROUGH));
+    let (slot, other) = (u32::from(NAT), u32::from(CUT_THROUGH));
+    let (a, b) = (NAT_ENI, CUT_THROUGH_ENI);
+    let far = F::far(7);
+    [
+        (None, far, F::public(NAT), NONE, slot, a.port),
+        (None, far, cut_through, NONE, other, b.port),
+        (Some(a), nat, far, slot, NONE, UPLINK),
+        (Some(b), cut_through, far, other, NONE, UPLINK),
+        (Some(a), nat, cut_through, slot, other, b.port),
+        (Some(b), cut_through, F::public(NAT), other, slot, a.port),
+        (Some(a), nat, F::public(11), slot, 11, ENIS[1].port),
+        (Some(a), nat, F::public(NAT), slot, slot, a.port),
+        // The same private address in another VPC.
+        (Some(a), nat, F::public(30), slot, 30, ENIS[4].port),
+        (Some(&ENIS[4]), nat, far, 30, NONE, UPLINK),
+    ]
+    .into_iter()
+    .map(|(eni, source, destination, sender, receiver, to)| Route {
+        ifindex: eni.map_or(UPLINK, |eni| eni.port),
+        link: eni.map_or(INWARD, outward),
+        source,
+        destination,
+        sender,
+        receiver,
+        to,
+    })
+    .collect()
 }
 
-fn header(packet: &Buffer) -> &[u8] {
-    &packet.0[14..34]
-}
-
-#[test]
-fn nat_in_translates_the_destination() {
-    for protocol in [6, 17] {
-        let segment = transport(protocol, (FAR, NAT_EIP), b"hello");
-        let mut packet = ipv4(INWARD, (FAR, NAT_EIP), protocol, &segment);
-        let outcome = inward(&mut packet);
-        assert_eq!(
-            (outcome.verdict, outcome.way.ifindex),
-            (Verdict::Send, PORT)
+/// Payloads of every kind, with right checksums, for packets between these.
+fn kinds<F: Plan>(source: F::Address, destination: F::Address) -> Vec<Draft<F>> {
+    let quoted = [6, 17].map(|protocol| {
+        let mut quoted = Draft::<F>::new(
+            destination,
+            source,
+            protocol,
+            transport(protocol, b"quoted"),
         );
-        assert_eq!((outcome.receiver, outcome.sender), (NAT_SLOT, NONE));
-        assert_eq!(outcome.bytes as usize, 20 + segment.len());
-        assert_eq!(header(&packet)[16..20], NAT_PRIVATE);
-        assert_eq!(header(&packet)[8], 63, "TTL");
-        assert_eq!(sum(header(&packet)), 0xffff, "the header checksum is right");
-        let right = transport_sum(protocol, (FAR, NAT_PRIVATE), &packet.0[34..]);
-        assert_eq!(right, 0xffff, "the transport checksum is right");
-        assert_eq!(packet.0[..12], [ENI_MAC, PORT_MAC].concat());
+        quoted.sum();
+        icmp_error::<F>(&quoted.packet())
+    });
+    let transports = [6, 17, 33, 136, 132, 47, 50].map(|it| (it, transport(it, b"payload")));
+    let echoes = [true, false].map(|request| echo::<F>(request, b"ping"));
+    let payloads = transports.into_iter().chain(echoes).chain(quoted);
+    payloads
+        .map(|(protocol, payload)| {
+            let mut draft = Draft::<F>::new(source, destination, protocol, payload);
+            draft.sum();
+            draft
+        })
+        .collect()
+}
+
+/// Options that are carried along.
+fn options<F: Plan>(protocol: u8) -> Vec<Vec<u8>> {
+    if size_of::<F::Address>() == 4 {
+        return vec![vec![], vec![0x94, 4, 0, 0], vec![1; 40]];
+    }
+    let destination_options = [60, protocol, 0, 1, 4, 0, 0, 0, 0];
+    let two = [0, 60, 0, 1, 4, 0, 0, 0, 0, protocol, 1, 1, 12];
+    let two = [&two[..], &[0; 12]].concat();
+    vec![vec![], destination_options.to_vec(), two]
+}
+
+fn every_kind_is_delivered<F: Plan>() {
+    let world = world();
+    for route in routes::<F>() {
+        for mut draft in kinds::<F>(route.source, route.destination) {
+            for options in options::<F>(draft.protocol) {
+                draft.options = options;
+                let (outcome, after) = hold(&world, route.ifindex, &draft.frame(route.link));
+                let seen = (outcome.verdict, outcome.sender, outcome.receiver);
+                assert_eq!(seen, (Verdict::Send, route.sender, route.receiver));
+                assert_eq!(outcome.way.ifindex, route.to);
+                let ip = Ip::read(&after, IP, after.len()).expect("a packet");
+                let sum = ip.checksum().map_or(0, |checksum| ip.sum(&after, checksum));
+                assert_eq!(sum, 0, "right checksums stay right: {draft:?}");
+            }
+        }
     }
 }
 
 #[test]
-fn cut_through_changes_nothing_but_ttl_and_ethernet() {
-    let segment = transport(17, (FAR, CUT_THROUGH_EIP), b"hello");
-    let mut packet = ipv4(INWARD, (FAR, CUT_THROUGH_EIP), 17, &segment);
-    let before = packet.clone();
-    let outcome = inward(&mut packet);
-    assert_eq!(
-        (outcome.verdict, outcome.way.ifindex),
-        (Verdict::Send, PORT)
-    );
-    assert_eq!(outcome.receiver, CUT_THROUGH_SLOT);
-    assert_eq!(packet.0[14..22], before.0[14..22]);
-    assert_eq!(packet.0[26..], before.0[26..]);
-    assert_eq!(sum(header(&packet)), 0xffff);
-}
-
-#[test]
-fn hairpin_shows_the_receiver_the_senders_eip() {
-    let segment = transport(6, (NAT_PRIVATE, CUT_THROUGH_EIP), b"");
-    let mut packet = ipv4(OUTWARD, (NAT_PRIVATE, CUT_THROUGH_EIP), 6, &segment);
-    let outcome = outward(&mut packet);
-    assert_eq!(
-        (outcome.verdict, outcome.way.ifindex),
-        (Verdict::Send, PORT)
-    );
-    assert_eq!(
-        (outcome.sender, outcome.receiver),
-        (NAT_SLOT, CUT_THROUGH_SLOT)
-    );
-    assert_eq!(header(&packet)[12..16], NAT_EIP);
-    assert_eq!(
-        transport_sum(6, (NAT_EIP, CUT_THROUGH_EIP), &packet.0[34..]),
-        0xffff
-    );
-}
-
-#[test]
-fn a_table_that_changes_under_a_packet_drops_it_untouched() {
-    let mut torn = world();
-    torn.eips.get_mut(&NAT_EIP).expect("in the world").slot += 1;
-    let mut packet = ipv4(
-        INWARD,
-        (FAR, NAT_EIP),
-        6,
-        &transport(6, (FAR, NAT_EIP), b""),
-    );
-    let before = packet.clone();
-    let outcome = from_uplink(&mut packet, &torn, LinkKey::untagged(UPLINK));
-    assert_eq!(outcome.verdict, Verdict::Drop(Reason::TableBusy));
-    assert_eq!(packet, before);
+fn every_kind_is_delivered_by_every_way() {
+    every_kind_is_delivered::<V4>();
+    every_kind_is_delivered::<V6>();
 }
 
 /// Whatever is cut off a packet, it is delivered whole or not at all.
-#[test]
-fn every_truncation_is_dropped_or_left_alone() {
-    for (macs, addresses) in [(INWARD, (FAR, NAT_EIP)), (OUTWARD, (NAT_PRIVATE, FAR))] {
-        let whole = ipv4(macs, addresses, 6, &transport(6, addresses, b"payload"));
-        for len in 0..whole.0.len() {
-            let mut packet = Buffer(whole.0[..len].to_vec());
-            let before = packet.clone();
-            let outcome = if macs == INWARD {
-                inward(&mut packet)
-            } else {
-                outward(&mut packet)
-            };
-            assert!(
-                matches!(
-                    outcome.verdict,
-                    Verdict::Pass | Verdict::Drop(Reason::Malformed)
-                ),
-                "{len} bytes: {outcome:?}"
-            );
-            assert_eq!(packet, before, "{len} bytes");
+fn truncated<F: Plan>() {
+    let world = world();
+    for route in routes::<F>() {
+        for mut draft in kinds::<F>(route.source, route.destination) {
+            for options in options::<F>(draft.protocol) {
+                draft.options = options;
+                let whole = draft.frame(route.link);
+                for len in 0..whole.len() {
+                    let outcome = hold(&world, route.ifindex, &whole[..len]).0;
+                    let refused = matches!(
+                        outcome.verdict,
+                        Verdict::Pass | Verdict::Drop(Reason::Malformed)
+                    );
+                    assert!(refused, "{len} of {}: {outcome:?}", whole.len());
+                }
+            }
         }
     }
 }
 
-proptest! {
-    /// Out and in again is the identity, but for TTL and Ethernet: also for payloads whose checksum was wrong, for every
-    /// protocol, and for every part of a fragmented packet.
-    #[test]
-    fn there_and_back_is_the_identity(
-        protocol in any::<u8>(),
-        payload in proptest::collection::vec(any::<u8>(), 0..80),
-        fragment in prop_oneof![Just([0u8, 0]), Just([0x40, 0]), Just([0x20, 0]), Just([0, 2])],
-    ) {
-        let mut packet = ipv4(OUTWARD, (NAT_PRIVATE, FAR), protocol, &payload);
-        packet.0[20..22].copy_from_slice(&fragment);
-        packet.0[24..26].copy_from_slice(&[0, 0]);
-        let check = !sum(header(&packet));
-        packet.0[24..26].copy_from_slice(&check.to_be_bytes());
-        let before = packet.clone();
-        match outward(&mut packet).verdict {
-            Verdict::Send => {}
-            other => {
-                prop_assert!(matches!(
-                    other,
-                    Verdict::Drop(Reason::TinyFragment | Reason::IcmpQuoteMismatch) | Verdict::Daemon
-                ), "{other:?}");
-                prop_assert_eq!(packet, before);
-                return Ok(());
+#[test]
+fn every_truncation_is_dropped_or_left_alone() {
+    truncated::<V4>();
+    truncated::<V6>();
+}
+
+/// A packet that says itself that it is so short is delivered: as much of it is translated as is there.
+fn short<F: Plan>() {
+    let world = world();
+    for route in routes::<F>() {
+        for draft in kinds::<F>(route.source, route.destination) {
+            for len in 0..draft.payload.len() {
+                let mut short = draft.clone();
+                short.payload.truncate(len);
+                let outcome = hold(&world, route.ifindex, &short.frame(route.link)).0;
+                let cut_quote = matches!(draft.protocol, 1 | 58) && len < 8 + 40;
+                match outcome.verdict {
+                    Verdict::Send => {}
+                    Verdict::Drop(Reason::IcmpQuoteMismatch) if cut_quote => {}
+                    other => panic!("{len} bytes: {other:?}"),
+                }
             }
         }
-        prop_assert_eq!(&header(&packet)[12..16], NAT_EIP.as_slice());
-        // The answer of a mirror: addresses exchanged, which no checksum sees.
-        let mut answer = packet.clone();
-        answer.0[0..12].copy_from_slice(&[UPLINK_MAC, ROUTER_MAC].concat());
-        answer.0[26..30].copy_from_slice(&FAR);
-        answer.0[30..34].copy_from_slice(&NAT_EIP);
-        prop_assert_eq!(inward(&mut answer).verdict, Verdict::Send);
-        prop_assert_eq!(&header(&answer)[16..20], NAT_PRIVATE.as_slice());
-        prop_assert_eq!(sum(header(&answer)), 0xffff);
-        let (returned, sent) = (&answer.0[34..], &before.0[34..]);
-        let field = match protocol { 6 => 16, 17 | 33 | 136 => 6, _ => usize::MAX };
-        for (at, (returned, sent)) in returned.iter().zip(sent).enumerate() {
-            // 0x0000 and 0xffff are the two zeros of a checksum.
-            let zeros = at / 2 == field / 2 && [*returned, *sent].iter().all(|byte| matches!(byte, 0 | 0xff));
-            prop_assert!(returned == sent || zeros, "byte {at}: {sent} became {returned}");
+    }
+}
+
+#[test]
+fn a_payload_of_every_length_is_translated_as_far_as_it_is_there() {
+    short::<V4>();
+    short::<V6>();
+}
+
+/// ICMP errors about every kind of packet, with each length of quotation, behind each option, and with extensions.
+fn quotations<F: Plan>() {
+    let world = world();
+    let header = if size_of::<F::Address>() == 4 { 20 } else { 40 };
+    for route in routes::<F>() {
+        for mut quoted in kinds::<F>(route.destination, route.source) {
+            for options in options::<F>(quoted.protocol) {
+                quoted.options = options;
+                let whole = quoted.packet();
+                let longest = [&whole[..], &[0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 2, 3]].concat();
+                for len in header..=longest.len() {
+                    let (protocol, payload) = icmp_error::<F>(&longest[..len]);
+                    let (source, destination) = (route.source, route.destination);
+                    let mut draft = Draft::<F>::new(source, destination, protocol, payload);
+                    draft.sum();
+                    let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
+                    // Without the whole of its options an IPv4 header is not a whole one.
+                    let cut = header == 20 && len < 20 + quoted.options.len();
+                    match outcome.verdict {
+                        Verdict::Send => {}
+                        Verdict::Drop(Reason::IcmpQuoteMismatch) if cut => {}
+                        other => panic!("{len} bytes quoted: {other:?}"),
+                    }
+                }
+            }
         }
+    }
+}
+
+#[test]
+fn icmp_errors_are_translated_at_every_quote_length() {
+    quotations::<V4>();
+    quotations::<V6>();
+}
+
+/// R8, R9: who asks on a port is told of everybody but its own instance, on the uplink of associated EIPs.
+fn neighbours<F: Plan>() {
+    let world = world();
+    let answers = |ifindex, link, own, wanted| {
+        let outcome = hold(&world, ifindex, &asks::<F>(link, own, wanted)).0;
+        match outcome.verdict {
+            Verdict::Reply => true,
+            Verdict::Pass | Verdict::Drop(Reason::ArpIgnored | Reason::SpoofedSource) => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    let own = F::private(NAT);
+    for (wanted, told) in [(1, true), (20, true), (99, true), (NAT, false), (11, false)] {
+        let port = NAT_ENI.port;
+        let answered = answers(port, outward(NAT_ENI), own, F::private(wanted));
+        assert_eq!(answered, told, "{wanted}");
+    }
+    // A probe for a duplicate is from nobody.
+    let (port, link) = (NAT_ENI.port, outward(NAT_ENI));
+    assert!(!answers(port, link, F::UNSPECIFIED, own));
+    assert!(answers(port, link, F::UNSPECIFIED, F::private(20)));
+    assert!(
+        !answers(port, link, F::private(20), F::private(1)),
+        "spoofed"
+    );
+    for (wanted, told) in [(NAT, true), (CUT_THROUGH, true), (60, false), (99, false)] {
+        let answered = answers(UPLINK, INWARD, F::far(1), F::public(wanted));
+        assert_eq!(answered, told, "{wanted}");
+    }
+}
+
+#[test]
+fn neighbours_are_told_of_whom_the_gateway_answers_for() {
+    neighbours::<V4>();
+    neighbours::<V6>();
+}
+
+/// A guest with an EIP cannot tell the Internet of its neighbours' private addresses, not in a quotation either.
+fn foreign_quotation<F: Plan>() {
+    let world = world();
+    for (source, destination) in [(11, NAT), (NAT, 11)] {
+        let quoted = Draft::<F>::new(
+            F::private(source),
+            F::private(destination),
+            17,
+            transport(17, b""),
+        );
+        let (protocol, payload) = icmp_error::<F>(&quoted.packet());
+        let mut draft = Draft::<F>::new(F::private(NAT), F::far(7), protocol, payload);
+        draft.sum();
+        let (outcome, _) = hold(&world, NAT_ENI.port, &draft.frame(outward(NAT_ENI)));
+        assert_eq!(
+            outcome.verdict,
+            Verdict::Drop(Reason::IcmpQuoteMismatch),
+            "quoted from {source}"
+        );
+    }
+}
+
+#[test]
+fn a_quotation_of_another_packet_never_leaves() {
+    foreign_quotation::<V4>();
+    foreign_quotation::<V6>();
+}
+
+/// A packet whose hop limit ends here, and one that is too long, is answered once, whatever it is, unless it is an ICMP error.
+fn own_errors<F: Plan>() {
+    let world = world();
+    for route in routes::<F>() {
+        for mut draft in kinds::<F>(route.source, route.destination) {
+            let is_error = draft.payload.windows(6).any(|window| window == b"quoted");
+            for hop in [0, 1] {
+                draft.hop = hop;
+                let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
+                expect_told(&outcome, Reason::TtlExceeded, is_error);
+            }
+            draft.hop = 64;
+            if size_of::<F::Address>() == 4 {
+                draft.fragment = 0x4000;
+            }
+            for length in [1480, 1481, 2000, 9000] {
+                draft.payload.resize(length, 7);
+                let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
+                if draft.packet().len() <= 1500 {
+                    assert_eq!(outcome.verdict, Verdict::Send);
+                } else {
+                    expect_told(&outcome, Reason::TooBig, is_error);
+                }
+            }
+        }
+    }
+}
+
+/// R6: padding is none of the packet, and does not keep it from a link that is too small for both.
+fn padded<F: Plan>() {
+    let world = world();
+    for (length, padding, kept) in [(1280, 200, false), (1280, 1, false), (1000, 280, true)] {
+        let mut draft = Draft::<F>::new(F::far(7), F::public(70), 47, vec![]);
+        draft.payload.resize(length - draft.packet().len(), 7);
+        let packet = draft.frame(INWARD);
+        let (outcome, after) = hold(&world, UPLINK, &[&packet[..], &vec![1; padding]].concat());
+        assert_eq!(outcome.verdict, Verdict::Send);
+        let expected = packet.len() + if kept { padding } else { 0 };
+        assert_eq!(after.len(), expected, "{length} and {padding}");
+    }
+}
+
+#[test]
+fn padding_is_none_of_the_packet() {
+    padded::<V4>();
+    padded::<V6>();
+}
+
+fn expect_told(outcome: &Outcome, reason: Reason, is_error: bool) {
+    let expected = if is_error {
+        Verdict::Drop(reason)
+    } else {
+        Verdict::Refuse(reason)
+    };
+    assert_eq!(outcome.verdict, expected);
+}
+
+#[test]
+fn senders_are_told_of_what_ends_here() {
+    own_errors::<V4>();
+    own_errors::<V6>();
+}
+
+/// R4: only IPv4 has packets that routers cut, and only out of the uplink is it done.
+#[test]
+fn what_may_be_cut_goes_to_the_kernel_on_its_way_out_only() {
+    let world = world();
+    for route in routes::<V4>() {
+        let payload = transport(17, &[7; 2000]);
+        let mut draft = Draft::<V4>::new(route.source, route.destination, 17, payload);
+        draft.sum();
+        let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
+        let expected = if route.to == UPLINK {
+            Verdict::Kernel
+        } else {
+            Verdict::Refuse(Reason::TooBig)
+        };
+        assert_eq!(outcome.verdict, expected);
+    }
+}
+
+/// No bit of a record can change without its being noticed: the packet is dropped, untouched.
+#[test]
+fn a_table_that_changes_under_a_packet_drops_it_untouched() {
+    let mut torn = world();
+    torn.v4.eips.get_mut(&V4::public(NAT)).expect("there").slot += 1;
+    torn.v6.eips.get_mut(&V6::public(NAT)).expect("there").delta ^= 1;
+    let target = torn.targets.get_mut(&UPLINK_TARGET4).expect("there");
+    *target = target.sealed(&7);
+    let draft = Draft::<V4>::new(V4::far(7), V4::public(NAT), 47, vec![1]);
+    let frames = [
+        (UPLINK, draft.frame(INWARD)),
+        (
+            UPLINK,
+            Draft::<V6>::new(V6::far(7), V6::public(NAT), 47, vec![1]).frame(INWARD),
+        ),
+        (
+            NAT_ENI.port,
+            Draft::<V4>::new(V4::private(NAT), V4::far(7), 47, vec![1]).frame(outward(NAT_ENI)),
+        ),
+    ];
+    for (ifindex, frame) in frames {
+        let (outcome, after) = run(&torn, ifindex, &frame);
+        assert_eq!(outcome.verdict, Verdict::Drop(Reason::TableBusy));
+        assert_eq!(after, frame);
+    }
+    assert_ne!(LinkKey::untagged(NAT_ENI.port), LinkKey::untagged(UPLINK));
+}
+
+/// Out and in again is the identity, but for TTL and Ethernet: also for payloads whose checksum was wrong, for every
+/// protocol, and for every part of a fragmented packet.
+fn there_and_back<F: Plan>(
+    protocol: u8,
+    payload: Vec<u8>,
+    fragment: u16,
+) -> Result<(), TestCaseError> {
+    let world = world();
+    let mut draft = Draft::<F>::new(F::private(NAT), F::far(7), protocol, payload);
+    draft.fragment = fragment;
+    let before = draft.frame(outward(NAT_ENI));
+    let (outcome, sent) = hold(&world, NAT_ENI.port, &before);
+    if outcome.verdict != Verdict::Send {
+        let refused = matches!(
+            outcome.verdict,
+            Verdict::Drop(
+                Reason::TinyFragment
+                    | Reason::IcmpQuoteMismatch
+                    | Reason::Malformed
+                    | Reason::SourceRoute
+                    | Reason::HeadersTooLong
+            ) | Verdict::Daemon
+        );
+        prop_assert!(
+            refused || outcome.verdict == Verdict::Drop(Reason::ArpIgnored),
+            "{outcome:?}"
+        );
+        return Ok(());
+    }
+    mirror::back(&world, NAT_ENI.port, &before, &outcome, &sent);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    #[test]
+    fn there_and_back_is_the_identity(
+        protocol in prop_oneof![any::<u8>(), Just(6), Just(17), Just(33), Just(136), Just(1), Just(58)],
+        payload in proptest::collection::vec(any::<u8>(), 0..80),
+        fragment4 in prop_oneof![Just(0u16), Just(0x4000), Just(0x2000), Just(2)],
+        fragment6 in prop_oneof![Just(0u16), Just(1), Just(16)],
+    ) {
+        there_and_back::<V4>(protocol, payload.clone(), fragment4)?;
+        there_and_back::<V6>(protocol, payload, fragment6)?;
+    }
+
+    /// Packets of every shape, valid and not, from everybody to everybody.
+    #[test]
+    fn everything_that_comes_is_treated_right(
+        rolled in proptest::collection::vec(any::<u8>(), 0..200)
+    ) {
+        let (ifindex, frame) = Dice::new(&rolled).frame();
+        let world = world();
+        let (outcome, sent) = hold(&world, ifindex, &frame);
+        mirror::back(&world, ifindex, &frame, &outcome, &sent);
+    }
+
+    /// Likewise while the tables change.
+    #[test]
+    fn tables_that_change_are_survived(
+        rolled in proptest::collection::vec(any::<u8>(), 0..200),
+        fates in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let (ifindex, frame) = Dice::new(&rolled).frame();
+        decay::hold(&world(), &mut Dice::new(&fates), ifindex, &frame);
     }
 
     /// No bytes make the path panic, and what it does not send on it does not change.
     #[test]
-    fn any_bytes_are_survived(mut bytes in proptest::collection::vec(any::<u8>(), 0..120), inwards in any::<bool>()) {
-        let start = if inwards { INWARD } else { OUTWARD };
-        for (place, byte) in bytes.iter_mut().zip([start.1.as_slice(), &start.0, &[8, 0, 0x45]].concat()) {
+    fn any_bytes_are_survived(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..120),
+        inwards in any::<bool>(),
+        ethertype in prop_oneof![Just([8u8, 0, 0x45]), Just([0x86, 0xdd, 0x60]), Just([8, 6, 0])],
+    ) {
+        let (ifindex, link) = if inwards { (UPLINK, INWARD) } else { (NAT_ENI.port, outward(NAT_ENI)) };
+        for (place, byte) in bytes.iter_mut().zip([&link.0[..], &link.1, &ethertype].concat()) {
             *place = byte;
         }
-        let mut packet = Buffer(bytes);
-        let before = packet.clone();
-        let outcome = if inwards { inward(&mut packet) } else { outward(&mut packet) };
-        if !matches!(outcome.verdict, Verdict::Send | Verdict::Reply) {
-            prop_assert_eq!(packet, before);
-        }
+        hold(&world(), ifindex, &bytes);
     }
 }

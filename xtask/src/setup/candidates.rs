@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, anyhow, bail, ensure};
 
 use super::programs;
-use crate::run::{capture, find};
+use crate::run::{capture, find, root};
 
 /// A cargo and a rustc of one release.
 #[derive(Clone)]
@@ -21,6 +21,18 @@ pub struct Compiler {
     pub rustc: PathBuf,
     /// Whether it takes `-Z` options only with `RUSTC_BOOTSTRAP=1`.
     pub bootstrap: bool,
+}
+
+impl Compiler {
+    /// Its cargo, in the root of the checkout.
+    pub fn cargo(&self) -> Command {
+        let mut command = plain(Command::new(&self.cargo));
+        command.current_dir(root()).env("RUSTC", &self.rustc);
+        if self.bootstrap {
+            command.env("RUSTC_BOOTSTRAP", "1");
+        }
+        command
+    }
 }
 
 /// A place that may have one.

@@ -2,11 +2,16 @@
 
 mod candidates;
 mod linker;
+mod miri;
 mod probe;
 mod programs;
 mod record;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+
+pub use candidates::{Compiler, plain};
 
 /// The tool chain of the BPF programs, for builds.
 pub fn tool_chain() -> Result<()> {
@@ -23,4 +28,17 @@ pub fn run() -> Result<()> {
 pub fn with_applications() -> Result<()> {
     run()?;
     programs::ensure_applications()
+}
+
+/// What builds the fuzz targets; gives the compiler, which takes unstable options.
+pub fn for_fuzzing() -> Result<Compiler> {
+    tool_chain()?;
+    programs::ensure_fuzzer()?;
+    record::compiler()
+}
+
+/// The folder with Miri, and the compilers of its release.
+pub fn with_miri() -> Result<PathBuf> {
+    tool_chain()?;
+    miri::ensure(&record::compiler()?)
 }

@@ -59,6 +59,9 @@ const APPLICATIONS: Wanted = &[
     ("gst-launch-1.0", "gstreamer1.0-tools"),
 ];
 
+/// What compiles libFuzzer, which is C++.
+const FUZZER: Wanted = &[("c++", "g++")];
+
 /// Modules of the distribution's Python for it.
 const APPLICATION_MODULES: Wanted = &[("gi", "python3-gi")];
 
@@ -87,6 +90,11 @@ pub fn ensure_applications() -> Result<()> {
         .chain(modules(APPLICATION_MODULES))
         .chain(files(APPLICATION_FILES)?);
     install("the matrix of protocols", missing.collect())
+}
+
+/// Installs what the fuzz targets lack.
+pub fn ensure_fuzzer() -> Result<()> {
+    install("fuzzing", programs(FUZZER).collect())
 }
 
 fn install(purpose: &str, mut packages: Vec<&'static str>) -> Result<()> {

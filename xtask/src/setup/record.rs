@@ -61,6 +61,13 @@ pub fn ensure() -> Result<()> {
     )
 }
 
+/// The compiler that the record names.
+pub fn compiler() -> Result<Compiler> {
+    Recorded::read()
+        .and_then(Recorded::into_compiler)
+        .context("`cargo xtask setup` recorded no compiler")
+}
+
 fn try_all(compilers: &[Compiler], linker: &Path) -> Result<()> {
     let mut last = None;
     for compiler in compilers {
