@@ -98,7 +98,7 @@ impl Ring {
                     reserved: 0,
                     seal: 0,
                 };
-                maps.eip.insert(here, record.sealed(&here), 0)?;
+                maps.v4.eip.insert(here, record.sealed(&here), 0)?;
             }
             Self::PrivateAddresses => {
                 let key = PrivateKey {
@@ -114,7 +114,7 @@ impl Ring {
                     reserved: 0,
                     seal: 0,
                 };
-                maps.private.insert(key, record.sealed(&key), 0)?;
+                maps.v4.private.insert(key, record.sealed(&key), 0)?;
             }
         }
         Ok(())
@@ -123,8 +123,8 @@ impl Ring {
     fn remove(self, maps: &mut Maps, place: u8) -> Result<()> {
         let address = self.address(place);
         let result = match self {
-            Self::Eips => maps.eip.remove(&address),
-            Self::PrivateAddresses => maps.private.remove(&PrivateKey { vpc: VPC, address }),
+            Self::Eips => maps.v4.eip.remove(&address),
+            Self::PrivateAddresses => maps.v4.private.remove(&PrivateKey { vpc: VPC, address }),
         };
         match result {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),

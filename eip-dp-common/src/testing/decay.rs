@@ -203,7 +203,7 @@ pub fn hold(world: &World, dice: &mut Dice<'_>, ifindex: u32, frame: &[u8]) {
         Verdict::Send | Verdict::Resolve | Verdict::Kernel | Verdict::Reply => true,
         // The tables that only say as whom a sender is told may change before.
         Verdict::Refuse(_) => return,
-        Verdict::Pass | Verdict::Daemon | Verdict::Slow | Verdict::Drop(_) => false,
+        Verdict::Pass | Verdict::Daemon | Verdict::Ping | Verdict::Slow | Verdict::Drop(_) => false,
     };
     let kernel_refused = outcome.verdict == Verdict::Drop(Reason::KernelRefused);
     assert!(!kernel_refused, "a write outside the frame");

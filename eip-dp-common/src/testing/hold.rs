@@ -57,7 +57,9 @@ fn judge<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u8]) 
         Verdict::Refuse(reason) => {
             answers::refused::<F>(ifindex, before, reason, outcome.mtu, after);
         }
-        Verdict::Slow | Verdict::Resolve => panic!("no hook of a buffer: {outcome:?}"),
+        Verdict::Ping | Verdict::Slow | Verdict::Resolve => {
+            panic!("not the end of a way in a buffer: {outcome:?}")
+        }
     }
 }
 
