@@ -199,7 +199,8 @@ fn lay_ring(bench: &mut Bench, table: &Table, ring: Ring) -> Result<()> {
         reserved: 0,
         seal: 0,
     };
-    maps.v4.eip
+    maps.v4
+        .eip
         .insert(TO_RESTLESS, record.sealed(&TO_RESTLESS), 0)?;
     for place in 0..PLACES {
         ring.insert(maps, place, 1)?;

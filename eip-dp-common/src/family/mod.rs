@@ -183,6 +183,7 @@ impl Fragment {
     /// The same, of which the verifier knows nothing any more.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
+    #[must_use]
     pub fn forgotten<P: Packet>(self, packet: &P) -> Self {
         Self(packet.forgotten(usize::from(self.0)) as u16)
     }

@@ -47,7 +47,7 @@ use table_watch::TableWatch;
 const AUDIT: Duration = Duration::from_mins(1);
 /// How long to wait before trying again what failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// An EIP that expires later than this is looked at again by then: the clock may be set.
+/// Without any news the engine looks again by then.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
 /// What the command line says about the daemon.
@@ -309,15 +309,22 @@ async fn blocking<T: Send + 'static>(
         .context("a part of the daemon failed")
 }
 
-/// Returns when `time` has come, not before `at_least` has passed; never without a time.
+/// Returns when `time` has come, not before `at_least` has passed; never without a time. The clock may be set meanwhile: it is
+/// looked at every second.
 async fn wait_until(time: Option<Timestamp>, at_least: Duration) {
+    const LOOK: Duration = Duration::from_secs(1);
     let Some(time) = time else {
         return std::future::pending().await;
     };
-    let left = time.duration_since(Timestamp::now());
-    // A moment later rather than earlier, so that it is over by then.
-    let left = Duration::try_from(left).unwrap_or_default() + Duration::from_millis(10);
-    tokio::time::sleep(left.clamp(at_least, LONGEST_SLEEP)).await;
+    tokio::time::sleep(at_least).await;
+    loop {
+        let left = time.duration_since(Timestamp::now());
+        match Duration::try_from(left) {
+            // A moment later rather than earlier, so that it is over by then.
+            Ok(left) => tokio::time::sleep(LOOK.min(left + Duration::from_millis(10))).await,
+            Err(_) => return,
+        }
+    }
 }
 
 /// Tells systemd, if it is there.
