@@ -31,13 +31,13 @@ counted! {
     Malformed = 12 "malformed";
     /// A source-route option (RFC 7126).
     SourceRoute = 13 "source-route";
-    /// TTL 1 or 0 arrived. No time-exceeded is sent yet.
+    /// TTL or hop limit 1 or 0 arrived. The sender is told.
     TtlExceeded = 14 "ttl-exceeded";
-    /// Larger than the MTU of the way out. No fragmentation-needed is sent yet.
+    /// Larger than the MTU of the way out, and not to be fragmented. The sender is told.
     TooBig = 15 "too-big";
     /// An ICMP error in NAT mode that quotes no packet of the association (RFC 5508, REQ-4).
     IcmpQuoteMismatch = 16 "icmp-quote-mismatch";
-    /// A frame from a port that is neither IPv4 nor ARP, or that has a priority tag.
+    /// A frame from a port that is neither IP nor ARP, or that has a priority tag.
     UnsupportedEthertype = 17 "unsupported-ethertype";
     /// There is no uplink with a next hop to send to.
     NoNextHop = 18 "no-next-hop";
@@ -47,9 +47,9 @@ counted! {
     BadRecord = 20 "bad-record";
     /// The kernel refused a change of the packet or its way out (out of memory, a frame it cannot change).
     KernelRefused = 21 "kernel-refused";
-    /// An ARP request on a port for the ENI's own address, or a reply: nobody else is there to see it.
+    /// ARP or neighbour discovery on a port that asks for the ENI's own address, or is an answer: nobody else is there to see it.
     ArpIgnored = 22 "arp-ignored";
-    /// To the VPC's gateway, which answers ARP, DHCP and ping only.
+    /// To the VPC's gateway, which answers ARP or neighbour discovery, DHCP and ping only.
     GatewayService = 23 "gateway-service";
     /// An IPv6 packet with more extension headers than are looked through, so that its transport header is not found.
     HeadersTooLong = 24 "headers-too-long";
