@@ -252,6 +252,63 @@ fn neighbours_are_told_of_whom_the_gateway_answers_for() {
     neighbours::<V6>();
 }
 
+/// RFC 4884: what follows a short packet is not its transport checksum.
+fn extended<F: Plan>() {
+    let world = world();
+    for route in routes::<F>() {
+        for protocol in [6, 17] {
+            let (source, destination) = (route.destination, route.source);
+            let mut quoted = Draft::<F>::new(source, destination, protocol, vec![1; 4]).packet();
+            quoted.extend([0x20; 40]);
+            let (protocol, payload) = icmp_error::<F>(&quoted);
+            let mut draft = Draft::<F>::new(route.source, route.destination, protocol, payload);
+            draft.sum();
+            let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
+            assert_eq!(outcome.verdict, Verdict::Send);
+        }
+    }
+}
+
+#[test]
+fn extensions_behind_a_short_quotation_are_left_alone() {
+    extended::<V4>();
+    extended::<V6>();
+}
+
+/// T8: such fragments are dropped where they would have to be translated.
+fn tiny<F: Plan>() {
+    let world = world();
+    let (more, second) = if size_of::<F::Address>() == 4 {
+        (0x2000, 1)
+    } else {
+        (1, 8)
+    };
+    for route in routes::<F>() {
+        for (fragment, length) in [(more, 8), (more, 16), (second, 16)] {
+            let (source, destination) = (route.source, route.destination);
+            let mut draft = Draft::<F>::new(source, destination, 6, vec![0; length]);
+            draft.fragment = fragment;
+            let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
+            let cut_through = F::public(CUT_THROUGH);
+            let translated = route.source != cut_through && route.destination != cut_through
+                || route.sender == u32::from(NAT)
+                || route.receiver == u32::from(NAT);
+            let expected = if translated {
+                Verdict::Drop(Reason::TinyFragment)
+            } else {
+                Verdict::Send
+            };
+            assert_eq!(outcome.verdict, expected);
+        }
+    }
+}
+
+#[test]
+fn tiny_fragments_are_not_translated() {
+    tiny::<V4>();
+    tiny::<V6>();
+}
+
 /// A guest with an EIP cannot tell the Internet of its neighbours' private addresses, not in a quotation either.
 fn foreign_quotation<F: Plan>() {
     let world = world();

@@ -226,6 +226,7 @@ fn forwarded<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u
         checks.header(&ip, before, after);
     }
     if onward.translated {
+        assert!(!ip.is_tiny(), "a fragment that cannot be translated");
         if ip.is_icmp_error(before) {
             let quote = ip.quote(before).expect("nothing that is quoted");
             assert_eq!(

@@ -35,6 +35,8 @@ pub struct Ip {
     pub protocol: u8,
     /// The fragment's offset, in units of 8 bytes.
     pub offset: u16,
+    /// Whether fragments follow.
+    pub more: bool,
     /// Whether routers may not cut it.
     pub unbroken: bool,
 }
@@ -80,6 +82,7 @@ impl Ip {
             own_end,
             protocol: header[9],
             offset: fragment & 0x1fff,
+            more: fragment & 0x2000 != 0,
             unbroken: fragment & 0x4000 != 0,
         })
     }
@@ -98,6 +101,7 @@ impl Ip {
             own_end,
             protocol: header[6],
             offset: 0,
+            more: false,
             unbroken: true,
         };
         ip.transport = ip.walk(bytes);
@@ -116,6 +120,7 @@ impl Ip {
             let length = match self.protocol {
                 44 => {
                     self.offset = word(header, 2) >> 3;
+                    self.more = header[3] & 1 != 0;
                     8
                 }
                 51 => (usize::from(header[1]) + 2) * 4,
@@ -147,6 +152,15 @@ impl Ip {
             may_be_none,
             covers_addresses,
         })
+    }
+
+    /// Whether it is a fragment that may not be translated: the first without its checksum (RFC 1858), or one that
+    /// overwrites all but TCP's ports (RFC 3128).
+    pub fn is_tiny(&self) -> bool {
+        let has_checksum =
+            matches!(self.protocol, 6 | 17 | 33 | 136) || (self.version, self.protocol) == (6, 58);
+        let first = self.more && self.offset == 0 && has_checksum && self.checksum().is_none();
+        first || self.protocol == 6 && self.offset == 1
     }
 
     /// The type of the ICMP message that begins here.
