@@ -2,17 +2,16 @@
 //! [`hold`]; here are the packets, and what has to come of them. The table of cases, byte for byte and against the
 //! kernel, is in the `tests` package.
 
-use proptest::prelude::*;
+mod errors;
+mod properties;
 
-use super::{Outcome, Verdict};
+use super::Verdict;
 use crate::{
-    abi::{LinkKey, NONE, Reason, Sealed, UPLINK_TARGET4},
+    abi::{NONE, Reason, Sealed, UPLINK_TARGET4},
     family::{V4, V6},
     testing::{
         craft::{Draft, INWARD, Link, asks, echo, icmp_error, outward, transport},
-        decay,
-        dice::Dice,
-        hold, mirror, run,
+        hold, run,
         site::{ENIS, Eni, Plan, UPLINK},
         wire::{IP, Ip},
         world,
@@ -180,41 +179,6 @@ fn a_payload_of_every_length_is_translated_as_far_as_it_is_there() {
     short::<V6>();
 }
 
-/// ICMP errors about every kind of packet, with each length of quotation, behind each option, and with extensions.
-fn quotations<F: Plan>() {
-    let world = world();
-    let header = if size_of::<F::Address>() == 4 { 20 } else { 40 };
-    for route in routes::<F>() {
-        for mut quoted in kinds::<F>(route.destination, route.source) {
-            for options in options::<F>(quoted.protocol) {
-                quoted.options = options;
-                let whole = quoted.packet();
-                let longest = [&whole[..], &[0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 2, 3]].concat();
-                for len in header..=longest.len() {
-                    let (protocol, payload) = icmp_error::<F>(&longest[..len]);
-                    let (source, destination) = (route.source, route.destination);
-                    let mut draft = Draft::<F>::new(source, destination, protocol, payload);
-                    draft.sum();
-                    let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
-                    // Without the whole of its options an IPv4 header is not a whole one.
-                    let cut = header == 20 && len < 20 + quoted.options.len();
-                    match outcome.verdict {
-                        Verdict::Send => {}
-                        Verdict::Drop(Reason::IcmpQuoteMismatch) if cut => {}
-                        other => panic!("{len} bytes quoted: {other:?}"),
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn icmp_errors_are_translated_at_every_quote_length() {
-    quotations::<V4>();
-    quotations::<V6>();
-}
-
 /// R8, R9: who asks on a port is told of everybody but its own instance, on the uplink of associated EIPs.
 fn neighbours<F: Plan>() {
     let world = world();
@@ -252,29 +216,6 @@ fn neighbours_are_told_of_whom_the_gateway_answers_for() {
     neighbours::<V6>();
 }
 
-/// RFC 4884: what follows a short packet is not its transport checksum.
-fn extended<F: Plan>() {
-    let world = world();
-    for route in routes::<F>() {
-        for protocol in [6, 17] {
-            let (source, destination) = (route.destination, route.source);
-            let mut quoted = Draft::<F>::new(source, destination, protocol, vec![1; 4]).packet();
-            quoted.extend([0x20; 40]);
-            let (protocol, payload) = icmp_error::<F>(&quoted);
-            let mut draft = Draft::<F>::new(route.source, route.destination, protocol, payload);
-            draft.sum();
-            let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
-            assert_eq!(outcome.verdict, Verdict::Send);
-        }
-    }
-}
-
-#[test]
-fn extensions_behind_a_short_quotation_are_left_alone() {
-    extended::<V4>();
-    extended::<V6>();
-}
-
 /// T8: such fragments are dropped where they would have to be translated.
 fn tiny<F: Plan>() {
     let world = world();
@@ -309,62 +250,6 @@ fn tiny_fragments_are_not_translated() {
     tiny::<V6>();
 }
 
-/// A guest with an EIP cannot tell the Internet of its neighbours' private addresses, not in a quotation either.
-fn foreign_quotation<F: Plan>() {
-    let world = world();
-    for (source, destination) in [(11, NAT), (NAT, 11)] {
-        let quoted = Draft::<F>::new(
-            F::private(source),
-            F::private(destination),
-            17,
-            transport(17, b""),
-        );
-        let (protocol, payload) = icmp_error::<F>(&quoted.packet());
-        let mut draft = Draft::<F>::new(F::private(NAT), F::far(7), protocol, payload);
-        draft.sum();
-        let (outcome, _) = hold(&world, NAT_ENI.port, &draft.frame(outward(NAT_ENI)));
-        assert_eq!(
-            outcome.verdict,
-            Verdict::Drop(Reason::IcmpQuoteMismatch),
-            "quoted from {source}"
-        );
-    }
-}
-
-#[test]
-fn a_quotation_of_another_packet_never_leaves() {
-    foreign_quotation::<V4>();
-    foreign_quotation::<V6>();
-}
-
-/// A packet whose hop limit ends here, and one that is too long, is answered once, whatever it is, unless it is an ICMP error.
-fn own_errors<F: Plan>() {
-    let world = world();
-    for route in routes::<F>() {
-        for mut draft in kinds::<F>(route.source, route.destination) {
-            let is_error = draft.payload.windows(6).any(|window| window == b"quoted");
-            for hop in [0, 1] {
-                draft.hop = hop;
-                let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
-                expect_told(&outcome, Reason::TtlExceeded, is_error);
-            }
-            draft.hop = 64;
-            if size_of::<F::Address>() == 4 {
-                draft.fragment = 0x4000;
-            }
-            for length in [1480, 1481, 2000, 9000] {
-                draft.payload.resize(length, 7);
-                let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
-                if draft.packet().len() <= 1500 {
-                    assert_eq!(outcome.verdict, Verdict::Send);
-                } else {
-                    expect_told(&outcome, Reason::TooBig, is_error);
-                }
-            }
-        }
-    }
-}
-
 /// R6: padding is none of the packet, and does not keep it from a link that is too small for both.
 fn padded<F: Plan>() {
     let world = world();
@@ -385,40 +270,7 @@ fn padding_is_none_of_the_packet() {
     padded::<V6>();
 }
 
-fn expect_told(outcome: &Outcome, reason: Reason, is_error: bool) {
-    let expected = if is_error {
-        Verdict::Drop(reason)
-    } else {
-        Verdict::Refuse(reason)
-    };
-    assert_eq!(outcome.verdict, expected);
-}
-
-#[test]
-fn senders_are_told_of_what_ends_here() {
-    own_errors::<V4>();
-    own_errors::<V6>();
-}
-
-/// R4: only IPv4 has packets that routers cut, and only out of the uplink is it done.
-#[test]
-fn what_may_be_cut_goes_to_the_kernel_on_its_way_out_only() {
-    let world = world();
-    for route in routes::<V4>() {
-        let payload = transport(17, &[7; 2000]);
-        let mut draft = Draft::<V4>::new(route.source, route.destination, 17, payload);
-        draft.sum();
-        let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
-        let expected = if route.to == UPLINK {
-            Verdict::Kernel
-        } else {
-            Verdict::Refuse(Reason::TooBig)
-        };
-        assert_eq!(outcome.verdict, expected);
-    }
-}
-
-/// No bit of a record can change without its being noticed: the packet is dropped, untouched.
+/// A record that is another's, or half another's, is never acted upon: the packet is dropped, untouched.
 #[test]
 fn a_table_that_changes_under_a_packet_drops_it_untouched() {
     let mut torn = world();
@@ -442,89 +294,5 @@ fn a_table_that_changes_under_a_packet_drops_it_untouched() {
         let (outcome, after) = run(&torn, ifindex, &frame);
         assert_eq!(outcome.verdict, Verdict::Drop(Reason::TableBusy));
         assert_eq!(after, frame);
-    }
-    assert_ne!(LinkKey::untagged(NAT_ENI.port), LinkKey::untagged(UPLINK));
-}
-
-/// Out and in again is the identity, but for TTL and Ethernet: also for payloads whose checksum was wrong, for every
-/// protocol, and for every part of a fragmented packet.
-fn there_and_back<F: Plan>(
-    protocol: u8,
-    payload: Vec<u8>,
-    fragment: u16,
-) -> Result<(), TestCaseError> {
-    let world = world();
-    let mut draft = Draft::<F>::new(F::private(NAT), F::far(7), protocol, payload);
-    draft.fragment = fragment;
-    let before = draft.frame(outward(NAT_ENI));
-    let (outcome, sent) = hold(&world, NAT_ENI.port, &before);
-    if outcome.verdict != Verdict::Send {
-        let refused = matches!(
-            outcome.verdict,
-            Verdict::Drop(
-                Reason::TinyFragment
-                    | Reason::IcmpQuoteMismatch
-                    | Reason::Malformed
-                    | Reason::SourceRoute
-                    | Reason::HeadersTooLong
-            ) | Verdict::Daemon
-        );
-        prop_assert!(
-            refused || outcome.verdict == Verdict::Drop(Reason::ArpIgnored),
-            "{outcome:?}"
-        );
-        return Ok(());
-    }
-    mirror::back(&world, NAT_ENI.port, &before, &outcome, &sent);
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2048))]
-
-    #[test]
-    fn there_and_back_is_the_identity(
-        protocol in prop_oneof![any::<u8>(), Just(6), Just(17), Just(33), Just(136), Just(1), Just(58)],
-        payload in proptest::collection::vec(any::<u8>(), 0..80),
-        fragment4 in prop_oneof![Just(0u16), Just(0x4000), Just(0x2000), Just(2)],
-        fragment6 in prop_oneof![Just(0u16), Just(1), Just(16)],
-    ) {
-        there_and_back::<V4>(protocol, payload.clone(), fragment4)?;
-        there_and_back::<V6>(protocol, payload, fragment6)?;
-    }
-
-    /// Packets of every shape, valid and not, from everybody to everybody.
-    #[test]
-    fn everything_that_comes_is_treated_right(
-        rolled in proptest::collection::vec(any::<u8>(), 0..200)
-    ) {
-        let (ifindex, frame) = Dice::new(&rolled).frame();
-        let world = world();
-        let (outcome, sent) = hold(&world, ifindex, &frame);
-        mirror::back(&world, ifindex, &frame, &outcome, &sent);
-    }
-
-    /// Likewise while the tables change.
-    #[test]
-    fn tables_that_change_are_survived(
-        rolled in proptest::collection::vec(any::<u8>(), 0..200),
-        fates in proptest::collection::vec(any::<u8>(), 0..40),
-    ) {
-        let (ifindex, frame) = Dice::new(&rolled).frame();
-        decay::hold(&world(), &mut Dice::new(&fates), ifindex, &frame);
-    }
-
-    /// No bytes make the path panic, and what it does not send on it does not change.
-    #[test]
-    fn any_bytes_are_survived(
-        mut bytes in proptest::collection::vec(any::<u8>(), 0..120),
-        inwards in any::<bool>(),
-        ethertype in prop_oneof![Just([8u8, 0, 0x45]), Just([0x86, 0xdd, 0x60]), Just([8, 6, 0])],
-    ) {
-        let (ifindex, link) = if inwards { (UPLINK, INWARD) } else { (NAT_ENI.port, outward(NAT_ENI)) };
-        for (place, byte) in bytes.iter_mut().zip([&link.0[..], &link.1, &ethertype].concat()) {
-            *place = byte;
-        }
-        hold(&world(), ifindex, &bytes);
     }
 }
