@@ -19,7 +19,20 @@ use eip_dp_common::{
     packet::{Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet},
 };
 
-use crate::{maps::forgotten, vlan::Tag};
+use crate::vlan::Tag;
+
+/// A number that the verifier knows nothing of.
+#[derive(Clone, Copy)]
+struct Any(u32);
+
+impl Any {
+    /// See [`Packet::forgotten`]: of the exclusive-or with that number it knows nothing either, and whether it does it once or
+    /// twice it does not see.
+    #[inline(always)]
+    fn forgotten(self, value: usize) -> usize {
+        value ^ self.0 as usize ^ black_box(self.0) as usize
+    }
+}
 
 /// The part of a packet that a program may touch.
 #[derive(Clone, Copy)]
@@ -71,15 +84,15 @@ impl Span {
 
     /// See [`Packet::sum`]: in pieces of a fixed size, which the verifier can check.
     #[inline(always)]
-    fn sum(self, offset: usize, len: usize) -> Result<u16, Reason> {
+    fn sum(self, offset: usize, len: usize, any: Any) -> Result<u16, Reason> {
         const PIECE: usize = 64;
         const LARGEST: usize = 2047;
         // Three of them, of which the verifier does not know that they are the same: else what one loop's end says of the
         // length makes it follow each end through all of what comes.
         let (pieces, words, whole) = (
-            forgotten(len) & LARGEST,
-            forgotten(len) & LARGEST,
-            forgotten(len) & LARGEST,
+            any.forgotten(len) & LARGEST,
+            any.forgotten(len) & LARGEST,
+            any.forgotten(len) & LARGEST,
         );
         let mut sum = 0u64;
         let mut at = 0;
@@ -117,22 +130,29 @@ impl Span {
 pub struct Frame {
     context: *mut xdp_md,
     span: Span,
+    // Read once: of two reads the compiler makes a pointer into the context, which the verifier refuses.
+    ifindex: u32,
+    any: Any,
 }
 
 impl Frame {
     #[inline(always)]
     pub fn new(context: &XdpContext) -> Self {
+        let context = context.ctx;
+        // SAFETY: the context is the kernel's and valid while the program runs.
+        let ifindex = unsafe { (*context).ingress_ifindex };
         Self {
-            context: context.ctx,
-            span: Span::of(context.ctx),
+            context,
+            span: Span::of(context),
+            ifindex,
+            any: Any(ifindex),
         }
     }
 
     /// The index of the interface that it came from.
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
-        // SAFETY: the context is the kernel's and valid while the program runs.
-        unsafe { (*self.context).ingress_ifindex }
+        self.ifindex
     }
 }
 
@@ -208,20 +228,21 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason> {
-        self.span.sum(offset, len)
+        self.span.sum(offset, len, self.any)
     }
 
     #[inline(always)]
     fn forgotten(&self, value: usize) -> usize {
-        forgotten(value)
+        self.any.forgotten(value)
     }
 }
 
 /// An skb. Its transport checksum may be complete, partial or verified already; only the kernel's helper knows.
 pub struct Skb {
     skb: *mut __sk_buff,
-    // Read once: of two reads the compiler makes a pointer into the context, which the verifier refuses.
+    // As in `Frame`.
     ifindex: u32,
+    any: Any,
 }
 
 /// `BPF_F_IPV6` of include/uapi/linux/bpf.h, since Linux 6.16.
@@ -236,10 +257,12 @@ impl Skb {
     #[inline(always)]
     pub fn new(context: &TcContext) -> Result<Self, Reason> {
         let skb = context.skb.skb;
+        // SAFETY: the context is the kernel's and valid while the program runs.
+        let ifindex = unsafe { (*skb).ifindex };
         let skb = Self {
             skb,
-            // SAFETY: the context is the kernel's and valid while the program runs.
-            ifindex: unsafe { (*skb).ifindex },
+            ifindex,
+            any: Any(ifindex),
         };
         let span = skb.span();
         let linear = span.end - span.data;
@@ -457,11 +480,11 @@ impl Packet for Skb {
 
     #[inline(always)]
     fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason> {
-        self.span().sum(offset, len)
+        self.span().sum(offset, len, self.any)
     }
 
     #[inline(always)]
     fn forgotten(&self, value: usize) -> usize {
-        forgotten(value)
+        self.any.forgotten(value)
     }
 }

@@ -193,22 +193,6 @@ fn on_stack<R>(path: impl FnOnce(&mut Scratch<[u8; 4]>) -> R) -> Option<R> {
 }
 
 #[map]
-static FORGOTTEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-
-/// The same number, of which the verifier knows nothing any more: it does not follow a value through a map.
-#[inline(always)]
-pub fn forgotten(value: usize) -> usize {
-    let Some(place) = FORGOTTEN.get_ptr_mut(0) else {
-        return 0;
-    };
-    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other.
-    unsafe {
-        ptr::write_volatile(place, value as u64);
-        ptr::read_volatile(place) as usize
-    }
-}
-
-#[map]
 static OPTIONS: PerCpuArray<Options> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static SCRATCH6: PerCpuArray<Scratch<[u8; 16]>> = PerCpuArray::with_max_entries(1, 0);
