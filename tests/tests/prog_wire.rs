@@ -88,7 +88,7 @@ fn table_over_the_wire(
 /// dealt with then.
 fn fence(table: &Table, delivery: Delivery, wires: &Wires) -> Result<()> {
     for interface in &table.world.interfaces {
-        let mut there = table
+        let there = table
             .cases
             .iter()
             .filter(|case| case.interface == interface.name);
