@@ -28,10 +28,16 @@ def tagged(data, control):
     return data[:12] + struct.pack("!HH", 0x8100, control) + data[12:] if control else data
 
 
+def fitting(packet, padding, mtu):
+    """Padding that does not fit the way out is cut off."""
+    return padding if len(packet) + len(padding) <= mtu else b""
+
+
 def to_eni(eni, packet, padding=b""):
     """The frame in which an ENI gets a packet from its router, and the interface that it leaves by."""
     port = world.eni_port(eni)
     interface, vlan = world.link(port)
+    padding = fitting(packet, padding, world.MTUS.get(port, world.MTU))
     return deliver(interface, frame(world.eni_mac(eni), world.port_mac(port), packet, padding, vlan))
 
 
@@ -153,7 +159,7 @@ def outbound(name, eni, src, body, *, dst=world.REMOTE, ttl=64, padding=b"", por
         name,
         port,
         from_port(eni, before, port=port, padding=padding),
-        deliver(world.UPLINK, frame(world.NEXT_HOP_MAC, world.UPLINK_MAC, after, padding)),
+        deliver(world.UPLINK, frame(world.NEXT_HOP_MAC, world.UPLINK_MAC, after, fitting(after, padding, world.MTU))),
         counters={public: {"out_packets": 1, "out_bytes": length(before)}},
         events=events_of(before, state),
     )

@@ -150,7 +150,10 @@ def sizes():
     inbound("R7-jumbo-in", "203.0.113.80", sized(9000))
     private("O11-fits-private", "a1", ADDRESS, "10.0.0.70", sized(1300))
     port_told("O11-too-big-private", "a1", ADDRESS, "10.0.0.70", whole(sized(1301)), big, mtu=1300, known=False)
-    inbound("R3-padding-does-not-count", eip, sized(1300), padding=bytes(40))
+    for name, size, pad in (("fits", 1260, 40), ("does-not-fit", 1261, 40), ("does-not-count", 1300, 40), ("of-a-byte", 1300, 1)):
+        inbound(f"R3-padding-{name}-in", eip, sized(size), padding=bytes(pad))
+    outbound("R3-padding-does-not-count-out", *jumbo, sized(1500), padding=bytes(40))
+    private("R3-padding-does-not-count-private", "a1", ADDRESS, "10.0.0.70", sized(1300), padding=bytes(40))
     # The packet that is too big and has no hops left.
     uplink_told("R2-too-big-without-hops-in", eip, whole(sized(1301)), "ttl-exceeded", ttl=1)
 

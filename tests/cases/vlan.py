@@ -1,9 +1,10 @@
 """T16: frames with a tag."""
 
+import discovery
 import family
 import packets as p
 import world
-from case import PASS, add, drop, frame, from_port, hairpin, inbound, outbound, port_drop, port_told, private, tagged, uplink_pass, uplink_told
+from case import PASS, add, arp, drop, frame, from_port, hairpin, inbound, outbound, port_drop, port_told, private, reply, tagged, uplink_pass, uplink_told
 from owner import pong
 
 EIP, REMOTE = "203.0.113.10", world.REMOTE
@@ -46,6 +47,29 @@ def ours():
     port_drop("T16-spoofed-source", "v1", "10.0.0.10", REMOTE, p.tcp(), "spoofed-source", known=False)
 
 
+def neighbours():
+    """Who has an address, asked and answered in the VLAN."""
+    asker, nobody = world.NEXT_HOP_MAC, "00:00:00:00:00:00"
+    mac, gateway, (_, own) = world.eni_mac("v1"), world.port_mac("pv20"), V1
+    if family.is6():
+        asked = discovery.solicitation(asker, world.NEXT_HOP, EIP)
+        answer = discovery.advertisement(world.UPLINK_MAC, EIP, world.NEXT_HOP, asker)
+        of_eni = discovery.solicitation(mac, own, "10.0.0.1")
+        to_eni = discovery.advertisement(gateway, "10.0.0.1", own, mac)
+    else:
+        asked = arp(1, asker, world.NEXT_HOP, nobody, EIP)
+        answer = arp(2, world.UPLINK_MAC, EIP, asker, world.NEXT_HOP, dst=asker)
+        of_eni = arp(1, mac, own, nobody, "10.0.0.1")
+        to_eni = arp(2, gateway, "10.0.0.1", mac, own, dst=mac)
+    vlan = world.UPLINK_VLAN
+    add("T16-R8-uplink", world.UPLINK, tagged(asked, vlan), reply(tagged(answer, vlan)), xdp="pass")
+    add("T16-R8-other-vlan-uplink", world.UPLINK, tagged(asked, 101), PASS)
+    add("T16-R9-port", "pv20", tagged(of_eni, 20), reply(tagged(to_eni, 20)), xdp="pass")
+    # The same MAC and address in the other VLAN are another ENI's, of another VPC.
+    add("T16-R9-other-vlan-port", "pv30", tagged(of_eni, 30), reply(tagged(to_eni, 30)), xdp="pass")
+    add("T16-R9-foreign-vlan-port", "pv20", tagged(of_eni, 40), PASS)
+
+
 def left_alone():
     """To the kernel untouched, for it may have an interface for that VLAN."""
     to_eip = p.tcp()(REMOTE, EIP, 64)
@@ -73,4 +97,5 @@ def left_alone():
 
 def generate():
     ours()
+    neighbours()
     left_alone()

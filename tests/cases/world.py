@@ -22,7 +22,8 @@ HOST = "198.51.100.2"
 HOST_IN_POOL = "203.0.113.2"
 REMOTE = "192.0.2.77"
 FOREIGN_MAC = "02:00:00:00:de:ad"
-UPLINK_MTU = 1500
+# Of the uplink, and of ports that are not named below.
+MTU = 1500
 # The first target that an ENI can have.
 FIRST_TARGET = 2
 
@@ -170,7 +171,7 @@ def to_json():
             {"interface": UPLINK, "vlan": UPLINK_VLAN, "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True},
             {"interface": UPLINK2, "vlan": 0, "next_hop": None, "icmp_source": None, "answer_arp": False},
         ],
-        "way_out": {"interface": UPLINK, "mac": NEXT_HOP_MAC, "mtu": UPLINK_MTU},
+        "way_out": {"interface": UPLINK, "mac": NEXT_HOP_MAC, "mtu": MTU},
         "vpcs": [
             {
                 "index": index,
@@ -188,7 +189,7 @@ def to_json():
                 "instance": instance,
                 "port": port,
                 "mac": mac,
-                "mtu": MTUS.get(port, 1500),
+                "mtu": MTUS.get(port, MTU),
                 "antispoof_eni": narrow,
             }
             for name, (instance, port, mac, narrow) in ENIS.items()

@@ -14,14 +14,13 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::MapError;
 use eip_dp_common::{
     abi::{
-        EipEntry, EipMode, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed, Target,
-        TargetFlags, UPLINK_TARGET4,
+        EipEntry, EipMode, FIRST_ENI_TARGET, PrivateEntry, PrivateKey, PrivateState, Reason,
+        Sealed, Target, TargetFlags,
     },
-    checksum::Delta,
+    family::{V4, V6},
 };
 use eip_dp_tests::prog::{
-    Bench, Hook, Maps, Runner, Verdict, hex_diff, namespace,
-    property::{self, Shape},
+    Bench, Hook, Maps, Records, Runner, Verdict, hex_diff, namespace, property,
     table::{Expect, Table},
 };
 
@@ -35,9 +34,9 @@ const STEPS: [u8; 3] = [1, 8, 15];
 const SLOTS: u8 = 16;
 /// The target that leads back to the uplink.
 const BACK: u32 = 100;
-/// A target that is rewritten all the time, and the address that leads to it.
+/// A target that is rewritten all the time, and the last byte of the addresses that lead to it.
 const RESTLESS: u32 = 101;
-const TO_RESTLESS: [u8; 4] = [198, 18, 7, 200];
+const TO_RESTLESS: u8 = 200;
 const RESTLESS_MACS: [[u8; 6]; 2] = [[0x0a; 6], [0xf5, 0xf4, 0xf3, 0xf2, 0xf1, 0xf0]];
 const VPC: u32 = 1;
 /// How often each round looks at the restless target.
@@ -48,9 +47,103 @@ const HOPS: u8 = 254;
 const PACKETS: u64 = 20_000;
 const CHANGES: u64 = 100_000;
 
-const TTL: usize = 14 + 8;
-const SOURCE: usize = 14 + 12;
-const DESTINATION: usize = 14 + 16;
+/// A family whose records are in motion.
+trait Churned: Records {
+    /// The networks of the ring's EIPs and of its private addresses.
+    const NETWORKS: [&'static str; 2];
+    /// Where a frame has its hop limit, its source and its destination.
+    const FIELDS: [usize; 3];
+
+    fn table() -> Result<Table>;
+
+    fn insert_eip(
+        maps: &mut Maps,
+        address: Self::Address,
+        record: EipEntry<Self::Address>,
+    ) -> Result<()>;
+
+    fn remove_eip(maps: &mut Maps, address: Self::Address) -> Result<(), MapError>;
+
+    fn insert_private(
+        maps: &mut Maps,
+        address: Self::Address,
+        record: PrivateEntry<Self::Address>,
+    ) -> Result<()>;
+
+    fn remove_private(maps: &mut Maps, address: Self::Address) -> Result<(), MapError>;
+
+    /// The address of a network with this last byte.
+    fn host(network: &str, last: u8) -> Self::Address;
+
+    fn bytes(address: &Self::Address) -> &[u8];
+}
+
+/// Implements it with the family's maps, whose records aya knows for these address types only.
+macro_rules! churned {
+    ($family:ty, $maps:ident, $table:ident, $networks:expr, $fields:expr) => {
+        impl Churned for $family {
+            const NETWORKS: [&'static str; 2] = $networks;
+            const FIELDS: [usize; 3] = $fields;
+
+            fn table() -> Result<Table> {
+                Table::$table()
+            }
+
+            fn insert_eip(
+                maps: &mut Maps,
+                address: Self::Address,
+                record: EipEntry<Self::Address>,
+            ) -> Result<()> {
+                Ok(maps.$maps.eip.insert(address, record.sealed(&address), 0)?)
+            }
+
+            fn remove_eip(maps: &mut Maps, address: Self::Address) -> Result<(), MapError> {
+                maps.$maps.eip.remove(&address)
+            }
+
+            fn insert_private(
+                maps: &mut Maps,
+                address: Self::Address,
+                record: PrivateEntry<Self::Address>,
+            ) -> Result<()> {
+                let key = PrivateKey { vpc: VPC, address };
+                Ok(maps.$maps.private.insert(key, record.sealed(&key), 0)?)
+            }
+
+            fn remove_private(maps: &mut Maps, address: Self::Address) -> Result<(), MapError> {
+                maps.$maps.private.remove(&PrivateKey { vpc: VPC, address })
+            }
+
+            fn host(network: &str, last: u8) -> Self::Address {
+                let network = network.parse().expect("an address");
+                let mut address = Self::octets(network).expect("of this family");
+                if let Some(byte) = address.last_mut() {
+                    *byte = last;
+                }
+                address
+            }
+
+            fn bytes(address: &Self::Address) -> &[u8] {
+                address
+            }
+        }
+    };
+}
+
+churned!(
+    V4,
+    v4,
+    ipv4,
+    ["198.18.7.0", "10.0.64.0"],
+    [14 + 8, 14 + 12, 14 + 16]
+);
+churned!(
+    V6,
+    v6,
+    ipv6,
+    ["2001:db8:18:7::", "fd00:10:0:64::"],
+    [14 + 7, 14 + 8, 14 + 24]
+);
 
 /// Which table is in motion, and where its packets come from.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +153,8 @@ enum Ring {
 }
 
 impl Ring {
-    fn address(self, place: u8) -> [u8; 4] {
-        match self {
-            Self::Eips => [198, 18, 7, FIRST + place],
-            Self::PrivateAddresses => [10, 0, 64, FIRST + place],
-        }
+    fn address<F: Churned>(self, place: u8) -> F::Address {
+        F::host(F::NETWORKS[self as usize], FIRST + place)
     }
 
     fn interface(self) -> &'static str {
@@ -75,56 +165,41 @@ impl Ring {
     }
 
     /// The case whose packet goes round, and the field of it that changes.
-    fn packet(self) -> (&'static str, usize) {
+    fn packet<F: Churned>(self) -> (&'static str, usize) {
+        let [_, source, destination] = F::FIELDS;
         match self {
-            Self::Eips => ("T1-tcp-in", DESTINATION),
-            Self::PrivateAddresses => ("T1-tcp-out", SOURCE),
+            Self::Eips => ("T1-tcp-in", destination),
+            Self::PrivateAddresses => ("T1-tcp-out", source),
         }
     }
 
     /// Makes a place stand for the one `step` places on.
-    fn insert(self, maps: &mut Maps, place: u8, step: u8) -> Result<()> {
-        let (here, there) = (self.address(place), self.address((place + step) % PLACES));
+    fn insert<F: Churned>(self, maps: &mut Maps, place: u8, step: u8) -> Result<()> {
+        let here = self.address::<F>(place);
+        let there = self.address::<F>((place + step) % PLACES);
         let slot = u32::from(place % SLOTS);
         match self {
-            Self::Eips => {
-                let record = EipEntry {
-                    private: there,
-                    slot,
-                    target: BACK,
-                    vpc: VPC,
-                    delta: Delta::between(&here, &there).to_record(),
-                    mode: EipMode::Nat as u8,
-                    reserved: 0,
-                    seal: 0,
-                };
-                maps.v4.eip.insert(here, record.sealed(&here), 0)?;
-            }
+            Self::Eips => F::insert_eip(maps, here, translated::<F>(here, there, slot, BACK)),
             Self::PrivateAddresses => {
-                let key = PrivateKey {
-                    vpc: VPC,
-                    address: here,
-                };
                 let record = PrivateEntry {
                     public: there,
                     slot,
-                    target: 1,
-                    delta: Delta::between(&here, &there).to_record(),
+                    target: FIRST_ENI_TARGET,
+                    delta: F::delta(&here, &there).to_record(),
                     state: PrivateState::Nat as u8,
                     reserved: 0,
                     seal: 0,
                 };
-                maps.v4.private.insert(key, record.sealed(&key), 0)?;
+                F::insert_private(maps, here, record)
             }
         }
-        Ok(())
     }
 
-    fn remove(self, maps: &mut Maps, place: u8) -> Result<()> {
-        let address = self.address(place);
+    fn remove<F: Churned>(self, maps: &mut Maps, place: u8) -> Result<()> {
+        let address = self.address::<F>(place);
         let result = match self {
-            Self::Eips => maps.v4.eip.remove(&address),
-            Self::PrivateAddresses => maps.v4.private.remove(&PrivateKey { vpc: VPC, address }),
+            Self::Eips => F::remove_eip(maps, address),
+            Self::PrivateAddresses => F::remove_private(maps, address),
         };
         match result {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
@@ -135,6 +210,25 @@ impl Ring {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// The record of an EIP in NAT mode.
+fn translated<F: Churned>(
+    address: F::Address,
+    private: F::Address,
+    slot: u32,
+    target: u32,
+) -> EipEntry<F::Address> {
+    EipEntry {
+        private,
+        slot,
+        target,
+        vpc: VPC,
+        delta: F::delta(&address, &private).to_record(),
+        mode: EipMode::Nat as u8,
+        reserved: 0,
+        seal: 0,
     }
 }
 
@@ -155,7 +249,7 @@ fn restless(ifindex: u32, variant: usize) -> Target {
 }
 
 /// Targets that lead packets back, and the address of the restless one.
-fn lay_ring(bench: &mut Bench, table: &Table, ring: Ring) -> Result<()> {
+fn lay_ring<F: Churned>(bench: &mut Bench, table: &Table, ring: Ring) -> Result<()> {
     let (maps, runner) = bench.parts();
     let mac_of = |name: &str| {
         let found = table
@@ -171,8 +265,8 @@ fn lay_ring(bench: &mut Bench, table: &Table, ring: Ring) -> Result<()> {
         .world
         .enis
         .iter()
-        .find(|eni| eni.target == 1)
-        .context("no ENI 1")?;
+        .find(|eni| eni.target == FIRST_ENI_TARGET)
+        .context("no first ENI")?;
     let up = runner.ifindex("up")?;
     let back = Target {
         dst_mac: mac_of("up")?,
@@ -184,41 +278,20 @@ fn lay_ring(bench: &mut Bench, table: &Table, ring: Ring) -> Result<()> {
         src_mac: eni.mac.0,
         ..restless(up, 0)
     };
-    maps.targets
-        .set(UPLINK_TARGET4, out.sealed(&UPLINK_TARGET4), 0)?;
+    let index = F::UPLINK_TARGET;
+    maps.targets.set(index, out.sealed(&index), 0)?;
     maps.targets
         .set(RESTLESS, restless(up, 0).sealed(&RESTLESS), 0)?;
-    let private = [10, 0, 64, 200];
-    let record = EipEntry {
-        private,
-        slot: 0,
-        target: RESTLESS,
-        vpc: VPC,
-        delta: Delta::between(&TO_RESTLESS, &private).to_record(),
-        mode: EipMode::Nat as u8,
-        reserved: 0,
-        seal: 0,
-    };
-    maps.v4
-        .eip
-        .insert(TO_RESTLESS, record.sealed(&TO_RESTLESS), 0)?;
+    let [public, private] = F::NETWORKS.map(|network| F::host(network, TO_RESTLESS));
+    F::insert_eip(maps, public, translated::<F>(public, private, 0, RESTLESS))?;
     for place in 0..PLACES {
-        ring.insert(maps, place, 1)?;
+        ring.insert::<F>(maps, place, 1)?;
     }
     Ok(())
 }
 
-/// A frame of the table with another address and a right header checksum.
-fn readdressed(frame: &[u8], field: usize, address: [u8; 4], ttl: u8) -> Result<Vec<u8>> {
-    let mut frame = frame.to_vec();
-    frame[field..field + 4].copy_from_slice(&address);
-    frame[TTL] = ttl;
-    let shape = Shape::of(&frame).context("the table's packet is no IPv4 packet")?;
-    Ok(property::shortened(&frame, shape, shape.end() - 14))
-}
-
 /// Changes places and targets at random until told to stop.
-fn churn(
+fn churn<F: Churned>(
     maps: &mut Maps,
     ring: Ring,
     ifindex: u32,
@@ -227,7 +300,7 @@ fn churn(
 ) -> Result<()> {
     let leading_back = match ring {
         Ring::Eips => BACK,
-        Ring::PrivateAddresses => UPLINK_TARGET4,
+        Ring::PrivateAddresses => F::UPLINK_TARGET,
     };
     let back = maps.targets.get(&leading_back, 0)?;
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -242,9 +315,9 @@ fn churn(
         match choice % 8 {
             // A place goes and comes back; another's new record gets its memory meanwhile, and it the other's old one.
             0..=3 => {
-                ring.remove(maps, place)?;
-                ring.insert(maps, other % PLACES, distance)?;
-                ring.insert(maps, place, distance)?;
+                ring.remove::<F>(maps, place)?;
+                ring.insert::<F>(maps, other % PLACES, distance)?;
+                ring.insert::<F>(maps, place, distance)?;
             }
             4 => {
                 let variant = usize::from(other & 1);
@@ -259,7 +332,7 @@ fn churn(
                 maps.targets
                     .set(leading_back, back.sealed(&leading_back), 0)?;
             }
-            _ => ring.insert(maps, place, distance)?,
+            _ => ring.insert::<F>(maps, place, distance)?,
         }
         changes.fetch_add(1, Ordering::Relaxed);
     }
@@ -276,25 +349,29 @@ struct Seen {
 }
 
 /// Sends packets round the ring, to addresses that do not change, and to the restless target.
-fn send(runner: Runner, table: &Table, ring: Ring, changes: &AtomicU64) -> Result<Seen> {
-    let case_named = |name: &str| {
-        let found = table.cases.iter().find(|case| case.name == name);
-        found.with_context(|| format!("no case {name}"))
-    };
-    let (name, field) = ring.packet();
-    let template = &case_named(name)?.input.0;
-    let to_restless = readdressed(
-        &case_named("T1-tcp-in")?.input.0,
-        DESTINATION,
-        TO_RESTLESS,
-        64,
+fn send<F: Churned>(
+    runner: Runner,
+    table: &Table,
+    ring: Ring,
+    changes: &AtomicU64,
+) -> Result<Seen> {
+    let [hop_limit, _, destination] = F::FIELDS;
+    let (name, field) = ring.packet::<F>();
+    let template = &table.case(name)?.input.0;
+    let [network, _] = F::NETWORKS;
+    let to_restless = property::readdressed(
+        &table.case("T1-tcp-in")?.input.0,
+        destination,
+        F::bytes(&F::host(network, TO_RESTLESS)),
     )?;
     let stable = ["T1-tcp-in", "T1-udp-hairpin", "O11-T1-tcp"];
     let mut seen = Seen::default();
     while seen.packets < PACKETS || changes.load(Ordering::Relaxed) < CHANGES {
         for hook in Hook::ALL {
             let start = u8::try_from(seen.packets % u64::from(PLACES))?;
-            let frame = readdressed(template, field, ring.address(start), HOPS + 1)?;
+            let address = ring.address::<F>(start);
+            let frame = property::readdressed(template, field, F::bytes(&address))?;
+            let frame = property::with_hop_limit(&frame, HOPS + 1)?;
             let run = runner.run_again(hook, ring.interface(), &frame, u32::from(HOPS))?;
             ensure!(
                 run.verdict != Verdict::Pass,
@@ -302,17 +379,17 @@ fn send(runner: Runner, table: &Table, ring: Ring, changes: &AtomicU64) -> Resul
             );
             property::check_rewritten(&frame, &run.out)
                 .with_context(|| format!("{ring:?}, {hook:?}:{}", hex_diff(&frame, &run.out)))?;
-            let there = &run.out[field..field + 4];
+            let there = &run.out[field..field + size_of::<F::Address>()];
             ensure!(
-                (0..PLACES).any(|place| ring.address(place) == there),
+                (0..PLACES).any(|place| F::bytes(&ring.address::<F>(place)) == there),
                 "an address that is not of the ring: {there:?}"
             );
-            seen.hops += u64::from(frame[TTL] - run.out[TTL]);
+            seen.hops += u64::from(frame[hop_limit] - run.out[hop_limit]);
             seen.packets += 1;
             seen.runs += u64::from(HOPS);
 
             for name in stable {
-                let case = case_named(name)?;
+                let case = table.case(name)?;
                 let Expect::Deliver { out, .. } = &case.expect else {
                     anyhow::bail!("{name} is not delivered");
                 };
@@ -343,23 +420,23 @@ fn send(runner: Runner, table: &Table, ring: Ring, changes: &AtomicU64) -> Resul
     Ok(seen)
 }
 
-fn churned(ring: Ring) -> Result<()> {
-    let table = Table::ipv4()?;
+fn churned<F: Churned>(ring: Ring) -> Result<()> {
+    let table = F::table()?;
     namespace::with_namespace(|| {
         let mut bench = Bench::new(&table.world)?;
-        lay_ring(&mut bench, &table, ring)?;
+        lay_ring::<F>(&mut bench, &table, ring)?;
         let before = bench.counters()?;
         let (stop, changes) = (AtomicBool::new(false), AtomicU64::new(0));
         let (maps, runner) = bench.parts();
         let ifindex = runner.ifindex("up")?;
         let seen = thread::scope(|scope| {
             let churner = scope.spawn(|| {
-                let result = churn(maps, ring, ifindex, &stop, &changes);
+                let result = churn::<F>(maps, ring, ifindex, &stop, &changes);
                 // The sender waits for changes: it is not to wait for ever.
                 changes.store(u64::MAX, Ordering::Relaxed);
                 result
             });
-            let seen = send(runner, &table, ring, &changes);
+            let seen = send::<F>(runner, &table, ring, &changes);
             stop.store(true, Ordering::Relaxed);
             churner
                 .join()
@@ -403,6 +480,9 @@ fn churned(ring: Ring) -> Result<()> {
 /// One after the other: a writer and a reader at the same time need two processors.
 #[test]
 fn records_that_change_are_never_mixed_up() -> Result<()> {
-    churned(Ring::Eips)?;
-    churned(Ring::PrivateAddresses)
+    for ring in [Ring::Eips, Ring::PrivateAddresses] {
+        churned::<V4>(ring)?;
+        churned::<V6>(ring)?;
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 //! What `BPF_PROG_TEST_RUN` cannot show: that a frame leaves by the right interface, that XDP and the tc program behind
 //! it add up to one gateway, and that the kernel fills in the next hop's MAC where the daemon does not know it.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use eip_dp_tests::prog::{
@@ -88,7 +88,7 @@ fn table_over_the_wire(
 /// dealt with then.
 fn fence(table: &Table, delivery: Delivery, wires: &Wires) -> Result<()> {
     for interface in &table.world.interfaces {
-        let mut there = table
+        let there = table
             .cases
             .iter()
             .filter(|case| case.interface == interface.name);
@@ -127,6 +127,16 @@ fn know_next_hop(table: &Table) -> Result<()> {
         .to_string();
     let mac = way_out.mac.to_string();
     let interface = way_out.interface.as_str();
+    if table.world.family == 6 {
+        // Without an address of its own the kernel has nothing to say there.
+        for (setting, value) in [("addr_gen_mode", "1"), ("disable_ipv6", "0")] {
+            fs::write(
+                format!("/proc/sys/net/ipv6/conf/{interface}/{setting}"),
+                value,
+            )
+            .with_context(|| format!("cannot set {setting} of {interface}"))?;
+        }
+    }
     for arguments in [
         vec!["route", "add", &next_hop, "dev", interface],
         vec![

@@ -11,6 +11,8 @@ const ICMP_HEADER: usize = 8;
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
+/// Where both have the address that they are about, in the frame.
+const SOLICITED: Range<usize> = NETWORK + 48..NETWORK + 64;
 /// The length of an advertisement with its option, as a frame.
 const ADVERTISEMENT_LEN: usize = NETWORK + 40 + 24 + 8;
 
@@ -138,9 +140,10 @@ impl Shape {
     fn quote(self, frame: &[u8]) -> Option<Quote> {
         let at = self.transport() + ICMP_HEADER;
         let kind = *frame.get(self.transport())?;
-        let is_error = match self.is_ipv6 {
-            true => matches!(kind, 1..=4),
-            false => matches!(kind, 3 | 4 | 5 | 11 | 12),
+        let is_error = if self.is_ipv6 {
+            matches!(kind, 1..=4)
+        } else {
+            matches!(kind, 3 | 4 | 5 | 11 | 12)
         };
         if !self.is_icmp() || self.later_fragment || !is_error || at > self.end() {
             return None;
@@ -285,11 +288,10 @@ fn advertises(input: &[u8], output: &[u8]) -> bool {
             shape.is_icmp() && frame[shape.transport()..].first() == Some(&kind)
         })
     };
-    const TARGET: Range<usize> = NETWORK + 48..NETWORK + 64;
     is(input, SOLICITATION)
         && is(output, ADVERTISEMENT)
         && output.len() == ADVERTISEMENT_LEN
-        && input.get(TARGET) == output.get(TARGET)
+        && input.get(SOLICITED) == output.get(SOLICITED)
 }
 
 /// Says what is in a frame that is sent on which may not be there, however many hops it has gone.
@@ -297,13 +299,9 @@ fn advertises(input: &[u8], output: &[u8]) -> bool {
 /// # Errors
 /// The violation.
 pub fn check_rewritten(input: &[u8], output: &[u8]) -> Result<()> {
-    ensure!(
-        input.len() == output.len(),
-        "{} bytes became {}",
-        input.len(),
-        output.len()
-    );
+    let lengths = || format!("{} bytes became {}", input.len(), output.len());
     if input.get(12..NETWORK) == Some(&[8, 6]) {
+        ensure!(input.len() == output.len(), lengths());
         ensure!(
             input.len() >= NETWORK + 28,
             "answered a part of an ARP request"
@@ -317,6 +315,11 @@ pub fn check_rewritten(input: &[u8], output: &[u8]) -> Result<()> {
     let Some(shape) = Shape::of(input) else {
         anyhow::bail!("sent on what is no whole IP packet");
     };
+    // Padding that does not fit the way out is cut off.
+    ensure!(
+        [input.len(), shape.end()].contains(&output.len()),
+        lengths()
+    );
     let transport = shape.transport();
     for range in shape.fixed() {
         let (from, to) = (NETWORK + range.start, NETWORK + range.end);
