@@ -27,8 +27,57 @@ pub trait Tables<F: Family>: Links {
     fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R>;
 }
 
-/// Room for the options of an IPv4 header, as a power of two.
-pub type Options = [u8; 64];
+/// Room for the options of an IPv4 header, and for what their walk has to remember: what is read here the verifier knows
+/// nothing of, so that it has the same picture of it on every way.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Options {
+    /// The options; the length is a power of two.
+    pub bytes: [u8; 64],
+    /// How many bytes they have.
+    pub len: Hidden,
+    /// Where the next one is.
+    pub next: Hidden,
+}
+
+/// A number that is stored and read when the program says so, and not kept in a register.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Hidden(u16);
+
+impl Hidden {
+    /// Stores a number below 2^16.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "a place among options")]
+    pub fn set(&mut self, value: usize) {
+        // SAFETY: a pointer made of a reference.
+        unsafe { (&raw mut self.0).write_volatile(value as u16) };
+    }
+
+    /// Reads it.
+    #[inline(always)]
+    pub fn get(&self) -> usize {
+        // SAFETY: as in `set`.
+        usize::from(unsafe { (&raw const self.0).read_volatile() })
+    }
+}
+
+impl Options {
+    /// None.
+    pub fn new() -> Self {
+        Self {
+            bytes: [0; 64],
+            len: Hidden::default(),
+            next: Hidden::default(),
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// Room for the records that are looked up on a packet's way: too much for the stack of a BPF program where addresses are
 /// long.

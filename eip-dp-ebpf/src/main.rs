@@ -36,6 +36,7 @@ use vlan::Tag;
 
 /// On an uplink: packets for EIPs behind ports that XDP can send to.
 #[xdp(frags)]
+#[inline(always)]
 fn uplink_xdp(context: XdpContext) -> u32 {
     if stage::is_ipv6_frame(&context) {
         stage::enter_xdp(&context, stages::UPLINK6);
@@ -45,12 +46,14 @@ fn uplink_xdp(context: XdpContext) -> u32 {
 
 /// The same for IPv6.
 #[xdp(frags)]
+#[inline(always)]
 fn uplink6_xdp(context: XdpContext) -> u32 {
     uplink_frame::<V6>(&context)
 }
 
 /// On a port that is a NIC or a VF: packets from ENIs.
 #[xdp(frags)]
+#[inline(always)]
 fn port_xdp(context: XdpContext) -> u32 {
     if stage::is_ipv6_frame(&context) {
         stage::enter_xdp(&context, stages::PORT6);
@@ -60,12 +63,14 @@ fn port_xdp(context: XdpContext) -> u32 {
 
 /// The same for IPv6.
 #[xdp(frags)]
+#[inline(always)]
 fn port6_xdp(context: XdpContext) -> u32 {
     port_frame::<V6>(&context)
 }
 
 /// On an uplink: what XDP left, and all of it where there is no XDP.
 #[classifier]
+#[inline(always)]
 fn uplink_tc(context: TcContext) -> i32 {
     if stage::is_ipv6_skb(&context) {
         stage::enter_tc(&context, stages::UPLINK6);
@@ -75,12 +80,14 @@ fn uplink_tc(context: TcContext) -> i32 {
 
 /// The same for IPv6.
 #[classifier]
+#[inline(always)]
 fn uplink6_tc(context: TcContext) -> i32 {
     uplink_skb::<V6>(&context, &UPLINK6)
 }
 
 /// On a port: packets from ENIs, and what XDP left where the port has XDP.
 #[classifier]
+#[inline(always)]
 fn port_tc(context: TcContext) -> i32 {
     if stage::is_ipv6_skb(&context) {
         stage::enter_tc(&context, stages::PORT6);
@@ -90,66 +97,77 @@ fn port_tc(context: TcContext) -> i32 {
 
 /// The same for IPv6.
 #[classifier]
+#[inline(always)]
 fn port6_tc(context: TcContext) -> i32 {
     port_skb::<V6>(&context, &PORT6)
 }
 
 /// ARP on an uplink.
 #[classifier]
+#[inline(always)]
 fn uplink_arp(context: TcContext) -> i32 {
     one_step(&context, path::discovery_from_uplink::<V4, Skb, Maps>)
 }
 
 /// Neighbour discovery on an uplink.
 #[classifier]
+#[inline(always)]
 fn uplink_nd(context: TcContext) -> i32 {
     one_step(&context, path::discovery_from_uplink::<V6, Skb, Maps>)
 }
 
 /// ARP on a port.
 #[classifier]
+#[inline(always)]
 fn port_arp(context: TcContext) -> i32 {
     one_step(&context, path::discovery_from_port::<V4, Skb, Maps>)
 }
 
 /// Neighbour discovery on a port.
 #[classifier]
+#[inline(always)]
 fn port_nd(context: TcContext) -> i32 {
     one_step(&context, path::discovery_from_port::<V6, Skb, Maps>)
 }
 
 /// A ping of the gateway.
 #[classifier]
+#[inline(always)]
 fn ping4(context: TcContext) -> i32 {
     one_step(&context, path::answer_ping::<V4, Skb, Maps>)
 }
 
 /// The same for IPv6.
 #[classifier]
+#[inline(always)]
 fn ping6(context: TcContext) -> i32 {
     one_step(&context, path::answer_ping::<V6, Skb, Maps>)
 }
 
 /// The last of a packet from an uplink whose sender has to know.
 #[classifier]
+#[inline(always)]
 fn tell_uplink4(context: TcContext) -> i32 {
     told(&context, path::tell_uplink::<V4, Skb, Maps>)
 }
 
 /// The same for IPv6.
 #[classifier]
+#[inline(always)]
 fn tell_uplink6(context: TcContext) -> i32 {
     told(&context, path::tell_uplink::<V6, Skb, Maps>)
 }
 
 /// The last of a packet from a port whose sender has to know.
 #[classifier]
+#[inline(always)]
 fn tell_port4(context: TcContext) -> i32 {
     told(&context, path::tell_port::<V4, Skb, Maps>)
 }
 
 /// The same for IPv6.
 #[classifier]
+#[inline(always)]
 fn tell_port6(context: TcContext) -> i32 {
     told(&context, path::tell_port::<V6, Skb, Maps>)
 }

@@ -93,7 +93,7 @@ impl Links for World {
     }
 
     fn check_options<P: Packet>(&self, packet: &P, len: usize, sum: u32) -> Result<(), Reason> {
-        v4::check_options(packet, len, sum, &mut [0; 64])
+        v4::check_options(packet, len, sum, &mut crate::tables::Options::new())
     }
 
     fn may_tell(&self, _receiver: u64, _sends: bool) -> bool {
