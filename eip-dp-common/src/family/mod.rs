@@ -161,7 +161,7 @@ pub struct Datagram<F: Family> {
     pub may_fragment: bool,
     /// Not 0 if it has an authentication header, which covers its addresses (RFC 4302).
     pub authenticated: u8,
-    /// How the walk through its extension headers ended; [`Chain::Whole`] for IPv4, which has none.
+    /// How the walk through its extension headers ended; [`Chain::WHOLE`] for IPv4, which has none.
     pub chain: Chain,
 }
 

@@ -113,7 +113,7 @@ impl Family for V4 {
             fragment: fragment_of(&header),
             may_fragment: header.frags[0] & DONT_FRAGMENT == 0,
             authenticated: u8::from(header.proto == protocol::AH),
-            chain: Chain::Whole,
+            chain: Chain::WHOLE,
         })
     }
 

@@ -121,12 +121,12 @@ impl Family for V6 {
         datagram: &Datagram<Self>,
     ) -> Result<(), Reason> {
         match datagram.chain {
-            Chain::Whole => Ok(()),
+            Chain::WHOLE => Ok(()),
             // RFC 7112: the first fragment holds all of the chain.
-            Chain::Cut if !datagram.fragment.is_whole() => Err(Reason::TinyFragment),
-            Chain::Cut => Err(Reason::Malformed),
-            Chain::TooLong => Err(Reason::HeadersTooLong),
-            Chain::SourceRoute => Err(Reason::SourceRoute),
+            Chain::CUT if !datagram.fragment.is_whole() => Err(Reason::TinyFragment),
+            Chain::CUT => Err(Reason::Malformed),
+            Chain::SOURCE_ROUTE => Err(Reason::SourceRoute),
+            _ => Err(Reason::HeadersTooLong),
         }
     }
 
@@ -327,7 +327,7 @@ fn upper(address: &[u8; 16]) -> [u8; 8] {
 #[inline(always)]
 fn quoted_checksum(found: &Found, end: usize) -> ChecksumPlace {
     let mut place = V6::checksum_field(found.protocol);
-    if found.chain == Chain::Whole
+    if found.chain == Chain::WHOLE
         && found.fragment.begins()
         && place.offset != 0
         && found.transport + place.offset + 2 <= end

@@ -32,17 +32,25 @@ pub struct Found {
     pub authenticated: u8,
 }
 
-/// How a walk ended.
+/// How a walk ended: a number and not an enum, so that it can be forgotten, and what follows is looked at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chain {
+pub struct Chain(u8);
+
+impl Chain {
     /// At the transport header, or at a later fragment, which has none.
-    Whole,
+    pub const WHOLE: Self = Self(0);
     /// At the packet's end.
-    Cut,
+    pub const CUT: Self = Self(1);
     /// Too many headers, or too long ones.
-    TooLong,
+    pub const TOO_LONG: Self = Self(2);
     /// At a source route (RFC 5095) that still leads somewhere.
-    SourceRoute,
+    pub const SOURCE_ROUTE: Self = Self(3);
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "what was eight bits is")]
+    fn forgotten<P: Packet>(self, packet: &P) -> Self {
+        Self(packet.forgotten(usize::from(self.0)) as u8)
+    }
 }
 
 /// Walks the headers of the packet whose IPv6 header is at `network` and whose last byte is before `end`. An
@@ -52,7 +60,7 @@ pub enum Chain {
 pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Found {
     let start = network + Ipv6Hdr::LEN;
     let mut found = Found {
-        chain: Chain::TooLong,
+        chain: Chain::TOO_LONG,
         transport: start,
         protocol: next,
         fragment: Fragment::WHOLE,
@@ -64,14 +72,14 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
     let mut count = 0;
     while count < MOST_HEADERS {
         if !is_extension(found.protocol) {
-            found.chain = Chain::Whole;
+            found.chain = Chain::WHOLE;
             break;
         }
         let Some([next, len, high, low]) = packet
             .read::<4>(start + at)
             .filter(|_| start + at + 8 <= end)
         else {
-            found.chain = Chain::Cut;
+            found.chain = Chain::CUT;
             break;
         };
         let mut length = 8;
@@ -87,7 +95,7 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
             }
             // Type 0 with segments left.
             ROUTING if high == 0 && low != 0 => {
-                found.chain = Chain::SourceRoute;
+                found.chain = Chain::SOURCE_ROUTE;
                 break;
             }
             _ => length = (usize::from(len) + 1) * 8,
@@ -101,15 +109,21 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         found.fragment = found.fragment.forgotten(packet);
         found.authenticated = packet.forgotten(usize::from(found.authenticated)) as u8;
         if start + at > end {
-            found.chain = Chain::Cut;
+            found.chain = Chain::CUT;
             break;
         }
         found.transport = start + at;
         if !found.fragment.begins() {
-            found.chain = Chain::Whole;
+            found.chain = Chain::WHOLE;
             break;
         }
         count += 1;
+    }
+    if found.protocol != next || found.chain != Chain::WHOLE {
+        found.chain = found.chain.forgotten(packet);
+        found.transport = start + (packet.forgotten(at) & 0x7f);
+        found.fragment = found.fragment.forgotten(packet);
+        found.authenticated = packet.forgotten(usize::from(found.authenticated)) as u8;
     }
     found
 }
