@@ -25,7 +25,7 @@ pub struct Arguments {
 }
 
 /// The packages whose tests any user can run.
-const ORDINARY: &[&str] = &["eip-dp-common", "eip-dp-user", "xtask"];
+const ORDINARY: &[&str] = &["eip-dp-common", "eip-dp-user", "eip-dp-vm", "xtask"];
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     ensure!(
