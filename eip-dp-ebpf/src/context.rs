@@ -253,18 +253,24 @@ const BPF_F_IPV6: u64 = 1 << 7;
 const GSO_BY_FRAGS: u32 = 0xffff;
 
 impl Skb {
+    /// For who does not read the packet.
+    #[inline(always)]
+    pub fn as_it_is(context: &TcContext) -> Self {
+        let skb = context.skb.skb;
+        // SAFETY: the context is the kernel's and valid while the program runs.
+        let ifindex = unsafe { (*skb).ifindex };
+        Self {
+            skb,
+            ifindex,
+            any: Any(ifindex),
+        }
+    }
+
     /// # Errors
     /// [`Reason::KernelRefused`] if there is no memory to bring the headers into one piece.
     #[inline(always)]
     pub fn new(context: &TcContext) -> Result<Self, Reason> {
-        let skb = context.skb.skb;
-        // SAFETY: the context is the kernel's and valid while the program runs.
-        let ifindex = unsafe { (*skb).ifindex };
-        let skb = Self {
-            skb,
-            ifindex,
-            any: Any(ifindex),
-        };
+        let skb = Self::as_it_is(context);
         let span = skb.span();
         let linear = span.end - span.data;
         // A packet that is still to be segmented has its headers in one piece. Nothing may be moved there from the

@@ -144,6 +144,13 @@ fn ping6(context: TcContext) -> i32 {
     one_step(&context, path::answer_ping::<V6, Skb, Maps>)
 }
 
+/// The end of every packet's way: what becomes of it, and counting.
+#[classifier]
+#[inline(always)]
+fn finish(context: TcContext) -> i32 {
+    finish_tc(&Skb::as_it_is(&context), stage::take_over())
+}
+
 /// The last of a packet from an uplink whose sender has to know.
 #[classifier]
 #[inline(always)]
@@ -456,7 +463,7 @@ fn with_skb<F: Local>(
     if outcome.verdict == Verdict::Ping {
         stage::enter_tc(context, stages.ping);
     }
-    finish_tc(&skb, outcome)
+    stage::finish(context, &outcome)
 }
 
 /// A stage that is all of a packet's way.
@@ -467,7 +474,7 @@ fn one_step(context: &TcContext, path: impl FnOnce(&mut Skb, &Maps, LinkKey) -> 
     };
     let key = key_of(&skb, skb.tag());
     let outcome = path(&mut skb, &Maps, key);
-    finish_tc(&skb, outcome)
+    stage::finish(context, &outcome)
 }
 
 /// The stage that tells a sender.
@@ -478,12 +485,9 @@ fn told(context: &TcContext, tell: impl FnOnce(&mut Skb, &Maps, LinkKey, &mut Ou
         Ok(mut skb) => {
             let key = key_of(&skb, skb.tag());
             tell(&mut skb, &Maps, key, &mut outcome);
-            finish_tc(&skb, outcome)
+            stage::finish(context, &outcome)
         }
-        Err(_) => {
-            account::count(&outcome);
-            TC_ACT_SHOT
-        }
+        Err(_) => stage::finish(context, &outcome),
     }
 }
 

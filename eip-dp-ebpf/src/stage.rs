@@ -1,7 +1,7 @@
 //! Programs that others go on to: a packet's way in pieces, each before the verifier by itself, with a stack of its own.
 
 use aya_ebpf::{
-    bindings::xdp_md,
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_md},
     macros::map,
     maps::{PerCpuArray, ProgramArray},
     programs::{TcContext, XdpContext},
@@ -18,17 +18,7 @@ static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 
 static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 0);
 /// What the stage before found out.
 #[map]
-static HANDED_OVER: PerCpuArray<HandedOver> = PerCpuArray::with_max_entries(1, 0);
-
-/// What the stage that tells a sender has to know of an [`Outcome`].
-#[repr(C)]
-struct HandedOver {
-    receiver: u32,
-    sender: u32,
-    bytes: u32,
-    mtu: u32,
-    reason: u32,
-}
+static HANDED_OVER: PerCpuArray<Outcome> = PerCpuArray::with_max_entries(1, 0);
 
 /// Goes on to a stage. Returns only where it is not there, as in the moment in which the daemon loads the programs for the
 /// first time.
@@ -45,47 +35,34 @@ pub fn enter_tc(context: &TcContext, stage: u32) {
     unsafe { TC_STAGES.tail_call(context, stage) };
 }
 
-/// Leaves the outcome of a packet whose sender has to know for the next stage, on this CPU.
+/// Leaves the outcome for the next stage, on this CPU.
 #[inline(always)]
 pub fn hand_over(outcome: &Outcome) {
-    let Some(place) = HANDED_OVER.get_ptr_mut(0) else {
-        return;
-    };
-    let reason = match outcome.verdict {
-        Verdict::Drop(reason) => reason.index(),
-        _ => 0,
-    };
-    let handed_over = HandedOver {
-        receiver: outcome.receiver,
-        sender: outcome.sender,
-        bytes: outcome.bytes,
-        mtu: outcome.mtu,
-        reason,
-    };
-    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other.
-    unsafe { *place = handed_over };
+    if let Some(place) = HANDED_OVER.get_ptr_mut(0) {
+        // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other.
+        unsafe { *place = *outcome };
+    }
 }
 
 /// Takes it.
 #[inline(always)]
 pub fn take_over() -> Outcome {
-    let Some(place) = HANDED_OVER.get_ptr_mut(0) else {
-        return Outcome::dropped(Reason::KernelRefused);
-    };
-    // SAFETY: as in `hand_over`.
-    let found = unsafe { &*place };
-    let reason = if found.reason == Reason::TtlExceeded.index() {
-        Reason::TtlExceeded
-    } else {
-        Reason::TooBig
-    };
-    Outcome {
-        receiver: found.receiver,
-        sender: found.sender,
-        bytes: found.bytes,
-        mtu: found.mtu,
-        ..Outcome::dropped(reason)
+    match HANDED_OVER.get_ptr_mut(0) {
+        // SAFETY: as in `hand_over`, which the stage before has called.
+        Some(place) => unsafe { *place },
+        None => Outcome::dropped(Reason::KernelRefused),
     }
+}
+
+/// Goes on to the end of the packet's way.
+#[inline(always)]
+pub fn finish(context: &TcContext, outcome: &Outcome) -> i32 {
+    if matches!(outcome.verdict, Verdict::Pass | Verdict::Slow) {
+        return TC_ACT_UNSPEC;
+    }
+    hand_over(outcome);
+    enter_tc(context, stages::FINISH);
+    TC_ACT_SHOT
 }
 
 /// Whether an XDP frame is IPv6, in a VLAN or not.

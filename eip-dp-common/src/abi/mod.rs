@@ -138,11 +138,13 @@ pub mod stages {
     pub const PING4: u32 = 10;
     /// The same for IPv6.
     pub const PING6: u32 = 11;
+    /// In [`TC`]: the end of every packet's way, whatever becomes of it.
+    pub const FINISH: u32 = 12;
     /// How many places each map has.
     pub const COUNT: u32 = 16;
 
     /// The programs: the map, the place in it, and the name.
-    pub const ALL: [(&str, u32, &str); 14] = [
+    pub const ALL: [(&str, u32, &str); 15] = [
         (XDP, UPLINK6, "uplink6_xdp"),
         (XDP, PORT6, "port6_xdp"),
         (TC, UPLINK6, "uplink6_tc"),
@@ -157,5 +159,6 @@ pub mod stages {
         (TC, PORT_ND, "port_nd"),
         (TC, PING4, "ping4"),
         (TC, PING6, "ping6"),
+        (TC, FINISH, "finish"),
     ];
 }
