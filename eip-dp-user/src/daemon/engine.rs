@@ -45,6 +45,8 @@ pub struct Engine {
     facts: Arc<HostFacts>,
     /// Whether the last sync did all that it wanted.
     complete: bool,
+    /// Whether it did more than is published.
+    unpublished: bool,
     report: Option<Report>,
     report_path: PathBuf,
     told: BTreeSet<String>,
@@ -104,6 +106,7 @@ impl Engine {
             settings: BTreeSet::new(),
             facts,
             complete: false,
+            unpublished: false,
             report: None,
             report_path: Report::path(name),
             told: BTreeSet::new(),
@@ -191,10 +194,8 @@ impl Engine {
         }
         if let Some(error) = &step.error {
             error!(%error, "the kernel does not have all that the table wants; trying again");
-        } else if let Err(error) = self.publish() {
-            error!(%error, "what is applied cannot be published");
-            self.complete = false;
         }
+        self.unpublished = step.error.is_none();
         let (revision, writes) = (self.snapshot.revision, step.writes);
         if writes > 0 {
             info!(revision, writes, complete = self.complete, "synced");
@@ -254,8 +255,19 @@ impl Engine {
         all
     }
 
-    /// Publishes what the maps hold; the revision last, because others wait for it.
-    fn publish(&mut self) -> Result<(), PlaneError> {
+    /// Publishes what the maps hold. Once the guests' servers know it, too: who waited for it asks them next.
+    pub fn publish(&mut self) {
+        if !std::mem::take(&mut self.unpublished) {
+            return;
+        }
+        if let Err(error) = self.write_revision() {
+            error!(%error, "what is applied cannot be published");
+            self.complete = false;
+        }
+    }
+
+    /// The revision comes last, because others wait for it.
+    fn write_revision(&mut self) -> Result<(), PlaneError> {
         let kernel = &mut self.reconciler.plane;
         kernel.set_word(StatusWord::AppliedAt, boot_time())?;
         kernel.set_word(StatusWord::TableFile, tag_of_file(self.file))?;

@@ -256,6 +256,7 @@ impl Work {
 
     /// What can wait until then.
     fn finish(self, engine: &mut Engine) {
+        engine.publish();
         engine.settle();
         // After the cut: the table may be locked by somebody else, for seconds.
         if matches!(self, Self::Expire) {
