@@ -168,7 +168,7 @@ impl Capture {
             .args(["-T", "fields", "-E", "separator=;"])
             .args(["-e", "ip.checksum.status", "-e", "tcp.checksum.status"])
             .args(["-e", "udp.checksum.status", "-e", "icmp.checksum.status"])
-            .args(["-e", "tcp.checksum.ffff"]))?;
+            .args(["-e", "icmpv6.checksum.status", "-e", "tcp.checksum.ffff"]))?;
         let rows: Vec<&str> = text.lines().collect();
         ensure!(
             rows.len() == frames.len(),
@@ -179,13 +179,13 @@ impl Capture {
         );
         for (number, (row, frame)) in rows.iter().zip(&frames).enumerate() {
             let fields: Vec<&str> = row.split(';').collect();
-            let [header, tcp, udp, icmp, ones] = fields[..] else {
+            let [header, tcp, udp, icmp, icmp6, ones] = fields[..] else {
                 bail!("tshark printed {row:?}");
             };
             // Of several headers the outer one comes first; a quoted one may be cut short.
             let bad = |field: &str| field.split(',').next() == Some(BAD);
             // All ones stand for zero: Linux writes them into TCP too where a checksum comes out as 0.
-            let transport = (bad(tcp) && ones.is_empty()) || bad(udp) || bad(icmp);
+            let transport = (bad(tcp) && ones.is_empty()) || bad(udp) || bad(icmp) || bad(icmp6);
             if bad(header) || (transport && !frame.checksum_left_open) {
                 bail!(
                     "frame {} of {} has a wrong checksum ({row}): {:02x?}",

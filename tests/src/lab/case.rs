@@ -166,13 +166,19 @@ impl<'a> Bench<'a> {
         side.capture.send(&side.frame(ether_type, packet))
     }
 
-    /// Waits for the first frame that comes to a side and that `wanted` picks; it is shown without the side's tag.
+    /// Waits for the first frame that comes to a side and that `wanted` picks; it is looked at without its tag.
     pub fn wait_at(&self, at: &str, what: &str, wanted: impl Fn(&Frame) -> bool) -> Result<Frame> {
         let side = self.side(at)?;
-        let arrived = side.capture.wait_for(what, |seen| {
+        side.capture.wait_for(what, |seen| {
             seen.vlan() == side.vlan && wanted(&seen.untagged())
-        })?;
-        Ok(arrived.untagged())
+        })
+    }
+
+    /// The sides to which a frame came that `wanted` picks.
+    pub fn seen(&self, wanted: impl Fn(&Frame) -> bool) -> Vec<&'static str> {
+        let mut sides: Vec<_> = self.sides.iter().collect();
+        sides.retain(|(_, side)| !side.capture.incoming(&wanted).is_empty());
+        sides.into_iter().map(|(name, _)| *name).collect()
     }
 
     /// The capture of a side.
