@@ -38,7 +38,7 @@ pub struct Frame {
     /// Whether the sender left the transport checksum to the network card (a stack on this machine, whose packet
     /// has not been on a wire).
     pub checksum_left_open: bool,
-    /// From the Ethernet header on.
+    /// From the Ethernet header on, with the tag that the kernel has taken off.
     pub bytes: Vec<u8>,
 }
 
@@ -46,6 +46,23 @@ impl Frame {
     /// What follows the Ethernet header, up to the length that an IPv4 header gives; padding is left out.
     pub fn packet(&self) -> &[u8] {
         ip_of(&self.bytes)
+    }
+
+    /// The VLAN of the frame's 802.1Q tag; `None` without one.
+    pub fn vlan(&self) -> Option<u16> {
+        match self.bytes.get(12..16) {
+            Some(&[0x81, 0, high, low]) => Some(u16::from_be_bytes([high, low]) & 0xfff),
+            _ => None,
+        }
+    }
+
+    /// The frame without its outermost tag.
+    pub fn untagged(&self) -> Self {
+        let mut frame = self.clone();
+        if self.vlan().is_some() {
+            frame.bytes.drain(12..16);
+        }
+        frame
     }
 }
 
@@ -151,7 +168,7 @@ impl Capture {
             .args(["-T", "fields", "-E", "separator=;"])
             .args(["-e", "ip.checksum.status", "-e", "tcp.checksum.status"])
             .args(["-e", "udp.checksum.status", "-e", "icmp.checksum.status"])
-            .args(["-e", "tcp.checksum.ffff"]))?;
+            .args(["-e", "icmpv6.checksum.status", "-e", "tcp.checksum.ffff"]))?;
         let rows: Vec<&str> = text.lines().collect();
         ensure!(
             rows.len() == frames.len(),
@@ -162,13 +179,13 @@ impl Capture {
         );
         for (number, (row, frame)) in rows.iter().zip(&frames).enumerate() {
             let fields: Vec<&str> = row.split(';').collect();
-            let [header, tcp, udp, icmp, ones] = fields[..] else {
+            let [header, tcp, udp, icmp, icmp6, ones] = fields[..] else {
                 bail!("tshark printed {row:?}");
             };
             // Of several headers the outer one comes first; a quoted one may be cut short.
             let bad = |field: &str| field.split(',').next() == Some(BAD);
             // All ones stand for zero: Linux writes them into TCP too where a checksum comes out as 0.
-            let transport = (bad(tcp) && ones.is_empty()) || bad(udp) || bad(icmp);
+            let transport = (bad(tcp) && ones.is_empty()) || bad(udp) || bad(icmp) || bad(icmp6);
             if bad(header) || (transport && !frame.checksum_left_open) {
                 bail!(
                     "frame {} of {} has a wrong checksum ({row}): {:02x?}",
@@ -269,6 +286,7 @@ fn receive(socket: &OwnedFd) -> Result<Frame> {
     // SAFETY: every pointer of `message` is to a live buffer of the length beside it.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    bytes.truncate(length);
     let mut checksum_left_open = false;
     // SAFETY: the kernel filled `message`, whose control buffer is alive; the first record, if there is one, is
     // read as what its type says it is.
@@ -281,9 +299,13 @@ fn receive(socket: &OwnedFd) -> Result<Frame> {
             let data: libc::tpacket_auxdata =
                 std::ptr::read_unaligned(libc::CMSG_DATA(record).cast());
             checksum_left_open = data.tp_status & libc::TP_STATUS_CSUMNOTREADY != 0;
+            if data.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
+                let [t0, t1] = data.tp_vlan_tpid.to_be_bytes();
+                let [high, low] = data.tp_vlan_tci.to_be_bytes();
+                bytes.splice(12..12, [t0, t1, high, low]);
+            }
         }
     }
-    bytes.truncate(length);
     Ok(Frame {
         at: SystemTime::now(),
         incoming: from.sll_pkttype != libc::PACKET_OUTGOING,

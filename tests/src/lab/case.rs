@@ -1,14 +1,14 @@
 //! Tables of packets: each case says what is sent where, and what becomes of it.
 //!
-//! Every packet of a table has an identification of its own in its IP header, by which it is found wherever it comes
-//! out. At the end of a table each case was seen in exactly the places that it names.
+//! Every packet of a table has an identification of its own in its IP header (IPv6: the flow label), by which it is found
+//! wherever it comes out. At the end of a table each case was seen in exactly the places that it names.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    capture::{Capture, ip_of},
+    capture::{Capture, Frame, ip_of},
     frames,
     scene::{ENIS, Scene, eni_on},
     topology::{GATEWAY_MAC, INTERNET_MAC, UPLINK},
@@ -51,9 +51,6 @@ pub struct Case {
 /// The TTL that every packet is sent with.
 pub const TTL: u8 = 64;
 
-/// An Ethernet header without addresses.
-const IPV4_HEADER: [u8; 14] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0];
-
 /// Python that the expressions use. `GS` and `GD` are source and destination as they arrive.
 const PRELUDE: &str = r"
 import struct
@@ -61,6 +58,8 @@ def row(number, s, d, t, gs, gd, text):
     globals().update(N=number, S=s, D=d, T=t, GS=gs, GD=gd)
     return eval(text)
 def I(**fields):
+    if ':' in S:
+        return IPv6(**{**dict(src=S, dst=D, hlim=T, fl=N), **fields})
     return IP(**{**dict(src=S, dst=D, ttl=T, id=N), **fields})
 def bytes_at(packet, at, new):
     'The packet with some of its bytes replaced.'
@@ -95,8 +94,12 @@ pub struct Bench<'a> {
     sides: BTreeMap<&'static str, Side>,
 }
 
+/// Where packets are sent and seen: a VLAN of a wire, or the wire untagged.
 struct Side {
     capture: Capture,
+    /// The gateway's interface on the wire.
+    wire: &'static str,
+    vlan: Option<u16>,
     own_mac: [u8; 6],
     gateway_mac: [u8; 6],
 }
@@ -107,6 +110,8 @@ impl<'a> Bench<'a> {
         let mut sides = BTreeMap::new();
         let internet = Side {
             capture: Capture::start(&scene.backbone.internet, UPLINK)?,
+            wire: UPLINK,
+            vlan: None,
             own_mac: mac(INTERNET_MAC)?,
             gateway_mac: mac(GATEWAY_MAC)?,
         };
@@ -114,6 +119,8 @@ impl<'a> Bench<'a> {
         for eni in &ENIS {
             let side = Side {
                 capture: Capture::start(scene.guest(eni_on(eni.port)?.instance), eni.interface)?,
+                wire: eni.port,
+                vlan: None,
                 own_mac: mac(eni.mac)?,
                 gateway_mac: mac(&scene.mac_of(eni.port)?)?,
             };
@@ -130,13 +137,48 @@ impl<'a> Bench<'a> {
         interface: &str,
         own: &str,
     ) -> Result<()> {
+        self.add_vlan(port, (port, None), guest, interface, own)
+    }
+
+    /// Likewise, with a name of its own: a VLAN of the wire at the gateway's interface, or the wire untagged.
+    pub fn add_vlan(
+        &mut self,
+        name: &'static str,
+        (wire, vlan): (&'static str, Option<u16>),
+        host: &super::netns::Netns,
+        interface: &str,
+        own: &str,
+    ) -> Result<()> {
         let side = Side {
-            capture: Capture::start(guest, interface)?,
+            capture: Capture::start(host, interface)?,
+            wire,
+            vlan,
             own_mac: mac(own)?,
-            gateway_mac: mac(&self.scene.mac_of(port)?)?,
+            gateway_mac: mac(&self.scene.mac_of(wire)?)?,
         };
-        self.sides.insert(port, side);
+        self.sides.insert(name, side);
         Ok(())
+    }
+
+    /// Sends a packet from a side, in a frame to the gateway's interface.
+    pub fn send(&self, from: &str, ether_type: [u8; 2], packet: &[u8]) -> Result<()> {
+        let side = self.side(from)?;
+        side.capture.send(&side.frame(ether_type, packet))
+    }
+
+    /// Waits for the first frame that comes to a side and that `wanted` picks; it is looked at without its tag.
+    pub fn wait_at(&self, at: &str, what: &str, wanted: impl Fn(&Frame) -> bool) -> Result<Frame> {
+        let side = self.side(at)?;
+        side.capture.wait_for(what, |seen| {
+            seen.vlan() == side.vlan && wanted(&seen.untagged())
+        })
+    }
+
+    /// The sides to which a frame came that `wanted` picks.
+    pub fn seen(&self, wanted: impl Fn(&Frame) -> bool) -> Vec<&'static str> {
+        let mut sides: Vec<_> = self.sides.iter().collect();
+        sides.retain(|(_, side)| !side.capture.incoming(&wanted).is_empty());
+        sides.into_iter().map(|(name, _)| *name).collect()
     }
 
     /// The capture of a side.
@@ -181,20 +223,24 @@ impl<'a> Bench<'a> {
     fn run_case(&self, case: &Case, sent: &[u8], expected: &[u8]) -> Result<()> {
         let gateway = &self.scene.gateway;
         let from = self.side(case.from)?;
-        let mut frame = Vec::with_capacity(14 + sent.len());
-        frame.extend(from.gateway_mac);
-        frame.extend(from.own_mac);
-        frame.extend([8, 0]);
-        frame.extend(sent);
+        let frame = from.frame(ether_type_of(sent), sent);
         match case.expect {
             Expect::Arrives(at, _, _) => {
                 let to = self.side(at)?;
                 from.capture.send(&frame)?;
-                let number = identification(ip_of(&frame));
+                let number = identification(sent);
                 let arrived = to.capture.wait_for("the packet to arrive", |seen| {
-                    identification(seen.packet()) == number && seen.bytes[12..14] == [8, 0]
+                    number.is_some() && identification_in(seen) == number
                 })?;
-                let expected = ip_of(&[&IPV4_HEADER, expected].concat()).to_vec();
+                ensure!(
+                    arrived.vlan() == to.vlan,
+                    "it arrived at {at} with the tag {:?}, not {:?}",
+                    arrived.vlan(),
+                    to.vlan
+                );
+                let arrived = arrived.untagged();
+                let expected = [&[0; 12], &ether_type_of(expected)[..], expected].concat();
+                let expected = ip_of(&expected);
                 ensure!(
                     arrived.packet() == expected,
                     "arrived at {at} as\n  {:02x?}, not as\n  {expected:02x?}",
@@ -236,24 +282,45 @@ impl<'a> Bench<'a> {
 
     /// Where a case's packet came out besides where it should have.
     fn strays(&self, number: u16, case: &Case) -> Vec<String> {
+        let wanted = match case.expect {
+            Expect::Arrives(at, _, _) => self.sides.get(at).map(|side| (side.wire, side.vlan)),
+            Expect::Dropped(_) | Expect::ToTheHost => None,
+        };
         let mut strays = Vec::new();
         for (name, side) in &self.sides {
-            let seen = side
+            let seen: Vec<_> = side
                 .capture
-                .incoming(|frame| {
-                    frame.bytes.get(12..14) == Some(&[8, 0])
-                        && identification(frame.packet()) == Some(number)
-                })
-                .len();
-            let wanted = match case.expect {
-                Expect::Arrives(at, _, _) => usize::from(at == *name),
-                Expect::Dropped(_) | Expect::ToTheHost => 0,
-            };
+                .incoming(|frame| identification_in(frame) == Some(number))
+                .iter()
+                .map(Frame::vlan)
+                .collect();
+            let wanted: Vec<_> = wanted
+                .filter(|(wire, _)| *wire == side.wire)
+                .map(|(_, vlan)| vlan)
+                .into_iter()
+                .collect();
             if seen != wanted {
-                strays.push(format!("{seen} packets at {name}, not {wanted}"));
+                strays.push(format!(
+                    "at {name} packets with tags {seen:?}, not {wanted:?}"
+                ));
             }
         }
         strays
+    }
+}
+
+impl Side {
+    fn frame(&self, ether_type: [u8; 2], packet: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(18 + packet.len());
+        frame.extend(self.gateway_mac);
+        frame.extend(self.own_mac);
+        if let Some(vlan) = self.vlan {
+            frame.extend([0x81, 0]);
+            frame.extend(vlan.to_be_bytes());
+        }
+        frame.extend(ether_type);
+        frame.extend(packet);
+        frame
     }
 }
 
@@ -286,9 +353,28 @@ fn build(cases: &[Case]) -> Result<Vec<[Vec<u8>; 2]>> {
         .collect()
 }
 
+fn identification_in(frame: &Frame) -> Option<u16> {
+    let frame = frame.untagged();
+    let is_ip = matches!(frame.bytes.get(12..14), Some([8, 0] | [0x86, 0xdd]));
+    identification(frame.packet()).filter(|_| is_ip)
+}
+
 fn identification(packet: &[u8]) -> Option<u16> {
-    let bytes: [u8; 2] = packet.get(4..6)?.try_into().ok()?;
+    let at = if is_ipv6(packet) { 2..4 } else { 4..6 };
+    let bytes: [u8; 2] = packet.get(at)?.try_into().ok()?;
     Some(u16::from_be_bytes(bytes))
+}
+
+fn ether_type_of(packet: &[u8]) -> [u8; 2] {
+    if is_ipv6(packet) {
+        [0x86, 0xdd]
+    } else {
+        [8, 0]
+    }
+}
+
+fn is_ipv6(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| first >> 4 == 6)
 }
 
 fn mac(text: &str) -> Result<[u8; 6]> {

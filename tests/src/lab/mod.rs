@@ -19,6 +19,7 @@ pub mod service;
 pub mod sweep;
 pub mod topology;
 pub mod traffic;
+pub mod trunk;
 pub mod wait;
 
 use std::{
