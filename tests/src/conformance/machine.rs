@@ -86,10 +86,58 @@ pub fn run(
         "the runner ended with {status} in the machine: {}",
         lines.join("\n")
     );
+    results(&lines)
+}
+
+/// Reads what came behind [`RESULTS`].
+fn results(lines: &[String]) -> Result<Vec<Outcome>> {
     let (_, results) = lines
         .iter()
         .position(|line| line == RESULTS)
         .map(|at| lines.split_at(at + 1))
         .with_context(|| format!("no results came: {}", lines.join("\n")))?;
     serde_json::from_str(&results.join("\n")).context("cannot read the machine's results")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::conformance::{
+        data::Family,
+        report::{Report, Verdict},
+    };
+
+    #[test]
+    fn results_come_back_as_they_were_written() -> Result<()> {
+        let verdicts = [
+            Verdict::Passed,
+            Verdict::Failed("in \"two\"\nlines".to_owned()),
+            Verdict::NotSetUp("why".to_owned()),
+            Verdict::NotApplicable("why".to_owned()),
+        ];
+        let outcome = |(verdict, family)| Outcome {
+            adapter: "one".to_owned(),
+            case: "a".to_owned(),
+            ids: vec!["T1".to_owned()],
+            group: "errors".to_owned(),
+            family,
+            verdict,
+        };
+        let families = [Family::V4, Family::V6].into_iter().cycle();
+        let written: Vec<Outcome> = verdicts.into_iter().zip(families).map(outcome).collect();
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("results");
+        let mut report = Report::default();
+        report.add(written.clone());
+        report.write_json(&file)?;
+        let console = format!("the table\n{RESULTS}\n{}", fs::read_to_string(&file)?);
+        let lines: Vec<String> = console.lines().map(str::to_owned).collect();
+        assert_eq!(results(&lines)?, written);
+        // A machine that ends early, and one that ends amid them.
+        assert!(results(&lines[..1]).is_err());
+        assert!(results(&lines[..lines.len() - 1]).is_err());
+        Ok(())
+    }
 }

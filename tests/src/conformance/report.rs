@@ -22,7 +22,7 @@ pub enum Verdict {
 }
 
 /// A case and what a gateway made of it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Outcome {
     /// The gateway.
     pub adapter: String,
