@@ -35,14 +35,12 @@ const CASES: &str = "/usr/share/conformance";
 /// The line behind which the results come.
 const RESULTS: &str = "the results:";
 
-/// The machine's kernel.
+/// The machine's kernel, or why the first one is not to be had.
 pub fn kernel(cache: &Cache) -> Result<Kernel> {
     let [first, second] = SERIES;
-    cache.kernel(first).or_else(|error| {
-        cache
-            .kernel(second)
-            .with_context(|| format!("{error:#}; and not {second} either"))
-    })
+    cache
+        .kernel(first)
+        .or_else(|error| cache.kernel(second).map_err(|_| error))
 }
 
 /// Runs the runner there for one gateway; `chosen` are its arguments that say which of the cases in `folder`.
