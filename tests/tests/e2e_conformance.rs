@@ -23,7 +23,7 @@ fn passes(gateway: EipDp) -> Result<()> {
     let mut report = Report::default();
     for table in read(&folder())? {
         let cases: Vec<&Case> = table.cases.iter().collect();
-        report.add(conformance::run(&gateway, &table, &cases)?);
+        report.add(conformance::run(&gateway, &table, &cases, 1)?);
     }
     let failures = report.failures(gateway.name(), true);
     assert!(failures.is_empty(), "{}:\n{failures}", report.summary());
@@ -52,7 +52,7 @@ fn a_program_can_be_an_adapter() -> Result<()> {
                 .any(|name| case.name.starts_with(name))
         };
         let cases: Vec<&Case> = table.cases.iter().filter(simple).collect();
-        report.add(conformance::run(&adapter, &table, &cases)?);
+        report.add(conformance::run(&adapter, &table, &cases, 1)?);
     }
     let failures = report.failures("example-adapter.py", true);
     // Its rules know no hairpin.

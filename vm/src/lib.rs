@@ -29,4 +29,4 @@ mod payload;
 pub use kernel::Kernel;
 pub use machine::Machine;
 pub use packages::Cache;
-pub use payload::Payload;
+pub use payload::{Payload, find};

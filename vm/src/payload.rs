@@ -1,6 +1,7 @@
 //! What the machine gets: files, programs, modules, and the command to run.
 
 use std::{
+    env,
     fs::{self, File},
     io::{BufWriter, Seek, SeekFrom},
     os::unix::fs::PermissionsExt,
@@ -69,6 +70,13 @@ impl Payload {
         Ok(self)
     }
 
+    /// Puts a program that is installed on this machine into `/usr/bin`.
+    pub fn installed(&mut self, name: &str) -> Result<&mut Self> {
+        let found =
+            find(name).with_context(|| format!("no `{name}` here; run `cargo xtask setup`"))?;
+        self.program(&found, &format!("/usr/bin/{name}"))
+    }
+
     /// Kernel modules to load before the command runs, by name (`cls_bpf`). Those that they need come by themselves.
     pub fn modules(&mut self, names: &[&str]) -> &mut Self {
         self.modules
@@ -107,6 +115,15 @@ impl Payload {
         ensure!(!self.command.is_empty(), "there is no command to run");
         Ok(file)
     }
+}
+
+/// Where `program` is, on `PATH` or in the folders that Debian keeps from the `PATH` of ordinary users.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
 }
 
 /// The first process. The kernel's messages have the first serial line, the command's output has the second.

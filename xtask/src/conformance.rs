@@ -30,6 +30,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let folder = root().join("target/debug");
     let mut runner = Command::new(folder.join("eip-dp-conformance"));
     runner
+        .arg("--vm")
+        .arg(root().join(".tools/vm"))
         .args(&arguments.rest)
         .env("EIP_DP_BIN", folder.join("eip-dp"));
     // In this process's place: a signal then reaches the runner itself, which cleans up before it ends.

@@ -4,11 +4,12 @@ use std::{
     env,
     ffi::OsStr,
     os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
+pub use eip_dp_vm::find;
 
 /// The root of the checkout.
 pub fn root() -> &'static Path {
@@ -44,15 +45,6 @@ pub fn instead_of_this(mut command: Command) -> Result<ExitCode> {
 /// Whether this process may administer the machine.
 pub fn is_root() -> bool {
     capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
-}
-
-/// Where `program` is, on `PATH` or in the folders that Debian keeps from the `PATH` of ordinary users.
-pub fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(program))
-        .find(|candidate| candidate.is_file())
 }
 
 /// Runs a command whose output the reader shall see; fails unless it succeeds.

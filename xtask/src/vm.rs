@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     build,
-    run::{capture, cargo, find, root},
+    run::{capture, cargo, root},
     setup,
 };
 
@@ -152,9 +152,7 @@ fn payload(only: &[String]) -> Result<Payload> {
     }
     payload.program(&tests, "/usr/bin/packet-tables")?;
     for program in PROGRAMS {
-        let found = find(program)
-            .with_context(|| format!("no `{program}` here; run `cargo xtask setup`"))?;
-        payload.program(&found, &format!("/usr/bin/{program}"))?;
+        payload.installed(program)?;
     }
     // The test program looks for its tables where it was built.
     for entry in std::fs::read_dir(root().join("tests/cases"))? {

@@ -236,6 +236,9 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance")
 }
 
+/// The files of a folder of cases.
+pub const FILES: [&str; 2] = ["ipv4.json", "ipv6.json"];
+
 /// Reads the tables of both families.
 pub fn read(folder: &Path) -> Result<[Table; 2]> {
     let table = |name: &str| {
@@ -248,5 +251,6 @@ pub fn read(folder: &Path) -> Result<[Table; 2]> {
         })?;
         serde_json::from_str(&text).with_context(|| format!("cannot read {}", file.display()))
     };
-    Ok([table("ipv4.json")?, table("ipv6.json")?])
+    let [four, six] = FILES;
+    Ok([table(four)?, table(six)?])
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -14,9 +14,10 @@ use eip_dp_tests::conformance::{
     self,
     adapters::{self, Adapter},
     data::{self, Case, Table},
-    random,
-    report::Report,
+    machine, random,
+    report::{Outcome, Report},
 };
+use eip_dp_vm::Cache;
 
 #[derive(Parser)]
 #[command(
@@ -45,6 +46,15 @@ struct Arguments {
     /// Put the table into this document
     #[arg(long)]
     update: Option<PathBuf>,
+    /// Try act-nat in a virtual machine, whose kernel and emulator are kept in this folder
+    #[arg(long, value_name = "FOLDER")]
+    vm: Option<PathBuf>,
+    /// Start no virtual machine: act-nat is left out, or runs here if it is asked for
+    #[arg(long, overrides_with = "vm")]
+    no_vm: bool,
+    /// What waits are multiplied by, on a slow machine
+    #[arg(long, default_value_t = 1)]
+    patience: u32,
     /// The folder of cases
     #[arg(long)]
     cases: Option<PathBuf>,
@@ -68,8 +78,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let folder = arguments.cases.clone().unwrap_or_else(data::folder);
-    let mut tables: Vec<Table> = data::read(&folder)?.into();
+    let mut tables: Vec<Table> = data::read(&folder(arguments))?.into();
     if let Some(family) = &arguments.family {
         tables.retain(|table| u8::from(table.bed.family).to_string() == *family);
     }
@@ -85,12 +94,20 @@ fn run(arguments: &Arguments) -> Result<bool> {
     suite(arguments, &tables)
 }
 
+fn folder(arguments: &Arguments) -> PathBuf {
+    arguments.cases.clone().unwrap_or_else(data::folder)
+}
+
 fn list(arguments: &Arguments, tables: &[Table]) {
     let mut text = String::new();
     for adapter in adapters::all() {
-        let usual = adapters::USUAL.contains(&adapter.name());
-        let when = if usual { "" } else { "  (only if asked for)" };
-        let _ = writeln!(text, "gateway {}{when}", adapter.name());
+        let name = adapter.name();
+        let when = if is_usual(arguments, name) {
+            ""
+        } else {
+            "  (only if asked for)"
+        };
+        let _ = writeln!(text, "gateway {name}{when}");
     }
     for table in tables {
         for case in chosen(arguments, table) {
@@ -113,10 +130,23 @@ fn chosen<'a>(arguments: &Arguments, table: &'a Table) -> Vec<&'a Case> {
     table.cases.iter().filter(asked).collect()
 }
 
+/// Whether a gateway is run if none is asked for.
+fn is_usual(arguments: &Arguments, gateway: &str) -> bool {
+    adapters::USUAL.contains(&gateway) || in_machine(arguments, gateway).is_some()
+}
+
+/// The folder of the virtual machine, if this gateway is tried in one.
+fn in_machine<'a>(arguments: &'a Arguments, gateway: &str) -> Option<&'a Path> {
+    arguments
+        .vm
+        .as_deref()
+        .filter(|_| gateway == adapters::RARE)
+}
+
 fn gateways(arguments: &Arguments) -> Result<Vec<Box<dyn Adapter>>> {
     let mut all = adapters::all();
     if arguments.adapter.is_empty() {
-        all.retain(|adapter| adapters::USUAL.contains(&adapter.name()));
+        all.retain(|adapter| is_usual(arguments, adapter.name()));
         return Ok(all);
     }
     let mut chosen: Vec<Box<dyn Adapter>> = Vec::new();
@@ -141,15 +171,23 @@ fn suite(arguments: &Arguments, tables: &[Table]) -> Result<bool> {
         .collect();
     ensure!(!selected.is_empty(), "no case has such a name: see --list");
     let mut report = Report::default();
+    let mut left_out = arguments.no_vm.then(|| "--no-vm".to_owned());
     for gateway in gateways(arguments)? {
-        for (table, cases) in &selected {
-            eprintln!(
-                "{}: {} cases of IPv{} …",
-                gateway.name(),
-                cases.len(),
-                u8::from(table.bed.family)
-            );
-            report.add(conformance::run(gateway.as_ref(), table, cases)?);
+        let name = gateway.name();
+        if let Some(machine) = in_machine(arguments, name) {
+            match elsewhere(arguments, machine, name) {
+                Ok(outcomes) => report.add(outcomes),
+                // Whoever asks for it wants nothing else.
+                Err(error) if !arguments.adapter.is_empty() => return Err(error),
+                Err(error) => left_out = Some(format!("{error:#}")),
+            }
+        } else {
+            for (table, cases) in &selected {
+                let version = u8::from(table.bed.family);
+                eprintln!("{name}: {} cases of IPv{version} …", cases.len());
+                let (gateway, patience) = (gateway.as_ref(), arguments.patience);
+                report.add(conformance::run(gateway, table, cases, patience)?);
+            }
         }
         let all = arguments.failures || gateway.name().starts_with(OURS);
         print!("{}", report.failures(gateway.name(), all));
@@ -160,6 +198,9 @@ fn suite(arguments: &Arguments, tables: &[Table]) -> Result<bool> {
     }
     if let Some(file) = &arguments.update {
         report.update(file)?;
+    }
+    if let Some(why) = left_out.filter(|_| arguments.adapter.is_empty()) {
+        println!("{} is left out: {why}", adapters::RARE);
     }
     println!(
         "conformance: {}; finished in {:.1} s",
@@ -172,6 +213,24 @@ fn suite(arguments: &Arguments, tables: &[Table]) -> Result<bool> {
     };
     let mut ours = report.adapters().into_iter();
     Ok(ours.all(|name| !name.starts_with(OURS) || passes_all(&name)))
+}
+
+/// What a gateway does in the virtual machine.
+fn elsewhere(arguments: &Arguments, machine: &Path, gateway: &str) -> Result<Vec<Outcome>> {
+    let cache = Cache::new(machine);
+    let kernel = machine::kernel(&cache)?;
+    eprintln!(
+        "{gateway}: in a virtual machine with Linux {} …",
+        kernel.release()
+    );
+    let mut chosen = Vec::new();
+    for name in &arguments.case {
+        chosen.extend(["--case", name]);
+    }
+    if let Some(family) = &arguments.family {
+        chosen.extend(["--family", family]);
+    }
+    machine::run(&cache, &kernel, gateway, &folder(arguments), &chosen)
 }
 
 /// Whose failure is this project's: what the names of its adapters begin with.

@@ -6,6 +6,7 @@ pub mod bed;
 pub mod data;
 pub mod ip;
 pub mod judge;
+pub mod machine;
 pub mod pieces;
 pub mod play;
 pub mod random;
@@ -20,8 +21,13 @@ use data::{Case, Table};
 use play::Player;
 use report::{Outcome, Verdict};
 
-/// Holds one gateway against `cases` of one family's table.
-pub fn run(adapter: &dyn Adapter, table: &Table, cases: &[&Case]) -> Result<Vec<Outcome>> {
+/// Holds one gateway against `cases` of one family's table; `patience` is what waits are multiplied by.
+pub fn run(
+    adapter: &dyn Adapter,
+    table: &Table,
+    cases: &[&Case],
+    patience: u32,
+) -> Result<Vec<Outcome>> {
     let bed = Bed::new(&table.bed)?;
     let all = |verdict: &Verdict| {
         let outcome = |case: &&Case| Outcome::new(adapter.name(), table, case, verdict.clone());
@@ -34,7 +40,7 @@ pub fn run(adapter: &dyn Adapter, table: &Table, cases: &[&Case]) -> Result<Vec<
             return Ok(all(&Verdict::NotSetUp(format!("{error:#}"))));
         }
     };
-    let verdicts = Player::new(&bed, up.cut_through)
+    let verdicts = Player::new(&bed, up.cut_through, patience)
         .pinned(|player| cases.iter().map(|case| player.verdict(case)).collect())?;
     let verdicts: Vec<Verdict> = verdicts;
     Ok(cases

@@ -36,16 +36,18 @@ const BETWEEN_ANSWERS: Duration = Duration::from_millis(20);
 pub struct Player<'a> {
     bed: &'a Bed,
     cut_through: bool,
+    patience: u32,
     markers: u64,
     asked: Option<Instant>,
 }
 
 impl<'a> Player<'a> {
-    /// For a gateway that is up; `cut_through`: it has that mode.
-    pub fn new(bed: &'a Bed, cut_through: bool) -> Self {
+    /// For a gateway that is up; `cut_through`: it has that mode; `patience`: what waits are multiplied by.
+    pub fn new(bed: &'a Bed, cut_through: bool, patience: u32) -> Self {
         Self {
             bed,
             cut_through,
+            patience,
             markers: 0,
             asked: None,
         }
@@ -103,7 +105,7 @@ impl<'a> Player<'a> {
         }
         let mut seen = self.until_marker(&last.from)?;
         let late = if case.answered { LATE_ANSWER } else { LATE };
-        let end = Instant::now() + late;
+        let end = Instant::now() + late * self.patience;
         loop {
             let judgement = judge(self.bed.world.family, case, &seen);
             let left = end.saturating_duration_since(Instant::now());
@@ -135,7 +137,7 @@ impl<'a> Player<'a> {
         let text = [MARK, &self.markers.to_be_bytes()].concat();
         let (side, packet) = self.marker(from, &text)?;
         self.bed.wire.send_packet(side, &packet)?;
-        let end = Instant::now() + MARKER;
+        let end = Instant::now() + MARKER * self.patience;
         let mut seen = Vec::new();
         loop {
             let left = end.saturating_duration_since(Instant::now());

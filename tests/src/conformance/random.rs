@@ -31,8 +31,8 @@ pub fn compare(world: &World, gateways: [&dyn Adapter; 2], seed: u64, count: u32
         }
     }
     let [first, second] = &beds;
-    let mut other = Player::new(second, false);
-    Player::new(first, false).pinned(|player| {
+    let mut other = Player::new(second, false, 1);
+    Player::new(first, false, 1).pinned(|player| {
         let mut random = Random(seed);
         for number in 0..count {
             let (from, packet) = packet(&mut random, world);

@@ -14,7 +14,7 @@ pub struct ActNat;
 
 impl Adapter for ActNat {
     fn name(&self) -> &'static str {
-        "act-nat"
+        super::RARE
     }
 
     fn start(&self, bed: &Bed) -> Result<Start> {
@@ -26,20 +26,49 @@ impl Adapter for ActNat {
             let arguments = arguments.split_whitespace();
             run(bed.gateway.command("tc").args(arguments)).map(|_| ())
         };
+        let pairs = || bed.world.translated();
+        // All of them one after another: of an ICMP error whose own addresses stay, each action changes the packet inside
+        // if that went to its address.
+        let inside: Vec<String> = pairs()
+            .map(|(guest, public)| format!("action nat egress {}/32 {public} pipe", guest.private))
+            .collect();
+        let inside = inside.join(" ");
         let ports = bed.world.guests.iter().map(|guest| guest.port.as_str());
         for interface in ports.chain([UPLINK]) {
             tc(&format!("qdisc add dev {interface} clsact"))?;
-            for (guest, public) in bed.world.translated() {
+            let filter = |hook: &str, rest: &str| {
+                tc(&format!(
+                    "filter add dev {interface} {hook} protocol ip {rest}"
+                ))
+            };
+            // What goes back to a guest is translated only if it was sent to a public address, which the mark tells.
+            let marked = if interface == UPLINK {
+                ""
+            } else {
+                "match mark 1 0xffffffff"
+            };
+            for (guest, public) in pairs() {
                 let private = guest.private;
-                // On every interface: a guest may send to the public address of another.
-                tc(&format!(
-                    "filter add dev {interface} ingress protocol ip prio 1 u32 match ip dst {public}/32 \
-                     action nat ingress {public}/32 {private}"
-                ))?;
-                tc(&format!(
-                    "filter add dev {interface} egress protocol ip prio 1 u32 match ip src {private}/32 \
-                     action nat egress {private}/32 {public}"
-                ))?;
+                filter(
+                    "ingress",
+                    &format!(
+                        "prio 1 u32 match ip dst {public}/32 action nat ingress {public}/32 {private} pipe \
+                         action skbedit mark 1"
+                    ),
+                )?;
+                filter(
+                    "egress",
+                    &format!(
+                        "prio 1 u32 match ip src {private}/32 {marked} action nat egress {private}/32 {public}"
+                    ),
+                )?;
+            }
+            // What the gateway itself says about packets that it has translated on their way in.
+            for own in [bed.world.uplink, bed.world.network_gateway] {
+                filter(
+                    "egress",
+                    &format!("prio 1 u32 match ip src {own}/32 match ip protocol 1 0xff {inside}"),
+                )?;
             }
         }
         tc(&format!(

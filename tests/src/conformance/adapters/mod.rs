@@ -63,8 +63,11 @@ pub fn all() -> Vec<Box<dyn Adapter>> {
     ]
 }
 
-/// The names of those that are run unless others are asked for: `act-nat` needs a kernel that has it.
+/// The names of those that are run unless others are asked for.
 pub const USUAL: &[&str] = &["eip-dp", "nft-stateless", "nft-conntrack", "netmap"];
+
+/// The one that many kernels come without: it is run as well where there is a virtual machine for it.
+pub const RARE: &str = "act-nat";
 
 /// One of them.
 pub fn named(name: &str) -> Result<Box<dyn Adapter>> {
