@@ -320,6 +320,7 @@ impl Skb {
 
     /// The tag that was taken off the frame and stands beside it.
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
     pub fn tag(&self) -> Tag {
         // SAFETY: as in `new`.
         let (present, protocol, control) = unsafe {
@@ -329,9 +330,8 @@ impl Skb {
         if present == 0 {
             Tag::None
         } else if protocol != u32::from(0x8100u16.to_be()) {
-            Tag::Foreign
+            Tag::Foreign(control as u16)
         } else {
-            #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
             Tag::Vlan(control as u16)
         }
     }

@@ -256,7 +256,7 @@ fn left_on_uplink(tag: Tag) -> Option<i32> {
     match tag {
         Tag::None => None,
         Tag::Vlan(_) if tag.vlan() != 0 => None,
-        Tag::Vlan(_) | Tag::Foreign => Some(TC_ACT_UNSPEC),
+        Tag::Vlan(_) | Tag::Foreign(_) => Some(TC_ACT_UNSPEC),
     }
 }
 
@@ -266,11 +266,11 @@ fn left_on_port(tag: Tag) -> Option<i32> {
     match tag {
         Tag::None => None,
         Tag::Vlan(_) if tag.vlan() != 0 => None,
-        Tag::Vlan(_) => {
+        Tag::Foreign(control) if control & 0xfff != 0 => Some(TC_ACT_UNSPEC),
+        Tag::Vlan(_) | Tag::Foreign(_) => {
             account::count(&Outcome::dropped(Reason::UnsupportedEthertype));
             Some(TC_ACT_SHOT)
         }
-        Tag::Foreign => Some(TC_ACT_UNSPEC),
     }
 }
 

@@ -19,8 +19,8 @@ pub enum Tag {
     None,
     /// 802.1Q's, with its control information: priority and VLAN.
     Vlan(u16),
-    /// Another one's (802.1ad).
-    Foreign,
+    /// Another one's (802.1ad), with the same.
+    Foreign(u16),
 }
 
 impl Tag {
@@ -29,7 +29,7 @@ impl Tag {
     pub const fn vlan(self) -> u16 {
         match self {
             Self::Vlan(control) => control & 0xfff,
-            Self::None | Self::Foreign => 0,
+            Self::None | Self::Foreign(_) => 0,
         }
     }
 
@@ -42,7 +42,9 @@ impl Tag {
                 [_, _, _, _, _, _, _, _, _, _, _, _, a, b, high, low] if [a, b] == VLAN => {
                     Self::Vlan(u16::from_be_bytes([high, low]))
                 }
-                [_, _, _, _, _, _, _, _, _, _, _, _, a, b, _, _] if [a, b] == QINQ => Self::Foreign,
+                [_, _, _, _, _, _, _, _, _, _, _, _, a, b, high, low] if [a, b] == QINQ => {
+                    Self::Foreign(u16::from_be_bytes([high, low]))
+                }
                 _ => Self::None,
             },
             None => Self::None,
