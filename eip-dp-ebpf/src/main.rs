@@ -148,7 +148,7 @@ fn ping6(context: TcContext) -> i32 {
 #[classifier]
 #[inline(always)]
 fn finish(context: TcContext) -> i32 {
-    finish_tc(&Skb::as_it_is(&context), stage::take_over())
+    finish_tc(&Skb::as_it_is(&context), stage::take_over().outcome())
 }
 
 /// The last of a packet from an uplink whose sender has to know.
@@ -480,7 +480,7 @@ fn one_step(context: &TcContext, path: impl FnOnce(&mut Skb, &Maps, LinkKey) -> 
 /// The stage that tells a sender.
 #[inline(always)]
 fn told(context: &TcContext, tell: impl FnOnce(&mut Skb, &Maps, LinkKey, &mut Outcome)) -> i32 {
-    let mut outcome = stage::take_over();
+    let mut outcome = stage::take_over().concerning_sender();
     match Skb::new(context) {
         Ok(mut skb) => {
             let key = key_of(&skb, skb.tag());

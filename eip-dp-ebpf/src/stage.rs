@@ -9,7 +9,7 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{Reason, stages},
     packet::{IPV6, VLAN},
-    path::{Outcome, Verdict},
+    path::{HandedOver, Outcome, Verdict},
 };
 
 #[map]
@@ -18,7 +18,7 @@ static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 
 static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 0);
 /// What the stage before found out.
 #[map]
-static HANDED_OVER: PerCpuArray<Outcome> = PerCpuArray::with_max_entries(1, 0);
+static HANDED_OVER: PerCpuArray<HandedOver> = PerCpuArray::with_max_entries(1, 0);
 
 /// Goes on to a stage. Returns only where it is not there, as in the moment in which the daemon loads the programs for the
 /// first time.
@@ -40,17 +40,17 @@ pub fn enter_tc(context: &TcContext, stage: u32) {
 pub fn hand_over(outcome: &Outcome) {
     if let Some(place) = HANDED_OVER.get_ptr_mut(0) {
         // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other.
-        unsafe { *place = *outcome };
+        unsafe { *place = HandedOver::new(outcome) };
     }
 }
 
 /// Takes it.
 #[inline(always)]
-pub fn take_over() -> Outcome {
+pub fn take_over() -> HandedOver {
     match HANDED_OVER.get_ptr_mut(0) {
-        // SAFETY: as in `hand_over`, which the stage before has called.
+        // SAFETY: as in `hand_over`.
         Some(place) => unsafe { *place },
-        None => Outcome::dropped(Reason::KernelRefused),
+        None => HandedOver::new(&Outcome::dropped(Reason::KernelRefused)),
     }
 }
 

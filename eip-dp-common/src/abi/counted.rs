@@ -25,6 +25,15 @@ macro_rules! counted {
                 self as u32
             }
 
+            /// The one with this counter; `None` for what no version of this ABI counts.
+            #[inline(always)]
+            pub const fn from_index(index: u32) -> Option<Self> {
+                match index {
+                    $($number => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
             /// All of them, in the order of the numbers.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 

@@ -66,10 +66,12 @@ pub mod maps {
     pub const DROPS: &str = "DROPS";
     /// `PerCpuArray<u64>`, by [`super::Event`].
     pub const EVENTS: &str = "EVENTS";
+    /// `PerCpuArray<HandedOver>`: what one program leaves for the next.
+    pub const HANDED_OVER: &str = "HANDED_OVER";
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 22] = [
+    pub const ALL: [&str; 23] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
@@ -86,6 +88,7 @@ pub mod maps {
         PREFIX6,
         CIDR6,
         EVENTS,
+        HANDED_OVER,
         super::stages::XDP,
         super::stages::TC,
         DEVICES,

@@ -8,12 +8,14 @@
 
 mod arp;
 mod forward;
+mod handed_over;
 mod nd;
 mod notify;
 mod port;
 mod quote;
 mod uplink;
 
+pub use handed_over::HandedOver;
 pub use notify::{leave_telling, tell_port, tell_uplink};
 pub use port::{From, answer_ping, discovery_from_port, packet_from_port};
 pub use uplink::{discovery_from_uplink, packet_from_uplink};

@@ -1,0 +1,149 @@
+//! What one program leaves for the next.
+
+use super::{Outcome, Verdict, Way};
+use crate::abi::{Event, Reason};
+
+/// An [`Outcome`] as one program leaves it for the next. Its layout is part of the ABI: while a daemon starts, the programs of
+/// the one before go on to the stages of the new one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandedOver {
+    verdict: u32,
+    reason: u32,
+    receiver: u32,
+    sender: u32,
+    bytes: u32,
+    mtu: u32,
+    ifindex: u32,
+    vlan: u32,
+    event: u32,
+}
+
+impl HandedOver {
+    /// Writes an outcome down.
+    #[inline(always)]
+    pub const fn new(outcome: &Outcome) -> Self {
+        let (verdict, reason) = match outcome.verdict {
+            Verdict::Send => (1, 0),
+            Verdict::Resolve => (2, 0),
+            Verdict::Kernel => (3, 0),
+            Verdict::Reply => (4, 0),
+            Verdict::Ping => (5, 0),
+            Verdict::Pass => (6, 0),
+            Verdict::Daemon => (7, 0),
+            Verdict::Slow => (8, 0),
+            Verdict::Drop(reason) => (9, reason.index()),
+            Verdict::Refuse(reason) => (10, reason.index()),
+        };
+        Self {
+            verdict,
+            reason,
+            receiver: outcome.receiver,
+            sender: outcome.sender,
+            bytes: outcome.bytes,
+            mtu: outcome.mtu,
+            ifindex: outcome.way.ifindex,
+            vlan: outcome.way.vlan,
+            event: match outcome.event {
+                Some(event) => event.index(),
+                None => 0,
+            },
+        }
+    }
+
+    /// Reads one whose sender has to know: of all outcomes, two.
+    #[inline(always)]
+    pub const fn concerning_sender(&self) -> Outcome {
+        let reason = if self.reason == Reason::TtlExceeded.index() {
+            Reason::TtlExceeded
+        } else {
+            Reason::TooBig
+        };
+        Outcome {
+            receiver: self.receiver,
+            sender: self.sender,
+            bytes: self.bytes,
+            mtu: self.mtu,
+            ..Outcome::dropped(reason)
+        }
+    }
+
+    /// Reads it again; what no version of this ABI writes is a packet dropped as [`Reason::BadRecord`].
+    #[inline(always)]
+    pub const fn outcome(&self) -> Outcome {
+        let reason = match Reason::from_index(self.reason) {
+            Some(reason) => reason,
+            None => Reason::BadRecord,
+        };
+        let verdict = match self.verdict {
+            1 => Verdict::Send,
+            2 => Verdict::Resolve,
+            3 => Verdict::Kernel,
+            4 => Verdict::Reply,
+            5 => Verdict::Ping,
+            6 => Verdict::Pass,
+            7 => Verdict::Daemon,
+            8 => Verdict::Slow,
+            9 => Verdict::Drop(reason),
+            10 => Verdict::Refuse(reason),
+            _ => Verdict::Drop(Reason::BadRecord),
+        };
+        Outcome {
+            verdict,
+            receiver: self.receiver,
+            sender: self.sender,
+            bytes: self.bytes,
+            mtu: self.mtu,
+            way: Way {
+                ifindex: self.ifindex,
+                vlan: self.vlan,
+            },
+            event: Event::from_index(self.event),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_the_same_after_it() {
+        let verdicts = [
+            Verdict::Send,
+            Verdict::Resolve,
+            Verdict::Kernel,
+            Verdict::Reply,
+            Verdict::Ping,
+            Verdict::Pass,
+            Verdict::Daemon,
+            Verdict::Slow,
+        ];
+        let with_reason = Reason::ALL
+            .iter()
+            .flat_map(|reason| [Verdict::Drop(*reason), Verdict::Refuse(*reason)]);
+        for verdict in verdicts.into_iter().chain(with_reason) {
+            for event in Event::ALL.iter().copied().map(Some).chain([None]) {
+                let outcome = Outcome {
+                    verdict,
+                    receiver: 1,
+                    sender: 2,
+                    bytes: 3,
+                    mtu: 4,
+                    way: Way {
+                        ifindex: 5,
+                        vlan: 6,
+                    },
+                    event,
+                };
+                assert_eq!(HandedOver::new(&outcome).outcome(), outcome);
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_writes_is_a_drop() {
+        let outcome = HandedOver::default().outcome();
+        assert_eq!(outcome.verdict, Verdict::Drop(Reason::BadRecord));
+    }
+}
