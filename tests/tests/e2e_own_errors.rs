@@ -24,8 +24,17 @@ use nix::{
 
 #[test]
 fn a_guest_learns_that_its_packets_died() -> Result<()> {
+    learns(&EIPS, false)
+}
+
+#[test]
+fn a_guest_learns_that_its_ipv6_packets_died() -> Result<()> {
+    learns(&EIPS6, true)
+}
+
+fn learns(eips: &[SceneEip], dual_stack: bool) -> Result<()> {
     let scene = Scene::new(&Options {
-        dual_stack: true,
+        dual_stack,
         ..Options::default()
     })?;
     for offload in [true, false] {
@@ -38,18 +47,18 @@ fn a_guest_learns_that_its_packets_died() -> Result<()> {
                 state,
             ]))?;
         }
-        every_socket_hears(&scene, offload).with_context(|| format!("offload {offload}"))?;
+        every_socket_hears(&scene, eips, offload).with_context(|| format!("offload {offload}"))?;
     }
     Ok(())
 }
 
-fn every_socket_hears(scene: &Scene, offload: bool) -> Result<()> {
+fn every_socket_hears(scene: &Scene, eips: &[SceneEip], offload: bool) -> Result<()> {
     let captures = ENIS
         .iter()
         .map(|eni| Capture::start(scene.guest(eni.instance), eni.interface))
         .collect::<Result<Vec<_>>>()?;
     let mut asked = 0;
-    for eip in EIPS.iter().chain(&EIPS6) {
+    for eip in eips {
         for kind in [SockType::Datagram, SockType::Stream] {
             for target in targets(eip) {
                 let told = scene
