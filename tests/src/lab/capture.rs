@@ -57,6 +57,7 @@ impl Frame {
     }
 
     /// The frame without its outermost tag.
+    #[must_use]
     pub fn untagged(&self) -> Self {
         let mut frame = self.clone();
         if self.vlan().is_some() {
