@@ -5,43 +5,127 @@ use std::{io, net::UdpSocket, time::Duration};
 
 use anyhow::Result;
 use eip_dp_tests::lab::{
-    capture::Capture,
+    capture::{Capture, Frame},
     ftp::{Data, FtpServer},
     netns::Netns,
     process::run,
-    scene::{EIPS, ENIS, Options, Scene},
-    topology::{INTERNET, UPLINK},
-    traffic::{Amount, IperfServer, iperf, ping, udp},
+    scene::{EIPS, EIPS6, ENIS, Options, Scene},
+    topology::{INTERNET, INTERNET6, UPLINK},
+    traffic::{Amount, IperfServer, iperf, ping, udp, udp_segmented},
 };
 
-#[test]
-fn every_checksum_is_right_with_the_kernels_own_offloads() -> Result<()> {
-    let scene = Scene::new(&Options::default())?;
-    let status = scene.gateway.json("status")?;
-    assert_eq!(
-        status["uplinks"][0]["attached"]["mode"], "xdp+tcx",
-        "{status}"
-    );
-    for port in 0..ENIS.len() {
-        let attached = &status["ports"][port]["attached"];
-        assert_eq!(attached["delivery"], "tcx", "{status}");
-    }
-    all_traffic(&scene)
+/// Whether guests leave checksums and segmentation to their interfaces, as the kernel has it, or do it all themselves.
+#[derive(Clone, Copy, PartialEq)]
+enum Offload {
+    On,
+    Off,
 }
 
-/// XDP frames to guests: a port can take them once its peer polls, which `gro on` makes it do.
+#[derive(Clone, Copy, PartialEq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn is_of(self, address: &str) -> bool {
+        (self == Self::V6) == address.contains(':')
+    }
+
+    /// The Internet host's address.
+    fn internet(self) -> &'static str {
+        match self {
+            Self::V4 => INTERNET,
+            Self::V6 => INTERNET6,
+        }
+    }
+}
+
 #[test]
-fn every_checksum_is_right_where_ports_take_xdp_frames() -> Result<()> {
+fn checksums_are_right_by_tc_with_offloads_ipv4() -> Result<()> {
+    every_checksum_is_right("tcx", Offload::On, Family::V4)
+}
+
+#[test]
+fn checksums_are_right_by_tc_without_offloads_ipv4() -> Result<()> {
+    every_checksum_is_right("tcx", Offload::Off, Family::V4)
+}
+
+#[test]
+fn checksums_are_right_by_xdp_with_offloads_ipv4() -> Result<()> {
+    every_checksum_is_right("xdp", Offload::On, Family::V4)
+}
+
+#[test]
+fn checksums_are_right_by_xdp_without_offloads_ipv4() -> Result<()> {
+    every_checksum_is_right("xdp", Offload::Off, Family::V4)
+}
+
+#[test]
+fn checksums_are_right_by_tc_with_offloads_ipv6() -> Result<()> {
+    every_checksum_is_right("tcx", Offload::On, Family::V6)
+}
+
+#[test]
+fn checksums_are_right_by_tc_without_offloads_ipv6() -> Result<()> {
+    every_checksum_is_right("tcx", Offload::Off, Family::V6)
+}
+
+#[test]
+fn checksums_are_right_by_xdp_with_offloads_ipv6() -> Result<()> {
+    every_checksum_is_right("xdp", Offload::On, Family::V6)
+}
+
+#[test]
+fn checksums_are_right_by_xdp_without_offloads_ipv6() -> Result<()> {
+    every_checksum_is_right("xdp", Offload::Off, Family::V6)
+}
+
+/// Ports are delivered to by `hook`: they can take XDP frames once their peers poll, which `gro on` makes them do.
+fn every_checksum_is_right(hook: &str, offload: Offload, family: Family) -> Result<()> {
     let scene = Scene::new(&Options {
-        configuration: "[ports]\ndelivery = \"xdp\"",
+        configuration: if hook == "xdp" {
+            "[ports]\ndelivery = \"xdp\""
+        } else {
+            ""
+        },
+        dual_stack: family == Family::V6,
         ..Options::default()
     })?;
-    scene.deliver_by_xdp()?;
-    all_traffic(&scene)
+    let status = scene.gateway.json("status")?;
+    let attached = &status["uplinks"][0]["attached"];
+    assert_eq!(attached["mode"], "xdp+tcx", "{status}");
+    if hook == "xdp" {
+        scene.deliver_by_xdp()?;
+    } else {
+        scene.gateway.wait_for_delivery(hook, ENIS.len())?;
+    }
+    all_traffic(&scene, offload, family)
 }
 
-fn all_traffic(scene: &Scene) -> Result<()> {
+/// From guest to guest: who sends, from which address, to which, which is whose address inside. O12 and O11.
+#[rustfmt::skip] // A table: a row a line.
+const BETWEEN_GUESTS: [(&str, &str, &str, &str); 6] = [
+    ("a", "10.0.0.10", "203.0.113.20", "203.0.113.20"),
+    ("b", "203.0.113.20", "203.0.113.11", "10.0.0.11"),
+    ("a", "10.0.0.12", "10.0.0.20", "10.0.0.20"),
+    ("a", "fd00:10::10", "2001:db8:cb::20", "2001:db8:cb::20"),
+    ("b", "2001:db8:cb::20", "2001:db8:cb::10", "fd00:10::10"),
+    ("a", "fd00:10::11", "fd00:10::20", "fd00:10::20"),
+];
+
+fn all_traffic(scene: &Scene, offload: Offload, family: Family) -> Result<()> {
     let (internet, a, b) = (&scene.backbone.internet, &scene.a, &scene.b);
+    if offload == Offload::Off {
+        for eni in &ENIS {
+            run(scene.guest(eni.instance).command("ethtool").args([
+                "-K",
+                eni.interface,
+                "tx",
+                "off",
+            ]))?;
+        }
+    }
     let outside = Capture::start(internet, UPLINK)?;
     let inside = ENIS
         .iter()
@@ -53,53 +137,60 @@ fn all_traffic(scene: &Scene) -> Result<()> {
         IperfServer::start(a, &log("iperf-a"))?,
         IperfServer::start(b, &log("iperf-b"))?,
     ];
-    for eip in &EIPS {
+    let internets = family.internet();
+    let eips = EIPS.iter().chain(&EIPS6);
+    for eip in eips.filter(|eip| family.is_of(eip.address)) {
         let guest = scene.guest_of(eip);
-        both_ways(internet, None, eip.address)?;
-        both_ways(guest, Some(eip.inside()), INTERNET)?;
-        let seen = udp(guest, eip.inside(), internet, INTERNET, INTERNET, 7010)?;
+        both_ways(internet, internets, eip.address)?;
+        both_ways(guest, eip.inside(), internets)?;
+        let seen = udp(guest, eip.inside(), internet, internets, internets, 7010)?;
         assert_eq!(seen.client.ip().to_string(), eip.address);
-        let seen = udp(internet, INTERNET, guest, eip.inside(), eip.address, 7011)?;
+        let seen = udp(internet, internets, guest, eip.inside(), eip.address, 7011)?;
         assert_eq!(seen.server.ip().to_string(), eip.address);
+        if offload == Offload::On {
+            udp_segmented(guest, eip.inside(), internet, internets, internets, 7012)?;
+        }
     }
-    // O12 and O11 with partial checksums and segments larger than a frame.
-    both_ways(a, Some("10.0.0.10"), "203.0.113.20")?;
-    both_ways(b, Some("203.0.113.20"), "203.0.113.11")?;
-    both_ways(a, Some("10.0.0.12"), "10.0.0.20")?;
+    let between = BETWEEN_GUESTS.iter();
+    for &(from, source, target, inside) in between.filter(|row| family.is_of(row.1)) {
+        let (from, to) = if from == "a" { (a, b) } else { (b, a) };
+        both_ways(from, source, target)?;
+        udp(from, source, to, inside, target, 7013)?;
+        if offload == Offload::On {
+            udp_segmented(from, source, to, inside, target, 7014)?;
+        }
+    }
     let frames = outside.frames();
     assert!(frames.iter().all(|frame| !frame.checksum_left_open));
     outside.verify(&log("outside.pcap"), |_| false)?;
+    // That the offload is under test, or not.
+    let left_open = |frame: &Frame| frame.checksum_left_open && !frame.incoming;
+    let any = inside
+        .iter()
+        .any(|capture| capture.frames().iter().any(left_open));
+    assert_eq!(any, offload == Offload::On, "offloads of guests");
     for (number, capture) in inside.iter().enumerate() {
         capture.verify(&log(&format!("inside-{number}.pcap")), |_| false)?;
     }
     Ok(())
 }
 
-fn both_ways(client: &Netns, source: Option<&str>, target: &str) -> Result<()> {
-    let pinged = ping(client, source, target, 3)?;
+fn both_ways(client: &Netns, source: &str, target: &str) -> Result<()> {
+    let pinged = ping(client, Some(source), target, 3)?;
     assert!(
         pinged.lost_nothing(),
-        "ping {target} from {source:?}: {pinged}"
+        "ping {target} from {source}: {pinged}"
     );
     // Larger than a frame: fragments, there and back.
     let large = run(client.command("ping").args([
-        "-n",
-        "-c",
-        "1",
-        "-W",
-        "2",
-        "-s",
-        "4000",
-        "-I",
-        source.unwrap_or(INTERNET),
-        target,
+        "-n", "-c", "1", "-W", "2", "-s", "4000", "-I", source, target,
     ]));
     assert!(
         large.is_ok(),
-        "large ping {target} from {source:?}: {large:?}"
+        "large ping {target} from {source}: {large:?}"
     );
     for reverse in [false, true] {
-        let sent = iperf(client, source, target, Amount::Megabytes(2), reverse)?;
+        let sent = iperf(client, Some(source), target, Amount::Megabytes(2), reverse)?;
         assert!(sent.received >= 1 << 20, "{target}: {sent:?}");
     }
     Ok(())

@@ -9,7 +9,8 @@ use eip_dp_tests::lab::{
         INTERNET_SIDE, OUTSIDE,
     },
     frames,
-    topology::{GATEWAY_MAC, INTERNET_MAC},
+    scene::{Options, Scene},
+    topology::{GATEWAY_MAC, INTERNET_MAC, UPLINK},
     trunk::{INTERNET_100, OUTSIDE6, TRUNK, TRUNK_ENIS, Trunk},
 };
 
@@ -131,17 +132,22 @@ fn frames_of_no_vlan_of_ours_go_nowhere() -> Result<()> {
     ];
     let before = gateway.all_dropped()?;
     let mut drops = 0;
-    for (side, vlan, own, to, [source, destination]) in sides {
-        for (tags, reason) in OTHER_TAGS {
-            let tags = tags.replace("VLAN", &vlan.to_string());
-            let frame = frames::build("", &[format!(
-                "Ether(src='{own}',dst='{to}')/{tags}/IP(src='{source}',dst='{destination}')/UDP()/b'of no VLAN of ours'"
-            )])?;
-            let counted = reason.map(|reason| gateway.dropped(reason)).transpose()?;
-            bench.capture(side)?.send(&frame[0])?;
-            if let Some((reason, counted)) = reason.zip(counted).filter(|_| side != INTERNET_100) {
-                drops += gateway.wait_for_drop(reason, counted)?;
-            }
+    let frame_of = |(_, vlan, own, to, [source, destination]): (_, u16, &str, &str, [&str; 2]), tags: &str| {
+        let tags = tags.replace("VLAN", &vlan.to_string());
+        format!(
+            "Ether(src='{own}',dst='{to}')/{tags}/IP(src='{source}',dst='{destination}')/UDP()/b'of no VLAN of ours'"
+        )
+    };
+    let rows: Vec<_> = sides
+        .iter()
+        .flat_map(|side| OTHER_TAGS.iter().map(move |other| (*side, other)))
+        .collect();
+    let expressions: Vec<_> = rows.iter().map(|(side, (tags, _))| frame_of(*side, tags)).collect();
+    for (((side, ..), (_, reason)), frame) in rows.iter().zip(frames::build("", &expressions)?) {
+        let counted = reason.map(|reason| gateway.dropped(reason)).transpose()?;
+        bench.capture(side)?.send(&frame)?;
+        if let Some((reason, counted)) = reason.zip(counted).filter(|_| *side != INTERNET_100) {
+            drops += gateway.wait_for_drop(reason, counted)?;
         }
     }
     // What comes after them has come when they have had their turn.
@@ -225,15 +231,16 @@ fn the_gateways_own_answers_have_the_tag_of_the_vlan_that_asked() -> Result<()> 
     let trunk = Trunk::new(false)?;
     let bench = trunk.bench()?;
     let port = trunk.scene.mac_of(TRUNK)?;
-    for (what, side, sent, at, expected) in ANSWERED {
+    let mut expressions = Vec::new();
+    for (_, side, sent, _, expected) in ANSWERED {
         let own = TRUNK_ENIS.iter().find(|eni| eni.side == *side);
         let (own, port) = own.map_or((INTERNET_MAC, GATEWAY_MAC), |eni| (eni.mac, port.as_str()));
-        let built = frames::build(
-            ANSWERS_PRELUDE,
-            &[sent, expected].map(|text| format!("row('{own}','{port}',{text:?})")),
-        )?;
-        answered(&bench, side, &built[0], (*at, &built[1]))
-            .with_context(|| format!("{what} from {side}: {sent}"))?;
+        expressions.extend([sent, expected].map(|text| format!("row('{own}','{port}',{text:?})")));
+    }
+    let built = frames::build(ANSWERS_PRELUDE, &expressions)?;
+    for ((what, side, packet, at, _), pair) in ANSWERED.iter().zip(built.chunks(2)) {
+        answered(&bench, side, &pair[0], (*at, &pair[1]))
+            .with_context(|| format!("{what} from {side}: {packet}"))?;
     }
     for side in ["vlan7", INTERNET_100] {
         let file = trunk.scene.lab.folder().join("answers.pcap");
@@ -266,5 +273,24 @@ fn answered(
         same && frame.vlan() != answer.vlan() && !is_multicast
     });
     ensure!(strays.is_empty(), "also in another VLAN: {strays:02x?}");
+    Ok(())
+}
+
+/// A host without an interface for the uplink's VLAN has no next hop there: what comes in is delivered, what is to leave is
+/// dropped for that, and the daemon says so.
+#[test]
+#[rustfmt::skip] // A table: a row a line.
+fn an_uplink_vlan_that_the_host_does_not_know_only_takes_in() -> Result<()> {
+    let scene = Scene::new(&Options { configuration: "vlan = 100", silent: true, ..Options::default() })?;
+    let mut bench = Bench::new(&scene)?;
+    bench.add_vlan(INTERNET_100, (UPLINK, Some(100)), &scene.backbone.internet, UPLINK, INTERNET_MAC)?;
+    bench.run(&[
+        case("T16 in", INTERNET_100, [OUTSIDE, "203.0.113.10"], Arrives("a1", [OUTSIDE, "10.0.0.10"], 63)),
+        case("T16 in, cut-through", INTERNET_100, [OUTSIDE, "203.0.113.20"], Arrives("b2", [OUTSIDE, "203.0.113.20"], 63)),
+        case("T16 untagged is another VLAN", INTERNET_SIDE, [OUTSIDE, "203.0.113.10"], ToTheHost),
+        case("T16 out", "a1", ["10.0.0.10", OUTSIDE], Dropped("no-next-hop")),
+        case("T16 hairpin", "a1", ["10.0.0.10", "203.0.113.11"], Arrives("a2", ["203.0.113.10", "10.0.0.11"], 63)),
+    ])?;
+    assert!(scene.gateway.log().contains("this host has no interface for the VLAN"), "{}", scene.gateway.log());
     Ok(())
 }

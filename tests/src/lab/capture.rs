@@ -154,50 +154,102 @@ impl Capture {
         })
     }
 
-    /// Has tshark check every checksum of every frame, except transport checksums that a sender on this machine
-    /// left open; returns how many frames it checked. `expected_wrong` picks those that are sent wrong on purpose.
+    /// Has tshark check every checksum of every frame; returns how many frames it checked. Where a sender on this machine
+    /// left the transport checksum open, the field has to hold what a network card goes on from. `expected_wrong` picks
+    /// the frames that are sent wrong on purpose.
     pub fn verify(&self, file: &Path, expected_wrong: impl Fn(&Frame) -> bool) -> Result<usize> {
         let mut frames = self.frames();
         frames.retain(|frame| !expected_wrong(frame));
-        write_pcap(file, &frames)?;
-        let text = run(std::process::Command::new("tshark")
-            .args(["-n", "-r"])
-            .arg(file)
-            .args(["-o", "ip.check_checksum:TRUE"])
-            .args(["-o", "tcp.check_checksum:TRUE"])
-            .args(["-o", "udp.check_checksum:TRUE"])
-            .args(["-T", "fields", "-E", "separator=;"])
-            .args(["-e", "ip.checksum.status", "-e", "tcp.checksum.status"])
-            .args(["-e", "udp.checksum.status", "-e", "icmp.checksum.status"])
-            .args(["-e", "icmpv6.checksum.status", "-e", "tcp.checksum.ffff"]))?;
-        let rows: Vec<&str> = text.lines().collect();
-        ensure!(
-            rows.len() == frames.len(),
-            "tshark read {} of {} frames of {}",
-            rows.len(),
-            frames.len(),
-            file.display()
-        );
-        for (number, (row, frame)) in rows.iter().zip(&frames).enumerate() {
-            let fields: Vec<&str> = row.split(';').collect();
-            let [header, tcp, udp, icmp, icmp6, ones] = fields[..] else {
-                bail!("tshark printed {row:?}");
-            };
-            // Of several headers the outer one comes first; a quoted one may be cut short.
-            let bad = |field: &str| field.split(',').next() == Some(BAD);
-            // All ones stand for zero: Linux writes them into TCP too where a checksum comes out as 0.
-            let transport = (bad(tcp) && ones.is_empty()) || bad(udp) || bad(icmp) || bad(icmp6);
-            if bad(header) || (transport && !frame.checksum_left_open) {
-                bail!(
-                    "frame {} of {} has a wrong checksum ({row}): {:02x?}",
-                    number + 1,
-                    file.display(),
-                    frame.bytes
-                );
-            }
-        }
+        verify(&frames, file)?;
         Ok(frames.len())
     }
+}
+
+/// What [`Capture::verify`] does, for some frames.
+pub fn verify(frames: &[Frame], file: &Path) -> Result<()> {
+    write_pcap(file, frames)?;
+    let text = run(std::process::Command::new("tshark")
+        .args(["-n", "-r"])
+        .arg(file)
+        .args(["-o", "ip.check_checksum:TRUE"])
+        .args(["-o", "tcp.check_checksum:TRUE"])
+        .args(["-o", "udp.check_checksum:TRUE"])
+        .args(["-T", "fields", "-E", "separator=;"])
+        .args(["-e", "ip.checksum.status", "-e", "tcp.checksum.status"])
+        .args(["-e", "udp.checksum.status", "-e", "icmp.checksum.status"])
+        .args(["-e", "icmpv6.checksum.status", "-e", "tcp.checksum.ffff"]))?;
+    let rows: Vec<&str> = text.lines().collect();
+    ensure!(
+        rows.len() == frames.len(),
+        "tshark read {} of {} frames of {}",
+        rows.len(),
+        frames.len(),
+        file.display()
+    );
+    for (number, (row, frame)) in rows.iter().zip(frames).enumerate() {
+        let fields: Vec<&str> = row.split(';').collect();
+        let [header, tcp, udp, icmp, icmp6, ones] = fields[..] else {
+            bail!("tshark printed {row:?}");
+        };
+        // Of several headers the outer one comes first. Where there is one of ICMP, the transport's is quoted: cut short, or
+        // never complete.
+        let bad = |field: &str| field.split(',').next() == Some(BAD);
+        let transport = if icmp.is_empty() && icmp6.is_empty() {
+            // All ones stand for zero: Linux writes them into TCP too where a checksum comes out as 0.
+            (bad(tcp) && ones.is_empty()) || bad(udp)
+        } else {
+            bad(icmp) || bad(icmp6)
+        };
+        let wrong = if frame.checksum_left_open {
+            !is_ready_to_complete(&frame.bytes)
+        } else {
+            transport
+        };
+        if bad(header) || wrong {
+            bail!(
+                "frame {} of {} has a wrong checksum ({row}): {:02x?}",
+                number + 1,
+                file.display(),
+                frame.bytes
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether the checksum of a TCP segment or a UDP datagram is the sum of its pseudo-header (RFC 9293, RFC 8200 8.1), to which a
+/// network card adds the segment's.
+fn is_ready_to_complete(frame: &[u8]) -> bool {
+    let packet = ip_of(frame);
+    let (addresses, protocol, segment) = match packet.first().map(|first| (first >> 4, first & 15))
+    {
+        Some((4, words)) => (
+            packet.get(12..20),
+            packet.get(9),
+            packet.get(usize::from(words) * 4..),
+        ),
+        Some((6, _)) => (packet.get(8..40), packet.get(6), packet.get(40..)),
+        _ => (None, None, None),
+    };
+    let (Some(addresses), Some(&protocol), Some(segment)) = (addresses, protocol, segment) else {
+        return false;
+    };
+    let at = match protocol {
+        6 => 16,
+        17 => 6,
+        _ => return false,
+    };
+    let Some(&[high, low]) = segment.get(at..at + 2) else {
+        return false;
+    };
+    let words = addresses
+        .chunks(2)
+        .map(|word| u64::from(word[0]) << 8 | u64::from(word[1]));
+    let mut sum = words.sum::<u64>() + u64::from(protocol) + segment.len() as u64;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum == u64::from(u16::from_be_bytes([high, low]))
 }
 
 /// tshark's word for a wrong checksum (1 is good, 2 not verified, 3 not present).
@@ -256,7 +308,8 @@ pub(crate) fn open(interface: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-pub(crate) fn set<T>(socket: &OwnedFd, level: i32, option: i32, value: &T) -> Result<()> {
+/// Sets an option of a socket.
+pub fn set<T>(socket: &impl AsRawFd, level: i32, option: i32, value: &T) -> Result<()> {
     // SAFETY: `value` is read for its own length.
     let outcome = unsafe {
         libc::setsockopt(

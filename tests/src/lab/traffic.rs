@@ -9,10 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::Signal;
+use nix::{libc, sys::signal::Signal};
 use serde_json::Value;
 
 use super::{
+    capture::set,
     netns::Netns,
     process::{Job, PATIENCE, outcome, run},
     wait::until,
@@ -274,6 +275,44 @@ pub fn udp(
         client: seen,
         server: answering,
     })
+}
+
+/// Datagrams of one system call, which the kernel hands on in one piece to be cut as late as possible (`UDP_SEGMENT`); all of
+/// them arrive.
+pub fn udp_segmented(
+    client: &Netns,
+    source: &str,
+    server: &Netns,
+    bound: &str,
+    target: &str,
+    port: u16,
+) -> Result<()> {
+    const SIZE: usize = 1000;
+    let server = server.enter(|| Ok(UdpSocket::bind((bound, port))?))?;
+    server.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let client = client.enter(|| Ok(UdpSocket::bind((source, 0))?))?;
+    set(
+        &client,
+        libc::SOL_UDP,
+        libc::UDP_SEGMENT,
+        &i32::try_from(SIZE)?,
+    )?;
+    let sent: Vec<u8> = (0..8_u8).flat_map(|number| [number; SIZE]).collect();
+    client.send_to(&sent, (target, port))?;
+    let mut received = BTreeSet::new();
+    let mut buffer = [0; 2 * SIZE];
+    for part in sent.chunks(SIZE) {
+        let length = server
+            .recv(&mut buffer)
+            .with_context(|| format!("only {} datagrams came to {target}", received.len()))?;
+        ensure!(length == part.len(), "a datagram of {length} bytes");
+        received.insert(buffer[..length].to_vec());
+    }
+    ensure!(
+        sent.chunks(SIZE).all(|part| received.contains(part)),
+        "the datagrams changed"
+    );
+    Ok(())
 }
 
 /// The IPv4 addresses of a guest, as `ip address` prints them: `10.0.0.10/24`.
