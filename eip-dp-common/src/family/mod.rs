@@ -10,7 +10,7 @@ pub use v6::{V6, headers::Chain};
 use crate::{
     abi::{Address, Reason},
     checksum::Delta,
-    packet::{Covers, Mac, NETWORK, Packet},
+    packet::{ABSENT, Covers, Mac, NETWORK, Packet},
     tables::Links,
 };
 
@@ -29,6 +29,12 @@ pub trait Family: Copy + 'static {
     const PSEUDO_HEADER: Covers;
     /// Whether that is true of ICMP's checksum, too.
     const ICMP_HAS_PSEUDO_HEADER: bool;
+    /// ICMP's protocol number, and the types of an echo and its reply.
+    const ICMP: u8;
+    /// See [`Self::ICMP`].
+    const ECHO_REQUEST: u8;
+    /// See [`Self::ICMP`].
+    const ECHO_REPLY: u8;
     /// How many bytes of a packet the gateway's own ICMP errors quote at most: RFC 1812 4.3.2.3 (576 bytes in all),
     /// RFC 4443 2.4 (1280 in all).
     const LONGEST_QUOTE: usize;
@@ -111,7 +117,21 @@ pub trait Family: Copy + 'static {
     ) -> Result<(), Reason>;
 
     /// Whether the datagram asks for an echo, or may belong to one that does, as a later fragment of ICMP.
-    fn echo_request<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Echo;
+    #[inline(always)]
+    fn echo_request<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Echo {
+        const HEADER: usize = 8;
+        if datagram.protocol != Self::ICMP {
+            Echo::No
+        } else if !datagram.fragment.begins() {
+            Echo::Continued
+        } else if datagram.icmp_type(packet) == u16::from(Self::ECHO_REQUEST)
+            && datagram.transport + HEADER <= datagram.end
+        {
+            Echo::Request
+        } else {
+            Echo::No
+        }
+    }
 
     /// Where the transport checksum that covers the addresses is, and whether 0 there means none.
     fn checksum_field(protocol: u8) -> ChecksumPlace;
@@ -301,6 +321,30 @@ impl<F: Family> Datagram<F> {
     )]
     pub const fn bytes(&self) -> u32 {
         self.length() as u32
+    }
+
+    /// The type field of an ICMP message that begins in it, [`ABSENT`] where none does.
+    #[inline(always)]
+    pub fn icmp_type<P: Packet>(&self, packet: &P) -> u16 {
+        let begins = self.fragment.begins();
+        if self.protocol != F::ICMP || !begins || self.transport >= self.end {
+            return ABSENT;
+        }
+        packet.byte(self.transport)
+    }
+
+    /// Turns the echo request that begins in it into a reply, but for the IP header.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`].
+    #[inline(always)]
+    pub fn write_reply_type<P: Packet>(&self, packet: &mut P) -> Result<(), Reason> {
+        let [kind, code, a, b] = packet
+            .read::<4>(self.transport)
+            .ok_or(Reason::KernelRefused)?;
+        let change = Delta::between(&[kind, code], &[F::ECHO_REPLY, code]);
+        let [a, b] = change.apply([a, b]);
+        packet.write(self.transport, [F::ECHO_REPLY, code, a, b])
     }
 
     /// Where the transport checksum is that a change of address changes too. None in this datagram because of its

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     abi::{Reason, UPLINK_TARGET4},
     checksum::{Delta, fold},
-    packet::{ABSENT, Covers, Mac, NETWORK, Packet},
+    packet::{Covers, Mac, NETWORK, Packet},
     tables::{Links, Options},
 };
 
@@ -27,9 +27,6 @@ const INTERNETWORK_CONTROL: u8 = 0xc0;
 /// "Don't fragment", in the first byte of flags and offset (RFC 791).
 const DONT_FRAGMENT: u8 = 0x40;
 
-const ICMP_ECHO_REPLY: u8 = 0;
-const ICMP_ECHO: u16 = 8;
-
 /// Loose and strict source routing (RFC 791), copied flag included.
 const SOURCE_ROUTES: [u8; 2] = [131, 137];
 
@@ -41,6 +38,9 @@ impl Family for V4 {
     const UNSPECIFIED: [u8; 4] = [0; 4];
     const PSEUDO_HEADER: Covers = Covers::PseudoHeader4;
     const ICMP_HAS_PSEUDO_HEADER: bool = false;
+    const ICMP: u8 = protocol::ICMP;
+    const ECHO_REQUEST: u8 = 8;
+    const ECHO_REPLY: u8 = 0;
     const LONGEST_QUOTE: usize = 576 - Self::ERROR_HEADERS;
     const ERROR_HEADERS: usize = Ipv4Hdr::LEN + Icmpv4Hdr::LEN;
 
@@ -137,7 +137,7 @@ impl Family for V4 {
     #[inline(always)]
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
         // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
-        matches!(icmp_type(packet, datagram), 3 | 4 | 5 | 11 | 12)
+        matches!(datagram.icmp_type(packet), 3 | 4 | 5 | 11 | 12)
     }
 
     #[inline(always)]
@@ -230,20 +230,6 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn echo_request<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Echo {
-        if datagram.protocol != protocol::ICMP {
-            return Echo::No;
-        }
-        if !datagram.fragment.begins() {
-            return Echo::Continued;
-        }
-        match icmp_type(packet, datagram) {
-            ICMP_ECHO if datagram.transport + Icmpv4Hdr::LEN <= datagram.end => Echo::Request,
-            _ => Echo::No,
-        }
-    }
-
-    #[inline(always)]
     fn checksum_field(protocol: u8) -> ChecksumPlace {
         // UDP-Lite's is never 0 in a valid packet (RFC 3828 3.1): one that comes out so is all ones as for UDP, and a
         // packet that came with it stays invalid. DCCP's may be 0 like any other value (RFC 4340 9).
@@ -286,12 +272,7 @@ impl Family for V4 {
         echo: Echo,
     ) -> Result<(), Reason> {
         if echo == Echo::Request {
-            let [kind, code, a, b] = packet
-                .read::<4>(datagram.transport)
-                .ok_or(Reason::KernelRefused)?;
-            let change = Delta::between(&[kind, code], &[ICMP_ECHO_REPLY, code]);
-            let [a, b] = change.apply([a, b]);
-            packet.write(datagram.transport, [ICMP_ECHO_REPLY, code, a, b])?;
+            datagram.write_reply_type(packet)?;
         }
         let mut header = datagram.header;
         let hop = Delta::between(&[header.ttl, header.proto], &[DEFAULT_TTL, header.proto]);
@@ -306,7 +287,7 @@ impl Family for V4 {
 /// A 16-bit field as an offset. The mask changes nothing: Linux 6.12's verifier knows no bounds of the result of a byte swap,
 /// and adds to a packet's address only what it knows the bounds of.
 #[inline(always)]
-fn bounded(field: [u8; 2]) -> usize {
+pub(super) fn bounded(field: [u8; 2]) -> usize {
     black_box(usize::from(u16::from_be_bytes(field))) & 0xffff
 }
 
@@ -348,16 +329,6 @@ fn write_header<P: Packet>(packet: &mut P, at: usize, header: &Ipv4Hdr) -> Resul
     // SAFETY: as in `read_header`, the other way round.
     let bytes: [u8; Ipv4Hdr::LEN] = unsafe { core::mem::transmute(*header) };
     packet.write(at, bytes)
-}
-
-/// The type field of an ICMP message that begins in this datagram, [`ABSENT`] where none does.
-#[inline(always)]
-fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V4>) -> u16 {
-    let begins = datagram.fragment.begins();
-    if datagram.protocol != protocol::ICMP || !begins || datagram.transport >= datagram.end {
-        return ABSENT;
-    }
-    packet.byte(datagram.transport)
 }
 
 /// The longest options that a header can have, in bytes.

@@ -2,15 +2,17 @@
 
 pub mod headers;
 
-use core::{hint::black_box, mem::offset_of};
+use core::mem::offset_of;
 
 use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
 
-use super::{ChecksumPlace, Datagram, Echo, Error, Family, Quoted, Rewrite, V4, protocol};
+use super::{
+    ChecksumPlace, Datagram, Echo, Error, Family, Quoted, Rewrite, V4, protocol, v4::bounded,
+};
 use crate::{
     abi::{Reason, UPLINK_TARGET6},
     checksum::{Delta, fold},
-    packet::{ABSENT, Covers, Mac, NETWORK, Packet},
+    packet::{Covers, Mac, NETWORK, Packet},
     tables::Links,
 };
 use headers::{Chain, Found};
@@ -22,8 +24,6 @@ pub struct V6;
 /// The hop limit of packets that the gateway itself sends (RFC 1700).
 const DEFAULT_HOP_LIMIT: u8 = 64;
 
-const ICMP_ECHO_REPLY: u8 = 129;
-const ICMP_ECHO: u16 = 128;
 const ICMP_REDIRECT: u16 = 137;
 
 /// The header but for its addresses.
@@ -37,6 +37,9 @@ impl Family for V6 {
     const UNSPECIFIED: [u8; 16] = [0; 16];
     const PSEUDO_HEADER: Covers = Covers::PseudoHeader6;
     const ICMP_HAS_PSEUDO_HEADER: bool = true;
+    const ICMP: u8 = protocol::ICMPV6;
+    const ECHO_REQUEST: u8 = 128;
+    const ECHO_REPLY: u8 = 129;
     const LONGEST_QUOTE: usize = 1280 - Self::ERROR_HEADERS;
     const ERROR_HEADERS: usize = Ipv6Hdr::LEN + Icmpv6Hdr::LEN;
 
@@ -134,13 +137,13 @@ impl Family for V6 {
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
         // Destination unreachable, packet too big, time exceeded, parameter problem (RFC 4443 2.1). Errors of kinds to come
         // are not translated: what they quote, and whether, is not known.
-        matches!(icmp_type(packet, datagram), 1..=4)
+        matches!(datagram.icmp_type(packet), 1..=4)
     }
 
     #[inline(always)]
     fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
         // RFC 4443 2.4 (e): errors, of kinds to come too, and redirects.
-        matches!(icmp_type(packet, datagram), ..128 | ICMP_REDIRECT)
+        matches!(datagram.icmp_type(packet), ..128 | ICMP_REDIRECT)
     }
 
     #[inline(always)]
@@ -204,20 +207,6 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn echo_request<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Echo {
-        if datagram.protocol != protocol::ICMPV6 {
-            return Echo::No;
-        }
-        if !datagram.fragment.begins() {
-            return Echo::Continued;
-        }
-        match icmp_type(packet, datagram) {
-            ICMP_ECHO if datagram.transport + Icmpv6Hdr::LEN <= datagram.end => Echo::Request,
-            _ => Echo::No,
-        }
-    }
-
-    #[inline(always)]
     fn checksum_field(protocol: u8) -> ChecksumPlace {
         match protocol {
             protocol::ICMPV6 => ChecksumPlace {
@@ -252,12 +241,7 @@ impl Family for V6 {
         echo: Echo,
     ) -> Result<(), Reason> {
         if echo == Echo::Request {
-            let [kind, code, a, b] = packet
-                .read::<4>(datagram.transport)
-                .ok_or(Reason::KernelRefused)?;
-            let change = Delta::between(&[kind, code], &[ICMP_ECHO_REPLY, code]);
-            let [a, b] = change.apply([a, b]);
-            packet.write(datagram.transport, [ICMP_ECHO_REPLY, code, a, b])?;
+            datagram.write_reply_type(packet)?;
         }
         packet.write(
             NETWORK + offset_of!(Ipv6Hdr, hop_limit),
@@ -339,26 +323,10 @@ fn quoted_checksum(found: &Found, end: usize) -> ChecksumPlace {
     }
 }
 
-/// A 16-bit field as an offset; see `v4::bounded`.
-#[inline(always)]
-fn bounded(field: [u8; 2]) -> usize {
-    black_box(usize::from(u16::from_be_bytes(field))) & 0xffff
-}
-
 /// The fixed header's fields, from its bytes.
 #[inline(always)]
 fn read_header(bytes: [u8; Ipv6Hdr::LEN]) -> Ipv6Hdr {
     const { assert!(align_of::<Ipv6Hdr>() == 1 && size_of::<Ipv6Hdr>() == 40) };
     // SAFETY: `Ipv6Hdr` is `repr(C)`, 40 bytes of integers with alignment 1: any bytes are a header.
     unsafe { core::mem::transmute(bytes) }
-}
-
-/// The type field of an ICMPv6 message that begins in this datagram, [`ABSENT`] where none does.
-#[inline(always)]
-fn icmp_type<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> u16 {
-    let begins = datagram.fragment.begins();
-    if datagram.protocol != protocol::ICMPV6 || !begins || datagram.transport >= datagram.end {
-        return ABSENT;
-    }
-    packet.byte(datagram.transport)
 }
