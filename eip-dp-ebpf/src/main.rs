@@ -3,8 +3,9 @@
 //! What happens to a packet is in `eip_dp_common::path`; here are the entrances, where packets are ([`context`]), where
 //! the tables are ([`maps`]), the counters ([`account`]) and the ways out.
 //!
-//! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched. IPv6, and the
-//! ICMP errors of the gateway's own, are programs that these go on to ([`stage`]).
+//! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched. IPv6, ARP and
+//! neighbour discovery, pings of the gateway, ICMP errors of its own, and in tc the end of every way are programs that these
+//! go on to ([`stage`]).
 #![no_std]
 #![no_main]
 

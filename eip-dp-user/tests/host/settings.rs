@@ -8,19 +8,13 @@ use std::{
 };
 
 use eip_dp_user::host::{Setting, Settings, changed_settings, snapshot};
-use nix::{
-    ifaddrs::getifaddrs,
-    sys::{
-        socket::{
-            AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send,
-            setsockopt, socket, sockopt::ReceiveTimeout,
-        },
-        time::TimeVal,
-    },
-};
+use nix::sys::socket::{MsgFlags, recv, send};
 use tempfile::TempDir;
 
-use crate::netns::{run, sh};
+use crate::{
+    guest::packet_socket,
+    netns::{run, sh},
+};
 
 const ALL: [Setting; 3] = [
     Setting::AllMulticast,
@@ -133,25 +127,6 @@ fn what_others_set_stays_theirs() {
         let error = settings.reconcile(&of(port, &ALL)).await.unwrap_err();
         assert!(error.to_string().contains("allmulticast"), "{error}");
     });
-}
-
-/// A packet socket on one interface.
-fn packet_socket(interface: &str) -> OwnedFd {
-    let address: LinkAddr = getifaddrs()
-        .unwrap()
-        .filter(|entry| entry.interface_name == interface)
-        .find_map(|entry| entry.address.and_then(|a| a.as_link_addr().copied()))
-        .unwrap();
-    let socket = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::EthAll,
-    )
-    .unwrap();
-    bind(socket.as_raw_fd(), &address).unwrap();
-    setsockopt(&socket, ReceiveTimeout, &TimeVal::new(10, 0)).unwrap();
-    socket
 }
 
 /// A frame with a UDP packet of that many bytes from 203.0.113.10 to 198.51.100.7, which may be fragmented: what the
