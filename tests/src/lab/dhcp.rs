@@ -29,16 +29,20 @@ pub fn bind6(guest: &Netns, interface: &str) -> Result<()> {
     has_address(guest, interface, "global")
 }
 
-/// Waits until the guest may use an IPv6 address of that scope: no other answers for it.
+/// Waits until the guest may use an IPv6 address of that scope, and every one that it has: no other answers for it.
 fn has_address(guest: &Netns, interface: &str, scope: &str) -> Result<()> {
     until(
         PATIENCE,
         &format!("an IPv6 address of scope {scope}"),
         || {
-            let addresses = guest.ip(&format!(
-                "-6 -o address show dev {interface} scope {scope} -tentative -dadfailed"
-            ))?;
-            Ok((!addresses.is_empty()).then_some(()))
+            let of = |state| {
+                guest.ip(&format!(
+                    "-6 -o address show dev {interface} scope {scope} {state}"
+                ))
+            };
+            // An earlier lease's address may be there: it says nothing of the one that came now.
+            Ok((of("tentative")?.is_empty() && !of("-tentative -dadfailed")?.is_empty())
+                .then_some(()))
         },
     )
     .with_context(|| format!("on {interface} of {}", guest.name()))
