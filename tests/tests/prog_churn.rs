@@ -47,8 +47,8 @@ const LOOKS: u32 = 8;
 /// A packet lives this many hops.
 const HOPS: u8 = 254;
 /// How many packets a ring sees, and how many changes at least.
-const PACKETS: u64 = 20_000;
-const CHANGES: u64 = 100_000;
+const PACKETS: u64 = 5_000;
+const CHANGES: u64 = 5_000;
 
 /// A family whose records are in motion.
 trait Churned: Records {

@@ -2,7 +2,7 @@
 
 pub mod headers;
 
-use core::mem::offset_of;
+use core::{hint::black_box, mem::offset_of};
 
 use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
 
@@ -130,7 +130,7 @@ impl Family for V6 {
         // ESP ends the chain of headers, too, and has no checksum (RFC 4303).
         let plain = header.vcf[0] >> 4 == 6
             && end > TRANSPORT
-            && packet.is_longer_than(end - 1)
+            && packet.is_longer_than(black_box(end) - 1)
             && (next == protocol::TCP
                 || next == protocol::UDP
                 || next == protocol::ESP
