@@ -155,7 +155,11 @@ fn ethernet<const N: usize>(frame: &mut [u8; N], plan: &Plan, choice: &Choice) {
 fn send(choice: &Choice) -> u32 {
     match INTERFACES.get(choice.vpc) {
         // SAFETY: plain integers.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an action")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an action"
+        )]
         Some(interface) => unsafe { bpf_redirect(*interface, 0) as u32 },
         None => xdp_action::XDP_ABORTED,
     }
@@ -176,7 +180,11 @@ fn header4<const N: usize>(
     let sum = VERSION + length + hop + halves(source) + halves(destination);
     write(frame, at, (VERSION << 16 | length).to_be_bytes());
     write(frame, at + 4, [0; 4]);
-    write(frame, at + 8, (hop << 16 | u32::from(checksum(sum))).to_be_bytes());
+    write(
+        frame,
+        at + 8,
+        (hop << 16 | u32::from(checksum(sum))).to_be_bytes(),
+    );
     write(frame, at + 12, source.to_be_bytes());
     write(frame, at + 16, destination.to_be_bytes());
 }
@@ -191,7 +199,11 @@ fn header6<const N: usize>(
     addresses: [(&Address, u32); 2],
 ) -> u32 {
     write(frame, at, 0x6000_0000_u32.to_be_bytes());
-    write(frame, at + 4, (payload << 16 | protocol << 8 | TTL).to_be_bytes());
+    write(
+        frame,
+        at + 4,
+        (payload << 16 | protocol << 8 | TTL).to_be_bytes(),
+    );
     let mut sum = 0;
     let [(source, last_source), (destination, last_destination)] = addresses;
     let words = [
@@ -217,9 +229,17 @@ fn header6<const N: usize>(
 #[inline(always)]
 fn udp<const N: usize>(frame: &mut [u8; N], at: usize, length: u32, ports: u32, sum: u32) -> u16 {
     let all = sum + PROTOCOL_UDP + length + halves(ports) + length;
-    let checksum = checksum(all);
+    // A sum of zero is written as its other form: zero says that there is none (RFC 768).
+    let checksum = match checksum(all) {
+        0 => 0xffff,
+        other => other,
+    };
     write(frame, at, ports.to_be_bytes());
-    write(frame, at + 4, (length << 16 | u32::from(checksum)).to_be_bytes());
+    write(
+        frame,
+        at + 4,
+        (length << 16 | u32::from(checksum)).to_be_bytes(),
+    );
     checksum
 }
 
@@ -240,7 +260,14 @@ pub fn udp4(context: &XdpContext) -> Option<u32> {
     let source = choice.last_word(&plan.source);
     let destination = choice.last_word(&plan.destination);
     ethernet(frame, plan, &choice);
-    header4(frame, ETHERNET, length & 0xffff, PROTOCOL_UDP, source, destination);
+    header4(
+        frame,
+        ETHERNET,
+        length & 0xffff,
+        PROTOCOL_UDP,
+        source,
+        destination,
+    );
     let payload = length.wrapping_sub(IPV4 as u32) & 0xffff;
     let sum = halves(source) + halves(destination);
     udp(frame, ETHERNET + IPV4, payload, choice.ports(), sum);
@@ -276,7 +303,14 @@ pub fn error4(context: &XdpContext) -> Option<u32> {
     let destination = choice.last_word(&plan.destination);
     ethernet(frame, plan, &choice);
     let length = ICMP as u32 + QUOTED;
-    header4(frame, ETHERNET, IPV4 as u32 + length, PROTOCOL_ICMP, source, destination);
+    header4(
+        frame,
+        ETHERNET,
+        IPV4 as u32 + length,
+        PROTOCOL_ICMP,
+        source,
+        destination,
+    );
     header4(frame, QUOTE, QUOTED, PROTOCOL_UDP, destination, source);
     let addresses = halves(source) + halves(destination);
     let ports = choice.ports();
@@ -300,8 +334,20 @@ pub fn error6(context: &XdpContext) -> Option<u32> {
     let source = (&plan.source, choice.last_word(&plan.source));
     let destination = (&plan.destination, choice.last_word(&plan.destination));
     let length = ICMP as u32 + QUOTED;
-    let outer = header6(frame, ETHERNET, length, PROTOCOL_ICMP6, [source, destination]);
-    let inner = header6(frame, QUOTE, UDP as u32, PROTOCOL_UDP, [destination, source]);
+    let outer = header6(
+        frame,
+        ETHERNET,
+        length,
+        PROTOCOL_ICMP6,
+        [source, destination],
+    );
+    let inner = header6(
+        frame,
+        QUOTE,
+        UDP as u32,
+        PROTOCOL_UDP,
+        [destination, source],
+    );
     let ports = choice.ports();
     let quoted = udp(frame, QUOTE + IPV6, UDP as u32, ports, inner);
     let header = 0x6000 + UDP as u32 + (PROTOCOL_UDP << 8 | TTL);

@@ -49,11 +49,19 @@ pub fn textbook(context: &XdpContext) -> Option<u32> {
         let sum = read_u16(frame, UDP_SUM);
         if sum != 0 {
             let sum = changed(sum, old, new);
-            write(frame, UDP_SUM, (if sum == 0 { 0xffff } else { sum }).to_be_bytes());
+            write(
+                frame,
+                UDP_SUM,
+                (if sum == 0 { 0xffff } else { sum }).to_be_bytes(),
+            );
         }
     }
     write(frame, DESTINATION, eip.address);
     write(frame, 0, eip.destination_mac);
     write(frame, 6, eip.source_mac);
-    Some(DEVICES.redirect(eip.device, 0).unwrap_or(xdp_action::XDP_ABORTED))
+    Some(
+        DEVICES
+            .redirect(eip.device, 0)
+            .unwrap_or(xdp_action::XDP_ABORTED),
+    )
 }

@@ -46,7 +46,10 @@ pub fn count(context: &XdpContext, judge: impl FnOnce(&Plan, &XdpContext) -> Opt
 #[inline(always)]
 fn number<const N: usize>(frame: &[u8; N], at: usize) -> Option<u32> {
     const MARK: u32 = PORT_MARK as u32;
-    let (upper, lower) = (u32::from(read_u16(frame, at)), u32::from(read_u16(frame, at + 2)));
+    let (upper, lower) = (
+        u32::from(read_u16(frame, at)),
+        u32::from(read_u16(frame, at + 2)),
+    );
     if upper & 0xc000 != MARK || lower & 0xc000 != MARK {
         return None;
     }

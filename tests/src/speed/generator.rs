@@ -21,6 +21,7 @@ use nix::{
 };
 
 use super::{
+    clocks::Clocks,
     object::{Object, cpus},
     plan,
     shape::{Family, Path, Row, Size},
@@ -38,10 +39,13 @@ const WARM_UP: Duration = Duration::from_millis(20);
 /// What was counted in a window.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
-    /// Frames a second: those that arrived as they have to, or of a row where none may arrive, those sent.
+    /// Frames a second of the cores' time, times the cores: those that arrived as they have to, or of a row where none may
+    /// arrive, those sent.
     pub rate: f64,
     /// Bits a second of them, frames as they are in memory.
     pub bits: f64,
+    /// The share of the cores' time that the loop had: less than all of it where others want them too.
+    pub share: f64,
     /// The share of frames that were sent and did not arrive.
     pub lost: f64,
 }
@@ -61,51 +65,63 @@ pub fn measure(site: &mut Site, row: &Row, window: Duration, strict: bool) -> Re
         (_, Family::V4) => programs::UDP4,
         (_, Family::V6) => programs::UDP6,
     };
-    let namespace = if row.is_outward() { &site.guests } else { &site.source };
+    let namespace = if row.is_outward() {
+        &site.guests
+    } else {
+        &site.source
+    };
     let object = &site.object;
     let cores = cores(row.cores)?;
-    namespace.enter(|| {
-        catch_stop()?;
-        let ended = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let program = object.program(name)?;
-            let callers: Vec<_> = cores
-                .iter()
-                .map(|core| {
-                    let thread = Arc::new(AtomicI32::new(0));
-                    let (its, frame, ended) = (Arc::clone(&thread), &frame, &ended);
-                    let caller = scope.spawn(move || {
-                        its.store(gettid().as_raw(), Ordering::SeqCst);
-                        call(program, frame, *core, ended)
-                    });
-                    (thread, caller)
-                })
-                .collect();
-            let counted = count(object, row, window);
-            ended.store(true, Ordering::SeqCst);
-            for (thread, caller) in callers {
-                // A signal before the call is lost: again, until it has ended.
-                while !caller.is_finished() {
-                    stop(thread.load(Ordering::SeqCst));
-                    thread::sleep(Duration::from_millis(1));
+    namespace
+        .enter(|| {
+            catch_stop()?;
+            let ended = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let program = object.program(name)?;
+                let callers: Vec<_> = cores
+                    .iter()
+                    .map(|core| {
+                        let thread = Arc::new(AtomicI32::new(0));
+                        let (its, frame, ended) = (Arc::clone(&thread), &frame, &ended);
+                        let caller = scope.spawn(move || {
+                            its.store(gettid().as_raw(), Ordering::SeqCst);
+                            call(program, frame, *core, ended)
+                        });
+                        (thread, caller)
+                    })
+                    .collect();
+                let threads: Vec<_> = callers
+                    .iter()
+                    .map(|(thread, _)| Arc::clone(thread))
+                    .collect();
+                let counted = count(object, row, window, &Clocks::new(&cores, threads));
+                ended.store(true, Ordering::SeqCst);
+                for (thread, caller) in callers {
+                    // A signal before the call is lost: again, until it has ended.
+                    while !caller.is_finished() {
+                        stop(thread.load(Ordering::SeqCst));
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    caller
+                        .join()
+                        .map_err(|_| anyhow!("a generator panicked"))??;
                 }
-                caller
-                    .join()
-                    .map_err(|_| anyhow!("a generator panicked"))??;
-            }
-            let counted = counted?;
-            check(object, row)?;
-            Ok(counted)
+                let counted = counted?;
+                check(object, row)?;
+                Ok(counted)
+            })
         })
-    })
-    .with_context(|| row.name())
+        .with_context(|| row.name())
 }
 
 /// The cores that are measured: the last ones. The driver has the others, if there are any.
 fn cores(count: u32) -> Result<Vec<usize>> {
     let all = cpus()?;
     let count = count as usize;
-    ensure!(count <= all, "{count} cores are asked for, and there are {all}");
+    ensure!(
+        count <= all,
+        "{count} cores are asked for, and there are {all}"
+    );
     Ok((all - count..all).collect())
 }
 
@@ -121,7 +137,11 @@ pub fn stand_aside() -> Result<()> {
 
 fn catch_stop() -> Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    let action = SigAction::new(
+        SigHandler::Handler(nothing),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
     // SAFETY: the handler does nothing at all.
     unsafe { sigaction(STOP, &action) }?;
     Ok(())
@@ -158,27 +178,43 @@ fn call(program: &Xdp, frame: &[u8], core: usize, ended: &AtomicBool) -> Result<
     Ok(())
 }
 
-fn count(object: &Object, row: &Row, window: Duration) -> Result<Counted> {
-    let progress = |seen: &Seen, sent: u64| if row.arrives_nowhere() { sent } else { seen.right };
+fn count(object: &Object, row: &Row, window: Duration, clocks: &Clocks) -> Result<Counted> {
+    let progress = |seen: &Seen, sent: u64| {
+        if row.arrives_nowhere() {
+            sent
+        } else {
+            seen.right
+        }
+    };
     let began = until(PATIENCE, "the first frame to arrive", || {
         let (seen, sent) = (object.seen()?, object.sent()?);
-        Ok((progress(&seen, sent) > 0).then_some(Instant::now()))
+        let all_send = object.senders()? >= row.cores as usize;
+        Ok((all_send && progress(&seen, sent) > 0).then_some(()))
     });
     if began.is_err() {
         check(object, row)?;
     }
     began?;
     thread::sleep(WARM_UP);
-    let sample = || Ok::<_, anyhow::Error>((object.seen()?, object.sent()?, Instant::now()));
+    let sample = || {
+        let now = (clocks.read(), Instant::now());
+        Ok::<_, anyhow::Error>((object.seen()?, object.sent()?, now))
+    };
     let (seen_before, sent_before, begin) = sample()?;
     thread::sleep(window);
     let (seen, sent, end) = sample()?;
-    let seconds = (end - begin).as_secs_f64();
+    let spent = (end.0 - begin.0).as_secs_f64() / clocks.cores;
     let arrived = (progress(&seen, sent) - progress(&seen_before, sent_before)) as f64;
     let sent = (sent - sent_before) as f64;
+    ensure!(
+        arrived > 0.0,
+        "nothing arrived in {window:?}, of {sent} frames that were sent ({} foreign ones arrived; the cores ran for {spent:.3} s)",
+        seen.foreign
+    );
     Ok(Counted {
-        rate: arrived / seconds,
-        bits: (seen.bytes - seen_before.bytes) as f64 * 8.0 / seconds,
+        rate: arrived / spent,
+        bits: (seen.bytes - seen_before.bytes) as f64 * 8.0 / spent,
+        share: spent / (end.1 - begin.1).as_secs_f64(),
         // What is under way at either end of the window is no loss.
         lost: ((sent - arrived) / sent.max(1.0)).max(0.0),
     })
@@ -196,7 +232,11 @@ fn check(object: &Object, row: &Row) -> Result<()> {
         Seen::CHECKS.get(reason).unwrap_or(&"something")
     );
     if row.arrives_nowhere() {
-        ensure!(seen.right == 0, "{} frames arrived that had to be dropped", seen.right);
+        ensure!(
+            seen.right == 0,
+            "{} frames arrived that had to be dropped",
+            seen.right
+        );
         ensure!(object.sent()? > 0, "nothing was sent");
     } else {
         ensure!(

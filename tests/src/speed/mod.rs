@@ -9,10 +9,14 @@
 //! Each candidate has a lab of its own; all of them stand while rounds go over them in turn. What is sent and what has to
 //! arrive is a [`bench_ebpf::Plan`](eip_dp_bench_ebpf::Plan); [`site`] builds the namespaces, [`generator`] sends and counts.
 
+mod clocks;
 pub mod gateways;
 pub mod generator;
+pub mod goals;
+pub mod machine;
 pub mod object;
 pub mod plan;
+pub mod report;
 pub mod rounds;
 pub mod rows;
 pub mod shape;

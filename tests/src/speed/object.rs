@@ -65,7 +65,10 @@ impl Object {
                 .load()
                 .with_context(|| format!("the verifier refuses the bench's {name}"))?;
         }
-        let mut take = |name| ebpf.take_map(name).with_context(|| format!("no map {name}"));
+        let mut take = |name| {
+            ebpf.take_map(name)
+                .with_context(|| format!("no map {name}"))
+        };
         let plan = take(maps::PLAN)?.try_into()?;
         let states = take(maps::STATES)?.try_into()?;
         let seen = take(maps::SEEN)?.try_into()?;
@@ -80,7 +83,9 @@ impl Object {
     /// A program of it.
     pub fn program(&self, name: &str) -> Result<&Xdp> {
         let program = self.ebpf.program(name);
-        Ok(program.with_context(|| format!("no program {name}"))?.try_into()?)
+        Ok(program
+            .with_context(|| format!("no program {name}"))?
+            .try_into()?)
     }
 
     /// Attaches a program to an interface of the calling thread's network namespace.
@@ -114,6 +119,12 @@ impl Object {
         Ok(values.iter().map(|state| state.0.sent).sum())
     }
 
+    /// How many generators have sent frames.
+    pub fn senders(&self) -> Result<usize> {
+        let values = self.states.get(&0, 0)?;
+        Ok(values.iter().filter(|state| state.0.sent > 0).count())
+    }
+
     /// What all sinks have seen.
     pub fn seen(&self) -> Result<Seen> {
         let values = self.seen.get(&0, 0)?;
@@ -137,7 +148,10 @@ impl Object {
 
     /// The order of EIPs that are not uniformly random.
     pub fn set_sequence(&mut self, sequence: &[u32]) -> Result<()> {
-        anyhow::ensure!(sequence.len() == SEQUENCE as usize, "a sequence of another length");
+        anyhow::ensure!(
+            sequence.len() == SEQUENCE as usize,
+            "a sequence of another length"
+        );
         let mut map: Array<_, Plain<Steps>> = self.map(maps::SEQUENCES)?.try_into()?;
         for (place, steps) in (0..).zip(sequence.chunks_exact(STEPS as usize)) {
             map.set(place, Plain(Steps::try_from(steps)?), 0)?;
@@ -165,13 +179,17 @@ impl Object {
 
     /// A map of it.
     pub fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
-        self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))
+        self.ebpf
+            .map_mut(name)
+            .with_context(|| format!("no map {name}"))
     }
 }
 
 fn xdp_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program = ebpf.program_mut(name);
-    Ok(program.with_context(|| format!("no program {name}"))?.try_into()?)
+    Ok(program
+        .with_context(|| format!("no program {name}"))?
+        .try_into()?)
 }
 
 /// How many CPUs a per-CPU map has values of.

@@ -70,7 +70,9 @@ fn address(base: IpAddr, follows: Follows) -> Address {
         IpAddr::V4(v4) => words[3] = v4.to_bits(),
         IpAddr::V6(v6) => {
             for (word, bytes) in words.iter_mut().zip(v6.octets().chunks_exact(4)) {
-                *word = bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
+                *word = bytes
+                    .iter()
+                    .fold(0, |word, byte| word << 8 | u32::from(*byte));
             }
         }
     }
@@ -91,10 +93,19 @@ pub fn of_row(row: &Row) -> Plan {
         Mode::CutThrough => public,
     };
     let (partner_public, partner_private) = (
-        Address { follows: Follows::Partner as u32, ..public },
+        Address {
+            follows: Follows::Partner as u32,
+            ..public
+        },
         match mode {
-            Mode::Nat => Address { follows: Follows::PartnerMember as u32, ..private },
-            Mode::CutThrough => Address { follows: Follows::Partner as u32, ..public },
+            Mode::Nat => Address {
+                follows: Follows::PartnerMember as u32,
+                ..private
+            },
+            Mode::CutThrough => Address {
+                follows: Follows::Partner as u32,
+                ..public
+            },
         },
     );
     // Those that do not translate are sent what they have to forward.

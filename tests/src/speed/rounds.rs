@@ -33,6 +33,10 @@ pub struct Measured {
     pub rates: Vec<f64>,
     /// Bits a second.
     pub bits: Vec<f64>,
+    /// The share of the bare redirect's rate, measured in the same round just before.
+    pub of_bare: Vec<f64>,
+    /// The share of its cores' time that the loop had.
+    pub shares: Vec<f64>,
     /// The largest share of frames that did not arrive.
     pub lost: f64,
 }
@@ -86,6 +90,8 @@ pub fn run(
             name: row.name(),
             rates: Vec::new(),
             bits: Vec::new(),
+            of_bare: Vec::new(),
+            shares: Vec::new(),
             lost: 0.0,
         })
         .collect();
@@ -96,24 +102,66 @@ pub fn run(
     }
     for round in 1..=effort.rounds {
         say(&format!("round {round} of {}", effort.rounds));
-        for measured in &mut all {
-            let site = &mut place(&mut standing, &measured.row)?.site;
-            let counted = measure(site, &measured.row, effort.window, false)?;
+        let mut bare = Bare::default();
+        for at in 0..all.len() {
+            let row = all[at].row;
+            let rate = bare.rate(&mut standing, &row, effort.window)?;
+            let site = &mut place(&mut standing, &row)?.site;
+            let counted = measure(site, &row, effort.window, false)?;
+            let measured = &mut all[at];
             measured.rates.push(counted.rate);
             measured.bits.push(counted.bits);
+            measured
+                .of_bare
+                .extend(rate.map(|rate| counted.rate / rate));
+            measured.shares.push(counted.share);
             measured.lost = measured.lost.max(counted.lost);
         }
     }
     Ok(all)
 }
 
+/// The bare redirect's rate just now: a machine's speed changes within a round, too.
+#[derive(Default)]
+struct Bare {
+    last: Option<(Row, f64)>,
+    age: u32,
+}
+
+impl Bare {
+    /// How many rows are held against one measurement.
+    const LASTS: u32 = 3;
+
+    /// The rate for a row; nothing for a row that needs none, or whose bare redirect is not among what stands.
+    fn rate(
+        &mut self,
+        standing: &mut BTreeMap<Place, Standing>,
+        row: &Row,
+        window: Duration,
+    ) -> Result<Option<f64>> {
+        let bare = row.bare();
+        if row.gateway == Gateway::Bare || !standing.contains_key(&(bare.gateway, bare.shape)) {
+            return Ok(None);
+        }
+        if let Some((of, rate)) = self.last
+            && of == bare
+            && self.age < Self::LASTS
+        {
+            self.age += 1;
+            return Ok(Some(rate));
+        }
+        let site = &mut place(standing, &bare)?.site;
+        let rate = measure(site, &bare, window, false)?.rate;
+        self.last = Some((bare, rate));
+        self.age = 1;
+        Ok(Some(rate))
+    }
+}
+
 /// How long each row is checked.
 const CHECK: Duration = Duration::from_millis(20);
 
-fn place<'a>(
-    standing: &'a mut BTreeMap<Place, Standing>,
-    row: &Row,
-) -> Result<&'a mut Standing> {
+fn place<'a>(standing: &'a mut BTreeMap<Place, Standing>, row: &Row) -> Result<&'a mut Standing> {
     let place = standing.get_mut(&(row.gateway, row.shape));
     place.context("no site for a row")
 }

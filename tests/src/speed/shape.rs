@@ -71,8 +71,17 @@ impl Shape {
 
     /// A name for files and rows.
     pub fn name(&self) -> String {
-        let Self { family, mode, eips, vpcs } = self;
-        let of_vpcs = if *vpcs > 1 { format!(" {vpcs} VPCs") } else { String::new() };
+        let Self {
+            family,
+            mode,
+            eips,
+            vpcs,
+        } = self;
+        let of_vpcs = if *vpcs > 1 {
+            format!(" {vpcs} VPCs")
+        } else {
+            String::new()
+        };
         format!("{mode} {family}{of_vpcs} {eips}")
     }
 }
@@ -208,8 +217,19 @@ impl Row {
 
     /// Its name, unique among rows.
     pub fn name(&self) -> String {
-        let Self { gateway, shape, path, draw, size, cores } = self;
-        let many = if *cores > 1 { format!(" {cores} cores") } else { String::new() };
+        let Self {
+            gateway,
+            shape,
+            path,
+            draw,
+            size,
+            cores,
+        } = self;
+        let many = if *cores > 1 {
+            format!(" {cores} cores")
+        } else {
+            String::new()
+        };
         if matches!(gateway, Gateway::Bare | Gateway::Ceiling) {
             return format!("{gateway} {} {draw} {size}{many}", shape.family);
         }

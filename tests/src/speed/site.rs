@@ -60,12 +60,30 @@ impl Site {
         // Nobody but the generator speaks there.
         source.without_ipv6()?;
         guests.without_ipv6()?;
-        let translated = if gateway_kind == Gateway::Textbook { shape.eips } else { 0 };
+        let translated = if gateway_kind == Gateway::Textbook {
+            shape.eips
+        } else {
+            0
+        };
         let mut object = Object::load(translated)?;
-        pair(&gateway, UPLINK, UPLINK_MAC.to_string(), &source, UPLINK, SOURCE_MAC.to_string())?;
+        pair(
+            &gateway,
+            UPLINK,
+            UPLINK_MAC.to_string(),
+            &source,
+            UPLINK,
+            SOURCE_MAC.to_string(),
+        )?;
         for vpc in 0..shape.vpcs {
             let far = super::plan::eni_mac(vpc, 0x00ff_ffff).to_string();
-            pair(&gateway, &port(vpc), PORT_MAC.to_string(), &guests, &guest(vpc), far)?;
+            pair(
+                &gateway,
+                &port(vpc),
+                PORT_MAC.to_string(),
+                &guests,
+                &guest(vpc),
+                far,
+            )?;
         }
         let sink = match shape.family {
             Family::V4 => programs::SINK4,
@@ -91,7 +109,9 @@ impl Site {
                 "neighbour replace {next_hop} lladdr {SOURCE_MAC} dev {UPLINK} nud permanent"
             ))?;
             let flag = if length == 64 { "-6 " } else { "" };
-            gateway.ip(&format!("{flag}route add default via {next_hop} dev {UPLINK}"))?;
+            gateway.ip(&format!(
+                "{flag}route add default via {next_hop} dev {UPLINK}"
+            ))?;
         }
         Ok(Self {
             object,

@@ -25,9 +25,15 @@ pub fn run(site: &Site, delivery: &str, cache: &Path) -> Result<Gateway> {
 
 /// Table and configuration, and no daemon yet.
 pub fn prepared(site: &Site, delivery: &str, cache: &Path) -> Result<Gateway> {
-    let gateway = Gateway::new(&site.lab, &site.gateway, &configuration(&site.shape, delivery))?;
+    let gateway = Gateway::new(
+        &site.lab,
+        &site.gateway,
+        &configuration(&site.shape, delivery),
+    )?;
     let table = gateway.table();
-    let table = table.strip_prefix("sqlite:").context("the table is no file")?;
+    let table = table
+        .strip_prefix("sqlite:")
+        .context("the table is no file")?;
     let applied = table_file::applied(&site.shape, cache, gateway.program())?;
     fs::copy(&applied.path, table).with_context(|| format!("cannot write {table}"))?;
     Ok(gateway)

@@ -1,10 +1,6 @@
 //! The kernel's own forwarding, with and without NAT.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::Path,
-};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context, Result};
 
@@ -52,7 +48,12 @@ pub fn nft_ingress(site: &mut Site) -> Result<()> {
 /// nftables, stateless, before routing, untracked.
 pub fn nft_prerouting(site: &mut Site) -> Result<()> {
     let chain = "type filter hook prerouting priority raw;";
-    nft(site, "ip", chain, "notrack ip daddr set ip daddr map @inward")
+    nft(
+        site,
+        "ip",
+        chain,
+        "notrack ip daddr set ip daddr map @inward",
+    )
 }
 
 /// nftables with connection tracking.
@@ -64,7 +65,8 @@ pub fn nft_conntrack(site: &mut Site) -> Result<()> {
 fn nft(site: &mut Site, table: &str, chain: &str, rule: &str) -> Result<()> {
     route(site)?;
     let shape = site.shape;
-    let mut rules = format!("table {table} bench {{\nmap inward {{ type ipv4_addr : ipv4_addr; elements = {{");
+    let mut rules =
+        format!("table {table} bench {{\nmap inward {{ type ipv4_addr : ipv4_addr; elements = {{");
     for number in 0..shape.eips {
         let (eip, private) = (eip(shape.family, number), private(shape.family, number));
         writeln!(rules, "{eip} : {private},")?;
@@ -88,6 +90,9 @@ pub fn netmap(site: &mut Site) -> Result<()> {
         eip(family, 0),
         private(family, 0)
     );
-    run(site.gateway.command("iptables-legacy").args(rule.split_whitespace()))?;
+    run(site
+        .gateway
+        .command("iptables-legacy")
+        .args(rule.split_whitespace()))?;
     Ok(())
 }

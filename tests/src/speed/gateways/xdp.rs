@@ -11,14 +11,18 @@ use crate::speed::{
 
 /// Drops everything.
 pub fn ceiling(site: &mut Site) -> Result<()> {
-    let Site { gateway, object, .. } = site;
+    let Site {
+        gateway, object, ..
+    } = site;
     gateway.enter(|| object.attach(programs::CEILING, UPLINK))
 }
 
 /// Redirects, with new MACs.
 pub fn bare(site: &mut Site) -> Result<()> {
     deliver(site)?;
-    let Site { gateway, object, .. } = site;
+    let Site {
+        gateway, object, ..
+    } = site;
     gateway.enter(|| object.attach(programs::BARE, UPLINK))
 }
 
@@ -39,7 +43,9 @@ pub fn textbook(site: &mut Site) -> Result<()> {
         };
         (octets(eip(shape.family, number)), translated)
     });
-    let Site { gateway, object, .. } = site;
+    let Site {
+        gateway, object, ..
+    } = site;
     object.translate(pairs)?;
     gateway.enter(|| object.attach(programs::TEXTBOOK, UPLINK))
 }
@@ -49,6 +55,8 @@ fn deliver(site: &mut Site) -> Result<()> {
     let mut macs = [0; 12];
     macs[..6].copy_from_slice(&eni_mac(0, 0).0);
     macs[6..].copy_from_slice(&PORT_MAC.0);
-    let Site { gateway, object, .. } = site;
+    let Site {
+        gateway, object, ..
+    } = site;
     gateway.enter(|| object.deliver_to(if_nametoindex(port(0).as_str())?, macs))
 }
