@@ -12,10 +12,11 @@ use clap::Parser;
 use eip_dp_tests::{
     lab::gateway,
     speed::{
+        bulk,
         machine::Machine,
         report::Report,
         rounds::{self, Effort},
-        rows,
+        rows, table_side,
     },
 };
 
@@ -28,7 +29,7 @@ struct Arguments {
     /// Under three minutes: IPv4, fewer sizes and rounds
     #[arg(long)]
     quick: bool,
-    /// Only rows whose name contains this, of those of a full run
+    /// Only rows whose name contains this, of those of a full run; or all of `iperf3`, or of `table`
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
     /// How many rounds
@@ -47,6 +48,33 @@ struct Arguments {
 
 /// How long each row is counted in a round.
 const WINDOW: Duration = Duration::from_millis(200);
+
+/// What is measured besides rows, as `--only` names it.
+const TRANSFERS: &str = "iperf3";
+const TABLE: &str = "table";
+
+const QUICK_BULK: bulk::Effort = bulk::Effort {
+    rounds: 2,
+    seconds: 1,
+    udp: false,
+};
+const FULL_BULK: bulk::Effort = bulk::Effort {
+    rounds: 5,
+    seconds: 3,
+    udp: true,
+};
+const QUICK_TABLE: table_side::Effort = table_side::Effort {
+    eips: 65_536,
+    loads: 1,
+    samples: 30,
+    largest: 1_000,
+};
+const FULL_TABLE: table_side::Effort = table_side::Effort {
+    eips: 1_000_000,
+    loads: 3,
+    samples: 200,
+    largest: 100_000,
+};
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -69,6 +97,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.list {
         rows.iter().for_each(|row| println!("{}", row.name()));
+        println!("{TRANSFERS}\n{TABLE}");
         return Ok(());
     }
     if let Some(file) = &arguments.report {
@@ -115,6 +144,15 @@ fn measure(arguments: &Arguments, rows: &[eip_dp_tests::speed::shape::Row]) -> R
     let tables = arguments.folder.join("tables");
     let mut say = |what: &str| eprintln!("bench: {:5.1} s  {what}", begun.elapsed().as_secs_f64());
     report.rows = rounds::run(rows, &effort, &tables, &mut say)?;
+    let asked = |section: &str| arguments.only.as_deref().is_none_or(|only| only == section);
+    if asked(TRANSFERS) {
+        let effort = if arguments.quick { QUICK_BULK } else { FULL_BULK };
+        report.bulk = bulk::run_all(&effort, &mut say)?;
+    }
+    if asked(TABLE) {
+        let effort = if arguments.quick { QUICK_TABLE } else { FULL_TABLE };
+        report.table = table_side::run(&effort, &tables, &mut say)?;
+    }
     report.took = begun.elapsed().as_secs_f64();
     Ok(report)
 }

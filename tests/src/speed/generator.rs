@@ -135,6 +135,15 @@ pub fn stand_aside() -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
+/// Lets the calling thread, and what it starts, run anywhere again.
+pub fn spread() -> Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in 0..cpus()? {
+        set.set(cpu)?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
 fn catch_stop() -> Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}
     let action = SigAction::new(

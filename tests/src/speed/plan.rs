@@ -88,8 +88,8 @@ pub fn of_row(row: &Row) -> Plan {
     let remote = address(of(family, REMOTE4, REMOTE6), Follows::Nothing);
     let nobody = address(of(family, NOBODY4, NOBODY6), Follows::Eip);
     let public = address(eip(family, 0), Follows::Eip);
-    let private = match mode {
-        Mode::Nat => address(self::private(family, 0), Follows::Member),
+    let inner = match mode {
+        Mode::Nat => address(private(family, 0), Follows::Member),
         Mode::CutThrough => public,
     };
     let (partner_public, partner_private) = (
@@ -100,7 +100,7 @@ pub fn of_row(row: &Row) -> Plan {
         match mode {
             Mode::Nat => Address {
                 follows: Follows::PartnerMember as u32,
-                ..private
+                ..inner
             },
             Mode::CutThrough => Address {
                 follows: Follows::Partner as u32,
@@ -110,13 +110,13 @@ pub fn of_row(row: &Row) -> Plan {
     );
     // Those that do not translate are sent what they have to forward.
     let inside = match row.gateway {
-        Gateway::Ceiling | Gateway::Bare | Gateway::Kernel => [private, private],
-        _ => [public, private],
+        Gateway::Ceiling | Gateway::Bare | Gateway::Kernel => [inner, inner],
+        _ => [public, inner],
     };
     let (sent, expected) = match row.path {
         Path::In | Path::Error => ((remote, inside[0]), (remote, inside[1])),
-        Path::Out => ((private, remote), (public, remote)),
-        Path::Hairpin => ((private, partner_public), (public, partner_private)),
+        Path::Out => ((inner, remote), (public, remote)),
+        Path::Hairpin => ((inner, partner_public), (public, partner_private)),
         Path::Flood => ((remote, nobody), (remote, nobody)),
     };
     let is_ours = matches!(row.gateway, Gateway::EipDp | Gateway::EipDpAuto);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     gateways,
-    generator::{measure, stand_aside},
+    generator::{measure, spread, stand_aside},
     shape::{Draw, Gateway, Row, Shape},
     site::Site,
 };
@@ -58,7 +58,6 @@ pub fn run(
     cache: &Path,
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<Measured>> {
-    stand_aside()?;
     let mut standing: BTreeMap<Place, Standing> = BTreeMap::new();
     for row in rows {
         let place = (row.gateway, row.shape);
@@ -83,6 +82,18 @@ pub fn run(
             },
         );
     }
+    stand_aside()?;
+    let done = in_turn(&mut standing, rows, effort, say);
+    spread()?;
+    done
+}
+
+fn in_turn(
+    standing: &mut BTreeMap<Place, Standing>,
+    rows: &[Row],
+    effort: &Effort,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Measured>> {
     let mut all: Vec<Measured> = rows
         .iter()
         .map(|row| Measured {
@@ -97,7 +108,7 @@ pub fn run(
         .collect();
     say("checking that all of them forward, checksums too");
     for row in rows {
-        let site = &mut place(&mut standing, row)?.site;
+        let site = &mut place(standing, row)?.site;
         measure(site, row, CHECK, true)?;
     }
     for round in 1..=effort.rounds {
@@ -105,8 +116,8 @@ pub fn run(
         let mut bare = Bare::default();
         for at in 0..all.len() {
             let row = all[at].row;
-            let rate = bare.rate(&mut standing, &row, effort.window)?;
-            let site = &mut place(&mut standing, &row)?.site;
+            let rate = bare.rate(standing, &row, effort.window)?;
+            let site = &mut place(standing, &row)?.site;
             let counted = measure(site, &row, effort.window, false)?;
             let measured = &mut all[at];
             measured.rates.push(counted.rate);

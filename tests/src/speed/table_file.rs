@@ -2,7 +2,9 @@
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write as _},
+    io::{BufWriter, Write},
+    net::IpAddr,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -19,8 +21,33 @@ use super::{
 /// ENIs of an instance in cut-through mode.
 const ENIS_OF_INSTANCE: u32 = 16;
 
+/// EIPs that a table has besides, associated with nothing, and ENIs with as many private addresses without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Spare(pub u32);
+
+/// The ENI and the private address that wait for an EIP with a number beyond the shape's, in the first VPC.
+pub fn spare(shape: &Shape, number: u32) -> (String, IpAddr) {
+    let member = number - shape.eips + shape.members();
+    let eni = shape.enis() / shape.vpcs + (number - shape.eips >> shape.eni_bits());
+    (format!("n0-{eni}"), private(shape.family, member))
+}
+
+/// Writes a table file that associates spare EIPs.
+pub fn write_delta(shape: &Shape, numbers: Range<u32>, path: &Path) -> Result<()> {
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut out = BufWriter::new(file);
+    for number in numbers {
+        let (eni, address) = spare(shape, number);
+        writeln!(
+            out,
+            "[[association]]\neip = \"e{number}\"\neni = \"{eni}\"\nprivate_ip = \"{address}\"\nmode = \"nat\""
+        )?;
+    }
+    Ok(out.flush()?)
+}
+
 /// Writes the table file.
-pub fn write(shape: &Shape, path: &Path) -> Result<()> {
+fn write(shape: &Shape, spare_eips: Spare, path: &Path) -> Result<()> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut out = BufWriter::new(file);
     let (pool, cidr) = match shape.family {
@@ -45,18 +72,18 @@ pub fn write(shape: &Shape, path: &Path) -> Result<()> {
                 Mode::CutThrough => eni / ENIS_OF_INSTANCE,
             };
             let members = (eni << bits)..((eni + 1) << bits).min(shape.members());
-            let addresses: Vec<String> = members
-                .map(|member| format!("\"{}\"", private(shape.family, member)))
-                .collect();
-            writeln!(
-                out,
-                "[[eni]]\nid = \"n{vpc}-{eni}\"\nvpc = \"v{vpc}\"\nkind = \"secondary\"\nmac = \"{}\"\nprivate_ips = [{}]\n\
-                 state = \"attached\"\ninstance = \"i{vpc}-{instance}\"\nport = \"{}\"",
-                eni_mac(vpc, eni),
-                addresses.join(", "),
-                port(vpc)
-            )?;
+            let addresses = members.map(|member| private(shape.family, member));
+            write_eni(&mut out, vpc, eni, instance, addresses)?;
         }
+    }
+    let spares: Vec<u32> = (shape.eips..shape.eips + spare_eips.0).collect();
+    for (eni, numbers) in (enis..).zip(spares.chunks(1 << bits)) {
+        let addresses = numbers.iter().map(|number| spare(shape, *number).1);
+        write_eni(&mut out, 0, eni, 0, addresses)?;
+    }
+    for number in &spares {
+        let address = eip(shape.family, *number);
+        writeln!(out, "[[eip]]\nid = \"e{number}\"\naddress = \"{address}\"")?;
     }
     let mode = match shape.mode {
         Mode::Nat => "nat",
@@ -76,6 +103,25 @@ pub fn write(shape: &Shape, path: &Path) -> Result<()> {
     Ok(out.flush()?)
 }
 
+fn write_eni(
+    out: &mut impl Write,
+    vpc: u32,
+    eni: u32,
+    instance: u32,
+    addresses: impl Iterator<Item = IpAddr>,
+) -> Result<()> {
+    let addresses: Vec<String> = addresses.map(|address| format!("\"{address}\"")).collect();
+    writeln!(
+        out,
+        "[[eni]]\nid = \"n{vpc}-{eni}\"\nvpc = \"v{vpc}\"\nkind = \"secondary\"\nmac = \"{}\"\nprivate_ips = [{}]\n\
+         state = \"attached\"\ninstance = \"i{vpc}-{instance}\"\nport = \"{}\"",
+        eni_mac(vpc, eni),
+        addresses.join(", "),
+        port(vpc)
+    )?;
+    Ok(())
+}
+
 /// A table in the product's own form, and how long that took if it was made now.
 pub struct Applied {
     /// The database.
@@ -85,9 +131,12 @@ pub struct Applied {
 }
 
 /// Gives the applied table, made anew if it is not in `cache` or `program` does not read it.
-pub fn applied(shape: &Shape, cache: &Path, program: &Path) -> Result<Applied> {
+pub fn applied(shape: &Shape, spare: Spare, cache: &Path, program: &Path) -> Result<Applied> {
     fs::create_dir_all(cache)?;
-    let name = shape.name().replace(' ', "-");
+    let mut name = shape.name().replace(' ', "-");
+    if spare.0 > 0 {
+        name += &format!("-and-{}", spare.0);
+    }
     let path = cache.join(format!("{name}.db"));
     if path.exists() {
         let reads = eip_dp(program, &path, &["pool", "list"])?;
@@ -97,7 +146,7 @@ pub fn applied(shape: &Shape, cache: &Path, program: &Path) -> Result<Applied> {
         remove(&path);
     }
     let file = cache.join(format!("{name}.toml"));
-    write(shape, &file)?;
+    write(shape, spare, &file)?;
     let new = cache.join(format!("{name}.new.db"));
     remove(&new);
     let begun = Instant::now();

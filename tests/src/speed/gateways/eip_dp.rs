@@ -9,7 +9,7 @@ use crate::{
     speed::{
         shape::{Mode, Shape},
         site::{NEXT_HOP4, NEXT_HOP6, Site, UPLINK},
-        table_file,
+        table_file::{self, Spare},
     },
 };
 
@@ -18,23 +18,23 @@ pub const LONGEST: Duration = Duration::from_mins(10);
 
 /// Starts it with the site's table and this delivery to ports. It still runs then.
 pub fn run(site: &Site, delivery: &str, cache: &Path) -> Result<Gateway> {
-    let mut gateway = prepared(site, delivery, cache)?;
+    let mut gateway = prepared(site, delivery, cache, Spare(0))?;
     gateway.start_within(LONGEST)?;
     Ok(gateway)
 }
 
 /// Table and configuration, and no daemon yet.
-pub fn prepared(site: &Site, delivery: &str, cache: &Path) -> Result<Gateway> {
+pub fn prepared(site: &Site, delivery: &str, cache: &Path, spare: Spare) -> Result<Gateway> {
     let gateway = Gateway::new(
         &site.lab,
         &site.gateway,
-        &configuration(&site.shape, delivery),
+        &configuration(&site.shape, spare, delivery),
     )?;
     let table = gateway.table();
     let table = table
         .strip_prefix("sqlite:")
         .context("the table is no file")?;
-    let applied = table_file::applied(&site.shape, cache, gateway.program())?;
+    let applied = table_file::applied(&site.shape, spare, cache, gateway.program())?;
     fs::copy(&applied.path, table).with_context(|| format!("cannot write {table}"))?;
     Ok(gateway)
 }
@@ -50,7 +50,7 @@ pub fn start(site: &Site, delivery: &str, cache: &Path) -> Result<Gateway> {
 }
 
 /// Maps are named only where the defaults are too small.
-fn configuration(shape: &Shape, delivery: &str) -> String {
+fn configuration(shape: &Shape, spare: Spare, delivery: &str) -> String {
     let addresses = match shape.mode {
         Mode::Nat => shape.eips,
         // The EIP besides the private address.
@@ -61,9 +61,9 @@ fn configuration(shape: &Shape, delivery: &str) -> String {
          [ports]\ndelivery = \"{delivery}\"\n[maps]\n"
     );
     for (key, wanted, default) in [
-        ("eips", shape.eips, 65_536),
-        ("private_addresses", addresses, 131_072),
-        ("enis", shape.enis(), 65_536),
+        ("eips", shape.eips + spare.0, 65_536),
+        ("private_addresses", addresses + spare.0, 131_072),
+        ("enis", shape.enis() + spare.0, 65_536),
     ] {
         if wanted > default {
             text += &format!("{key} = {wanted}\n");

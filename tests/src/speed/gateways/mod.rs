@@ -1,14 +1,12 @@
 //! The candidates: each makes a gateway of a [`Site`] and forwards until its handle is dropped.
 
-mod eip_dp;
+pub mod eip_dp;
 mod kernel;
 mod xdp;
 
 use std::{any::Any, path::Path};
 
 use anyhow::Result;
-
-pub use eip_dp::start as start_eip_dp;
 
 use super::{shape::Gateway, site::Site};
 
@@ -23,8 +21,8 @@ pub fn start(kind: Gateway, site: &mut Site, cache: &Path) -> Result<Box<dyn Any
         Gateway::NftPrerouting => kernel::nft_prerouting(site)?,
         Gateway::NftConntrack => kernel::nft_conntrack(site)?,
         Gateway::Netmap => kernel::netmap(site)?,
-        Gateway::EipDp => return Ok(Box::new(start_eip_dp(site, "xdp", cache)?)),
-        Gateway::EipDpAuto => return Ok(Box::new(start_eip_dp(site, "auto", cache)?)),
+        Gateway::EipDp => return Ok(Box::new(eip_dp::start(site, "xdp", cache)?)),
+        Gateway::EipDpAuto => return Ok(Box::new(eip_dp::start(site, "auto", cache)?)),
     }
     // It lives in the site's namespaces.
     Ok(Box::new(()))
