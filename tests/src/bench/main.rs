@@ -91,7 +91,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if let Some(pattern) = &arguments.only {
         rows = rounds::only(rows::all(false), pattern);
         ensure!(
-            !rows.is_empty(),
+            !rows.is_empty() || [TRANSFERS, TABLE].contains(&pattern.as_str()),
             "no row has `{pattern}` in its name: see --list"
         );
     }
