@@ -15,6 +15,9 @@ impl Delta {
     /// No change.
     pub const NONE: Self = Self(0);
 
+    /// The first byte of a word becomes one less, as the hop limit in an IPv4 header does.
+    pub const ONE_HOP: Self = Self(u16::from_ne_bytes([0xfe, 0xff]));
+
     /// Reads a delta out of a record.
     #[inline(always)]
     pub const fn from_record(value: u16) -> Self {
@@ -83,6 +86,14 @@ mod tests {
     fn the_example_of_rfc_1624() {
         let change = Delta::between(&[0x55, 0x55], &[0x32, 0x85]);
         assert_eq!(change.apply([0xdd, 0x2f]), [0x00, 0x00]);
+    }
+
+    #[test]
+    fn a_hop_is_one_less() {
+        for ttl in 1..=u8::MAX {
+            let change = Delta::between(&[ttl, 17], &[ttl - 1, 17]);
+            assert_eq!(change, Delta::ONE_HOP);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use eip_dp_common::{
     packet::{Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet},
 };
 
-use crate::vlan::Tag;
+use crate::{vlan::Tag, wide};
 
 /// A number that the verifier knows nothing of.
 #[derive(Clone, Copy)]
@@ -72,14 +72,15 @@ impl Span {
     #[inline(always)]
     fn read<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
         // SAFETY: `at` has checked that the bytes are the packet's, which nobody else writes while the program runs.
-        self.at::<N>(offset).map(|bytes| unsafe { *bytes })
+        self.at::<N>(offset)
+            .map(|bytes| unsafe { wide::load(bytes) })
     }
 
     #[inline(always)]
     fn write<const N: usize>(self, offset: usize, bytes: [u8; N]) -> Result<(), Reason> {
         let place = self.at::<N>(offset).ok_or(Reason::KernelRefused)?;
-        // SAFETY: as in `read`; alignment is 1.
-        unsafe { *place = bytes };
+        // SAFETY: as in `read`.
+        unsafe { wide::store(place, bytes) };
         Ok(())
     }
 

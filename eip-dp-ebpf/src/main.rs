@@ -8,7 +8,7 @@
 //! go on to ([`stage`]).
 #![no_std]
 #![no_main]
-// One instruction that the compiler gives no other way to, see `account`.
+// Instructions that the compiler gives no other way to, see `account` and `wide`.
 #![feature(asm_experimental_arch)]
 
 mod account;
@@ -17,6 +17,7 @@ mod limit;
 mod maps;
 mod stage;
 mod vlan;
+mod wide;
 
 use aya_ebpf::{
     bindings::{

@@ -23,7 +23,7 @@ use eip_dp_common::{
     tables::{Links, Options, Scratch, Tables},
 };
 
-use crate::limit;
+use crate::{limit, wide};
 
 const EIPS: u32 = 65_536;
 const VPC_COUNT: u32 = 1_024;
@@ -153,6 +153,21 @@ fn load(word: *const u64) -> u64 {
     unsafe { ptr::read_volatile(word) }
 }
 
+/// Reads a link, its MAC at once.
+///
+/// # Safety
+/// The kernel gave the pointer, and nobody changes what it is to.
+#[inline(always)]
+unsafe fn read_link(link: *const Link) -> Link {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        Link {
+            mac: wide::load(&raw const (*link).mac),
+            ..*link
+        }
+    }
+}
+
 /// A word of an array.
 #[inline(always)]
 fn word_of(array: &Array<u64>, index: u32) -> u64 {
@@ -204,7 +219,7 @@ impl Quick for Maps {
         match LINKS.get_ptr(index) {
             Some(link) if index != 0 => {
                 // SAFETY: as in `load`; nobody changes a record that is led to.
-                *into = unsafe { *link };
+                *into = unsafe { read_link(link) };
                 index
             }
             _ => 0,
@@ -234,7 +249,7 @@ impl Links for Maps {
         match LINKS.get_ptr(hop.link()) {
             Some(link) if hop.link() != 0 => {
                 // SAFETY: as in `load`; nobody changes a record that is led to.
-                *into = hop.target(unsafe { &*link });
+                *into = hop.target(&unsafe { read_link(link) });
                 true
             }
             _ => false,

@@ -1,5 +1,6 @@
 //! Programs that others go on to: a packet's way in pieces, each before the verifier by itself, with a stack of its own.
 
+use crate::wide;
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_md},
     macros::map,
@@ -75,13 +76,13 @@ pub fn is_ipv6_frame(context: &XdpContext) -> bool {
         return false;
     }
     // SAFETY: so many bytes are the packet's, as just checked.
-    let [_, _, _, _, _, _, _, _, _, _, _, _, a, b] = unsafe { *(start as *const [u8; 14]) };
-    if [a, b] != VLAN || start + 18 > end {
-        return [a, b] == IPV6;
+    let ethertype = unsafe { wide::load((start + 12) as *const [u8; 2]) };
+    if ethertype != VLAN || start + 18 > end {
+        return ethertype == IPV6;
     }
     // SAFETY: as above.
-    let [c, d] = unsafe { *((start + 16) as *const [u8; 2]) };
-    [c, d] == IPV6
+    let inner = unsafe { wide::load((start + 16) as *const [u8; 2]) };
+    inner == IPV6
 }
 
 /// Whether an skb is IPv6.

@@ -285,18 +285,20 @@ impl Family for V4 {
         datagram: &Datagram<Self>,
         rewrite: &Rewrite<Self>,
     ) -> Result<(), Reason> {
-        let mut header = datagram.header;
-        let ttl = if rewrite.hop {
-            header.ttl.saturating_sub(1)
+        let header = &datagram.header;
+        let routed = rewrite.hop && header.ttl != 0;
+        let (ttl, hop) = if routed {
+            (header.ttl - 1, Delta::ONE_HOP)
         } else {
-            header.ttl
+            (header.ttl, Delta::NONE)
         };
-        let hop = Delta::between(&[header.ttl, header.proto], &[ttl, header.proto]);
-        header.ttl = ttl;
-        header.src_addr = rewrite.source;
-        header.dst_addr = rewrite.destination;
-        header.check = hop.and(rewrite.delta).apply(header.check);
-        write_header(packet, NETWORK, &header)
+        let [c0, c1] = hop.and(rewrite.delta).apply(header.check);
+        let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (rewrite.source, rewrite.destination);
+        // From the TTL on: what stands before it stays.
+        packet.write(
+            NETWORK + offset_of!(Ipv4Hdr, ttl),
+            [ttl, header.proto, c0, c1, s0, s1, s2, s3, d0, d1, d2, d3],
+        )
     }
 
     #[inline(always)]
@@ -349,12 +351,21 @@ fn read_header(bytes: [u8; Ipv4Hdr::LEN]) -> Ipv4Hdr {
 fn sum_header(header: &Ipv4Hdr) -> u32 {
     // SAFETY: as in `read_header`, the other way round.
     let words: [u8; Ipv4Hdr::LEN] = unsafe { core::mem::transmute(*header) };
-    let mut sum = 0;
+    // Of 32 bits at a time: ones' complement sums are the same, once they are folded (RFC 1071, 2 (C)).
+    let mut sum = 0u64;
     let mut index = 0;
     while index < Ipv4Hdr::LEN {
-        sum += u32::from(u16::from_ne_bytes([words[index], words[index + 1]]));
-        index += 2;
+        let word = [
+            words[index],
+            words[index + 1],
+            words[index + 2],
+            words[index + 3],
+        ];
+        sum += u64::from(u32::from_ne_bytes(word));
+        index += 4;
     }
+    #[allow(clippy::cast_possible_truncation, reason = "of 35 bits, once folded")]
+    let sum = ((sum & 0xffff) + (sum >> 16)) as u32;
     sum
 }
 

@@ -146,11 +146,19 @@ fn measure(arguments: &Arguments, rows: &[eip_dp_tests::speed::shape::Row]) -> R
     report.rows = rounds::run(rows, &effort, &tables, &mut say)?;
     let asked = |section: &str| arguments.only.as_deref().is_none_or(|only| only == section);
     if asked(TRANSFERS) {
-        let effort = if arguments.quick { QUICK_BULK } else { FULL_BULK };
+        let effort = if arguments.quick {
+            QUICK_BULK
+        } else {
+            FULL_BULK
+        };
         report.bulk = bulk::run_all(&effort, &mut say)?;
     }
     if asked(TABLE) {
-        let effort = if arguments.quick { QUICK_TABLE } else { FULL_TABLE };
+        let effort = if arguments.quick {
+            QUICK_TABLE
+        } else {
+            FULL_TABLE
+        };
         report.table = table_side::run(&effort, &tables, &mut say)?;
     }
     report.took = begun.elapsed().as_secs_f64();
