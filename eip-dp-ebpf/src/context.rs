@@ -16,7 +16,7 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{Reason, Target, TargetFlags},
     checksum::{Delta, fold},
-    packet::{Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet},
+    packet::{Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet, VLAN},
 };
 
 use crate::vlan::Tag;
@@ -303,11 +303,45 @@ impl Skb {
         self.ifindex
     }
 
-    /// Leaves the VLAN where the daemon's packet socket finds it: the tag itself does not get so far.
+    /// Leaves the VLAN, and in the upper half the outer one, where the daemon's packet socket finds it: the tags themselves do
+    /// not get so far.
     #[inline(always)]
-    pub fn mark(&self, vlan: u16) {
+    pub fn mark(&self, vlan: u32) {
         // SAFETY: as in `new`; a program may write this field.
-        unsafe { (*self.skb).mark = u32::from(vlan) };
+        unsafe { (*self.skb).mark = vlan };
+    }
+
+    /// Keeps the control information of an outer tag that was taken off, 0 for none, for the stages: the first program of each
+    /// packet's way does.
+    #[inline(always)]
+    pub fn keep_outer(&self, control: u16) {
+        // SAFETY: as in `new`; these words are for the programs of a hook.
+        unsafe { (*self.skb).cb[0] = u32::from(control) };
+    }
+
+    /// What [`Self::keep_outer`] has kept.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
+    pub fn outer(&self) -> u16 {
+        // SAFETY: as in `new`.
+        unsafe { (*self.skb).cb[0] as u16 }
+    }
+
+    /// The control information of both tags of a frame that has one of 802.1ad, beside it, and within it one of 802.1Q, still
+    /// in it: the outer one's in the upper half. 0 for every other frame.
+    #[inline(always)]
+    pub fn stacked(&self) -> u32 {
+        // SAFETY: as in `new`.
+        let protocol = unsafe { (*self.skb).protocol };
+        if protocol != u32::from(u16::from_ne_bytes(VLAN)) {
+            return 0;
+        }
+        match (self.tag(), self.read::<2>(NETWORK)) {
+            (Tag::Service(outer), Some(inner)) => {
+                u32::from(outer) << 16 | u32::from(u16::from_be_bytes(inner))
+            }
+            _ => 0,
+        }
     }
 
     /// Whether it is an IPv6 packet.
@@ -329,8 +363,8 @@ impl Skb {
         };
         if present == 0 {
             Tag::None
-        } else if protocol != u32::from(0x8100u16.to_be()) {
-            Tag::Foreign(control as u16)
+        } else if protocol != u32::from(u16::from_ne_bytes(VLAN)) {
+            Tag::Service(control as u16)
         } else {
             Tag::Vlan(control as u16)
         }

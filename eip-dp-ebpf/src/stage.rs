@@ -8,9 +8,11 @@ use aya_ebpf::{
 };
 use eip_dp_common::{
     abi::{Reason, stages},
-    packet::{IPV6, VLAN},
+    packet::{IPV6, QINQ, VLAN},
     path::{HandedOver, Outcome, Verdict},
 };
+
+use crate::context::Skb;
 
 #[map]
 static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 0);
@@ -57,7 +59,9 @@ pub fn take_over() -> HandedOver {
 /// Goes on to the end of the packet's way.
 #[inline(always)]
 pub fn finish(context: &TcContext, outcome: &Outcome) -> i32 {
-    if matches!(outcome.verdict, Verdict::Pass | Verdict::Slow) {
+    if matches!(outcome.verdict, Verdict::Pass | Verdict::Slow)
+        && Skb::as_it_is(context).outer() == 0
+    {
         return TC_ACT_UNSPEC;
     }
     hand_over(outcome);
@@ -65,7 +69,7 @@ pub fn finish(context: &TcContext, outcome: &Outcome) -> i32 {
     TC_ACT_SHOT
 }
 
-/// Whether an XDP frame is IPv6, in a VLAN or not.
+/// Whether an XDP frame is IPv6, in a VLAN, in one within another, or in none.
 #[inline(always)]
 pub fn is_ipv6_frame(context: &XdpContext) -> bool {
     let context: *mut xdp_md = context.ctx;
@@ -76,12 +80,17 @@ pub fn is_ipv6_frame(context: &XdpContext) -> bool {
     }
     // SAFETY: so many bytes are the packet's, as just checked.
     let [_, _, _, _, _, _, _, _, _, _, _, _, a, b] = unsafe { *(start as *const [u8; 14]) };
-    if [a, b] != VLAN || start + 18 > end {
+    if ([a, b] != VLAN && [a, b] != QINQ) || start + 18 > end {
         return [a, b] == IPV6;
     }
     // SAFETY: as above.
     let [c, d] = unsafe { *((start + 16) as *const [u8; 2]) };
-    [c, d] == IPV6
+    if [a, b] == VLAN || [c, d] != VLAN || start + 22 > end {
+        return [c, d] == IPV6;
+    }
+    // SAFETY: as above.
+    let [e, f] = unsafe { *((start + 20) as *const [u8; 2]) };
+    [e, f] == IPV6
 }
 
 /// Whether an skb is IPv6.

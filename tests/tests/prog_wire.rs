@@ -7,16 +7,16 @@ use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use eip_dp_tests::prog::{
-    Bench, Delivery, Failures, UPLINK_VLAN, hex_diff, namespace,
+    Bench, Delivery, Failures, hex_diff, namespace,
     table::{Case, Expect, Table},
-    wire::{Wires, tagged},
+    wire::{Wires, in_vlans},
 };
 
 /// Where a case's frame must come out, and its bytes.
 fn arrival<'a>(table: &Table, case: &'a Case, delivery: Delivery) -> Option<(&'a str, Vec<u8>)> {
     match &case.expect {
-        Expect::Deliver { to, out } if delivery == Delivery::Tagged && is_way_out(table, to) => {
-            Some((to, tagged(&out.0, UPLINK_VLAN)))
+        Expect::Deliver { to, out } if is_way_out(table, to) => {
+            Some((to, in_vlans(&out.0, delivery.uplink_vlans())))
         }
         Expect::Deliver { to, out } => Some((to, out.0.clone())),
         Expect::Reply { out } | Expect::Refuse { out, .. } => {
@@ -167,6 +167,11 @@ fn xdp_leaves_it_to_tc() -> Result<()> {
 #[test]
 fn xdp_sends_into_a_vlan() -> Result<()> {
     over_the_wire(Delivery::Tagged, leaves)
+}
+
+#[test]
+fn xdp_sends_into_a_vlan_within_another() -> Result<()> {
+    over_the_wire(Delivery::Stacked, leaves)
 }
 
 /// Whether the case's packet goes to the Internet.
