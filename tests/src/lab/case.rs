@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use eip_dp_user::model::Vlan;
 
 use super::{
     capture::{Capture, Frame, ip_of},
@@ -99,7 +100,7 @@ struct Side {
     capture: Capture,
     /// The gateway's interface on the wire.
     wire: &'static str,
-    vlan: Option<u16>,
+    vlan: Option<Vlan>,
     own_mac: [u8; 6],
     gateway_mac: [u8; 6],
 }
@@ -144,7 +145,7 @@ impl<'a> Bench<'a> {
     pub fn add_vlan(
         &mut self,
         name: &'static str,
-        (wire, vlan): (&'static str, Option<u16>),
+        (wire, vlan): (&'static str, Option<Vlan>),
         host: &super::netns::Netns,
         interface: &str,
         own: &str,
@@ -166,7 +167,7 @@ impl<'a> Bench<'a> {
         side.capture.send(&side.frame(ether_type, packet))
     }
 
-    /// Waits for the first frame that comes to a side and that `wanted` picks; it is looked at without its tag.
+    /// Waits for the first frame that comes to a side and that `wanted` picks; it is looked at without its tags.
     pub fn wait_at(&self, at: &str, what: &str, wanted: impl Fn(&Frame) -> bool) -> Result<Frame> {
         let side = self.side(at)?;
         side.capture.wait_for(what, |seen| {
@@ -311,12 +312,16 @@ impl<'a> Bench<'a> {
 
 impl Side {
     fn frame(&self, ether_type: [u8; 2], packet: &[u8]) -> Vec<u8> {
-        let mut frame = Vec::with_capacity(18 + packet.len());
+        let mut frame = Vec::with_capacity(22 + packet.len());
         frame.extend(self.gateway_mac);
         frame.extend(self.own_mac);
         if let Some(vlan) = self.vlan {
+            if let Some(outer) = vlan.outer {
+                frame.extend([0x88, 0xa8]);
+                frame.extend(outer.to_be_bytes());
+            }
             frame.extend([0x81, 0]);
-            frame.extend(vlan.to_be_bytes());
+            frame.extend(vlan.id.to_be_bytes());
         }
         frame.extend(ether_type);
         frame.extend(packet);
