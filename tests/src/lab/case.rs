@@ -3,7 +3,7 @@
 //! Every packet of a table has an identification of its own in its IP header (IPv6: the flow label), by which it is found
 //! wherever it comes out. At the end of a table each case was seen in exactly the places that it names.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
 use eip_dp_user::model::Vlan;
@@ -97,7 +97,8 @@ pub struct Bench<'a> {
 
 /// Where packets are sent and seen: a VLAN of a wire, or the wire untagged.
 struct Side {
-    capture: Capture,
+    /// Of the wire: that of all sides that are its VLANs.
+    capture: Arc<Capture>,
     /// The gateway's interface on the wire.
     wire: &'static str,
     vlan: Option<Vlan>,
@@ -110,7 +111,7 @@ impl<'a> Bench<'a> {
     pub fn new(scene: &'a Scene) -> Result<Self> {
         let mut sides = BTreeMap::new();
         let internet = Side {
-            capture: Capture::start(&scene.backbone.internet, UPLINK)?,
+            capture: Arc::new(Capture::start(&scene.backbone.internet, UPLINK)?),
             wire: UPLINK,
             vlan: None,
             own_mac: mac(INTERNET_MAC)?,
@@ -119,7 +120,10 @@ impl<'a> Bench<'a> {
         sides.insert(INTERNET_SIDE, internet);
         for eni in &ENIS {
             let side = Side {
-                capture: Capture::start(scene.guest(eni_on(eni.port)?.instance), eni.interface)?,
+                capture: Arc::new(Capture::start(
+                    scene.guest(eni_on(eni.port)?.instance),
+                    eni.interface,
+                )?),
                 wire: eni.port,
                 vlan: None,
                 own_mac: mac(eni.mac)?,
@@ -150,8 +154,13 @@ impl<'a> Bench<'a> {
         interface: &str,
         own: &str,
     ) -> Result<()> {
+        let of_wire = self.sides.values().find(|side| side.wire == wire);
+        let capture = match of_wire {
+            Some(side) => Arc::clone(&side.capture),
+            None => Arc::new(Capture::start(host, interface)?),
+        };
         let side = Side {
-            capture: Capture::start(host, interface)?,
+            capture,
             wire,
             vlan,
             own_mac: mac(own)?,

@@ -43,6 +43,9 @@ pub const INTERNET_100: &str = "internet VLAN 100";
 /// The same number within another VLAN.
 pub const INTERNET_30_100: &str = "internet VLAN 30.100";
 
+/// Of the far ends of the wires: what the gateway's take, and a tag.
+const MTU_OF_SENDERS: u32 = 1504;
+
 /// An IPv6 address that nobody has.
 pub const OUTSIDE6: &str = "2001:db8:eeee::1";
 
@@ -145,7 +148,11 @@ fn plug(scene: &Scene) -> Result<Netns> {
     guests.without_ipv6()?;
     let mac = "02:00:00:00:0f:01";
     scene.backbone.plug(TRUNK, &guests, TRUNK_END, mac)?;
-    guests.ip(&format!("link set dev {TRUNK_END} up"))?;
+    // A packet socket sends no frame with two tags that is a tag longer than the MTU.
+    let mtu = format!("mtu {MTU_OF_SENDERS}");
+    guests.ip(&format!("link set dev {TRUNK_END} {mtu} up"))?;
+    let internet = &scene.backbone.internet;
+    internet.ip(&format!("link set dev {UPLINK} {mtu}"))?;
     for vpc in ["w", "x"] {
         gateway.ok(&format!(
             "vpc create {vpc} --cidr 10.0.0.0/24 --cidr fd00:10::/64"
