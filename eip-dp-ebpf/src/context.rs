@@ -316,7 +316,7 @@ impl Skb {
     #[inline(always)]
     pub fn keep_outer(&self, control: u16) {
         // SAFETY: as in `new`; these words are for the programs of a hook.
-        unsafe { (*self.skb).cb[0] = u32::from(control) };
+        unsafe { (*self.hidden()).cb[0] = u32::from(control) };
     }
 
     /// What [`Self::keep_outer`] has kept.
@@ -324,7 +324,14 @@ impl Skb {
     #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
     pub fn outer(&self) -> u16 {
         // SAFETY: as in `new`.
-        unsafe { (*self.skb).cb[0] as u16 }
+        unsafe { (*self.hidden()).cb[0] as u16 }
+    }
+
+    /// The context anew, for a field that is used more than once: else the compiler makes a pointer to that, which the verifier
+    /// refuses.
+    #[inline(always)]
+    fn hidden(&self) -> *mut __sk_buff {
+        black_box(self.skb)
     }
 
     /// The control information of both tags of a frame that has one of 802.1ad, beside it, and within it one of 802.1Q, still

@@ -15,6 +15,7 @@ mod account;
 mod context;
 mod limit;
 mod maps;
+mod stack;
 mod stage;
 mod vlan;
 
@@ -107,7 +108,9 @@ fn port6_xdp(context: XdpContext) -> u32 {
 #[classifier]
 #[inline(always)]
 fn uplink_tc(context: TcContext) -> i32 {
-    if !vlan::unstack(&context, Maps::has_uplink) {
+    if !vlan::unstack(&context, |key| {
+        Maps::has_uplink(key) && stack::concerns_us(&context)
+    }) {
         return refused();
     }
     if stage::is_ipv6_skb(&context) {
