@@ -177,3 +177,25 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for super::MacKey {}
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn link() -> impl Strategy<Value = LinkKey> {
+        (1..100_u32, 0..4_u16, 0..4095_u16)
+            .prop_map(|(ifindex, outer, vlan)| LinkKey::stacked(ifindex, outer, vlan))
+    }
+
+    proptest! {
+        /// Of two links, and of one MAC on two links, the seals differ.
+        #[test]
+        fn links_are_told_apart(one in link(), other in link(), mac in any::<[u8; 6]>()) {
+            prop_assert_eq!(one.fold() == other.fold(), one == other);
+            let (on_one, on_other) = (MacKey::on(one, mac), MacKey::on(other, mac));
+            prop_assert_eq!(on_one.fold() == on_other.fold(), one == other);
+        }
+    }
+}
