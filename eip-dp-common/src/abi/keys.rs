@@ -87,7 +87,7 @@ impl LinkKey {
 
     /// Whether it is the interface itself.
     pub const fn is_untagged(&self) -> bool {
-        self.vlan == 0 && self.reserved == 0
+        self.vlan == 0 && self.outer == 0
     }
 
     /// A VLAN of the interface; 0 for none.
