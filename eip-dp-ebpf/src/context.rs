@@ -167,7 +167,8 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn is_longer_than(&self, len: usize) -> bool {
-        self.span.data + len < self.span.end
+        // Hidden: from the answer the compiler would know that bytes are there, and leave the checks out that tell the verifier.
+        black_box(self.span.data + len) < self.span.end
     }
 
     #[inline(always)]
