@@ -174,9 +174,9 @@ impl Family for V6 {
 
     #[inline(always)]
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
-        // Destination unreachable, packet too big, time exceeded, parameter problem (RFC 4443 2.1). Errors of kinds to come
-        // are not translated: what they quote, and whether, is not known.
-        matches!(datagram.icmp_type(packet), 1..=4)
+        // RFC 4443 2.1: those with a 0 in the highest bit. The ones of kinds to come quote alike (2.4 (c) and (d)): left as
+        // they are, they would tell a private address.
+        matches!(datagram.icmp_type(packet), ..128)
     }
 
     #[inline(always)]
