@@ -16,7 +16,7 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{Reason, Target, TargetFlags},
     checksum::{Delta, fold},
-    packet::{Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet},
+    packet::{Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet, VLAN},
 };
 
 use crate::{vlan::Tag, wide};
@@ -34,6 +34,9 @@ impl Any {
         black_box(value ^ self.0 as usize ^ black_box(self.0) as usize)
     }
 }
+
+/// More than any IP packet and its frame's header have, less by one than a power of 2.
+const LONGEST: usize = 0x1_ffff;
 
 /// The part of a packet that a program may touch.
 #[derive(Clone, Copy)]
@@ -168,7 +171,9 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn is_longer_than(&self, len: usize) -> bool {
-        self.span.data + len < self.span.end
+        // Hidden: from the answer the compiler would know that bytes are there, and leave the checks out that tell the verifier.
+        // Given bounds anew, for Linux 6.1's.
+        self.span.data + (black_box(len) & LONGEST) < self.span.end
     }
 
     #[inline(always)]
@@ -304,11 +309,52 @@ impl Skb {
         self.ifindex
     }
 
-    /// Leaves the VLAN where the daemon's packet socket finds it: the tag itself does not get so far.
+    /// Leaves the VLAN, and in the upper half the outer one, where the daemon's packet socket finds it: the tags themselves do
+    /// not get so far.
     #[inline(always)]
-    pub fn mark(&self, vlan: u16) {
+    pub fn mark(&self, vlan: u32) {
         // SAFETY: as in `new`; a program may write this field.
-        unsafe { (*self.skb).mark = u32::from(vlan) };
+        unsafe { (*self.skb).mark = vlan };
+    }
+
+    /// Keeps the control information of an outer tag that was taken off, 0 for none, for the stages: the first program of each
+    /// packet's way does.
+    #[inline(always)]
+    pub fn keep_outer(&self, control: u16) {
+        // SAFETY: as in `new`; these words are for the programs of a hook.
+        unsafe { (*self.hidden()).cb[0] = u32::from(control) };
+    }
+
+    /// What [`Self::keep_outer`] has kept.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
+    pub fn outer(&self) -> u16 {
+        // SAFETY: as in `new`.
+        unsafe { (*self.hidden()).cb[0] as u16 }
+    }
+
+    /// The context anew, for a field that is used more than once: else the compiler makes a pointer to that, which the verifier
+    /// refuses.
+    #[inline(always)]
+    fn hidden(&self) -> *mut __sk_buff {
+        black_box(self.skb)
+    }
+
+    /// The control information of both tags of a frame that has one of 802.1ad, beside it, and within it one of 802.1Q, still
+    /// in it: the outer one's in the upper half. 0 for every other frame.
+    #[inline(always)]
+    pub fn stacked(&self) -> u32 {
+        // SAFETY: as in `new`.
+        let protocol = unsafe { (*self.skb).protocol };
+        if protocol != u32::from(u16::from_ne_bytes(VLAN)) {
+            return 0;
+        }
+        match (self.tag(), self.read::<2>(NETWORK)) {
+            (Tag::Service(outer), Some(inner)) => {
+                u32::from(outer) << 16 | u32::from(u16::from_be_bytes(inner))
+            }
+            _ => 0,
+        }
     }
 
     /// Whether it is an IPv6 packet.
@@ -330,8 +376,8 @@ impl Skb {
         };
         if present == 0 {
             Tag::None
-        } else if protocol != u32::from(0x8100u16.to_be()) {
-            Tag::Foreign(control as u16)
+        } else if protocol != u32::from(u16::from_ne_bytes(VLAN)) {
+            Tag::Service(control as u16)
         } else {
             Tag::Vlan(control as u16)
         }

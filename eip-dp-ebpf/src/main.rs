@@ -15,6 +15,7 @@ mod account;
 mod context;
 mod limit;
 mod maps;
+mod stack;
 mod stage;
 mod vlan;
 mod wide;
@@ -36,7 +37,7 @@ use eip_dp_common::{
     tables::{self, Links as _, Tables},
 };
 use maps::{DEVICES, Maps};
-use vlan::Tag;
+use vlan::{Tag, Tags};
 
 /// On an uplink: packets for EIPs behind ports that XDP can send to. Most take the short way, which ends here.
 #[xdp(frags)]
@@ -108,6 +109,11 @@ fn port6_xdp(context: XdpContext) -> u32 {
 #[classifier]
 #[inline(always)]
 fn uplink_tc(context: TcContext) -> i32 {
+    if !vlan::unstack(&context, |key| {
+        Maps::has_uplink(key) && stack::concerns_us(&context)
+    }) {
+        return refused();
+    }
     if stage::is_ipv6_skb(&context) {
         stage::enter_tc(&context, stages::UPLINK6);
     }
@@ -125,6 +131,9 @@ fn uplink6_tc(context: TcContext) -> i32 {
 #[classifier]
 #[inline(always)]
 fn port_tc(context: TcContext) -> i32 {
+    if !vlan::unstack(&context, Maps::has_port) {
+        return refused();
+    }
     if stage::is_ipv6_skb(&context) {
         stage::enter_tc(&context, stages::PORT6);
     }
@@ -292,7 +301,7 @@ fn left_on_uplink(tag: Tag) -> Option<i32> {
     match tag {
         Tag::None => None,
         Tag::Vlan(_) if tag.vlan() != 0 => None,
-        Tag::Vlan(_) | Tag::Foreign(_) => Some(TC_ACT_UNSPEC),
+        Tag::Vlan(_) | Tag::Service(_) => Some(TC_ACT_UNSPEC),
     }
 }
 
@@ -302,8 +311,8 @@ fn left_on_port(tag: Tag) -> Option<i32> {
     match tag {
         Tag::None => None,
         Tag::Vlan(_) if tag.vlan() != 0 => None,
-        Tag::Foreign(control) if control & 0xfff != 0 => Some(TC_ACT_UNSPEC),
-        Tag::Vlan(_) | Tag::Foreign(_) => {
+        Tag::Service(control) if control & 0xfff != 0 => Some(TC_ACT_UNSPEC),
+        Tag::Vlan(_) | Tag::Service(_) => {
             account::count(&Outcome::dropped(Reason::UnsupportedEthertype));
             Some(TC_ACT_SHOT)
         }
@@ -312,7 +321,7 @@ fn left_on_port(tag: Tag) -> Option<i32> {
 
 #[inline(always)]
 fn key_of(skb: &Skb, tag: Tag) -> LinkKey {
-    LinkKey::tagged(skb.ifindex(), tag.vlan())
+    LinkKey::stacked(skb.ifindex(), skb.outer() & 0xfff, tag.vlan())
 }
 
 /// The short way, and where it ends for a frame that is not for it: untouched, at the stage that is.
@@ -347,9 +356,9 @@ fn with_frame<F: Local>(
     is_ours: impl FnOnce(&LinkKey) -> bool,
     path: impl FnOnce(&mut Frame, LinkKey) -> Outcome,
 ) -> u32 {
-    let tag = Tag::of(context);
-    let key = LinkKey::tagged(Frame::new(context).ifindex(), tag.vlan());
-    if tag != Tag::None && (key.vlan == 0 || !is_ours(&key) || !vlan::pop(context)) {
+    let tags = Tags::of(context);
+    let key = tags.key(Frame::new(context).ifindex());
+    if tags.are_there && (key.vlan == 0 || !is_ours(&key) || !vlan::pop(context, tags.control)) {
         return xdp_action::XDP_PASS;
     }
     let mut frame = Frame::new(context);
@@ -381,12 +390,12 @@ fn with_frame<F: Local>(
         | Verdict::Reply
         | Verdict::Ping
         | Verdict::Refuse(_)
-        | Verdict::Kernel => match tag {
-            Tag::Vlan(control) if !vlan::push(context, control) => {
-                outcome.verdict = Verdict::Drop(Reason::KernelRefused);
+        | Verdict::Kernel => match tag_frame(context, tags.control) {
+            Ok(()) => xdp_action::XDP_PASS,
+            Err(reason) => {
+                outcome.verdict = Verdict::Drop(reason);
                 xdp_action::XDP_DROP
             }
-            _ => xdp_action::XDP_PASS,
         },
         Verdict::Drop(_) => xdp_action::XDP_DROP,
     };
@@ -403,8 +412,8 @@ fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
             let is_ipv6 = skb.is_ipv6();
             tagged(skb, outcome.way.vlan).and_then(|()| resolve(&outcome.way, is_ipv6))
         }
-        Verdict::Reply | Verdict::Refuse(_) => Ok(redirect(skb.ifindex())),
-        Verdict::Pass | Verdict::Slow => Ok(TC_ACT_UNSPEC),
+        Verdict::Reply | Verdict::Refuse(_) => restacked(skb).map(|()| redirect(skb.ifindex())),
+        Verdict::Pass | Verdict::Slow => restacked(skb).map(|()| TC_ACT_UNSPEC),
         // The stage for it is not there.
         Verdict::Ping => Err(Reason::GatewayService),
         // In the host's own stack, whoever else looks at it.
@@ -413,8 +422,14 @@ fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
         // SAFETY: the context is the kernel's.
         Verdict::Daemon => match unsafe { bpf_skb_change_type(skb.as_ptr(), PACKET_OTHERHOST) } {
             0 => {
-                skb.mark(skb.tag().vlan());
-                Ok(TC_ACT_OK)
+                let (vlan, outer) = (skb.tag().vlan(), skb.outer() & 0xfff);
+                skb.mark(u32::from(vlan) | u32::from(outer) << 16);
+                // The host may have an interface for a VLAN of that number which is in none.
+                if outer == 0 {
+                    Ok(TC_ACT_OK)
+                } else {
+                    tagged(skb, 0).map(|()| TC_ACT_OK)
+                }
             }
             _ => Err(Reason::KernelRefused),
         },
@@ -434,16 +449,9 @@ fn redirect(ifindex: u32) -> i32 {
     unsafe { bpf_redirect(ifindex, 0) as i32 }
 }
 
-/// A VLAN's number, which the path keeps in a word.
 #[inline(always)]
-#[allow(clippy::cast_possible_truncation, reason = "twelve bits")]
-const fn id(vlan: u32) -> u16 {
-    vlan as u16
-}
-
-#[inline(always)]
-fn tag_frame(context: &XdpContext, vlan: u32) -> Result<(), Reason> {
-    if vlan == 0 || vlan::push(context, id(vlan)) {
+fn tag_frame(context: &XdpContext, tags: u32) -> Result<(), Reason> {
+    if tags == 0 || vlan::push(context, tags) {
         Ok(())
     } else {
         Err(Reason::KernelRefused)
@@ -451,12 +459,30 @@ fn tag_frame(context: &XdpContext, vlan: u32) -> Result<(), Reason> {
 }
 
 #[inline(always)]
-fn tagged(skb: &Skb, vlan: u32) -> Result<(), Reason> {
-    if vlan::retag(skb, id(vlan)) {
+fn tagged(skb: &Skb, vlans: u32) -> Result<(), Reason> {
+    if vlan::retag(skb, vlans) {
         Ok(())
     } else {
         Err(Reason::KernelRefused)
     }
+}
+
+/// Puts the outer tag back that was taken off.
+#[inline(always)]
+fn restacked(skb: &Skb) -> Result<(), Reason> {
+    let outer = skb.outer();
+    if outer == 0 || vlan::push_outer(skb, outer) {
+        Ok(())
+    } else {
+        Err(Reason::KernelRefused)
+    }
+}
+
+/// Not looked at: the kernel has no memory to take its outer tag off.
+#[inline(always)]
+fn refused() -> i32 {
+    account::count(&Outcome::dropped(Reason::KernelRefused));
+    TC_ACT_SHOT
 }
 
 /// `PACKET_OTHERHOST` of include/uapi/linux/if_packet.h.
@@ -471,7 +497,7 @@ fn resolve(way: &Way, is_ipv6: bool) -> Result<i32, Reason> {
     const AF_INET: u32 = 2;
     const AF_INET6: u32 = 10;
     let mut uplink = Uplink::zeroed();
-    let key = LinkKey::tagged(way.ifindex, id(way.vlan));
+    let key = LinkKey::stacked(way.ifindex, vlan::outer(way.vlan), vlan::inner(way.vlan));
     if tables::find(&mut uplink, &key, |key, into| Maps.uplink(key, into)) != Ok(true) {
         return Err(Reason::TableBusy);
     }
@@ -531,7 +557,7 @@ fn with_skb<F: Local>(
 #[inline(always)]
 fn one_step(context: &TcContext, path: impl FnOnce(&mut Skb, &Maps, LinkKey) -> Outcome) -> i32 {
     let Ok(mut skb) = Skb::new(context) else {
-        return TC_ACT_UNSPEC;
+        return stage::finish(context, &Outcome::START);
     };
     let key = key_of(&skb, skb.tag());
     let outcome = path(&mut skb, &Maps, key);

@@ -1,6 +1,5 @@
 //! Programs that others go on to: a packet's way in pieces, each before the verifier by itself, with a stack of its own.
 
-use crate::wide;
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_md},
     macros::map,
@@ -9,9 +8,11 @@ use aya_ebpf::{
 };
 use eip_dp_common::{
     abi::{Reason, stages},
-    packet::{IPV6, VLAN},
+    packet::{IPV6, QINQ, VLAN},
     path::{HandedOver, Outcome, Verdict},
 };
+
+use crate::{context::Skb, wide};
 
 #[map]
 static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 0);
@@ -58,7 +59,9 @@ pub fn take_over() -> HandedOver {
 /// Goes on to the end of the packet's way.
 #[inline(always)]
 pub fn finish(context: &TcContext, outcome: &Outcome) -> i32 {
-    if matches!(outcome.verdict, Verdict::Pass | Verdict::Slow) {
+    if matches!(outcome.verdict, Verdict::Pass | Verdict::Slow)
+        && Skb::as_it_is(context).outer() == 0
+    {
         return TC_ACT_UNSPEC;
     }
     hand_over(outcome);
@@ -66,7 +69,7 @@ pub fn finish(context: &TcContext, outcome: &Outcome) -> i32 {
     TC_ACT_SHOT
 }
 
-/// Whether an XDP frame is IPv6, in a VLAN or not.
+/// Whether an XDP frame is IPv6, in a VLAN, in one within another, or in none.
 #[inline(always)]
 pub fn is_ipv6_frame(context: &XdpContext) -> bool {
     let context: *mut xdp_md = context.ctx;
@@ -76,13 +79,18 @@ pub fn is_ipv6_frame(context: &XdpContext) -> bool {
         return false;
     }
     // SAFETY: so many bytes are the packet's, as just checked.
-    let ethertype = unsafe { wide::load((start + 12) as *const [u8; 2]) };
-    if ethertype != VLAN || start + 18 > end {
-        return ethertype == IPV6;
+    let outer = unsafe { wide::load((start + 12) as *const [u8; 2]) };
+    if (outer != VLAN && outer != QINQ) || start + 18 > end {
+        return outer == IPV6;
     }
     // SAFETY: as above.
-    let inner = unsafe { wide::load((start + 16) as *const [u8; 2]) };
-    inner == IPV6
+    let second = unsafe { wide::load((start + 16) as *const [u8; 2]) };
+    if outer == VLAN || second != VLAN || start + 22 > end {
+        return second == IPV6;
+    }
+    // SAFETY: as above.
+    let third = unsafe { wide::load((start + 20) as *const [u8; 2]) };
+    third == IPV6
 }
 
 /// Whether an skb is IPv6.

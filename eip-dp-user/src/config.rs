@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::Family;
+use crate::{host::Family, model::Vlan};
 use file::{Raw, Source};
 
 /// Where the configuration is, unless `--config` says otherwise.
@@ -43,8 +43,9 @@ pub struct Config {
 pub struct Uplink {
     /// Its name.
     pub interface: String,
-    /// The 802.1Q VLAN on it; 0 is none.
-    pub vlan: u16,
+    /// The VLAN on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vlan>,
     /// The router to send to. None: what the host's routes say.
     pub next_hop: PerFamily,
     /// Who sends ICMP errors. None: the uplink's own address, else the gateway of a pool.
@@ -223,7 +224,7 @@ impl Uplink {
     pub fn new(interface: &str) -> Self {
         Self {
             interface: interface.to_owned(),
-            vlan: 0,
+            vlan: None,
             next_hop: PerFamily::default(),
             icmp_source: PerFamily::default(),
             answer_arp: true,

@@ -24,8 +24,17 @@ def frame(dst, src, packet, padding=b"", vlan=0):
 
 
 def tagged(data, control):
-    """A frame with a tag of 802.1Q; none for 0. `control`: the VLAN, below three bits of priority and one more."""
+    """A frame with a tag of 802.1Q; none for 0. `control`: the VLAN, below three bits of priority and one more. Of two, the outer
+    one first, it is of 802.1ad."""
+    if isinstance(control, tuple):
+        outer, control = control
+        return stacked(tagged(data, control), outer)
     return data[:12] + struct.pack("!HH", 0x8100, control) + data[12:] if control else data
+
+
+def stacked(data, control):
+    """A frame with a tag of 802.1ad outside of all that it has."""
+    return data[:12] + struct.pack("!HH", 0x88A8, control) + data[12:]
 
 
 def fitting(packet, padding, mtu):

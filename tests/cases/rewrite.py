@@ -63,9 +63,6 @@ def queries6():
     yield "T1-echo-reply", p.icmp_echo_reply()
     for kind in (130, 131, 132, 138, 139, 140, 143, 160, 200, 255):
         yield f"T1-icmp-{kind}", p.icmp(kind)
-    # Errors of kinds to come: whether and what they quote is not known.
-    for kind in (0, 5, 100, 127):
-        yield f"T1-icmp-{kind}", p.icmp(kind, payload=p.udp()(*p.SOMEBODY))
 
 
 def options4():
@@ -206,7 +203,11 @@ def tiny_fragments():
 
 
 KINDS = ((3, "unreachable"), (4, "quench"), (5, "redirect"), (11, "time-exceeded"), (12, "parameter"))
-KINDS6 = ((1, "unreachable"), (2, "too-big"), (3, "time-exceeded"), (4, "parameter"))
+# With those of kinds to come (RFC 4443 2.1).
+KINDS6 = (
+    (1, "unreachable"), (2, "too-big"), (3, "time-exceeded"), (4, "parameter"),
+    *((kind, f"type-{kind}") for kind in (0, 5, 99, 100, 101, 127)),
+)
 
 
 def unreachable():
@@ -341,7 +342,7 @@ def quote_mismatches():
         (f"{end - 1}-bytes", p.icmp_error(gone, p.udp(), size=end - 1)),
         ("other-version", p.icmp_error(gone, p.edited(p.udp(), 0, family.pick(b"\x65", b"\x45"), fix=False))),
         ("version-0", p.icmp_error(gone, p.edited(p.udp(), 0, b"\x05", fix=False))),
-        *(() if family.is6() else short),
+        *((("type-100-nothing", p.icmp_error(100, p.udp(), size=0)),) if family.is6() else short),
         ("one-byte-of-icmp", p.cut(p.icmp(gone), 1)),
         ("icmp-header-only", p.cut(p.icmp(gone), 8)),
     ):

@@ -35,17 +35,25 @@ VPCS = {
 # name: VPC
 PORTS = {
     "pa": 1, "pb": 1, "pc": 1, "pd": 1, "pe": 2, "pf": 2, "pg": 2, "pm": 1, "ps": 1, "pt": 1, "pj": 1,
-    "pv20": 1, "pv30": 2,
+    "pv20": 1, "pv30": 2, "pq20": 2, "pq30": 1,
 }
-# Ports that are VLANs of an interface.
-VLANS = {"pv20": ("pv", 20), "pv30": ("pv", 30)}
+# Ports that are VLANs of an interface; a pair is one within another.
+VLANS = {"pv20": ("pv", 20), "pv30": ("pv", 30), "pq20": ("pv", (10, 20)), "pq30": ("pv", (11, 20))}
 UPLINK_VLAN = 100
+# Within another on the same interface.
+UPLINK_VLANS = (10, 100)
 MTUS = {"pt": 1300, "pj": 9000}
 
 
 def link(port):
     """The port's interface, and its VLAN there."""
     return VLANS.get(port, (port, 0))
+
+
+def tags(vlan):
+    """As the harness reads it."""
+    outer, inner = vlan if isinstance(vlan, tuple) else (0, vlan)
+    return {"outer": outer, "vlan": inner}
 
 
 def port_mac(port):
@@ -71,6 +79,9 @@ ENIS = {
     # Alike in everything but the VLAN and the VPC.
     "v1": ("V", "pv20", "0a:00:00:00:02:01", False),
     "v2": ("W", "pv30", "0a:00:00:00:02:01", False),
+    # Likewise, of the first and of each other, in the outer VLAN.
+    "q1": ("Q", "pq20", "0a:00:00:00:02:01", False),
+    "q2": ("Q2", "pq30", "0a:00:00:00:02:01", False),
 }
 
 # (VPC, address): (ENI or None, state, EIP or None)
@@ -95,6 +106,9 @@ ADDRESSES = {
     (1, "172.20.3.30"): ("j1", "nat", "203.0.113.80"),
     (1, "10.0.2.10"): ("v1", "nat", "203.0.113.90"),
     (2, "10.0.2.10"): ("v2", "nat", "203.0.113.91"),
+    (2, "10.0.3.10"): ("q1", "nat", "203.0.113.92"),
+    (1, "10.0.3.10"): ("q2", "off", None),
+    (1, "203.0.113.93"): ("q2", "cut-through", "203.0.113.93"),
 }
 
 # address: (mode, private address, ENI or None, VPC)
@@ -115,6 +129,8 @@ EIPS = {
     "203.0.113.80": ("nat", "172.20.3.30", "j1", 1),
     "203.0.113.90": ("nat", "10.0.2.10", "v1", 1),
     "203.0.113.91": ("nat", "10.0.2.10", "v2", 2),
+    "203.0.113.92": ("nat", "10.0.3.10", "q1", 2),
+    "203.0.113.93": ("cut-through", "203.0.113.93", "q2", 1),
 }
 
 # Prefix, class, and of a pool its gateway.
@@ -167,9 +183,12 @@ def to_json():
             *({"name": name, "mac": mac} for name, mac in devices.items()),
         ],
         "uplinks": [
-            {"interface": UPLINK, "vlan": 0, "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True},
-            {"interface": UPLINK, "vlan": UPLINK_VLAN, "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True},
-            {"interface": UPLINK2, "vlan": 0, "next_hop": None, "icmp_source": None, "answer_arp": False},
+            {"interface": UPLINK, **tags(0), "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True},
+            *(
+                {"interface": UPLINK, **tags(vlan), "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True}
+                for vlan in (UPLINK_VLAN, UPLINK_VLANS)
+            ),
+            {"interface": UPLINK2, **tags(0), "next_hop": None, "icmp_source": None, "answer_arp": False},
         ],
         "way_out": {"interface": UPLINK, "mac": NEXT_HOP_MAC, "mtu": MTU},
         "vpcs": [
@@ -180,7 +199,7 @@ def to_json():
             for index, cidrs in VPCS.items()
         ],
         "ports": [
-            {"name": port, "interface": link(port)[0], "vlan": link(port)[1], "vpc": vpc}
+            {"name": port, "interface": link(port)[0], **tags(link(port)[1]), "vpc": vpc}
             for port, vpc in PORTS.items()
         ],
         "enis": [

@@ -56,9 +56,11 @@ MAC = "02:00:00:00:0a:"
 
 
 def guests(private, public):
+    """Of `a` and `b` the two addresses differ by unlike amounts: what is left out of both translations of a packet between them
+    does not cancel out."""
     return {
         "a": Guest("p1", MAC + "0a", 2000, private + "10", public + "10", "nat"),
-        "b": Guest("p2", MAC + "0b", 2000, private + "11", public + "11", "nat"),
+        "b": Guest("p2", MAC + "0b", 2000, private + "11", public + "31", "nat"),
         "s": Guest("p3", MAC + "0c", 1280, private + "12", public + "12", "nat"),
         "n": Guest("p4", MAC + "14", 1500, private + "20", None, None),
         "c": Guest("p5", MAC + "15", 2000, private + "21", public + "20", "cut-through"),

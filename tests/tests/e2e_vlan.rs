@@ -11,8 +11,9 @@ use eip_dp_tests::lab::{
     frames,
     scene::{Options, Scene},
     topology::{GATEWAY_MAC, INTERNET_MAC, UPLINK},
-    trunk::{INTERNET_100, OUTSIDE6, TRUNK, TRUNK_ENIS, Trunk},
+    trunk::{INTERNET_30_100, INTERNET_100, OUTSIDE6, TRUNK, TRUNK_ENIS, Trunk},
 };
+use eip_dp_user::model::Vlan;
 
 #[test]
 fn packets_go_between_vlans_as_between_ports() -> Result<()> {
@@ -68,6 +69,30 @@ const WAYS: [Way; 30] = [
     ("private, from VLAN to VLAN", "vlan9", ["fd00:10::20", "fd00:10::10"], "vlan7", ["fd00:10::20", "fd00:10::10"], 64),
 ];
 
+#[rustfmt::skip] // A table: a row a line.
+const STACK_WAYS: [Way; 20] = [
+    ("in to a stack", INTERNET_SIDE, [OUTSIDE, "203.0.113.33"], "stack20", [OUTSIDE, "10.0.0.20"], 63),
+    ("in to a stack", INTERNET_SIDE, [OUTSIDE6, "2001:db8:cb::33"], "stack20", [OUTSIDE6, "fd00:10::20"], 63),
+    ("in to a stack, cut-through", INTERNET_SIDE, [OUTSIDE, "203.0.113.34"], "stack21", [OUTSIDE, "203.0.113.34"], 63),
+    ("in to a stack, cut-through", INTERNET_SIDE, [OUTSIDE6, "2001:db8:cb::34"], "stack21", [OUTSIDE6, "2001:db8:cb::34"], 63),
+    ("in from a stack", INTERNET_30_100, [OUTSIDE, "203.0.113.10"], "a1", [OUTSIDE, "10.0.0.10"], 63),
+    ("in from a stack", INTERNET_30_100, [OUTSIDE6, "2001:db8:cb::10"], "a1", [OUTSIDE6, "fd00:10::10"], 63),
+    ("in from a stack to a VLAN", INTERNET_30_100, [OUTSIDE, "203.0.113.30"], "vlan7", [OUTSIDE, "10.0.0.10"], 63),
+    ("in from a VLAN to a stack", INTERNET_100, [OUTSIDE6, "2001:db8:cb::33"], "stack20", [OUTSIDE6, "fd00:10::20"], 63),
+    ("in from stack to stack", INTERNET_30_100, [OUTSIDE, "203.0.113.33"], "stack20", [OUTSIDE, "10.0.0.20"], 63),
+    ("in from stack to stack, cut-through", INTERNET_30_100, [OUTSIDE6, "2001:db8:cb::34"], "stack21", [OUTSIDE6, "2001:db8:cb::34"], 63),
+    ("out from a stack", "stack20", ["10.0.0.20", OUTSIDE], INTERNET_SIDE, ["203.0.113.33", OUTSIDE], 63),
+    ("out from a stack", "stack20", ["fd00:10::20", OUTSIDE6], INTERNET_SIDE, ["2001:db8:cb::33", OUTSIDE6], 63),
+    ("out from a stack, cut-through", "stack21", ["203.0.113.34", OUTSIDE], INTERNET_SIDE, ["203.0.113.34", OUTSIDE], 63),
+    ("from a stack to its inner VLAN alone", "stack20", ["10.0.0.20", "203.0.113.30"], "vlan7", ["203.0.113.33", "10.0.0.10"], 63),
+    ("from a VLAN to it within another", "vlan7", ["fd00:10::10", "2001:db8:cb::33"], "stack20", ["2001:db8:cb::30", "fd00:10::20"], 63),
+    ("from stack to stack", "stack20", ["10.0.0.20", "203.0.113.34"], "stack21", ["203.0.113.33", "203.0.113.34"], 63),
+    ("from a stack to its own EIP", "stack20", ["fd00:10::20", "2001:db8:cb::33"], "stack20", ["2001:db8:cb::33", "fd00:10::20"], 63),
+    ("from a stack to another port", "stack20", ["10.0.0.20", "203.0.113.11"], "a2", ["203.0.113.33", "10.0.0.11"], 63),
+    ("private, from a stack to the untagged wire", "stack20", ["10.0.0.20", "10.0.0.10"], "untagged", ["10.0.0.20", "10.0.0.10"], 64),
+    ("private, from the untagged wire to a stack", "untagged", ["fd00:10::10", "fd00:10::20"], "stack20", ["fd00:10::10", "fd00:10::20"], 64),
+];
+
 const DATAGRAM: &str = "I()/UDP(sport=5000,dport=53)/b'payload'";
 
 /// What is carried over VLANs: each kind of header work, a small packet and the largest.
@@ -75,6 +100,13 @@ const CARRIED: [&str; 3] = [
     DATAGRAM,
     "I()/TCP(sport=5000,dport=80,flags='PA',seq=1,ack=2)/b'payload of odd length'",
     "I()/UDP(sport=5000,dport=53)/(b'x'*(1452 if ':' in S else 1472))",
+];
+
+/// Likewise over a VLAN within another: the second tag is part of the MTU.
+const CARRIED_IN_A_STACK: [&str; 3] = [
+    CARRIED[0],
+    CARRIED[1],
+    "I()/UDP(sport=5000,dport=53)/(b'x'*(1448 if ':' in S else 1468))",
 ];
 
 fn case(id: &str, from: &'static str, sent: [&'static str; 2], expect: Expect) -> Case {
@@ -90,8 +122,10 @@ fn case(id: &str, from: &'static str, sent: [&'static str; 2], expect: Expect) -
 #[rustfmt::skip] // A table: a row a line.
 fn between_vlans() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (way, from, sent, at, got, ttl) in WAYS {
-        for packet in CARRIED {
+    let ways = WAYS.iter().map(|way| (way, CARRIED));
+    let stacks = STACK_WAYS.iter().map(|way| (way, CARRIED_IN_A_STACK));
+    for (&(way, from, sent, at, got, ttl), carried) in ways.chain(stacks) {
+        for packet in carried {
             let id = format!("T16 {way}: {packet}");
             cases.push(Case { packet, ..case(&id, from, sent, Arrives(at, got, ttl)) });
         }
@@ -104,16 +138,25 @@ fn between_vlans() -> Vec<Case> {
         case("T16 O9 of another VLAN", "vlan9", ["10.0.0.10", OUTSIDE], Dropped("spoofed-source")),
         case("T16 O10 in a VLAN", "vlan8", ["10.0.0.11", "10.0.0.20"], Dropped("private-network-off")),
         case("T16 O11 in a VLAN", "vlan7", ["10.0.0.10", "10.0.0.77"], Dropped("no-such-eni")),
+        case("T16 O3 in a stack", INTERNET_30_100, [OUTSIDE, "203.0.113.99"], Dropped("no-association")),
+        case("T16 O4 in a stack", INTERNET_30_100, [OUTSIDE, "192.0.2.77"], ToTheHost),
+        case("T16 O9 of the inner VLAN alone", "stack21", ["10.0.0.10", OUTSIDE], Dropped("spoofed-source")),
+        case("T16 O10 in a stack", "stack21", ["10.0.0.21", "10.0.0.10"], Dropped("private-network-off")),
+        case("T16 O11 in a stack", "stack20", ["10.0.0.20", "10.0.0.77"], Dropped("no-such-eni")),
+        Case { packet: CARRIED[2], ..case("T16 R3 to a stack", "vlan7", ["10.0.0.10", "203.0.113.33"], Dropped("too-big")) },
         case("T16 O15 in a VLAN", net, ["203.0.113.30", "203.0.113.10"], Dropped("martian")),
     ]);
     cases
 }
 
 /// Tags that are none of ours, and the reason that a frame with them is dropped for on a port; on an uplink the host has it.
-const OTHER_TAGS: [(&str, Option<&str>); 5] = [
+const OTHER_TAGS: [(&str, Option<&str>); 8] = [
     ("Dot1Q(vlan=55)", None),
     ("Dot1AD(vlan=VLAN)", None),
     ("Dot1AD(vlan=VLAN)/Dot1Q(vlan=VLAN)", None),
+    ("Dot1AD(vlan=30)/Dot1Q(vlan=55)", None),
+    ("Dot1AD(vlan=20)/Dot1AD(vlan=VLAN)", None),
+    ("Dot1Q(vlan=20)/Dot1Q(vlan=VLAN)", None),
     ("Dot1Q(vlan=VLAN)/Dot1Q(vlan=VLAN)", None),
     ("Dot1Q(vlan=0,prio=5)", Some("unsupported-ethertype")),
 ];
@@ -178,6 +221,20 @@ const ANSWERED: &[Answered] = &[
     ("R9 ARP, cut-through", "vlan8", "who('203.0.113.31','203.0.113.1')", 0, "is_at('203.0.113.1','203.0.113.31')"),
     ("R9 neighbour solicitation", "vlan7", "solicit('fd00:10::10','fd00:10::1')", 8, "v6('fd00:10::1','fd00:10::10')+b'\\x88'"),
     ("R9 neighbour solicitation, cut-through", "vlan8", "solicit('2001:db8:cb::31','2001:db8:cb::1')", 8, "v6('2001:db8:cb::1','2001:db8:cb::31')+b'\\x88'"),
+    ("R9 ARP", "stack20", "who('10.0.0.20','10.0.0.1')", 0, "is_at('10.0.0.1','10.0.0.20')"),
+    ("R9 neighbour solicitation", "stack20", "solicit('fd00:10::20','fd00:10::1')", 8, "v6('fd00:10::1','fd00:10::20')+b'\\x88'"),
+    ("R8 ARP", INTERNET_30_100, "who('198.51.100.77','203.0.113.33')", 0, "is_at('203.0.113.33','198.51.100.77')"),
+    ("R8 neighbour solicitation", INTERNET_30_100, "solicit('2001:db8:ffff::77','2001:db8:cb::33')", 8, "v6('2001:db8:cb::33','2001:db8:ffff::77')+b'\\x88'"),
+    ("O11 ping of the gateway", "stack20", "IP(src='10.0.0.20',dst='10.0.0.1')/ICMP(id=3)/b'ping'", 12, "v4('10.0.0.1','10.0.0.20')+b'\\0\\0'"),
+    ("O11 ping of the gateway", "stack20", "IPv6(src='fd00:10::20',dst='fd00:10::1')/ICMPv6EchoRequest(id=3,data=b'ping')", 8, "v6('fd00:10::1','fd00:10::20')+b'\\x81'"),
+    ("R2 to a stack", "stack20", "IP(src='10.0.0.20',dst='192.0.2.1',ttl=1)/UDP()/b'x'", 12, "v4('10.0.0.1','10.0.0.20')+b'\\x0b\\0'"),
+    ("R2 to a stack", "stack20", "IPv6(src='fd00:10::20',dst='2001:db8:eeee::1',hlim=1)/UDP()/b'x'", 8, "v6('fd00:10::1','fd00:10::20')+b'\\3\\0'"),
+    ("R2 to the uplink's stack", INTERNET_30_100, "IP(src='192.0.2.1',dst='203.0.113.33',ttl=1)/UDP()/b'x'", 12, "v4('198.51.100.10','192.0.2.1')+b'\\x0b\\0'"),
+    ("R10 DHCP", "stack20", "discover()", 28 + 16, "inet_aton('10.0.0.20')"),
+    ("R10 DHCP, cut-through", "stack21", "discover()", 28 + 16, "inet_aton('203.0.113.34')"),
+    ("R10 router solicitation", "stack20", "IPv6(src=link_local(),dst='ff02::2',hlim=255)/ICMPv6ND_RS()/ICMPv6NDOptSrcLLAddr(lladdr=OWN)", 40, "b'\\x86\\0'"),
+    ("R10 DHCPv6", "stack20", "solicit_lease()", 48, "b'\\2\\1\\2\\3'"),
+    ("R10 DHCPv6, cut-through", "stack21", "solicit_lease()", 48, "b'\\2\\1\\2\\3'"),
     ("R8 ARP", INTERNET_100, "who('198.51.100.77','203.0.113.30')", 0, "is_at('203.0.113.30','198.51.100.77')"),
     ("R8 neighbour solicitation", INTERNET_100, "solicit('2001:db8:ffff::77','2001:db8:cb::30')", 8, "v6('2001:db8:cb::30','2001:db8:ffff::77')+b'\\x88'"),
     ("O11 ping of the gateway", "vlan7", "IP(src='10.0.0.10',dst='10.0.0.1')/ICMP(id=3)/b'ping'", 12, "v4('10.0.0.1','10.0.0.10')+b'\\0\\0'"),
@@ -242,7 +299,7 @@ fn the_gateways_own_answers_have_the_tag_of_the_vlan_that_asked() -> Result<()> 
         answered(&bench, side, &pair[0], (*at, &pair[1]))
             .with_context(|| format!("{what} from {side}: {packet}"))?;
     }
-    for side in ["vlan7", INTERNET_100] {
+    for side in ["vlan7", "stack20", INTERNET_100] {
         let file = trunk.scene.lab.folder().join("answers.pcap");
         bench.capture(side)?.verify(&file, |_| false)?;
     }
@@ -279,14 +336,23 @@ fn answered(
 /// A host without an interface for the uplink's VLAN has no next hop there: what comes in is delivered, what is to leave is
 /// dropped for that, and the daemon says so.
 #[test]
-#[rustfmt::skip] // A table: a row a line.
 fn an_uplink_vlan_that_the_host_does_not_know_only_takes_in() -> Result<()> {
-    let scene = Scene::new(&Options { configuration: "vlan = 100", silent: true, ..Options::default() })?;
+    unknown_to_the_host(Vlan::of(100), INTERNET_100, "vlan = 100")
+}
+
+#[test]
+fn nor_one_within_another() -> Result<()> {
+    unknown_to_the_host(Vlan::within(30, 100), INTERNET_30_100, "vlan = \"30.100\"")
+}
+
+#[rustfmt::skip] // A table: a row a line.
+fn unknown_to_the_host(vlan: Vlan, side: &'static str, configuration: &'static str) -> Result<()> {
+    let scene = Scene::new(&Options { configuration, silent: true, ..Options::default() })?;
     let mut bench = Bench::new(&scene)?;
-    bench.add_vlan(INTERNET_100, (UPLINK, Some(100)), &scene.backbone.internet, UPLINK, INTERNET_MAC)?;
+    bench.add_vlan(side, (UPLINK, Some(vlan)), &scene.backbone.internet, UPLINK, INTERNET_MAC)?;
     bench.run(&[
-        case("T16 in", INTERNET_100, [OUTSIDE, "203.0.113.10"], Arrives("a1", [OUTSIDE, "10.0.0.10"], 63)),
-        case("T16 in, cut-through", INTERNET_100, [OUTSIDE, "203.0.113.20"], Arrives("b2", [OUTSIDE, "203.0.113.20"], 63)),
+        case("T16 in", side, [OUTSIDE, "203.0.113.10"], Arrives("a1", [OUTSIDE, "10.0.0.10"], 63)),
+        case("T16 in, cut-through", side, [OUTSIDE, "203.0.113.20"], Arrives("b2", [OUTSIDE, "203.0.113.20"], 63)),
         case("T16 untagged is another VLAN", INTERNET_SIDE, [OUTSIDE, "203.0.113.10"], ToTheHost),
         case("T16 out", "a1", ["10.0.0.10", OUTSIDE], Dropped("no-next-hop")),
         case("T16 hairpin", "a1", ["10.0.0.10", "203.0.113.11"], Arrives("a2", ["203.0.113.10", "10.0.0.11"], 63)),

@@ -205,6 +205,7 @@ fn restless(ifindex: u32, variant: usize) -> Target {
         dst_mac: mac,
         src_mac: mac.map(|byte| !byte),
         vlan: 0,
+        outer: 0,
         flags: TargetFlags::XDP | TargetFlags::RESOLVED,
         seal: 0,
     }

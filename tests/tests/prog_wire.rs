@@ -3,20 +3,20 @@
 //! What `BPF_PROG_TEST_RUN` cannot show: that a frame leaves by the right interface, that XDP and the tc program behind
 //! it add up to one gateway, and that the kernel fills in the next hop's MAC where the daemon does not know it.
 
-use std::{fs, process::Command};
+use std::{fmt::Write as _, fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use eip_dp_tests::prog::{
-    Bench, Delivery, Failures, UPLINK_VLAN, hex_diff, namespace,
+    Bench, Delivery, Failures, hex_diff, namespace,
     table::{Case, Expect, Table},
-    wire::{Wires, tagged},
+    wire::{Wires, in_vlans},
 };
 
 /// Where a case's frame must come out, and its bytes.
 fn arrival<'a>(table: &Table, case: &'a Case, delivery: Delivery) -> Option<(&'a str, Vec<u8>)> {
     match &case.expect {
-        Expect::Deliver { to, out } if delivery == Delivery::Tagged && is_way_out(table, to) => {
-            Some((to, tagged(&out.0, UPLINK_VLAN)))
+        Expect::Deliver { to, out } if is_way_out(table, to) => {
+            Some((to, in_vlans(&out.0, delivery.uplink_vlans())))
         }
         Expect::Deliver { to, out } => Some((to, out.0.clone())),
         Expect::Reply { out } | Expect::Refuse { out, .. } => {
@@ -167,6 +167,57 @@ fn xdp_leaves_it_to_tc() -> Result<()> {
 #[test]
 fn xdp_sends_into_a_vlan() -> Result<()> {
     over_the_wire(Delivery::Tagged, leaves)
+}
+
+#[test]
+fn xdp_sends_into_a_vlan_within_another() -> Result<()> {
+    over_the_wire(Delivery::Stacked, leaves)
+}
+
+/// What is left to the kernel comes to it as it was, tags and all: there nftables sends it back where it came from.
+#[test]
+fn the_kernel_gets_frames_with_their_tags() -> Result<()> {
+    for table in Table::all()? {
+        let failures = namespace::with_namespace(|| left_alone(&table))?;
+        println!("{} checks", failures.checked());
+        failures.conclude();
+    }
+    Ok(())
+}
+
+fn left_alone(table: &Table) -> Result<Failures> {
+    let mut bench = Bench::new(&table.world)?;
+    bench.attach_tc(&table.world)?;
+    let mut rules = String::from("add table netdev left\n");
+    for interface in &table.world.interfaces {
+        let name = &interface.name;
+        let _ = write!(
+            rules,
+            "add chain netdev left {name} {{ type filter hook ingress device {name} priority 0; }}\n\
+             add rule netdev left {name} fwd to {name}\n"
+        );
+    }
+    ensure!(
+        Command::new("nft").arg(&rules).status()?.success(),
+        "nft refuses the rules"
+    );
+    let wires = Wires::open(&table.world.interfaces)?;
+    let mut failures = Failures::default();
+    for case in &table.cases {
+        // The kernel takes no frame in whose tags are cut.
+        let is_tagged = case.name.starts_with("T16") && !case.name.contains("cut-in");
+        if !is_tagged || case.expect != Expect::Pass {
+            continue;
+        }
+        wires.send(&case.interface, &case.input.0)?;
+        let problem = match wires.next(&case.interface)? {
+            None => Some("it did not come back".to_owned()),
+            Some(found) if found != case.input.0 => Some(hex_diff(&case.input.0, &found)),
+            Some(_) => None,
+        };
+        failures.check(&case.name, problem);
+    }
+    Ok(failures)
 }
 
 /// Whether the case's packet goes to the Internet.

@@ -1,6 +1,9 @@
 //! Keys of the maps.
 
-use super::seal::{Address, SealKey};
+use super::{
+    records::Target,
+    seal::{Address, SealKey},
+};
 
 /// An address inside a VPC.
 #[repr(C)]
@@ -18,10 +21,10 @@ pub struct PrivateKey<A> {
 pub struct LinkKey {
     /// Interface index.
     pub ifindex: u32,
-    /// 802.1Q VLAN identifier, 0 for untagged.
+    /// 802.1Q VLAN identifier, 0 for untagged; behind an outer tag the inner one's.
     pub vlan: u16,
-    /// Always 0.
-    pub reserved: u16,
+    /// The VLAN identifier of an 802.1ad tag outside of that, 0 for none.
+    pub outer: u16,
 }
 
 /// A MAC address on a port.
@@ -30,10 +33,14 @@ pub struct LinkKey {
 pub struct MacKey {
     /// Interface index.
     pub ifindex: u32,
-    /// 802.1Q VLAN identifier, 0 for untagged.
+    /// As in [`LinkKey`].
     pub vlan: u16,
+    /// As in [`LinkKey`].
+    pub outer: u16,
     /// The ENI's MAC.
     pub mac: [u8; 6],
+    /// Always 0.
+    pub reserved: u16,
 }
 
 /// A prefix, laid out as the kernel's LPM trie wants it.
@@ -80,7 +87,7 @@ impl LinkKey {
 
     /// Whether it is the interface itself.
     pub const fn is_untagged(&self) -> bool {
-        self.vlan == 0 && self.reserved == 0
+        self.vlan == 0 && self.outer == 0
     }
 
     /// A VLAN of the interface; 0 for none.
@@ -89,6 +96,38 @@ impl LinkKey {
         Self {
             ifindex,
             vlan,
+            outer: 0,
+        }
+    }
+
+    /// A VLAN within an outer one of the interface (802.1ad); 0 for none.
+    #[inline(always)]
+    pub const fn stacked(ifindex: u32, outer: u16, vlan: u16) -> Self {
+        Self {
+            ifindex,
+            vlan,
+            outer,
+        }
+    }
+}
+
+impl LinkKey {
+    /// What a target is sent out of.
+    #[inline(always)]
+    pub const fn of(target: &Target) -> Self {
+        Self::stacked(target.ifindex, target.outer, target.vlan)
+    }
+}
+
+impl MacKey {
+    /// A MAC on the port with that key.
+    #[inline(always)]
+    pub const fn on(port: LinkKey, mac: [u8; 6]) -> Self {
+        Self {
+            ifindex: port.ifindex,
+            vlan: port.vlan,
+            outer: port.outer,
+            mac,
             reserved: 0,
         }
     }
@@ -104,7 +143,7 @@ impl<A: Address> SealKey for PrivateKey<A> {
 impl SealKey for LinkKey {
     #[inline(always)]
     fn fold(&self) -> u64 {
-        u64::from(self.ifindex) | u64::from(self.vlan) << 32
+        u64::from(self.ifindex) | u64::from(self.vlan) << 32 | u64::from(self.outer) << 48
     }
 }
 
@@ -113,7 +152,9 @@ impl SealKey for MacKey {
     fn fold(&self) -> u64 {
         let [a, b, c, d, e, f] = self.mac;
         let mac = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
-        mac ^ (u64::from(self.ifindex) << 32) ^ (u64::from(self.vlan) << 20)
+        mac ^ (u64::from(self.ifindex) << 32)
+            ^ (u64::from(self.vlan) << 20)
+            ^ (u64::from(self.outer) << 52)
     }
 }
 
@@ -121,7 +162,7 @@ const _: () = {
     assert!(size_of::<PrivateKey<[u8; 4]>>() == 8);
     assert!(size_of::<PrivateKey<[u8; 16]>>() == 20);
     assert!(size_of::<LinkKey>() == 8);
-    assert!(size_of::<MacKey>() == 12);
+    assert!(size_of::<MacKey>() == 16);
     assert!(size_of::<PrefixKey<[u8; 4]>>() == 8);
 };
 
@@ -135,4 +176,26 @@ mod pod {
     unsafe impl aya::Pod for super::LinkKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::MacKey {}
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn link() -> impl Strategy<Value = LinkKey> {
+        (1..100_u32, 0..4_u16, 0..4095_u16)
+            .prop_map(|(ifindex, outer, vlan)| LinkKey::stacked(ifindex, outer, vlan))
+    }
+
+    proptest! {
+        /// Of two links, and of one MAC on two links, the seals differ.
+        #[test]
+        fn links_are_told_apart(one in link(), other in link(), mac in any::<[u8; 6]>()) {
+            prop_assert_eq!(one.fold() == other.fold(), one == other);
+            let (on_one, on_other) = (MacKey::on(one, mac), MacKey::on(other, mac));
+            prop_assert_eq!(on_one.fold() == on_other.fold(), one == other);
+        }
+    }
 }

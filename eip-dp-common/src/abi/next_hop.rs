@@ -10,7 +10,9 @@ pub struct Link {
     /// The interface; 0 in a record that is not used.
     pub ifindex: u32,
     /// Its MTU in bytes, without the Ethernet header.
-    pub mtu: u32,
+    pub mtu: u16,
+    /// The VLAN of an 802.1ad tag outside of `vlan`'s, 0 for none.
+    pub outer: u16,
     /// The VPC's index; [`super::NONE`] for the uplink.
     pub vpc: u32,
     /// The MAC of the interface.
@@ -103,6 +105,7 @@ impl NextHop {
             dst_mac: self.mac(),
             src_mac: link.mac,
             vlan: link.vlan,
+            outer: link.outer,
             flags: link.flags | resolved | antispoof,
             seal: 0,
         }
@@ -118,6 +121,7 @@ impl Link {
             vpc: target.vpc,
             mac: target.src_mac,
             vlan: target.vlan,
+            outer: target.outer,
             flags: target.flags & TargetFlags::XDP,
             reserved: [0; 10],
         }

@@ -108,7 +108,9 @@ pub struct Target {
     /// The interface to send on; 0 where there is none.
     pub ifindex: u32,
     /// Its MTU in bytes, without the Ethernet header.
-    pub mtu: u32,
+    pub mtu: u16,
+    /// [`TargetFlags`].
+    pub flags: u16,
     /// The VPC's index; [`NONE`] for the uplink.
     pub vpc: u32,
     /// The receiver's MAC.
@@ -117,8 +119,8 @@ pub struct Target {
     pub src_mac: [u8; 6],
     /// The VLAN to tag with, 0 for none.
     pub vlan: u16,
-    /// [`TargetFlags`].
-    pub flags: u16,
+    /// The VLAN of an 802.1ad tag outside of that, 0 for none.
+    pub outer: u16,
     /// See [`Sealed`].
     pub seal: u32,
 }

@@ -2,7 +2,7 @@
 
 pub mod headers;
 
-use core::{hint::black_box, mem::offset_of};
+use core::mem::offset_of;
 
 use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
 
@@ -130,7 +130,7 @@ impl Family for V6 {
         // ESP ends the chain of headers, too, and has no checksum (RFC 4303).
         let plain = header.vcf[0] >> 4 == 6
             && end > TRANSPORT
-            && packet.is_longer_than(black_box(end) - 1)
+            && packet.is_longer_than(end - 1)
             && (next == protocol::TCP
                 || next == protocol::UDP
                 || next == protocol::ESP
@@ -174,9 +174,9 @@ impl Family for V6 {
 
     #[inline(always)]
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
-        // Destination unreachable, packet too big, time exceeded, parameter problem (RFC 4443 2.1). Errors of kinds to come
-        // are not translated: what they quote, and whether, is not known.
-        matches!(datagram.icmp_type(packet), 1..=4)
+        // RFC 4443 2.1: those with a 0 in the highest bit. The ones of kinds to come quote alike (2.4 (c) and (d)): left as
+        // they are, they would tell a private address.
+        matches!(datagram.icmp_type(packet), ..128)
     }
 
     #[inline(always)]

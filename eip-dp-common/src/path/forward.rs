@@ -76,9 +76,9 @@ pub fn forward<F: Family, P: Packet>(
     if forward.routed && datagram.hop_limit <= 1 {
         return Err(Reason::TtlExceeded);
     }
-    let too_big = wire_len(packet, datagram) > target.mtu as usize;
+    let too_big = wire_len(packet, datagram) > usize::from(target.mtu);
     if too_big && !(forward.by_kernel && datagram.may_fragment) {
-        outcome.mtu = target.mtu;
+        outcome.mtu = u32::from(target.mtu);
         return Err(Reason::TooBig);
     }
     let rewrite = Rewrite {
@@ -105,7 +105,7 @@ pub fn forward<F: Family, P: Packet>(
     }
     // With its padding it would be longer than the way out takes, where links differ in their MTU.
     if packet.segment_payload() == Some(0)
-        && packet.is_longer_than(NETWORK + target.mtu as usize)
+        && packet.is_longer_than(NETWORK + usize::from(target.mtu))
         && !too_big
     {
         packet.trim(datagram.end)?;
@@ -127,10 +127,7 @@ pub fn forward<F: Family, P: Packet>(
     if too_big {
         return Ok(Verdict::Kernel);
     }
-    outcome.way = Way {
-        ifindex: target.ifindex,
-        vlan: u32::from(target.vlan),
-    };
+    outcome.way = Way::to(target);
     if target.flags & TargetFlags::RESOLVED == 0 {
         return Ok(Verdict::Resolve);
     }

@@ -23,7 +23,7 @@ pub use quick::{Quick, quick_from_port, quick_from_uplink};
 pub use uplink::{discovery_from_uplink, packet_from_uplink};
 
 use crate::{
-    abi::{Event, LinkKey, NONE, Reason, Uplink},
+    abi::{Event, LinkKey, NONE, Reason, Target, Uplink},
     family::{Family, V4, V6},
     packet::{self, Ethernet, Packet},
     tables::Tables,
@@ -59,8 +59,19 @@ pub enum Verdict {
 pub struct Way {
     /// Interface index.
     pub ifindex: u32,
-    /// The VLAN to tag with, 0 for none.
+    /// The VLAN to tag with in the lower half, and that of an 802.1ad tag outside of it in the upper; 0 for none.
     pub vlan: u32,
+}
+
+impl Way {
+    /// The way to a target.
+    #[inline(always)]
+    pub const fn to(target: &Target) -> Self {
+        Self {
+            ifindex: target.ifindex,
+            vlan: target.vlan as u32 | (target.outer as u32) << 16,
+        }
+    }
 }
 
 /// A verdict, and in whose counters it goes.

@@ -87,7 +87,7 @@ fn router_of<F: Local, T: Tables<F>>(
         return scratch.prefix.gateway;
     }
     if tables::target(&mut scratch.target, tables, F::UPLINK_TARGET).is_ok() {
-        let key = LinkKey::tagged(scratch.target.ifindex, scratch.target.vlan);
+        let key = LinkKey::of(&scratch.target);
         if tables::find(&mut scratch.uplink, &key, |key, into| {
             tables.uplink(key, into)
         }) == Ok(true)

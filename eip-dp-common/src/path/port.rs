@@ -90,9 +90,8 @@ pub fn sender_of<L: Links>(sender: &mut Target, links: &L, from: &From) -> Resul
     let index = if from.port.target != NONE && from.port.eni_mac == from.ethernet.source {
         from.port.target
     } else {
-        let (ifindex, vlan, mac) = (from.key.ifindex, from.key.vlan, from.ethernet.source);
         let mut entry = PortMac::zeroed();
-        let key = MacKey { ifindex, vlan, mac };
+        let key = MacKey::on(from.key, from.ethernet.source);
         if !tables::find(&mut entry, &key, |key, into| links.mac(key, into))? {
             return Err(Reason::SpoofedMac);
         }

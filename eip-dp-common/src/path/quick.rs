@@ -162,7 +162,7 @@ fn send<F: Local, P: Packet>(
     onward: &Onward<F>,
 ) -> Outcome {
     const BOTH: u16 = TargetFlags::XDP | TargetFlags::RESOLVED;
-    let mtu = target.mtu as usize;
+    let mtu = usize::from(target.mtu);
     if target.flags & BOTH != BOTH
         || target.vlan != 0
         || datagram.hop_limit <= 1

@@ -95,7 +95,7 @@ impl Links for Decay<'_, '_> {
             |into| world.target(index, into),
             |_| None,
             |target, roll| match roll % 3 {
-                0 => target.mtu = u32::from(roll) * 8,
+                0 => target.mtu = u16::from(roll) * 8,
                 1 => target.flags = u16::from(roll),
                 _ => target.vpc = u32::from(roll),
             },

@@ -174,7 +174,7 @@ impl Ip {
     pub fn is_icmp_error(&self, bytes: &[u8]) -> bool {
         match self.icmp_type(bytes) {
             Some(kind) if self.version == 4 => matches!(kind, 3 | 4 | 5 | 11 | 12),
-            Some(kind) => (1..=4).contains(&kind),
+            Some(kind) => kind < 128,
             None => false,
         }
     }

@@ -208,11 +208,7 @@ pub fn world() -> World {
             seal: 0,
         };
         world.ports.insert(key, port.sealed(&key));
-        let key = MacKey {
-            ifindex: eni.port,
-            vlan: 0,
-            mac: eni.mac,
-        };
+        let key = MacKey::on(key, eni.mac);
         let mac = PortMac {
             target: index,
             seal: 0,
@@ -225,7 +221,7 @@ pub fn world() -> World {
 fn target(ifindex: u32, mtu: u32, dst_mac: Mac, src_mac: Mac) -> Target {
     Target {
         ifindex,
-        mtu,
+        mtu: u16::try_from(mtu).expect("fits"),
         dst_mac,
         src_mac,
         flags: TargetFlags::RESOLVED | TargetFlags::XDP,

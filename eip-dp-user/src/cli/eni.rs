@@ -14,7 +14,7 @@ use super::{
     wait::Wait,
 };
 use crate::model::{
-    Model,
+    Model, Vlan,
     command::{Command, EniSpec},
     objects::{Antispoof, Association, Eip, Eni, EniKind, EniState, Mac, Mode},
 };
@@ -85,9 +85,9 @@ pub struct Attach {
     /// The interface of this host behind which the ENI stands; it need not exist yet
     #[arg(long, value_name = "IFNAME", value_parser = values::interface)]
     port: String,
-    /// The VLAN on that interface
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4094))]
-    vlan: Option<u16>,
+    /// The VLAN on that interface, or the outer and the inner one of two tags as OUTER.INNER
+    #[arg(long, value_name = "N", value_parser = values::vlan)]
+    vlan: Option<Vlan>,
     #[command(flatten)]
     wait: Wait,
 }

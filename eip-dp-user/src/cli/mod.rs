@@ -237,6 +237,7 @@ mod tests {
             "eni create e --vpc v --kind primary --mac 02:00:00:00:00:01 --private-ip 10.0.0.4 \
              --private-ip 10.0.0.5 --region r --antispoof eni",
             "eni attach e --instance i --port tap0 --vlan 7",
+            "eni attach e --instance i --port tap0 --vlan 100.7",
             "eni detach e",
             "eni add-ip e 10.0.0.6",
             "eni remove-ip e 10.0.0.6",

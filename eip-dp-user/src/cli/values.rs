@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::model::{
-    is_id, is_interface_name,
+    Vlan, is_id, is_interface_name,
     objects::{Antispoof, EniKind, Mode},
 };
 
@@ -61,6 +61,13 @@ pub fn interface(text: &str) -> Result<String, String> {
         return Err("an interface name is 1 to 15 bytes without spaces, `/` or `:`".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// A VLAN, or one within another.
+pub fn vlan(text: &str) -> Result<Vlan, String> {
+    let vlan: Vlan = text.parse()?;
+    vlan.check()?;
+    Ok(vlan)
 }
 
 /// An address of either family.

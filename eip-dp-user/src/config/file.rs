@@ -6,7 +6,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Config, ConfigError, Delivery, Dhcp, MapSizes, PerFamily, Port, Uplink};
-use crate::{host::Family, model::is_interface_name};
+use crate::{
+    host::Family,
+    model::{Vlan, is_interface_name},
+};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,7 +27,7 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawUplink {
     interface: Spanned<String>,
-    vlan: Option<Spanned<u16>>,
+    vlan: Option<Spanned<Vlan>>,
     next_hop: Option<Spanned<Addresses>>,
     answer_arp: Option<bool>,
     icmp_source: Option<Spanned<Addresses>>,
@@ -131,14 +134,14 @@ impl Source<'_> {
         Ok(per_family)
     }
 
-    /// Checks the number of a VLAN; 0 stands for none.
-    fn vlan(&self, vlan: Option<&Spanned<u16>>) -> Result<u16, ConfigError> {
-        match vlan.map(|vlan| (*vlan.get_ref(), vlan.span())) {
-            None => Ok(0),
-            Some((vlan @ 1..=4094, _)) => Ok(vlan),
-            Some((vlan, span)) => Err(self.invalid(
-                Some(span),
-                format!("`vlan`: {vlan} is not between 1 and 4094; leave the key out for none"),
+    /// Checks the numbers of a VLAN.
+    fn vlan(&self, vlan: Option<&Spanned<Vlan>>) -> Result<Option<Vlan>, ConfigError> {
+        let Some(vlan) = vlan else { return Ok(None) };
+        match vlan.get_ref().check() {
+            Ok(()) => Ok(Some(*vlan.get_ref())),
+            Err(why) => Err(self.invalid(
+                Some(vlan.span()),
+                format!("`vlan`: {why}; leave the key out for none"),
             )),
         }
     }

@@ -47,7 +47,7 @@ fn every_key_is_read() {
             uplinks: vec![
                 Uplink {
                     interface: "wan0".to_owned(),
-                    vlan: 7,
+                    vlan: Some(Vlan::of(7)),
                     next_hop: PerFamily {
                         v4: Some(Ipv4Addr::new(192, 0, 2, 1)),
                         v6: None,
@@ -121,6 +121,12 @@ fn refusals_name_key_line_and_cure() {
             &["line 3", "next_hop", "unicast"],
         ),
         ("UPLINKvlan = 4095", &["line 3", "vlan", "4095"]),
+        (
+            "UPLINKvlan = \"4095.7\"",
+            &["line 3", "vlan", "4095.7", "between 1 and 4094"],
+        ),
+        ("UPLINKvlan = \"100.x\"", &["line 3", "100.x", "100.7"]),
+        ("UPLINKvlan = 100.7", &["line 3", "in quotes"]),
         ("UPLINKvlan = 0", &["line 3", "vlan", "leave the key out"]),
         ("UPLINKnext_hop = \"nonsense\"", &["line 3", "invalid"]),
         (
@@ -158,16 +164,19 @@ fn a_file_that_was_named_must_be_there() {
 fn next_hops_of_both_families_and_several_vlans() {
     let config = parse(
         "[[uplink]]\ninterface = \"wan0\"\nnext_hop = [\"198.51.100.1\", \"fe80::1\"]\n\
-         [[uplink]]\ninterface = \"wan0\"\nvlan = 4094\n",
+         [[uplink]]\ninterface = \"wan0\"\nvlan = 4094\n\
+         [[uplink]]\ninterface = \"wan0\"\nvlan = \"100.4094\"\n",
         &["wan0"],
     )
     .expect("valid");
-    let [untagged, tagged] = &config.uplinks[..] else {
+    let [untagged, tagged, stacked] = &config.uplinks[..] else {
         panic!("{:?}", config.uplinks);
     };
     let next_hop = |family| untagged.next_hop.of(family).map(|hop| hop.to_string());
     assert_eq!(next_hop(Family::V4).as_deref(), Some("198.51.100.1"));
     assert_eq!(next_hop(Family::V6).as_deref(), Some("fe80::1"));
-    assert_eq!((untagged.vlan, tagged.vlan), (0, 4094));
+    assert_eq!((untagged.vlan, tagged.vlan), (None, Some(Vlan::of(4094))));
     assert_eq!(tagged.name(), "wan0 VLAN 4094");
+    assert_eq!(stacked.vlan, Some(Vlan::within(100, 4094)));
+    assert_eq!(stacked.name(), "wan0 VLAN 100.4094");
 }

@@ -17,7 +17,7 @@ use crate::{
     host::{Family, HostFacts},
     image::{self, Image, Way},
     model::{
-        Model,
+        Model, Vlan,
         objects::{EniState, Mac},
     },
     plane::Pinned,
@@ -51,7 +51,7 @@ pub struct UplinkReport {
     pub interface: String,
     /// The VLAN on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vlan: Option<u16>,
+    pub vlan: Option<Vlan>,
     /// Whether it is there and has a link.
     pub link: LinkState,
     /// How it is attached.
@@ -78,7 +78,7 @@ pub struct PortReport {
     pub interface: String,
     /// The VLAN on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vlan: Option<u16>,
+    pub vlan: Option<Vlan>,
     /// The ENIs behind it; none on a port that they have left.
     pub enis: Vec<String>,
     /// Whether it is there and has a link.
@@ -146,7 +146,7 @@ impl Report {
                 };
                 UplinkReport {
                     interface: uplink.interface.clone(),
-                    vlan: Some(uplink.vlan).filter(|vlan| *vlan != 0),
+                    vlan: uplink.vlan,
                     link: LinkState::of(facts, &uplink.interface),
                     attached: attached(Role::Uplink, &uplink.interface),
                     next_hop: hop(Family::V4).map(|(_, address)| address),
@@ -156,7 +156,7 @@ impl Report {
                 }
             })
             .collect();
-        let mut enis: BTreeMap<(&str, Option<u16>), Vec<String>> = BTreeMap::new();
+        let mut enis: BTreeMap<(&str, Option<Vlan>), Vec<String>> = BTreeMap::new();
         for eni in model
             .enis
             .values()

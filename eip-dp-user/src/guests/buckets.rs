@@ -58,6 +58,7 @@ mod tests {
         let client = |last| Client {
             interface: 1,
             vlan: 0,
+            outer: 0,
             mac: [2, 0, 0, 0, 0, last],
         };
         let mut buckets = Buckets::default();

@@ -35,6 +35,8 @@ pub struct Client {
     pub interface: u32,
     /// The 802.1Q VLAN on it; 0 is none.
     pub vlan: u16,
+    /// The 802.1ad VLAN outside of that; 0 is none.
+    pub outer: u16,
     /// The ENI's Ethernet address.
     pub mac: [u8; 6],
 }
@@ -45,13 +47,14 @@ impl Client {
         Self {
             interface: port.ifindex,
             vlan: port.vlan,
+            outer: port.outer,
             mac,
         }
     }
 
     /// The port.
     pub fn port(&self) -> LinkKey {
-        LinkKey::tagged(self.interface, self.vlan)
+        LinkKey::stacked(self.interface, self.outer, self.vlan)
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use eip_dp_common::abi::LinkKey;
 use ipnet::IpNet;
+
+use crate::model::Vlan;
 
 /// One consistent picture of the kernel's networking, as far as the data plane depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,11 +40,33 @@ pub struct Link {
     pub kind: LinkKind,
     /// The index of the bridge, bond or VRF that it belongs to.
     pub master: Option<u32>,
-    /// Of a VLAN interface: the index of the interface below it, and the VLAN.
-    pub vlan: Option<(u32, u16)>,
+    /// Of a VLAN interface: the index of the interface below it, and the tag.
+    pub vlan: Option<(u32, VlanTag)>,
     /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3), and the driver is
     /// none that is known to.
     pub xdp: Option<XdpFeatures>,
+}
+
+/// The tag of a VLAN interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VlanTag {
+    /// Of 802.1Q, with its VLAN.
+    Customer(u16),
+    /// Of 802.1ad, with its VLAN.
+    Service(u16),
+}
+
+impl Link {
+    /// The largest packet that fits a frame of this link: by the kernel's count one tag is beside the MTU (`VLAN_HLEN` in
+    /// `xdp_ok_fwd_dev` and `is_skb_forwardable`), a second one is part of it.
+    pub fn mtu_behind(&self, key: LinkKey) -> u32 {
+        const TAG: u32 = 4;
+        if key.outer == 0 {
+            self.mtu
+        } else {
+            self.mtu.saturating_sub(TAG)
+        }
+    }
 }
 
 /// What sort of interface a [`Link`] is.
@@ -119,15 +144,22 @@ impl HostFacts {
     }
 
     /// The interface that carries the kernel's own traffic of a VLAN on `interface`: the VLAN interface upon it, or the
-    /// interface itself where `vlan` is 0. Its addresses, routes and neighbours are those of that VLAN.
-    pub fn vlan_interface(&self, interface: u32, vlan: u16) -> Option<u32> {
-        if vlan == 0 {
+    /// interface itself without one. Its addresses, routes and neighbours are those of that VLAN.
+    pub fn vlan_interface(&self, interface: u32, vlan: Option<Vlan>) -> Option<u32> {
+        let Some(vlan) = vlan else {
             return Some(interface);
-        }
-        let mut links = self.links.iter();
-        links
-            .find(|(_, link)| link.vlan == Some((interface, vlan)))
-            .map(|(index, _)| *index)
+        };
+        let upon = |interface, tag| {
+            let mut links = self.links.iter();
+            links
+                .find(|(_, link)| link.vlan == Some((interface, tag)))
+                .map(|(index, _)| *index)
+        };
+        let interface = match vlan.outer {
+            None => interface,
+            Some(outer) => upon(interface, VlanTag::Service(outer))?,
+        };
+        upon(interface, VlanTag::Customer(vlan.id))
     }
 
     /// Where packets of `family` that leave through `uplink` go next: the configured next hop, if it is of that

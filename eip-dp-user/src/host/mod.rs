@@ -20,7 +20,9 @@ mod state;
 mod watch;
 
 pub use error::HostError;
-pub use facts::{Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, XdpFeatures};
+pub use facts::{
+    Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, VlanTag, XdpFeatures,
+};
 pub use forward::{ForwardChain, forward_hook_rules};
 pub use neighbours::{Kept, NeighbourKeeper};
 pub use offloads::{Offloads, offloads};

@@ -18,6 +18,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 const SO_RCVMARK: libc::c_int = 75;
 
 const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_QINQ: u16 = 0x88a8;
 
 /// A socket that receives frames, and sends others.
 #[derive(Debug)]
@@ -47,11 +48,11 @@ impl PacketSocket {
             .map(|mut guard| guard.retain_ready())
     }
 
-    /// The next frame, cut to the buffer and without a VLAN tag, and the link that it came in on. `None`: there is none.
+    /// The next frame, cut to the buffer and without VLAN tags, and the link that it came in on. `None`: there is none.
     ///
     /// The kernel takes the tag of a VLAN that it has no interface for off a frame and forgets it before a socket of one
     /// `EtherType` gets the frame (`__netif_receive_skb_core` in net/core/dev.c). So the programs leave the VLAN in the
-    /// mark of what they pass to the daemon.
+    /// lower half of the mark of what they pass to the daemon, and an outer one in the upper.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, LinkKey)>> {
         let received = self.0.try_io(Interest::READABLE, |socket| {
             let mut control = cmsg_space!(u32);
@@ -65,10 +66,11 @@ impl PacketSocket {
             let address = message.address.ok_or(io::ErrorKind::InvalidData)?;
             let ifindex =
                 u32::try_from(address.ifindex()).map_err(|_| io::ErrorKind::InvalidData)?;
-            let vlan = message.cmsgs()?.find_map(|one| mark(&one)).unwrap_or(0);
-            // A mark that is no VLAN is another program's: such a frame is no guest's.
-            let vlan = u16::try_from(vlan).map_err(|_| io::ErrorKind::InvalidData)?;
-            Ok((message.bytes, LinkKey::tagged(ifindex, vlan)))
+            let mark = message.cmsgs()?.find_map(|one| mark(&one)).unwrap_or(0);
+            // A mark that is no VLAN is another program's: such a frame is on no port, and so no guest's.
+            let [a, b, c, d] = mark.to_be_bytes();
+            let (outer, vlan) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            Ok((message.bytes, LinkKey::stacked(ifindex, outer, vlan)))
         });
         match received {
             Ok(frame) => Ok(Some(frame)),
@@ -77,7 +79,7 @@ impl PacketSocket {
         }
     }
 
-    /// Sends a frame out of a link, with the link's VLAN tag. A full queue or an interface that is down is an error:
+    /// Sends a frame out of a link, with the link's VLAN tags. A full queue or an interface that is down is an error:
     /// nothing waits.
     pub(crate) fn send(&self, link: LinkKey, frame: &[u8]) -> io::Result<()> {
         send(self.0.get_ref(), link, frame)
@@ -108,8 +110,14 @@ fn send(socket: &Socket, link: LinkKey, frame: &[u8]) -> io::Result<()> {
         return socket.send_to(frame, &address).map(|_| ());
     }
     let tag = [ETHERTYPE_VLAN.to_be_bytes(), link.vlan.to_be_bytes()].concat();
-    let tagged = [macs, &tag, &frame[12..]].concat();
-    let address = link_address(link.ifindex, ETHERTYPE_VLAN)?;
+    let (outer, ethertype) = if link.outer == 0 {
+        (Vec::new(), ETHERTYPE_VLAN)
+    } else {
+        let outer = [ETHERTYPE_QINQ.to_be_bytes(), link.outer.to_be_bytes()].concat();
+        (outer, ETHERTYPE_QINQ)
+    };
+    let tagged = [macs, &outer, &tag, &frame[12..]].concat();
+    let address = link_address(link.ifindex, ethertype)?;
     socket.send_to(&tagged, &address).map(|_| ())
 }
 

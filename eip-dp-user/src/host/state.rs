@@ -24,7 +24,7 @@ use netlink_packet_route::{
 };
 
 use super::{
-    Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, XdpFeatures,
+    Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, VlanTag, XdpFeatures,
     neighbours::OUR_PROTOCOL,
 };
 
@@ -212,18 +212,22 @@ fn link(message: &LinkMessage) -> Option<Link> {
     })
 }
 
-/// The 802.1Q VLAN that an interface is for.
-fn vlan_of(info: &LinkInfo) -> Option<u16> {
+/// The tag of the VLAN that an interface is for.
+fn vlan_of(info: &LinkInfo) -> Option<VlanTag> {
     let LinkInfo::Data(InfoData::Vlan(infos)) = info else {
         return None;
     };
-    if infos.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)) {
-        return None;
-    }
-    infos.iter().find_map(|info| match info {
+    let id = infos.iter().find_map(|info| match info {
         InfoVlan::Id(vlan) => Some(*vlan),
         _ => None,
-    })
+    })?;
+    Some(
+        if infos.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)) {
+            VlanTag::Service(id)
+        } else {
+            VlanTag::Customer(id)
+        },
+    )
 }
 
 /// The host's own address that a message speaks of. On a point-to-point interface `Address` is the peer's.
@@ -367,6 +371,7 @@ fn family(family: AddressFamily) -> Option<Family> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Vlan;
 
     #[test]
     fn a_vlan_interface_tells_what_is_below_it() {
@@ -389,11 +394,10 @@ mod tests {
             message
         };
         let vlan = link(&message(VlanProtocol::Ieee8021Q)).expect("whole");
-        assert_eq!(vlan.vlan, Some((3, 100)));
+        assert_eq!(vlan.vlan, Some((3, VlanTag::Customer(100))));
         assert_eq!(vlan.kind, LinkKind::Other("vlan".to_owned()));
-        // A service tag is another thing.
         let service = link(&message(VlanProtocol::Ieee8021Ad)).expect("whole");
-        assert_eq!(service.vlan, None);
+        assert_eq!(service.vlan, Some((3, VlanTag::Service(100))));
 
         // A veth names its peer in the same attribute.
         let mut message = message(VlanProtocol::Ieee8021Q);
@@ -401,10 +405,33 @@ mod tests {
         assert_eq!(link(&message).expect("whole").vlan, None);
 
         let mut facts = HostFacts::default();
-        facts.links.insert(7, vlan);
-        assert_eq!(facts.vlan_interface(3, 100), Some(7));
-        assert_eq!(facts.vlan_interface(3, 0), Some(3));
-        assert_eq!(facts.vlan_interface(3, 101), None);
-        assert_eq!(facts.vlan_interface(4, 100), None);
+        facts.links.insert(7, vlan.clone());
+        let of = |id| Some(Vlan::of(id));
+        assert_eq!(facts.vlan_interface(3, of(100)), Some(7));
+        assert_eq!(facts.vlan_interface(3, None), Some(3));
+        assert_eq!(facts.vlan_interface(3, of(101)), None);
+        assert_eq!(facts.vlan_interface(4, of(100)), None);
+        let within = |outer| {
+            facts_with(&facts, &service, &vlan).vlan_interface(3, Some(Vlan::within(outer, 100)))
+        };
+        assert_eq!(within(100), Some(9));
+        assert_eq!(within(101), None);
+        // Not within a tag of 802.1Q.
+        assert_eq!(facts.vlan_interface(3, Some(Vlan::within(100, 100))), None);
+    }
+
+    /// With interface 8 for a service tag upon 3, and 9 for a tag upon that.
+    fn facts_with(facts: &HostFacts, service: &Link, vlan: &Link) -> HostFacts {
+        let mut facts = facts.clone();
+        facts.links.insert(8, service.clone());
+        let upon = vlan.vlan.map(|(_, tag)| (8, tag));
+        facts.links.insert(
+            9,
+            Link {
+                vlan: upon,
+                ..vlan.clone()
+            },
+        );
+        facts
     }
 }

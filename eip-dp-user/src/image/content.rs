@@ -11,7 +11,7 @@ use eip_dp_common::abi::{
 use serde::Serialize;
 
 use super::family::{Address, Eip, InVpc, PrefixRecord, Private};
-use crate::model::objects::Mac;
+use crate::model::{Vlan, objects::Mac};
 
 /// The content of the maps that the daemon owns. An array's element that is not in here is zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,6 +163,11 @@ impl<A: Address> FamilyWrite<A> {
     }
 }
 
+fn interface(ifindex: u32, vlan: u16, outer: u16) -> String {
+    let vlan = Vlan::of_key(vlan, outer).unwrap_or(Vlan::of(0));
+    format!(" interface {ifindex} VLAN {vlan}")
+}
+
 /// The map and the key, as `verify` prints them.
 impl fmt::Display for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,13 +180,12 @@ impl fmt::Display for Write {
             }
             Self::Device(key, _) => write!(f, " interface {key}"),
             Self::Port(key, _) | Self::Uplink(key, _) => {
-                write!(f, " interface {} VLAN {}", key.ifindex, key.vlan)
+                f.write_str(&interface(key.ifindex, key.vlan, key.outer))
             }
             Self::Mac(key, _) => write!(
                 f,
-                " interface {} VLAN {} {}",
-                key.ifindex,
-                key.vlan,
+                "{} {}",
+                interface(key.ifindex, key.vlan, key.outer),
                 Mac(key.mac)
             ),
         }

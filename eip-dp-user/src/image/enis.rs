@@ -211,11 +211,7 @@ impl<'a> Scene<'a> {
                 },
             };
             content.ports.insert(key, port.sealed(&key));
-            let key = MacKey {
-                ifindex: key.ifindex,
-                vlan: key.vlan,
-                mac,
-            };
+            let key = MacKey::on(key, mac);
             let record = PortMac {
                 target: index,
                 seal: 0,
@@ -269,11 +265,12 @@ fn target(placed: &Placed<'_>, stand: &Stand<'_>, vpc: u32, by_xdp: bool) -> Tar
         // An ENI without an instance shares its addresses with no other.
         instance: placed.eni.instance.as_deref().map_or(placed.tag, tag),
         ifindex: stand.key.ifindex,
-        mtu: stand.link.mtu,
+        mtu: u16::try_from(stand.mtu()).unwrap_or(u16::MAX),
         vpc,
         dst_mac: placed.eni.mac.0,
         src_mac: stand.link.mac,
         vlan: stand.key.vlan,
+        outer: stand.key.outer,
         flags,
         seal: 0,
     }

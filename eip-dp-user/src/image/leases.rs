@@ -87,7 +87,7 @@ fn lease4(
         prefix_len,
         router,
         server,
-        mtu: u16::try_from(stand.link.mtu).unwrap_or(u16::MAX),
+        mtu: u16::try_from(stand.mtu()).unwrap_or(u16::MAX),
         dns: config.dhcp.dns.iter().filter_map(|dns| v4(*dns)).collect(),
         duration: config.dhcp.lease,
         port_mac: stand.link.mac,
@@ -107,7 +107,7 @@ fn lease6(
     Some(Lease6 {
         address: v6(address)?,
         on_link: on_link.and_then(v6_net),
-        mtu: stand.link.mtu,
+        mtu: stand.mtu(),
         dns: config.dhcp.dns.iter().filter_map(|dns| v6(*dns)).collect(),
         duration: config.dhcp.lease,
         server: dhcp6::server_identifier(&placed.eni.vpc),

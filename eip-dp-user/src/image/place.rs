@@ -9,7 +9,10 @@ use crate::{
     attach,
     config::Config,
     host::{HostFacts, Link},
-    model::objects::{self, Eni, EniState},
+    model::{
+        Vlan,
+        objects::{self, Eni, EniState},
+    },
 };
 
 /// Where an ENI stands.
@@ -18,6 +21,13 @@ pub struct Stand<'a> {
     pub key: LinkKey,
     /// The interface.
     pub link: &'a Link,
+}
+
+impl Stand<'_> {
+    /// The largest packet that is sent to it.
+    pub fn mtu(&self) -> u32 {
+        self.link.mtu_behind(self.key)
+    }
 }
 
 /// Finds out where ENIs stand, and refuses what cannot stand together.
@@ -70,8 +80,8 @@ impl<'a> Placer<'a> {
         let port = eni.port.as_deref()?;
         // A port that is not there yet is no mistake: a tap appears with its machine.
         let (ifindex, link) = *self.links.get(port)?;
-        let key = LinkKey::tagged(ifindex, eni.vlan.unwrap_or_default());
-        let shown = link_name(port, key.vlan);
+        let key = Vlan::key(eni.vlan, ifindex);
+        let shown = link_name(port, eni.vlan);
         let vpc = *self.vpc_of_port.entry(key).or_insert(&eni.vpc);
         let owner = *self.mac_of_port.entry((key, eni.mac)).or_insert(&eni.id);
         let instance = eni.instance.as_deref();
@@ -99,10 +109,9 @@ impl<'a> Placer<'a> {
 }
 
 /// An interface and the VLAN on it, as messages name them.
-pub fn link_name(interface: &str, vlan: u16) -> String {
-    if vlan == 0 {
-        interface.to_owned()
-    } else {
-        format!("{interface} VLAN {vlan}")
+pub fn link_name(interface: &str, vlan: Option<Vlan>) -> String {
+    match vlan {
+        None => interface.to_owned(),
+        Some(vlan) => format!("{interface} VLAN {vlan}"),
     }
 }

@@ -27,7 +27,7 @@ pub fn compile(image: &mut Image, scene: &Scene<'_>, facts: &HostFacts, config: 
             image.settings.insert((ifindex, Setting::AllMulticast));
         }
         let sends_ipv4 = placed.associations.iter().any(|(_, eip, _)| eip.is_ipv4());
-        if sends_ipv4 && smallest.is_some_and(|mtu| mtu < link.mtu) {
+        if sends_ipv4 && smallest.is_some_and(|mtu| mtu < stand.mtu()) {
             image.settings.insert((ifindex, Setting::Forwarding));
             image.settings.insert((ifindex, Setting::NoReversePath));
             fragmenting.push(link.name.as_str());
@@ -48,7 +48,5 @@ pub fn compile(image: &mut Image, scene: &Scene<'_>, facts: &HostFacts, config: 
 
 /// The MTU of the uplink with the smallest one.
 pub fn smallest_mtu(facts: &HostFacts, config: &Config) -> Option<u32> {
-    ways(config, facts)
-        .map(|way| way.home.map_or(way.link.mtu, |(_, link)| link.mtu))
-        .min()
+    ways(config, facts).map(|way| way.mtu()).min()
 }

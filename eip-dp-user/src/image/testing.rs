@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     host::{Family, HostFacts, Link, LinkKind, Neighbour, Route, XdpFeatures},
     model::{
-        Model,
+        Model, Vlan,
         objects::{
             Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mac, Mode,
             Pool, Vpc,
@@ -245,7 +245,8 @@ pub fn world(bytes: &[u8]) -> (Model, HostFacts) {
         if choice.below(4) > 0 {
             let instance = format!("i{}", choice.below(2));
             eni = attached(eni, &instance, &format!("p{}", choice.below(PORTS)));
-            eni.vlan = Some(u16::from(choice.below(3))).filter(|vlan| *vlan > 0);
+            let (outer, id) = (choice.below(2), choice.below(3));
+            eni.vlan = Vlan::of_key(u16::from(id), u16::from(outer));
         }
         if choice.below(8) == 0 {
             eni.antispoof = Antispoof::Eni;

@@ -123,11 +123,7 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
         (port.vpc, port.target, port.eni_mac),
         (0, FIRST_ENI_TARGET, [2, 0, 0, 0, 0, 1])
     );
-    let key = MacKey {
-        ifindex: 11,
-        vlan: 0,
-        mac: [2, 0, 0, 0, 0, 1],
-    };
+    let key = MacKey::on(key, [2, 0, 0, 0, 0, 1]);
     assert_eq!(content.macs[&key].target, FIRST_ENI_TARGET);
     assert_eq!(content.v4.cidrs[&0].gateway, [10, 0, 0, 1]);
     assert_eq!(content.v4.cidrs[&0].mask, [255, 255, 0, 0]);
@@ -151,6 +147,7 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
     let client = Client {
         interface: 11,
         vlan: 0,
+        outer: 0,
         mac: [2, 0, 0, 0, 0, 1],
     };
     assert_eq!(image.directory.leases4.get(&client), Some(&lease));

@@ -17,8 +17,11 @@ use super::{
 use crate::{
     config::Config,
     guests::Client,
-    host::{Family, LinkKind, Setting},
-    model::objects::{Mode, PoolGateway},
+    host::{Family, LinkKind, Setting, VlanTag},
+    model::{
+        Vlan,
+        objects::{Mode, PoolGateway},
+    },
 };
 
 const PRIVATE: [u8; 4] = [10, 0, 0, 10];
@@ -223,13 +226,15 @@ fn each_family_has_its_own_way_out() {
 fn one_interface_carries_ports_of_several_vpcs() {
     let mut model = dual(Mode::Nat);
     let stands = [
-        ("e1", "v1", Some(7)),
-        ("e2", "v0", Some(8)),
-        ("e3", "v0", Some(8)),
+        ("e1", "v1", Some(Vlan::of(7))),
+        ("e2", "v0", Some(Vlan::of(8))),
+        ("e3", "v0", Some(Vlan::of(8))),
+        ("e4", "v1", Some(Vlan::within(100, 8))),
+        ("e5", "v0", Some(Vlan::within(101, 8))),
     ];
     for (number, (id, vpc, vlan)) in (1..).zip(stands) {
-        // One MAC on two VLANs is two ENIs.
-        let mac = if id == "e1" { 1 } else { number };
+        // One MAC on several VLANs is as many ENIs.
+        let mac = if id == "e2" || id == "e3" { number } else { 1 };
         let mut eni = attached(eni(id, vpc, mac, &[[10, 0, 0, 20 + number]]), "i1", "p1");
         eni.vlan = vlan;
         model.enis.insert(id.to_owned(), eni);
@@ -237,27 +242,32 @@ fn one_interface_carries_ports_of_several_vpcs() {
     let image = compiled(&model);
     assert_eq!(image.warnings, [""; 0]);
     let target = |id: &str| image.allocations.targets.get(&tag(id)).expect("it has one");
-    for (id, vlan) in [("e0", 0), ("e1", 7), ("e2", 8)] {
+    let stacked = |outer| LinkKey::stacked(11, outer, 8);
+    for (id, key) in [
+        ("e0", LinkKey::untagged(11)),
+        ("e1", LinkKey::tagged(11, 7)),
+        ("e2", LinkKey::tagged(11, 8)),
+        ("e4", stacked(100)),
+        ("e5", stacked(101)),
+    ] {
         let record = image.content.targets[&target(id)];
-        assert_eq!((record.ifindex, record.vlan), (11, vlan), "{id}");
-        let key = LinkKey::tagged(11, vlan);
+        assert_eq!(LinkKey::of(&record), key, "{id}");
+        // A second tag is part of the MTU.
+        let mtu = if key.outer == 0 { 1500 } else { 1496 };
+        assert_eq!(record.mtu, mtu, "{id}");
         let port = image.content.ports[&key];
         assert!(port.is_intact(&key));
         assert_eq!(port.vpc, record.vpc, "{id}");
-        let only = if vlan == 8 { NONE } else { target(id) };
+        let only = if key == LinkKey::tagged(11, 8) {
+            NONE
+        } else {
+            target(id)
+        };
         assert_eq!(port.target, only, "{id}");
-        let mac = MacKey {
-            ifindex: 11,
-            vlan,
-            mac: record.dst_mac,
-        };
+        let mac = MacKey::on(key, record.dst_mac);
         assert_eq!(image.content.macs[&mac].target, target(id), "{id}");
-        let client = Client {
-            interface: 11,
-            vlan,
-            mac: record.dst_mac,
-        };
-        assert!(image.directory.leases4.contains_key(&client), "{id}");
+        let client = Client::on(key, record.dst_mac);
+        assert_eq!(image.directory.leases4[&client].mtu, mtu, "{id}");
     }
     let on_port = image.attachments.iter().filter(|one| one.ifindex == 11);
     assert_eq!(on_port.count(), 1, "one program for all of them");
@@ -270,13 +280,20 @@ fn one_interface_carries_ports_of_several_vpcs() {
         "{:?}",
         image.warnings
     );
+    model.enis.get_mut("e3").expect("there").vlan = Some(Vlan::within(101, 8));
+    let image = compiled(&model);
+    assert!(
+        image.warnings[0].contains("p1 VLAN 101.8"),
+        "{:?}",
+        image.warnings
+    );
 }
 
 /// The host of the tests with the uplink `wan` on VLAN 100, which the kernel has the interface `wan.100` (index 3) for.
 fn on_vlan() -> (HostFacts, Config) {
     let mut facts = host();
     let mut vlan = link("wan.100", 3, LinkKind::Other("vlan".to_owned()));
-    vlan.vlan = Some((1, 100));
+    vlan.vlan = Some((1, VlanTag::Customer(100)));
     vlan.mtu = 1400;
     facts.links.insert(3, vlan);
     for (interface, _) in &mut facts.addresses {
@@ -331,6 +348,42 @@ fn an_uplink_on_a_vlan_has_the_neighbours_of_the_kernel_s_interface_for_it() {
         warning.contains("wan VLAN 100") && warning.contains("type vlan id 100"),
         "{warning}"
     );
+}
+
+#[test]
+fn an_uplink_on_a_vlan_within_another_has_the_kernel_s_interface_for_both() {
+    let (mut facts, _) = on_vlan();
+    let config = config("[[uplink]]\ninterface = \"wan\"\nvlan = \"40.100\"");
+    let compiled = |facts: &HostFacts| compile(&table(), facts, &config, &Have::default());
+    // `wan.100` is another VLAN's.
+    let image = compiled(&facts);
+    assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 0);
+    let warning = &image.warnings[0];
+    for part in [
+        "wan VLAN 40.100",
+        "name wan.40 type vlan proto 802.1ad id 40",
+        "link wan.40 name wan.40.100 type vlan id 100",
+    ] {
+        assert!(warning.contains(part), "{warning}");
+    }
+
+    let mut outer = link("wan.40", 4, LinkKind::Other("vlan".to_owned()));
+    outer.vlan = Some((1, VlanTag::Service(40)));
+    facts.links.insert(4, outer);
+    let inner = facts.links.get_mut(&3).expect("there");
+    inner.vlan = Some((4, VlanTag::Customer(100)));
+    // What the kernel gives it; the second tag does not fit the wire with it.
+    inner.mtu = 1500;
+    let image = compiled(&facts);
+    assert_eq!(image.warnings, [""; 0]);
+    let key = LinkKey::stacked(1, 40, 100);
+    assert!(image.content.uplinks[&key].is_intact(&key));
+    let target = image.content.targets[&UPLINK_TARGET4];
+    assert_eq!((LinkKey::of(&target), target.mtu), (key, 1496));
+
+    facts.neighbours.clear();
+    let target = compiled(&facts).content.targets[&UPLINK_TARGET4];
+    assert_eq!(LinkKey::of(&target), LinkKey::untagged(3));
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn a_guest_with_both_families_has_a_lease_of_each() {
     let client = Client {
         interface: 11,
         vlan: 0,
+        outer: 0,
         mac: [2, 0, 0, 0, 0, 1],
     };
     let expected = Lease6 {

@@ -16,7 +16,7 @@ use crate::{
     attach,
     config::{self, Config},
     host::{Family, HostFacts, Link},
-    model::{Model, objects::Pool},
+    model::{Model, Vlan, objects::Pool},
 };
 
 /// An uplink whose interface is there.
@@ -48,7 +48,7 @@ impl<'a> Way<'a> {
             .and_then(|home| Some((home, facts.links.get(&home)?)));
         Some(Self {
             uplink,
-            key: LinkKey::tagged(ifindex, uplink.vlan),
+            key: Vlan::key(uplink.vlan, ifindex),
             link,
             home,
         })
@@ -64,9 +64,26 @@ impl<'a> Way<'a> {
         self.home.map_or(self.link.mac, |(_, link)| link.mac)
     }
 
+    /// The largest packet that is sent there.
+    pub fn mtu(&self) -> u32 {
+        let mtu = self.link.mtu_behind(self.key);
+        match self.home {
+            Some((_, home)) if self.key.outer != 0 => mtu.min(home.mtu),
+            Some((_, home)) => home.mtu,
+            None => mtu,
+        }
+    }
+
     /// Its name in messages.
     pub fn name(&self) -> String {
         self.uplink.name()
+    }
+
+    /// The commands that make the host's own interface for its VLAN.
+    pub fn to_create_home(&self) -> String {
+        let vlan = self.uplink.vlan;
+        vlan.map(|vlan| vlan.to_create(&self.link.name))
+            .unwrap_or_default()
     }
 }
 
@@ -106,11 +123,10 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
             // Where the kernel is to find the next hop's MAC, packets leave through its own interface for the VLAN.
             Some((home, _)) => insert(LinkKey::untagged(home)),
             None => image.warnings.push(format!(
-                "uplink {0}: this host has no interface for the VLAN, so its next hop cannot be resolved and nothing is \
-                 sent there; `ip link add link {1} name {1}.{2} type vlan id {2}`, and set it up",
+                "uplink {}: this host has no interface for the VLAN, so its next hop cannot be resolved and nothing is \
+                 sent there; {}",
                 way.name(),
-                uplink.interface,
-                uplink.vlan
+                way.to_create_home()
             )),
         }
         if attach::takes_xdp_frames(way.link) {
@@ -218,10 +234,11 @@ fn egress_target(facts: &HostFacts, way: &Way<'_>, home: u32, next_hop: IpAddr) 
     };
     let mut target = Target {
         ifindex: way.key.ifindex,
-        mtu: way.home.map_or(way.link.mtu, |(_, link)| link.mtu),
+        mtu: u16::try_from(way.mtu()).unwrap_or(u16::MAX),
         dst_mac: mac.unwrap_or_default(),
         src_mac: way.mac(),
         vlan: way.key.vlan,
+        outer: way.key.outer,
         flags: by_xdp,
         ..no_egress()
     };
@@ -229,7 +246,8 @@ fn egress_target(facts: &HostFacts, way: &Way<'_>, home: u32, next_hop: IpAddr) 
         target.flags |= TargetFlags::RESOLVED;
     } else if way.key.vlan != 0 {
         // The kernel asks for the next hop on its own interface for the VLAN, which tags what it sends.
-        (target.ifindex, target.vlan, target.flags) = (home, 0, 0);
+        (target.ifindex, target.flags) = (home, 0);
+        (target.vlan, target.outer) = (0, 0);
     }
     target
 }
@@ -244,6 +262,7 @@ fn no_egress() -> Target {
         dst_mac: [0; 6],
         src_mac: [0; 6],
         vlan: 0,
+        outer: 0,
         flags: 0,
         seal: 0,
     }

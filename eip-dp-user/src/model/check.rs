@@ -6,7 +6,7 @@ use eip_dp_common::abi::MAX_CIDRS;
 use ipnet::IpNet;
 
 use super::{
-    Document,
+    Document, Vlan,
     command::{Command, Unacceptable},
     objects::{Association, Eni, EniKind, EniState, Instance, Mac, Pool, PoolGateway, Vpc},
 };
@@ -218,17 +218,15 @@ fn check_mac(id: &str, mac: Mac) -> Checked {
     Ok(())
 }
 
-fn check_port(eni: &str, port: &str, vlan: Option<u16>) -> Checked {
+fn check_port(eni: &str, port: &str, vlan: Option<Vlan>) -> Checked {
     if !is_interface_name(port) || !port.chars().all(|c| c.is_ascii_graphic()) {
         invalid!(
             "ENI `{eni}`: {port:?} is not the name of an interface (1 to {MAX_PORT} characters, no space or slash)"
         );
     }
-    match vlan {
-        None | Some(1..=4094) => Ok(()),
-        Some(vlan) => {
-            invalid!("ENI `{eni}`: VLAN {vlan} is not between 1 and 4094; choose one that is")
-        }
+    match vlan.map_or(Ok(()), Vlan::check) {
+        Ok(()) => Ok(()),
+        Err(why) => invalid!("ENI `{eni}`: {why}; choose one that is"),
     }
 }
 

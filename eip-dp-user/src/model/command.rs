@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::{
-    Document,
+    Document, Vlan,
     objects::{Antispoof, EniKind, Instance, Mac, Malformed, Mode, Pool, Vpc},
 };
 
@@ -45,7 +45,7 @@ pub enum Command {
         /// The interface behind which it stands.
         port: String,
         /// The VLAN on that interface.
-        vlan: Option<u16>,
+        vlan: Option<Vlan>,
     },
     /// `eni detach`.
     EniDetach {

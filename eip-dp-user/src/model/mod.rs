@@ -13,6 +13,7 @@ pub mod rules;
 #[cfg(test)]
 pub(crate) mod testing;
 mod view;
+mod vlan;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
@@ -24,6 +25,7 @@ pub use change::{Change, Diff};
 pub use check::{is_id, is_interface_name};
 pub use document::Document;
 pub use view::{EniFilter, Model, View};
+pub use vlan::Vlan;
 
 /// What the rules know beside the table and the command.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::Error as _};
 
+use super::Vlan;
+
 /// A public prefix that this gateway serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,9 +99,9 @@ pub struct Eni {
     /// The interface of this host behind which it stands, while it is attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
-    /// The 802.1Q VLAN on that interface, 1 to 4094.
+    /// The VLAN on that interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vlan: Option<u16>,
+    pub vlan: Option<Vlan>,
 }
 
 /// Primary ENIs live with their instance; secondary ones move.

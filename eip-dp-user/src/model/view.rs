@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::{
-    Change, Diff, Pools, address,
+    Change, Diff, Pools, Vlan, address,
     objects::{Association, Eip, EipState, Eni, EniKind, Instance, Mac, Vpc},
 };
 
@@ -72,7 +72,7 @@ pub enum EniFilter<'a> {
     /// The primary ones of an instance.
     PrimaryOf(&'a str),
     /// Those behind a port.
-    Port(&'a str, Option<u16>),
+    Port(&'a str, Option<Vlan>),
 }
 
 impl EniFilter<'_> {

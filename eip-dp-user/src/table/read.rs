@@ -10,7 +10,7 @@ use super::encode::{
     Address, damaged, read_address, read_cidr, read_name, read_revision, read_text, read_time, time,
 };
 use crate::model::{
-    EniFilter, Model, Pools, View,
+    EniFilter, Model, Pools, View, Vlan,
     objects::{Association, Eip, Eni, Instance, Mac, Pool, Vpc},
 };
 
@@ -21,8 +21,8 @@ pub(super) struct Reader<'c> {
     failure: RefCell<Option<rusqlite::Error>>,
 }
 
-const ENI: &str =
-    "SELECT id, vpc, kind, mac, region, antispoof, state, instance, port, vlan FROM eni";
+const ENI: &str = "SELECT id, vpc, kind, mac, region, antispoof, state, instance, port, vlan, outer_vlan \
+     FROM eni";
 const EIP: &str = "SELECT id, address, region, expires_at, state FROM eip";
 const ASSOCIATION: &str = "SELECT eip, eni, private_ip, mode FROM association";
 
@@ -184,8 +184,10 @@ impl View for Reader<'_> {
                 self.first(sql, [instance], accept)
             }
             EniFilter::Port(port, vlan) => {
-                let sql = "SELECT id FROM eni WHERE port = ?1 AND vlan IS ?2 ORDER BY id";
-                self.first(sql, params![port, vlan], accept)
+                let sql = "SELECT id FROM eni WHERE port = ?1 AND vlan IS ?2 AND outer_vlan IS ?3 \
+                           ORDER BY id";
+                let (id, outer) = (vlan.map(|vlan| vlan.id), vlan.and_then(|vlan| vlan.outer));
+                self.first(sql, params![port, id, outer], accept)
             }
         }
     }
@@ -385,8 +387,15 @@ fn read_eni(row: &Row<'_>) -> Result<Eni> {
         state: read_name(row, 6)?,
         instance: row.get(7)?,
         port: row.get(8)?,
-        vlan: row.get(9)?,
+        vlan: read_vlan(row, 9)?,
     })
+}
+
+/// The VLAN in two columns: the inner one's, and the outer one's.
+fn read_vlan(row: &Row<'_>, index: usize) -> Result<Option<Vlan>> {
+    let id: Option<u16> = row.get(index)?;
+    let outer = row.get(index + 1)?;
+    Ok(id.map(|id| Vlan { outer, id }))
 }
 
 fn read_eip(row: &Row<'_>) -> Result<Eip> {

@@ -66,7 +66,8 @@ fn remove(connection: &Connection, change: &Change) -> Result<()> {
                 None => run("DELETE FROM eni WHERE id = ?1", &eni.id),
                 // Its place is free for others from now on.
                 Some(_) => run(
-                    "UPDATE eni SET state = 'detached', instance = NULL, port = NULL, vlan = NULL WHERE id = ?1",
+                    "UPDATE eni SET state = 'detached', instance = NULL, port = NULL, vlan = NULL, \
+                     outer_vlan = NULL WHERE id = ?1",
                     &eni.id,
                 ),
             }
@@ -171,10 +172,10 @@ fn insert_vpc(connection: &Connection, exists: bool, vpc: &Vpc) -> Result<()> {
 fn insert_eni(connection: &Connection, before: Option<&Eni>, eni: &Eni) -> Result<()> {
     let sql = if before.is_some() {
         "UPDATE eni SET vpc = ?2, kind = ?3, mac = ?4, region = ?5, antispoof = ?6, state = ?7, instance = ?8, \
-         port = ?9, vlan = ?10 WHERE id = ?1"
+         port = ?9, vlan = ?10, outer_vlan = ?11 WHERE id = ?1"
     } else {
-        "INSERT INTO eni (id, vpc, kind, mac, region, antispoof, state, instance, port, vlan) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+        "INSERT INTO eni (id, vpc, kind, mac, region, antispoof, state, instance, port, vlan, outer_vlan) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
     };
     run(
         connection,
@@ -189,7 +190,8 @@ fn insert_eni(connection: &Connection, before: Option<&Eni>, eni: &Eni) -> Resul
             eni.state.to_string(),
             eni.instance,
             eni.port,
-            eni.vlan,
+            eni.vlan.map(|vlan| vlan.id),
+            eni.vlan.and_then(|vlan| vlan.outer),
         ],
     )?;
     for (position, address) in only(Some(eni), before) {

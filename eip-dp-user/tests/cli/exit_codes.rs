@@ -76,7 +76,17 @@ fn a_value_that_does_not_parse_is_a_usage_error_that_names_value_and_form() {
         (
             "eni attach a-second --instance a --port eth1 --vlan 4095",
             "4095",
-            "1..=4094",
+            "between 1 and 4094",
+        ),
+        (
+            "eni attach a-second --instance a --port eth1 --vlan 100.4095",
+            "100.4095",
+            "between 1 and 4094",
+        ),
+        (
+            "eni attach a-second --instance a --port eth1 --vlan a.b",
+            "a.b",
+            "7 or 100.7",
         ),
         ("eip create x --expires tomorrow", "tomorrow", "RFC 3339"),
         ("eip set web --expires soon", "soon", "RFC 3339"),

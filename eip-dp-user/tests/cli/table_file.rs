@@ -87,6 +87,29 @@ fn a_stranded_eni_survives_the_round_trip() {
 }
 
 #[test]
+fn a_vlan_is_a_number_and_one_within_another_is_text() {
+    let bench = Bench::rich();
+    for (vlan, shown, written) in [
+        ("7", serde_json::json!(7), "vlan = 7\n"),
+        ("100.7", serde_json::json!("100.7"), "vlan = \"100.7\"\n"),
+    ] {
+        let line = format!("eni attach b-cut --instance b --port trunk --vlan {vlan}");
+        let said = bench.line(&line);
+        assert!(said.contains(&format!("trunk VLAN {vlan}")), "{said}");
+        assert_eq!(bench.json("eni show b-cut")["vlan"], shown);
+        let exported = bench.line("export");
+        assert!(exported.contains(written), "{exported}");
+        bench.file("table.toml", &exported);
+        assert_eq!(bench.line("apply -f table.toml"), "no changes\n");
+    }
+    let bare = bench.line("export").replace("\"100.7\"", "100.7");
+    bench.file("bare.toml", &bare);
+    let run = bench.run(["apply", "-f", "bare.toml"]);
+    assert_ne!(run.exit, 0, "{run:?}");
+    assert!(run.stderr.contains("in quotes"), "{run:?}");
+}
+
+#[test]
 fn an_empty_file_changes_nothing_unless_it_prunes() {
     let bench = Bench::new();
     bench.line("pool create 203.0.113.0/24");

@@ -220,11 +220,27 @@ fn dhcpcd_gets_its_address_by_what_the_advertisement_says() {
 
 #[test]
 fn the_mark_says_on_which_vlan_a_guest_is() {
-    run(|| async {
+    advertised_to(9, 0, &[0x81, 0, 0, 9]);
+}
+
+#[test]
+fn the_mark_says_on_which_vlan_within_another_a_guest_is() {
+    advertised_to(9, 5, &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 9]);
+}
+
+fn advertised_to(vlan: u16, outer: u16, tags: &'static [u8]) {
+    run(move || async move {
         let client = plug().await;
-        let tagged = Client { vlan: 9, ..client };
+        let tagged = Client {
+            vlan,
+            outer,
+            ..client
+        };
         let (_directories, server) = serve(directory(tagged, Some(lease("fd00::5"))));
-        sh("nft insert rule netdev port ingress icmpv6 type nd-router-solicit meta mark set 9");
+        let mark = u32::from(outer) << 16 | u32::from(vlan);
+        sh(&format!(
+            "nft insert rule netdev port ingress icmpv6 type nd-router-solicit meta mark set {mark}"
+        ));
         // A tag is in the frame where it leaves; where it arrives the kernel takes it off.
         let (guest, port) = (packet_socket("guest"), packet_socket("port"));
         let answer = spawn_blocking(move || {
@@ -242,15 +258,15 @@ fn the_mark_says_on_which_vlan_a_guest_is() {
             let mut buffer = [0; 2048];
             loop {
                 recv(port.as_raw_fd(), &mut buffer, MsgFlags::empty()).expect("an advertisement");
-                if buffer[42..58] == solicitor {
-                    return buffer[..20].to_vec();
+                if buffer[38 + tags.len()..][..16] == solicitor {
+                    return buffer[..16 + tags.len()].to_vec();
                 }
             }
         })
         .await
         .unwrap();
-        let header = [0x81, 0, 0, 9, 0x86, 0xdd, 0x60, 0];
-        assert_eq!(answer, [&GUEST_MAC[..], &PORT_MAC, &header].concat());
+        let header = [0x86, 0xdd, 0x60, 0];
+        assert_eq!(answer, [&GUEST_MAC[..], &PORT_MAC, tags, &header].concat());
         server.abort();
     });
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use eip_dp_user::model::Vlan;
 use nix::{
     libc,
     net::if_::if_nametoindex,
@@ -48,20 +49,23 @@ impl Frame {
         ip_of(&self.bytes)
     }
 
-    /// The VLAN of the frame's 802.1Q tag; `None` without one.
-    pub fn vlan(&self) -> Option<u16> {
-        match self.bytes.get(12..16) {
-            Some(&[0x81, 0, high, low]) => Some(u16::from_be_bytes([high, low]) & 0xfff),
+    /// The VLAN of the frame's 802.1Q tag, with that of an 802.1ad tag around it; `None` without one.
+    pub fn vlan(&self) -> Option<Vlan> {
+        let id = |high, low| u16::from_be_bytes([high, low]) & 0xfff;
+        match *self.bytes.get(12..)? {
+            [0x88, 0xa8, a, b, 0x81, 0, c, d, ..] => Some(Vlan::within(id(a, b), id(c, d))),
+            [0x81, 0, high, low, ..] => Some(Vlan::of(id(high, low))),
             _ => None,
         }
     }
 
-    /// The frame without its outermost tag.
+    /// The frame without the tags that [`Self::vlan`] reads.
     #[must_use]
     pub fn untagged(&self) -> Self {
         let mut frame = self.clone();
-        if self.vlan().is_some() {
-            frame.bytes.drain(12..16);
+        if let Some(vlan) = self.vlan() {
+            let tags = if vlan.outer.is_some() { 8 } else { 4 };
+            frame.bytes.drain(12..12 + tags);
         }
         frame
     }

@@ -3,9 +3,10 @@
 //! Every packet of a table has an identification of its own in its IP header (IPv6: the flow label), by which it is found
 //! wherever it comes out. At the end of a table each case was seen in exactly the places that it names.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
+use eip_dp_user::model::Vlan;
 
 use super::{
     capture::{Capture, Frame, ip_of},
@@ -96,10 +97,11 @@ pub struct Bench<'a> {
 
 /// Where packets are sent and seen: a VLAN of a wire, or the wire untagged.
 struct Side {
-    capture: Capture,
+    /// Of the wire: that of all sides that are its VLANs.
+    capture: Arc<Capture>,
     /// The gateway's interface on the wire.
     wire: &'static str,
-    vlan: Option<u16>,
+    vlan: Option<Vlan>,
     own_mac: [u8; 6],
     gateway_mac: [u8; 6],
 }
@@ -109,7 +111,7 @@ impl<'a> Bench<'a> {
     pub fn new(scene: &'a Scene) -> Result<Self> {
         let mut sides = BTreeMap::new();
         let internet = Side {
-            capture: Capture::start(&scene.backbone.internet, UPLINK)?,
+            capture: Arc::new(Capture::start(&scene.backbone.internet, UPLINK)?),
             wire: UPLINK,
             vlan: None,
             own_mac: mac(INTERNET_MAC)?,
@@ -118,7 +120,10 @@ impl<'a> Bench<'a> {
         sides.insert(INTERNET_SIDE, internet);
         for eni in &ENIS {
             let side = Side {
-                capture: Capture::start(scene.guest(eni_on(eni.port)?.instance), eni.interface)?,
+                capture: Arc::new(Capture::start(
+                    scene.guest(eni_on(eni.port)?.instance),
+                    eni.interface,
+                )?),
                 wire: eni.port,
                 vlan: None,
                 own_mac: mac(eni.mac)?,
@@ -144,13 +149,18 @@ impl<'a> Bench<'a> {
     pub fn add_vlan(
         &mut self,
         name: &'static str,
-        (wire, vlan): (&'static str, Option<u16>),
+        (wire, vlan): (&'static str, Option<Vlan>),
         host: &super::netns::Netns,
         interface: &str,
         own: &str,
     ) -> Result<()> {
+        let of_wire = self.sides.values().find(|side| side.wire == wire);
+        let capture = match of_wire {
+            Some(side) => Arc::clone(&side.capture),
+            None => Arc::new(Capture::start(host, interface)?),
+        };
         let side = Side {
-            capture: Capture::start(host, interface)?,
+            capture,
             wire,
             vlan,
             own_mac: mac(own)?,
@@ -166,7 +176,7 @@ impl<'a> Bench<'a> {
         side.capture.send(&side.frame(ether_type, packet))
     }
 
-    /// Waits for the first frame that comes to a side and that `wanted` picks; it is looked at without its tag.
+    /// Waits for the first frame that comes to a side and that `wanted` picks; it is looked at without its tags.
     pub fn wait_at(&self, at: &str, what: &str, wanted: impl Fn(&Frame) -> bool) -> Result<Frame> {
         let side = self.side(at)?;
         side.capture.wait_for(what, |seen| {
@@ -311,12 +321,16 @@ impl<'a> Bench<'a> {
 
 impl Side {
     fn frame(&self, ether_type: [u8; 2], packet: &[u8]) -> Vec<u8> {
-        let mut frame = Vec::with_capacity(18 + packet.len());
+        let mut frame = Vec::with_capacity(22 + packet.len());
         frame.extend(self.gateway_mac);
         frame.extend(self.own_mac);
         if let Some(vlan) = self.vlan {
+            if let Some(outer) = vlan.outer {
+                frame.extend([0x88, 0xa8]);
+                frame.extend(outer.to_be_bytes());
+            }
             frame.extend([0x81, 0]);
-            frame.extend(vlan.to_be_bytes());
+            frame.extend(vlan.id.to_be_bytes());
         }
         frame.extend(ether_type);
         frame.extend(packet);

@@ -5,12 +5,15 @@
 //! ```text
 //!                                        t1 ══ trunk0  VLAN 7    W  c-primary    10.0.0.10  203.0.113.30  NAT
 //!   Internet host  up0 ══ up0  gateway ══╣             VLAN 8    W  c-secondary (10.0.0.11) 203.0.113.31  cut-through
-//!   untagged and VLAN 100                ║             VLAN 9    W  d-primary    10.0.0.20
-//!                                        ║             untagged  X  e-primary    10.0.0.10  203.0.113.32  NAT
+//!   untagged, VLAN 100,                  ║             VLAN 9    W  d-primary    10.0.0.20
+//!   and VLAN 100 within 30               ║             untagged  X  e-primary    10.0.0.10  203.0.113.32  NAT
+//!                                        ║             20.7      X  f-primary    10.0.0.20  203.0.113.33  NAT
+//!                                        ║             21.7      W  f-secondary (10.0.0.21) 203.0.113.34  cut-through
 //!                                        ╚═  the scene's guests
 //! ```
 
 use anyhow::Result;
+use eip_dp_user::model::Vlan;
 
 use super::{
     case::Bench,
@@ -20,11 +23,15 @@ use super::{
     topology::{INTERNET_MAC, UPLINK},
 };
 
-/// The uplink's VLAN, in words of the configuration. Who sends ICMP errors there is said, as the VLAN has no address.
-const UPLINK_100: &str =
-    "[[uplink]]\ninterface = \"up0\"\nvlan = 100\nicmp_source = \"198.51.100.9\"\n";
-const UPLINK_100_AND_XDP: &str = "[[uplink]]\ninterface = \"up0\"\nvlan = 100\nicmp_source = \"198.51.100.9\"\n\
-                                  [ports]\ndelivery = \"xdp\"\n";
+/// The uplink's VLANs, in words of the configuration. Who sends ICMP errors there is said, as they have no address.
+macro_rules! uplink_vlans {
+    () => {
+        "[[uplink]]\ninterface = \"up0\"\nvlan = 100\nicmp_source = \"198.51.100.9\"\n\
+         [[uplink]]\ninterface = \"up0\"\nvlan = \"30.100\"\nicmp_source = \"198.51.100.10\"\n"
+    };
+}
+const UPLINK_VLANS: &str = uplink_vlans!();
+const UPLINK_VLANS_AND_XDP: &str = concat!(uplink_vlans!(), "[ports]\ndelivery = \"xdp\"\n");
 
 /// The gateway's end of the trunk.
 pub const TRUNK: &str = "t1";
@@ -33,6 +40,11 @@ pub const TRUNK_END: &str = "trunk0";
 
 /// The uplink's VLAN, at the Internet host's side.
 pub const INTERNET_100: &str = "internet VLAN 100";
+/// The same number within another VLAN.
+pub const INTERNET_30_100: &str = "internet VLAN 30.100";
+
+/// Of the far ends of the wires: what the gateway's take, and a tag.
+const MTU_OF_SENDERS: u32 = 1504;
 
 /// An IPv6 address that nobody has.
 pub const OUTSIDE6: &str = "2001:db8:eeee::1";
@@ -42,7 +54,7 @@ pub struct TrunkEni {
     /// Its side's name.
     pub side: &'static str,
     /// Its VLAN, or untagged.
-    pub vlan: Option<u16>,
+    pub vlan: Option<Vlan>,
     /// Its VPC.
     pub vpc: &'static str,
     /// Its id in the table.
@@ -58,10 +70,10 @@ pub struct TrunkEni {
 }
 
 /// The ENIs on the trunk, in the order of the picture.
-pub const TRUNK_ENIS: [TrunkEni; 4] = [
+pub const TRUNK_ENIS: [TrunkEni; 6] = [
     TrunkEni {
         side: "vlan7",
-        vlan: Some(7),
+        vlan: Some(Vlan::of(7)),
         vpc: "w",
         id: "c-primary",
         mac: "02:00:00:00:0c:01",
@@ -71,7 +83,7 @@ pub const TRUNK_ENIS: [TrunkEni; 4] = [
     },
     TrunkEni {
         side: "vlan8",
-        vlan: Some(8),
+        vlan: Some(Vlan::of(8)),
         vpc: "w",
         id: "c-secondary",
         mac: "02:00:00:00:0c:02",
@@ -81,7 +93,7 @@ pub const TRUNK_ENIS: [TrunkEni; 4] = [
     },
     TrunkEni {
         side: "vlan9",
-        vlan: Some(9),
+        vlan: Some(Vlan::of(9)),
         vpc: "w",
         id: "d-primary",
         mac: "02:00:00:00:0d:01",
@@ -98,6 +110,26 @@ pub const TRUNK_ENIS: [TrunkEni; 4] = [
         private: ["10.0.0.10", "fd00:10::10"],
         eips: &["203.0.113.32", "2001:db8:cb::32"],
         cut_through: false,
+    },
+    TrunkEni {
+        side: "stack20",
+        vlan: Some(Vlan::within(20, 7)),
+        vpc: "x",
+        id: "f-primary",
+        mac: "02:00:00:00:0f:10",
+        private: ["10.0.0.20", "fd00:10::20"],
+        eips: &["203.0.113.33", "2001:db8:cb::33"],
+        cut_through: false,
+    },
+    TrunkEni {
+        side: "stack21",
+        vlan: Some(Vlan::within(21, 7)),
+        vpc: "w",
+        id: "f-secondary",
+        mac: "02:00:00:00:0f:11",
+        private: ["10.0.0.21", "fd00:10::21"],
+        eips: &["203.0.113.34", "2001:db8:cb::34"],
+        cut_through: true,
     },
 ];
 
@@ -116,13 +148,17 @@ fn plug(scene: &Scene) -> Result<Netns> {
     guests.without_ipv6()?;
     let mac = "02:00:00:00:0f:01";
     scene.backbone.plug(TRUNK, &guests, TRUNK_END, mac)?;
-    guests.ip(&format!("link set dev {TRUNK_END} up"))?;
+    // A packet socket sends no frame with two tags that is a tag longer than the MTU.
+    let mtu = format!("mtu {MTU_OF_SENDERS}");
+    guests.ip(&format!("link set dev {TRUNK_END} {mtu} up"))?;
+    let internet = &scene.backbone.internet;
+    internet.ip(&format!("link set dev {UPLINK} {mtu}"))?;
     for vpc in ["w", "x"] {
         gateway.ok(&format!(
             "vpc create {vpc} --cidr 10.0.0.0/24 --cidr fd00:10::/64"
         ))?;
     }
-    for instance in ["c", "d", "e"] {
+    for instance in ["c", "d", "e", "f"] {
         gateway.ok(&format!("instance create {instance}"))?;
     }
     for eni in &TRUNK_ENIS {
@@ -161,9 +197,9 @@ impl Trunk {
     pub fn new(by_xdp: bool) -> Result<Self> {
         let scene = Scene::new(&Options {
             configuration: if by_xdp {
-                UPLINK_100_AND_XDP
+                UPLINK_VLANS_AND_XDP
             } else {
-                UPLINK_100
+                UPLINK_VLANS
             },
             silent: true,
             dual_stack: true,
@@ -186,7 +222,7 @@ impl Trunk {
         Ok(Self { guests, scene })
     }
 
-    /// The scene's sides, the trunk's, and the uplink's VLAN.
+    /// The scene's sides, the trunk's, and the uplink's VLANs.
     pub fn bench(&self) -> Result<Bench<'_>> {
         let mut bench = Bench::new(&self.scene)?;
         for eni in &TRUNK_ENIS {
@@ -199,8 +235,13 @@ impl Trunk {
             )?;
         }
         let internet = &self.scene.backbone.internet;
-        let wire = (UPLINK, Some(100));
-        bench.add_vlan(INTERNET_100, wire, internet, UPLINK, INTERNET_MAC)?;
+        for (side, vlan) in [
+            (INTERNET_100, Vlan::of(100)),
+            (INTERNET_30_100, Vlan::within(30, 100)),
+        ] {
+            let wire = (UPLINK, Some(vlan));
+            bench.add_vlan(side, wire, internet, UPLINK, INTERNET_MAC)?;
+        }
         Ok(bench)
     }
 }

@@ -24,7 +24,7 @@ use super::{
     namespace,
     run::{Hook, Run, Verdict},
     table::World,
-    world::Maps,
+    world::{Maps, UPLINK_OUTER, UPLINK_VLAN},
 };
 
 /// Larger than any frame of the table, for what a program might add.
@@ -55,16 +55,28 @@ pub enum Delivery {
     NoUplink,
     /// The uplink's next hop is in a VLAN.
     Tagged,
+    /// It is in a VLAN within another.
+    Stacked,
 }
 
 impl Delivery {
+    /// The tags that packets to the Internet get: the outer VLAN and the inner one, 0 for none.
+    pub fn uplink_vlans(self) -> (u16, u16) {
+        match self {
+            Self::Tagged => (0, UPLINK_VLAN),
+            Self::Stacked => (UPLINK_OUTER, UPLINK_VLAN),
+            Self::Xdp | Self::Tc | Self::Unresolved | Self::NoUplink => (0, 0),
+        }
+    }
+
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Xdp,
         Self::Tc,
         Self::Unresolved,
         Self::NoUplink,
         Self::Tagged,
+        Self::Stacked,
     ];
 }
 

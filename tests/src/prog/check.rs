@@ -8,8 +8,7 @@ use eip_dp_common::abi::{Event, Reason};
 use super::{
     Bench, Counters, Delivery, Hook, Run, Verdict, hex_diff,
     table::{Case, Change, Expect, Table},
-    wire::{tagged, untagged},
-    world::UPLINK_VLAN,
+    wire::{in_vlans, untagged},
 };
 
 /// What is to happen at one hook.
@@ -118,8 +117,8 @@ fn wanted(table: &Table, case: &Case, hook: Hook, delivery: Delivery) -> Result<
                 (Delivery::Unresolved, Hook::Tc) if to_uplink => {
                     sent(Verdict::Redirect, &out.0, false, counters)
                 }
-                (Delivery::Tagged, _) if to_uplink => {
-                    let out = tagged(&out.0, UPLINK_VLAN);
+                (Delivery::Tagged | Delivery::Stacked, _) if to_uplink => {
+                    let out = in_vlans(&out.0, delivery.uplink_vlans());
                     sent(Verdict::Redirect, &out, true, counters)
                 }
                 _ => sent(Verdict::Redirect, &out.0, true, counters),

@@ -206,6 +206,7 @@ pub struct Interface {
 #[allow(missing_docs, reason = "the fields are those of the record")]
 pub struct Uplink {
     pub interface: String,
+    pub outer: u16,
     pub vlan: u16,
     pub next_hop: Option<IpAddr>,
     pub icmp_source: Option<IpAddr>,
@@ -248,6 +249,7 @@ pub struct Cidr {
 pub struct Port {
     pub name: String,
     pub interface: String,
+    pub outer: u16,
     pub vlan: u16,
     pub vpc: u32,
 }

@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The length of a frame's addresses, behind which its tag is, and how that begins.
 const ADDRESSES: usize = 12;
 const TAG: [u8; 2] = [0x81, 0];
+const OUTER_TAG: [u8; 2] = [0x88, 0xa8];
 
 /// A packet socket on every far end.
 pub struct Wires(BTreeMap<String, Socket>);
@@ -83,13 +84,13 @@ fn receive(socket: &Socket, flags: libc::c_int) -> Result<Option<Vec<u8>>> {
     };
     frame.truncate(len);
     Ok(Some(match tag_beside(&message) {
-        Some(tag) => tagged(&frame, tag),
+        Some((protocol, tag)) => with_tag(&frame, protocol, tag),
         None => frame,
     }))
 }
 
 /// The tag of a message that was received.
-fn tag_beside(message: &libc::msghdr) -> Option<u16> {
+fn tag_beside(message: &libc::msghdr) -> Option<([u8; 2], u16)> {
     // SAFETY: the kernel has filled the control messages in, within the buffer that `message` points to.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
@@ -100,7 +101,7 @@ fn tag_beside(message: &libc::msghdr) -> Option<u16> {
             let beside: libc::tpacket_auxdata =
                 unsafe { ptr::read_unaligned(libc::CMSG_DATA(header).cast()) };
             let valid = beside.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
-            return valid.then_some(beside.tp_vlan_tci);
+            return valid.then_some((beside.tp_vlan_tpid.to_be_bytes(), beside.tp_vlan_tci));
         }
         // SAFETY: as above.
         header = unsafe { libc::CMSG_NXTHDR(message, header) };
@@ -108,17 +109,27 @@ fn tag_beside(message: &libc::msghdr) -> Option<u16> {
     None
 }
 
-/// The frame with a tag of 802.1Q.
-pub fn tagged(frame: &[u8], tag: u16) -> Vec<u8> {
-    let [high, low] = tag.to_be_bytes();
-    let (addresses, rest) = frame.split_at(ADDRESSES);
-    [addresses, &TAG, &[high, low], rest].concat()
+/// The frame with the tags of an outer VLAN and an inner one, 0 for none.
+pub fn in_vlans(frame: &[u8], (outer, vlan): (u16, u16)) -> Vec<u8> {
+    let mut tagged = frame.to_vec();
+    for (protocol, vlan) in [(TAG, vlan), (OUTER_TAG, outer)] {
+        if vlan != 0 {
+            tagged = with_tag(&tagged, protocol, vlan);
+        }
+    }
+    tagged
 }
 
-/// The frame without its tag.
+fn with_tag(frame: &[u8], [a, b]: [u8; 2], tag: u16) -> Vec<u8> {
+    let [high, low] = tag.to_be_bytes();
+    let (addresses, rest) = frame.split_at(ADDRESSES);
+    [addresses, &[a, b, high, low], rest].concat()
+}
+
+/// The frame without its outermost tag.
 pub fn untagged(frame: &[u8]) -> Vec<u8> {
     match frame.get(ADDRESSES..ADDRESSES + 4) {
-        Some([high, low, ..]) if [*high, *low] == TAG => {
+        Some([high, low, ..]) if [TAG, OUTER_TAG].contains(&[*high, *low]) => {
             [&frame[..ADDRESSES], &frame[ADDRESSES + 4..]].concat()
         }
         _ => frame.to_vec(),

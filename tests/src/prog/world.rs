@@ -21,6 +21,8 @@ use super::{bench::Delivery, table};
 
 /// The VLAN of the uplink, with [`Delivery::Tagged`].
 pub const UPLINK_VLAN: u16 = 100;
+/// The outer VLAN of the uplink, with [`Delivery::Stacked`].
+pub const UPLINK_OUTER: u16 = 10;
 
 /// How an address family's part of the table is written to the maps.
 pub trait Records: Family<Address: Address> {
@@ -193,7 +195,11 @@ impl Maps {
         macs: &Names<String, [u8; 6]>,
     ) -> Result<()> {
         for uplink in &world.uplinks {
-            let key = LinkKey::tagged(index_of(indices, &uplink.interface)?, uplink.vlan);
+            let key = LinkKey::stacked(
+                index_of(indices, &uplink.interface)?,
+                uplink.outer,
+                uplink.vlan,
+            );
             let mut record = Uplink {
                 mac: macs[&uplink.interface],
                 flags: if uplink.answer_arp {
@@ -220,7 +226,7 @@ impl Maps {
     ) -> Result<()> {
         for port in &world.ports {
             let ifindex = index_of(indices, &port.interface)?;
-            let key = LinkKey::tagged(ifindex, port.vlan);
+            let key = LinkKey::stacked(ifindex, port.outer, port.vlan);
             let enis: Vec<_> = world
                 .enis
                 .iter()
@@ -240,11 +246,7 @@ impl Maps {
             };
             self.write(Write::Port(key, Some(record.sealed(&key))))?;
             for eni in enis {
-                let key = MacKey {
-                    ifindex,
-                    vlan: port.vlan,
-                    mac: eni.mac.0,
-                };
+                let key = MacKey::on(key, eni.mac.0);
                 let record = PortMac {
                     target: eni.target,
                     seal: 0,
@@ -274,6 +276,7 @@ impl Maps {
             TargetFlags::RESOLVED
         };
         let way_out = &world.way_out;
+        let (outer, vlan) = delivery.uplink_vlans();
         let up = delivery != Delivery::NoUplink;
         let record = Target {
             tag: 0,
@@ -283,15 +286,12 @@ impl Maps {
             } else {
                 0
             },
-            mtu: way_out.mtu,
+            mtu: u16::try_from(way_out.mtu)?,
             vpc: NONE,
             dst_mac: if resolved == 0 { [0; 6] } else { way_out.mac.0 },
             src_mac: macs[&way_out.interface],
-            vlan: if delivery == Delivery::Tagged {
-                UPLINK_VLAN
-            } else {
-                0
-            },
+            vlan,
+            outer,
             flags: xdp | resolved,
             seal: 0,
         };
@@ -316,11 +316,12 @@ impl Maps {
                 tag: u64::from(eni.target),
                 instance: tag(&eni.instance),
                 ifindex: index_of(indices, &port.interface)?,
-                mtu: eni.mtu,
+                mtu: u16::try_from(eni.mtu)?,
                 vpc: port.vpc,
                 dst_mac: eni.mac.0,
                 src_mac: macs[&port.interface],
                 vlan: port.vlan,
+                outer: port.outer,
                 flags: xdp | TargetFlags::RESOLVED | narrow,
                 seal: 0,
             };

@@ -28,6 +28,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("veth", |report| traffic_over(report, Wire::Veth)),
     ("virtio", |report| traffic_over(report, Wire::Virtio)),
     ("vlan", |report| traffic_over(report, Wire::Vlan)),
+    ("qinq", |report| traffic_over(report, Wire::Stack)),
 ];
 
 /// What the DHCP client in a guest runs; `cargo xtask vm` puts it there.

@@ -24,14 +24,17 @@ pub enum Wire {
     Virtio,
     /// A VLAN (802.1Q) over a pair of virtual interfaces.
     Vlan,
+    /// A VLAN within another (802.1ad) over a pair of virtual interfaces, whose tags are the data plane's.
+    Stack,
 }
 
 impl Wire {
-    /// The interface of either end.
+    /// The interface of either end that has the addresses.
     pub fn interface(self) -> &'static str {
         match self {
             Self::Veth | Self::Virtio => UPLINK,
             Self::Vlan => "up0.100",
+            Self::Stack => "up0.40.100",
         }
     }
 
@@ -47,6 +50,7 @@ impl fmt::Display for Wire {
             Self::Veth => "veth",
             Self::Virtio => "virtio-net",
             Self::Vlan => "802.1Q",
+            Self::Stack => "802.1ad",
         })
     }
 }
@@ -88,12 +92,16 @@ impl Site {
             Wire::Veth => Backbone::new(&lab)?,
             Wire::Virtio => cards(&lab)?,
             Wire::Vlan => vlan(Backbone::new(&lab)?)?,
+            Wire::Stack => stack(Backbone::new(&lab)?)?,
         };
         backbone.route_pool(POOL)?;
-        let configuration = format!(
-            "[[uplink]]\ninterface = \"{}\"\nnext_hop = \"{INTERNET}\"\n",
-            wire.interface()
-        );
+        let uplink = match wire {
+            Wire::Stack => format!("interface = \"{UPLINK}\"\nvlan = \"40.100\""),
+            Wire::Veth | Wire::Virtio | Wire::Vlan => {
+                format!("interface = \"{}\"", wire.interface())
+            }
+        };
+        let configuration = format!("[[uplink]]\n{uplink}\nnext_hop = \"{INTERNET}\"\n");
         let gateway = Gateway::new(&lab, &backbone.gateway, &configuration)?;
         let guests = [
             Guest {
@@ -223,5 +231,24 @@ fn vlan(backbone: Backbone) -> Result<Backbone> {
             .contains("802.1Q"),
         "the uplink has no VLAN"
     );
+    Ok(backbone)
+}
+
+/// Moves both ends' addresses to a VLAN within another; the wire takes the second tag beside the packets of the others.
+fn stack(backbone: Backbone) -> Result<Backbone> {
+    let inner = Wire::Stack.interface();
+    for (side, address) in [(&backbone.internet, INTERNET), (&backbone.gateway, GATEWAY)] {
+        side.ip(&format!("address flush dev {UPLINK}"))?;
+        side.ip(&format!("link set dev {UPLINK} mtu 1504"))?;
+        for command in [
+            format!("link add link {UPLINK} name up0.40 mtu 1504 type vlan proto 802.1ad id 40"),
+            format!("link add link up0.40 name {inner} mtu 1500 type vlan id 100"),
+            format!("address add {address}/24 dev {inner}"),
+            "link set dev up0.40 up".to_owned(),
+            format!("link set dev {inner} up"),
+        ] {
+            side.ip(&command)?;
+        }
+    }
     Ok(backbone)
 }

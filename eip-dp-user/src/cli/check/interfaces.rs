@@ -36,7 +36,7 @@ pub(super) fn uplink(facts: &HostFacts, uplink: &Uplink) -> Vec<Line> {
         .links
         .values()
         .any(|link| link.kind == LinkKind::Other("vlan".to_owned()))
-        || uplink.vlan != 0;
+        || uplink.vlan.is_some();
     lines.push(offload_line(
         &subject,
         link,
@@ -140,10 +140,7 @@ fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
         return vec![Line::fail(
             subject,
             "the kernel has no interface for the VLAN, so no next hop can be resolved",
-            format!(
-                "`ip link add link {0} name {0}.{1} type vlan id {1}`, and set it up",
-                way.link.name, way.key.vlan
-            ),
+            way.to_create_home(),
         )];
     };
     let lines: Vec<Line> = Family::ALL

@@ -225,7 +225,7 @@ impl Status {
         ])?;
         output::write(|out| {
             for uplink in &self.uplinks {
-                let name = link_name(&uplink.interface, uplink.vlan.unwrap_or_default());
+                let name = link_name(&uplink.interface, uplink.vlan);
                 let link = link(uplink.link);
                 let hops = next_hops(uplink);
                 writeln!(out, "\nuplink {name}: {link}, {hops}")?;
@@ -236,7 +236,7 @@ impl Status {
                     [] => "no ENI".to_owned(),
                     enis => enis.join(", "),
                 };
-                let name = link_name(&port.interface, port.vlan.unwrap_or_default());
+                let name = link_name(&port.interface, port.vlan);
                 writeln!(out, "\nport {name}: {}, {enis}", link(port.link))?;
                 attached(out, port.attached.as_ref())?;
             }

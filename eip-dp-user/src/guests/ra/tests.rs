@@ -23,6 +23,7 @@ fn guest(last: u8) -> Client {
     Client {
         interface: 7,
         vlan: 0,
+        outer: 0,
         mac: [2, 0, 0, 0, 0, last],
     }
 }

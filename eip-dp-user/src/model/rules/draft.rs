@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::model::{
-    Change, Decision, Diff, EniFilter, Pools, View, address,
+    Change, Decision, Diff, EniFilter, Pools, View, Vlan, address,
     objects::{Association, Eip, Eni, EniKind, Instance, Mac, Mode, Vpc},
 };
 
@@ -38,7 +38,7 @@ pub(super) struct Draft<'v> {
 
 type Cells<T> = BTreeMap<String, Diff<T>>;
 type Index<K> = BTreeMap<K, BTreeSet<String>>;
-type Port = (String, Option<u16>);
+type Port = (String, Option<Vlan>);
 
 /// The EIPs of an ENI.
 #[derive(Debug, Default)]

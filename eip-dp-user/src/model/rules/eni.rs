@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{already_exists, draft::Draft, not_found, refuse};
 use crate::model::{
-    Refusal,
+    Refusal, Vlan,
     command::EniSpec,
     objects::{Eni, EniKind, EniState},
 };
@@ -36,7 +36,7 @@ pub(super) fn attach(
     id: &str,
     instance: &str,
     port: &str,
-    vlan: Option<u16>,
+    vlan: Option<Vlan>,
 ) -> Result<(), Refusal> {
     let mut eni = find(draft, id)?;
     draft

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use crate::{
     model::{
-        Code,
+        Code, Vlan,
         command::Command,
         testing::{at, command},
     },
@@ -112,6 +112,48 @@ fn a_newer_version() {
     );
 }
 
+/// What a table of version 1 has is there after, and can be moved to a VLAN within another.
+#[test]
+fn an_older_version_is_brought_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("table.db");
+    let url = format!("sqlite:{}", path.display());
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../schema.sql")).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA application_id = {}; PRAGMA user_version = 1; \
+         INSERT INTO vpc VALUES ('v1', NULL, NULL); \
+         INSERT INTO vpc_cidr VALUES ('v1', 0, x'040a000000', x'040a0000ff', 24); \
+         INSERT INTO instance VALUES ('i1', NULL); \
+         INSERT INTO eni VALUES ('e1', 'v1', 'secondary', x'020000000001', NULL, 'instance', 'attached', 'i1', 'lan', 7); \
+         INSERT INTO eni_ip VALUES ('e1', x'040a000005', 0, 'v1')",
+        schema::APPLICATION_ID
+    ))
+    .unwrap();
+    drop(old);
+
+    let mut table = Table::open(&url).unwrap();
+    let vlan = |table: &Table| table.snapshot().unwrap().model.enis["e1"].vlan;
+    assert_eq!(vlan(&table), Some(Vlan::of(7)));
+    for (line, wanted) in [
+        ("attach e1 i1 lan vlan=100.7", Some(Vlan::within(100, 7))),
+        ("attach e1 i1 lan vlan=8", Some(Vlan::of(8))),
+        ("attach e1 i1 lan vlan=101.8", Some(Vlan::within(101, 8))),
+        ("detach e1", None),
+    ] {
+        table.execute(&command(line), &at(0)).unwrap();
+        assert_eq!(vlan(&table), wanted, "{line}");
+    }
+    drop(table);
+    let again = Table::open(&url).unwrap();
+    assert_eq!(vlan(&again), None);
+    // The schema itself refuses an outer VLAN without an inner one.
+    let refused = again
+        .connection
+        .execute("UPDATE eni SET outer_vlan = 5 WHERE id = 'e1'", []);
+    assert!(refused.is_err());
+}
+
 #[test]
 fn damage_inside_the_file_is_an_error_and_no_panic() {
     let mut pair = Pair::with("vpc v1 10.0.0.0/8 \n pool 203.0.0.0/16");
@@ -203,6 +245,8 @@ fn what_cannot_be_meant_and_what_is_not_built() {
         "attach e1 i1 a/b".to_owned(),
         "attach e1 i1 sixteen-letters-".to_owned(),
         "attach e1 i1 port vlan=4095".to_owned(),
+        "attach e1 i1 port vlan=0.7".to_owned(),
+        "attach e1 i1 port vlan=100.4095".to_owned(),
         "eip a\u{1b}b".to_owned(),
         format!("vpc v1 {}", ["10.0.0.0/24"; 9].join(",")),
     ];

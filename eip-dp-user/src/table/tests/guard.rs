@@ -87,7 +87,7 @@ fn questions_use_indexes() {
         "SELECT id FROM eni WHERE vpc = 'v' ORDER BY id",
         "SELECT id FROM eni WHERE instance = 'i' AND kind = 'primary' ORDER BY id",
         "SELECT id FROM eni WHERE instance = 'i' ORDER BY id",
-        "SELECT id FROM eni WHERE port = 'p' AND vlan IS NULL ORDER BY id",
+        "SELECT id FROM eni WHERE port = 'p' AND vlan IS NULL AND outer_vlan IS NULL ORDER BY id",
         "SELECT id FROM eip WHERE address BETWEEN x'04' AND x'05' ORDER BY address",
         "SELECT address FROM eip WHERE followed = 0 AND address BETWEEN x'04' AND x'05' ORDER BY address LIMIT 1",
         "SELECT id FROM eip WHERE expires_at <= 5 AND expires_at IS NOT NULL AND state <> 'expired' ORDER BY id",

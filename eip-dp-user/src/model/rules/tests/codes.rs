@@ -86,6 +86,8 @@ cases! {
     instance_eni_limit_primary: InstanceEniLimit, "eni p2 v1 primary 9 10.0.0.99", "attach p2 i1 b", "attach p2 i2 b";
     port_in_use: PortInUse, "", "attach t1 i2 port-p1", "attach s1 i2 port-p1 \n attach t1 i2 port-t1";
     port_in_use_vlan: PortInUse, "attach s1 i1 lan vlan=7", "attach t1 i2 lan vlan=7", "attach t1 i2 lan vlan=8";
+    port_in_use_stack: PortInUse, "attach s1 i1 lan vlan=9.7", "attach t1 i2 lan vlan=9.7",
+        "attach t1 i2 lan vlan=8.7 \n attach t1 i2 lan vlan=7";
     port_in_use_left: PortInUse, "attach t1 i2 port-t1", "attach s1 i1 port-t1",
         "attach t1 i2 elsewhere \n attach s1 i1 port-t1";
     outside_pools: OutsidePools, "", "eip y1 203.0.114.9", "pool 203.0.114.0/24 \n eip y1 203.0.114.9";

@@ -11,7 +11,7 @@ use proptest::{
 
 use crate::{
     model::{
-        Document,
+        Document, Vlan,
         command::{Command, EipSpec, EniSpec, Expiry},
         objects::{
             Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mode, Pool,
@@ -51,7 +51,7 @@ enum Step {
 }
 
 /// An instance, and an interface with its VLAN.
-type Place = (String, (String, Option<u16>));
+type Place = (String, (String, Option<Vlan>));
 
 /// Changes to a document: where ENIs stand, which associations there are, what is left out.
 #[derive(Clone, Debug)]
@@ -154,8 +154,10 @@ fn region() -> impl Strategy<Value = Option<String>> + Clone {
     prop_oneof![20 => Just(None), 1 => Just(Some("r".to_owned()))]
 }
 
-fn port() -> impl Strategy<Value = (String, Option<u16>)> + Clone {
-    (name('q', 4), option::weighted(0.2, 1..3_u16))
+fn port() -> impl Strategy<Value = (String, Option<Vlan>)> + Clone {
+    let vlan = (option::weighted(0.3, 1..3_u16), 1..3_u16);
+    let vlan = vlan.prop_map(|(outer, id)| Vlan { outer, id });
+    (name('q', 4), option::weighted(0.2, vlan))
 }
 
 fn pool() -> impl Strategy<Value = Pool> {
