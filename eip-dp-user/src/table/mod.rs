@@ -37,7 +37,12 @@ pub struct Table {
     file: FileId,
     /// How many bytes of changes are kept for those who follow the table.
     log_limit: usize,
+    /// From how many pages on two connections share the work of a snapshot.
+    shared_from: u32,
 }
+
+/// Pages of a table of some 50,000 associations.
+const SHARED_FROM: u32 = 4_096;
 
 /// Which file it is, whatever its name: the device and the inode.
 pub type FileId = (u64, u64);
@@ -98,6 +103,7 @@ impl Table {
                 connection,
                 file,
                 log_limit: log::LIMIT,
+                shared_from: SHARED_FROM,
             }),
             Err(source) => Err(TableError::Gone { path, source }),
         }
@@ -152,9 +158,11 @@ impl Table {
     pub fn snapshot(&self) -> Result<Snapshot, TableError> {
         let transaction = self.begin(TransactionBehavior::Deferred)?;
         let read = || {
+            let revision = read::revision(&transaction)?;
+            let second = self.second(&transaction, revision);
             Ok(Snapshot {
-                revision: read::revision(&transaction)?,
-                model: read::model(&transaction)?,
+                revision,
+                model: read::model(&transaction, second)?,
             })
         };
         read().map_err(|error| self.failed(error))
@@ -188,6 +196,20 @@ impl Table {
         let next = reader.next_expiry();
         reader.finish().map_err(|error| self.failed(error))?;
         Ok(next)
+    }
+
+    /// Another connection that sees the table as the transaction does, where the table is so large that it is worth it.
+    fn second(&self, transaction: &Transaction<'_>, revision: u64) -> Option<Connection> {
+        let pages: u32 = transaction
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .ok()?;
+        if pages < self.shared_from {
+            return None;
+        }
+        let second = schema::open_reader(&self.path).ok()?;
+        let is_same = file_at(&self.path).is_ok_and(|file| file == self.file)
+            && read::revision(&second).is_ok_and(|theirs| theirs == revision);
+        is_same.then_some(second)
     }
 
     fn decide_and_write(

@@ -49,6 +49,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, TableError> {
     Ok(connection)
 }
 
+/// A second connection to a table that is open, inside a transaction for reading.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch("BEGIN")?;
+    Ok(connection)
+}
+
 /// `application_id` and `user_version`.
 fn header(connection: &Connection) -> rusqlite::Result<(i32, i32)> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));

@@ -79,6 +79,14 @@ impl Pair {
             Err(ExecuteError::Refused(refusal)) => Err(refusal),
             Err(error) => panic!("{command:?}: {error}"),
         };
+        if !command.may_add_eips() {
+            let nowhere = Context {
+                host_addresses: Vec::new(),
+                ..context.clone()
+            };
+            let elsewhere = rules::decide(&self.model, command, &nowhere);
+            assert_eq!(decision, elsewhere, "{command:?}: on another host");
+        }
         match (&decision, &outcome) {
             (Ok(decision), Ok(outcome)) => {
                 assert_eq!(decision.changes, outcome.changes, "{command:?}");
@@ -93,6 +101,8 @@ impl Pair {
             }
             _ => panic!("{command:?}: {decision:?} in memory, {outcome:?} in the file"),
         }
+        // By two connections, and by one.
+        self.table.shared_from = if revision % 2 == 0 { 0 } else { u32::MAX };
         let snapshot = self.table.snapshot().expect("a snapshot");
         assert_eq!(self.model, snapshot.model, "after {command:?}");
         check_invariants(&self.model);

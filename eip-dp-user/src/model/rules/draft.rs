@@ -1,6 +1,7 @@
 //! The table as a command makes it: what is stored, under what the command has changed so far.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
@@ -15,7 +16,7 @@ use crate::model::{
 /// A view with changes upon it. Every question of the rules is answered as if the changes were made; indexes keep
 /// the answers quick when a document changes a million objects.
 pub(super) struct Draft<'v> {
-    base: &'v dyn View,
+    base: Base<'v>,
     pools_before: Pools,
     /// The pools as they will be.
     pub(super) pools: Pools,
@@ -34,6 +35,48 @@ pub(super) struct Draft<'v> {
     witnesses: HashMap<Port, Option<(String, String)>>,
     /// What the operator should know.
     pub(super) warnings: Vec<String>,
+}
+
+/// The table before the command. An object that is asked for again at once, as those of the rules are, is read once.
+struct Base<'v> {
+    view: &'v dyn View,
+    vpc: Last<Vpc>,
+    eni: Last<Eni>,
+    eip: Last<Eip>,
+    association: Last<Association>,
+}
+
+/// What was read last, with its id.
+type Last<T> = RefCell<Option<(String, Option<T>)>>;
+
+impl Base<'_> {
+    fn vpc(&self, id: &str) -> Option<Vpc> {
+        once(&self.vpc, id, |id| self.view.vpc(id))
+    }
+
+    fn eni(&self, id: &str) -> Option<Eni> {
+        once(&self.eni, id, |id| self.view.eni(id))
+    }
+
+    fn eip(&self, id: &str) -> Option<Eip> {
+        once(&self.eip, id, |id| self.view.eip(id))
+    }
+
+    fn association(&self, eip: &str) -> Option<Association> {
+        once(&self.association, eip, |eip| self.view.association(eip))
+    }
+}
+
+fn once<T: Clone>(last: &Last<T>, id: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let mut last = last.borrow_mut();
+    match &*last {
+        Some((known, object)) if known == id => object.clone(),
+        _ => {
+            let object = read(id);
+            *last = Some((id.to_owned(), object.clone()));
+            object
+        }
+    }
 }
 
 type Cells<T> = BTreeMap<String, Diff<T>>;
@@ -92,7 +135,13 @@ impl<'v> Draft<'v> {
     pub(super) fn new(base: &'v dyn View) -> Self {
         let pools = base.pools();
         Self {
-            base,
+            base: Base {
+                view: base,
+                vpc: Last::default(),
+                eni: Last::default(),
+                eip: Last::default(),
+                association: Last::default(),
+            },
             pools_before: pools.clone(),
             pools,
             vpcs: Cells::new(),
@@ -114,7 +163,7 @@ impl<'v> Draft<'v> {
 
     /// The table before the command.
     pub(super) fn base(&self) -> &'v dyn View {
-        self.base
+        self.base.view
     }
 
     pub(super) fn vpc(&self, id: &str) -> Option<Vpc> {
@@ -122,7 +171,7 @@ impl<'v> Draft<'v> {
     }
 
     pub(super) fn instance(&self, id: &str) -> Option<Instance> {
-        get(&self.instances, id, |id| self.base.instance(id))
+        get(&self.instances, id, |id| self.base.view.instance(id))
     }
 
     pub(super) fn eni(&self, id: &str) -> Option<Eni> {
@@ -150,12 +199,14 @@ impl<'v> Draft<'v> {
     pub(super) fn put_instance(&mut self, instance: Instance) {
         let id = instance.id.clone();
         set(&mut self.instances, &id, Some(instance), |id| {
-            self.base.instance(id)
+            self.base.view.instance(id)
         });
     }
 
     pub(super) fn delete_instance(&mut self, id: &str) {
-        set(&mut self.instances, id, None, |id| self.base.instance(id));
+        set(&mut self.instances, id, None, |id| {
+            self.base.view.instance(id)
+        });
     }
 
     pub(super) fn put_eni(&mut self, eni: Eni) {
@@ -235,7 +286,7 @@ impl<'v> Draft<'v> {
         // Loaded before the first change of this ENI's associations, and kept up to date from then on.
         self.uses.entry(eni.to_owned()).or_insert_with(|| {
             let mut uses = Uses::default();
-            for one in self.base.associations_of(eni) {
+            for one in self.base.view.associations_of(eni) {
                 uses.insert(&one);
             }
             uses
@@ -245,20 +296,20 @@ impl<'v> Draft<'v> {
     /// Another ENI of the VPC with this Ethernet address.
     pub(super) fn other_with_mac(&self, eni: &Eni) -> Option<String> {
         let key = (eni.vpc.clone(), eni.mac);
-        let stored = || self.base.eni_by_mac(&eni.vpc, eni.mac);
+        let stored = || self.base.view.eni_by_mac(&eni.vpc, eni.mac);
         other(&self.macs, &key, &eni.id, stored, &self.enis)
     }
 
     /// Another ENI of the VPC with this private address.
     pub(super) fn other_with_address(&self, eni: &Eni, address: IpAddr) -> Option<String> {
         let key = (eni.vpc.clone(), address);
-        let stored = || self.base.eni_by_address(&eni.vpc, address);
+        let stored = || self.base.view.eni_by_address(&eni.vpc, address);
         other(&self.addresses, &key, &eni.id, stored, &self.enis)
     }
 
     /// Another EIP with the same address.
     pub(super) fn other_with_public(&self, eip: &Eip) -> Option<String> {
-        let stored = || self.base.eip_by_address(eip.address);
+        let stored = || self.base.view.eip_by_address(eip.address);
         other(
             &self.eip_addresses,
             &eip.address,
@@ -309,7 +360,7 @@ impl<'v> Draft<'v> {
             }
         }
         let accept = &mut |id: &str| !self.enis.contains_key(id) && accept(id);
-        self.base.find_eni(filter, accept)
+        self.base.view.find_eni(filter, accept)
     }
 
     /// An ENI of another VPC on this ENI's port, and its VPC.
@@ -332,7 +383,7 @@ impl<'v> Draft<'v> {
         if !fresh {
             let filter = EniFilter::Port(&key.0, key.1);
             let unchanged = &mut |id: &str| !self.enis.contains_key(id);
-            let found = self.base.find_eni(filter, unchanged);
+            let found = self.base.view.find_eni(filter, unchanged);
             let witness = found.and_then(|id| Some((self.base.eni(&id)?.vpc, id)));
             self.witnesses.insert(key.clone(), witness);
         }
@@ -359,7 +410,7 @@ impl<'v> Draft<'v> {
                 return Some(eip.clone());
             }
         }
-        let id = self.base.find_eip(first, last, &mut |id| {
+        let id = self.base.view.find_eip(first, last, &mut |id| {
             !self.eips.contains_key(id) && self.base.eip(id).is_some_and(|eip| accept(&eip))
         })?;
         self.base.eip(&id)
@@ -373,6 +424,7 @@ impl<'v> Draft<'v> {
             return Some(vpc.id.clone());
         }
         self.base
+            .view
             .find_vpc(cidr, &mut |id| !self.vpcs.contains_key(id))
     }
 
@@ -396,33 +448,29 @@ impl<'v> Draft<'v> {
     }
 
     pub(super) fn changed_vpcs(&self) -> Vec<Diff<Vpc>> {
-        changed(&self.vpcs)
+        changed(&self.vpcs).cloned().collect()
     }
 
     pub(super) fn changed_instances(&self) -> Vec<Diff<Instance>> {
-        changed(&self.instances)
+        changed(&self.instances).cloned().collect()
     }
 
     pub(super) fn changed_enis(&self) -> Vec<Diff<Eni>> {
-        changed(&self.enis)
+        changed(&self.enis).cloned().collect()
     }
 
-    pub(super) fn changed_eips(&self) -> Vec<Diff<Eip>> {
+    pub(super) fn changed_eips(&self) -> impl Iterator<Item = &Diff<Eip>> {
         changed(&self.eips)
     }
 
     /// What the command does.
     pub(super) fn finish(self) -> Decision {
         let mut changes: Vec<_> = self.changed_pools().into_iter().map(Change::Pool).collect();
-        changes.extend(changed(&self.vpcs).into_iter().map(Change::Vpc));
-        changes.extend(changed(&self.instances).into_iter().map(Change::Instance));
-        changes.extend(changed(&self.enis).into_iter().map(Change::Eni));
-        changes.extend(changed(&self.eips).into_iter().map(Change::Eip));
-        changes.extend(
-            changed(&self.associations)
-                .into_iter()
-                .map(Change::Association),
-        );
+        take(self.vpcs, &mut changes, Change::Vpc);
+        take(self.instances, &mut changes, Change::Instance);
+        take(self.enis, &mut changes, Change::Eni);
+        take(self.eips, &mut changes, Change::Eip);
+        take(self.associations, &mut changes, Change::Association);
         Decision {
             changes,
             warnings: self.warnings,
@@ -474,7 +522,11 @@ fn other<K: Ord, T>(
         .or_else(|| stored().filter(|other| other != id && !cells.contains_key(other)))
 }
 
-fn changed<T: Clone + PartialEq>(cells: &Cells<T>) -> Vec<Diff<T>> {
-    let diffs = cells.values().filter(|cell| cell.before != cell.after);
-    diffs.cloned().collect()
+fn changed<T: PartialEq>(cells: &Cells<T>) -> impl Iterator<Item = &Diff<T>> {
+    cells.values().filter(|cell| cell.before != cell.after)
+}
+
+fn take<T: PartialEq>(cells: Cells<T>, changes: &mut Vec<Change>, change: fn(Diff<T>) -> Change) {
+    let diffs = cells.into_values().filter(|cell| cell.before != cell.after);
+    changes.extend(diffs.map(change));
 }
