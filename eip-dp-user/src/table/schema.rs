@@ -17,7 +17,7 @@ pub(super) const APPLICATION_ID: i32 = 0x4549_5044;
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// `MIGRATIONS[n]` takes a table from version n to version n + 1.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("log.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// The version that this program writes.
 #[allow(

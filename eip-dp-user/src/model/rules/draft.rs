@@ -1,13 +1,13 @@
 //! The table as a command makes it: what is stored, under what the command has changed so far.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
 use ipnet::IpNet;
 
+use super::{base::Base, index::Index};
 use crate::model::{
     Change, Decision, Diff, EniFilter, Pools, View, address,
     objects::{Association, Eip, Eni, EniKind, Instance, Mac, Mode, Vpc},
@@ -37,50 +37,7 @@ pub(super) struct Draft<'v> {
     pub(super) warnings: Vec<String>,
 }
 
-/// The table before the command. An object that is asked for again at once, as those of the rules are, is read once.
-struct Base<'v> {
-    view: &'v dyn View,
-    vpc: Last<Vpc>,
-    eni: Last<Eni>,
-    eip: Last<Eip>,
-    association: Last<Association>,
-}
-
-/// What was read last, with its id.
-type Last<T> = RefCell<Option<(String, Option<T>)>>;
-
-impl Base<'_> {
-    fn vpc(&self, id: &str) -> Option<Vpc> {
-        once(&self.vpc, id, |id| self.view.vpc(id))
-    }
-
-    fn eni(&self, id: &str) -> Option<Eni> {
-        once(&self.eni, id, |id| self.view.eni(id))
-    }
-
-    fn eip(&self, id: &str) -> Option<Eip> {
-        once(&self.eip, id, |id| self.view.eip(id))
-    }
-
-    fn association(&self, eip: &str) -> Option<Association> {
-        once(&self.association, eip, |eip| self.view.association(eip))
-    }
-}
-
-fn once<T: Clone>(last: &Last<T>, id: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-    let mut last = last.borrow_mut();
-    match &*last {
-        Some((known, object)) if known == id => object.clone(),
-        _ => {
-            let object = read(id);
-            *last = Some((id.to_owned(), object.clone()));
-            object
-        }
-    }
-}
-
 type Cells<T> = BTreeMap<String, Diff<T>>;
-type Index<K> = BTreeMap<K, BTreeSet<String>>;
 type Port = (String, Option<u16>);
 
 /// The EIPs of an ENI.
@@ -135,13 +92,7 @@ impl<'v> Draft<'v> {
     pub(super) fn new(base: &'v dyn View) -> Self {
         let pools = base.pools();
         Self {
-            base: Base {
-                view: base,
-                vpc: Last::default(),
-                eni: Last::default(),
-                eip: Last::default(),
-                association: Last::default(),
-            },
+            base: Base::new(base),
             pools_before: pools.clone(),
             pools,
             vpcs: Cells::new(),
@@ -149,12 +100,12 @@ impl<'v> Draft<'v> {
             enis: Cells::new(),
             eips: Cells::new(),
             associations: Cells::new(),
-            macs: Index::new(),
-            addresses: Index::new(),
-            by_vpc: Index::new(),
-            by_instance: Index::new(),
+            macs: Index::default(),
+            addresses: Index::default(),
+            by_vpc: Index::default(),
+            by_instance: Index::default(),
             by_port: BTreeMap::new(),
-            eip_addresses: Index::new(),
+            eip_addresses: Index::default(),
             uses: HashMap::new(),
             witnesses: HashMap::new(),
             warnings: Vec::new(),
@@ -229,13 +180,13 @@ impl<'v> Draft<'v> {
 
     fn index_eni(&mut self, eni: &Eni, insert: bool) {
         let id = &eni.id;
-        mark(&mut self.macs, (eni.vpc.clone(), eni.mac), id, insert);
-        mark(&mut self.by_vpc, eni.vpc.clone(), id, insert);
+        self.macs.mark((eni.vpc.clone(), eni.mac), id, insert);
+        self.by_vpc.mark(eni.vpc.clone(), id, insert);
         for address in &eni.private_ips {
-            mark(&mut self.addresses, (eni.vpc.clone(), *address), id, insert);
+            self.addresses.mark((eni.vpc.clone(), *address), id, insert);
         }
         if let Some(instance) = &eni.instance {
-            mark(&mut self.by_instance, instance.clone(), id, insert);
+            self.by_instance.mark(instance.clone(), id, insert);
         }
         if let Some(port) = &eni.port {
             let set = self.by_port.entry((port.clone(), eni.vlan)).or_default();
@@ -258,10 +209,10 @@ impl<'v> Draft<'v> {
 
     fn set_eip(&mut self, id: &str, after: Option<Eip>) {
         if let Some(Some(old)) = self.eips.get(id).map(|cell| &cell.after) {
-            mark(&mut self.eip_addresses, old.address, id, false);
+            self.eip_addresses.mark(old.address, id, false);
         }
         if let Some(eip) = &after {
-            mark(&mut self.eip_addresses, eip.address, id, true);
+            self.eip_addresses.mark(eip.address, id, true);
         }
         set(&mut self.eips, id, after, |id| self.base.eip(id));
     }
@@ -297,14 +248,14 @@ impl<'v> Draft<'v> {
     pub(super) fn other_with_mac(&self, eni: &Eni) -> Option<String> {
         let key = (eni.vpc.clone(), eni.mac);
         let stored = || self.base.view.eni_by_mac(&eni.vpc, eni.mac);
-        other(&self.macs, &key, &eni.id, stored, &self.enis)
+        other(&self.macs, key, &eni.id, stored, &self.enis)
     }
 
     /// Another ENI of the VPC with this private address.
     pub(super) fn other_with_address(&self, eni: &Eni, address: IpAddr) -> Option<String> {
         let key = (eni.vpc.clone(), address);
         let stored = || self.base.view.eni_by_address(&eni.vpc, address);
-        other(&self.addresses, &key, &eni.id, stored, &self.enis)
+        other(&self.addresses, key, &eni.id, stored, &self.enis)
     }
 
     /// Another EIP with the same address.
@@ -312,7 +263,7 @@ impl<'v> Draft<'v> {
         let stored = || self.base.view.eip_by_address(eip.address);
         other(
             &self.eip_addresses,
-            &eip.address,
+            eip.address,
             &eip.id,
             stored,
             &self.eips,
@@ -346,9 +297,9 @@ impl<'v> Draft<'v> {
         accept: &mut dyn FnMut(&str) -> bool,
     ) -> Option<String> {
         let changed = match filter {
-            EniFilter::Vpc(vpc) => self.by_vpc.get(vpc),
+            EniFilter::Vpc(vpc) => Some(self.by_vpc.of(vpc.to_owned())),
             EniFilter::Instance(instance) | EniFilter::PrimaryOf(instance) => {
-                self.by_instance.get(instance)
+                Some(self.by_instance.of(instance.to_owned()))
             }
             EniFilter::Port(..) => None,
         };
@@ -356,7 +307,7 @@ impl<'v> Draft<'v> {
         for id in changed.into_iter().flatten() {
             let kind = self.enis.get(id).and_then(|cell| cell.after.as_ref());
             if (!primary || kind.is_some_and(|eni| eni.kind == EniKind::Primary)) && accept(id) {
-                return Some(id.clone());
+                return Some(id.to_owned());
             }
         }
         let accept = &mut |id: &str| !self.enis.contains_key(id) && accept(id);
@@ -400,11 +351,7 @@ impl<'v> Draft<'v> {
         last: IpAddr,
         accept: &mut dyn FnMut(&Eip) -> bool,
     ) -> Option<Eip> {
-        for id in self
-            .eip_addresses
-            .range(first..=last)
-            .flat_map(|(_, ids)| ids)
-        {
+        for id in self.eip_addresses.range(first, last) {
             let eip = self.eips.get(id).and_then(|cell| cell.after.as_ref());
             if let Some(eip) = eip.filter(|eip| accept(eip)) {
                 return Some(eip.clone());
@@ -499,26 +446,17 @@ fn set<T>(
     }
 }
 
-fn mark<K: Ord>(index: &mut Index<K>, key: K, id: &str, insert: bool) {
-    let ids = index.entry(key).or_default();
-    if insert {
-        ids.insert(id.to_owned());
-    } else {
-        ids.remove(id);
-    }
-}
-
 /// Another object than `id` under the same key: a changed one, or a stored one that is unchanged.
-fn other<K: Ord, T>(
+fn other<K: Ord + Clone, T>(
     index: &Index<K>,
-    key: &K,
+    key: K,
     id: &str,
     stored: impl FnOnce() -> Option<String>,
     cells: &Cells<T>,
 ) -> Option<String> {
-    let mut ids = index.get(key).into_iter().flatten();
+    let mut ids = index.of(key);
     ids.find(|other| *other != id)
-        .cloned()
+        .map(str::to_owned)
         .or_else(|| stored().filter(|other| other != id && !cells.contains_key(other)))
 }
 
