@@ -102,7 +102,11 @@ impl Pair {
             _ => panic!("{command:?}: {decision:?} in memory, {outcome:?} in the file"),
         }
         // By two connections, and by one.
-        self.table.shared_from = if revision % 2 == 0 { 0 } else { u32::MAX };
+        self.table.shared_from = if revision.is_multiple_of(2) {
+            0
+        } else {
+            u32::MAX
+        };
         let snapshot = self.table.snapshot().expect("a snapshot");
         assert_eq!(self.model, snapshot.model, "after {command:?}");
         check_invariants(&self.model);
