@@ -48,19 +48,19 @@ impl<'a> Session<'a> {
 
     /// Carries out `command`.
     pub fn execute(&mut self, command: &Command) -> Result<Outcome, Failure> {
-        let outcome = self.table.execute(command, &context()?)?;
+        let outcome = self.table.execute(command, &context(command)?)?;
         Ok(self.warn(outcome))
     }
 
     /// What [`Self::execute`] would do.
     pub fn preview(&self, command: &Command) -> Result<Outcome, Failure> {
-        let outcome = self.table.preview(command, &context()?)?;
+        let outcome = self.table.preview(command, &context(command)?)?;
         Ok(self.warn(outcome))
     }
 
     /// Waits, if the option says so, until the daemon has applied what was committed.
-    pub fn finish(&self, wait: Wait, revision: u64) -> Result<(), Failure> {
-        wait::finish(wait, revision, &self.table, self.global)
+    pub fn finish(self, wait: Wait, revision: u64) -> Result<(), Failure> {
+        wait::finish(wait, revision, self.table, self.global)
     }
 
     fn warn(&self, outcome: Outcome) -> Outcome {
@@ -153,7 +153,15 @@ pub fn list<T, J: Serialize, const N: usize>(
 }
 
 /// What the rules know beside the table: the time, and the addresses that this host has.
-fn context() -> Result<Context, Failure> {
+fn context(command: &Command) -> Result<Context, Failure> {
+    let now = Timestamp::now();
+    // A host of many ports takes longer to list its addresses than the command takes.
+    if !command.may_add_eips() {
+        return Ok(Context {
+            now,
+            host_addresses: Vec::new(),
+        });
+    }
     let addresses = nix::ifaddrs::getifaddrs().map_err(|error| {
         Failure::failed(format!("this host's addresses cannot be read: {error}"))
     })?;
@@ -166,7 +174,7 @@ fn context() -> Result<Context, Failure> {
         .filter(|address| !is_link_local(*address))
         .collect();
     Ok(Context {
-        now: Timestamp::now(),
+        now,
         host_addresses,
     })
 }

@@ -1,20 +1,16 @@
 //! `apply` and `export`: the whole table as TOML.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Read as _},
-    ops::Range,
-    path::{Path, PathBuf},
-};
+mod source;
+
+use std::{io, path::PathBuf};
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
-use toml::Spanned;
+use serde::Serialize;
+use source::Source;
 
 use super::{Failure, Format, Global, object::Object, output, session::Session, wait::Wait};
 use crate::model::{
-    Change, Code, Diff, Document,
+    Change, Diff, Document,
     command::Command,
     objects::{Association, Eip, Eni, Instance, Pool, Vpc},
 };
@@ -102,116 +98,6 @@ fn section<T: Object>(out: &mut dyn io::Write, first: &mut bool, objects: &[T]) 
         write!(out, "[[{}]]\n{fields}", T::KIND)?;
     }
     Ok(())
-}
-
-/// The text of a table file and what to call it in errors.
-struct Source {
-    name: String,
-    text: String,
-}
-
-/// A [`Document`] whose objects know where they stand in the file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Placed {
-    #[serde(default)]
-    pool: Vec<Spanned<Pool>>,
-    #[serde(default)]
-    vpc: Vec<Spanned<Vpc>>,
-    #[serde(default)]
-    instance: Vec<Spanned<Instance>>,
-    #[serde(default)]
-    eni: Vec<Spanned<Eni>>,
-    #[serde(default)]
-    eip: Vec<Spanned<Eip>>,
-    #[serde(default)]
-    association: Vec<Spanned<Association>>,
-}
-
-impl Source {
-    fn read(path: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") {
-            let mut text = String::new();
-            return match io::stdin().read_to_string(&mut text) {
-                Ok(_) => Ok(Self {
-                    name: "standard input".to_owned(),
-                    text,
-                }),
-                Err(error) => Err(Failure::failed(format!(
-                    "the table file on standard input cannot be read: {error}"
-                ))),
-            };
-        }
-        let name = path.display().to_string();
-        match fs::read_to_string(path) {
-            Ok(text) => Ok(Self { name, text }),
-            Err(error) => Err(Failure::failed(format!(
-                "the table file `{name}` cannot be read: {error}; `eip-dp export` prints one to start from"
-            ))),
-        }
-    }
-
-    fn document(&self) -> Result<Document, Failure> {
-        let placed: Placed = toml::from_str(&self.text).map_err(|error| {
-            let message = error.message();
-            Failure::Failed(match error.span() {
-                Some(span) => format!("{}: {message}{}", self.position(&span), self.quote(&span)),
-                None => format!("{}: {message}", self.name),
-            })
-        })?;
-        Ok(Document {
-            pools: self.unique(placed.pool)?,
-            vpcs: self.unique(placed.vpc)?,
-            instances: self.unique(placed.instance)?,
-            enis: self.unique(placed.eni)?,
-            eips: self.unique(placed.eip)?,
-            associations: self.unique(placed.association)?,
-        })
-    }
-
-    /// The objects of a kind, each of which stands in the file once.
-    fn unique<T: Object>(&self, objects: Vec<Spanned<T>>) -> Result<Vec<T>, Failure> {
-        let mut seen = BTreeMap::new();
-        for object in &objects {
-            if let Some(before) = seen.insert(object.get_ref().key(), object.span().start) {
-                return Err(Failure::Refused {
-                    code: Code::AlreadyExists.as_str(),
-                    message: format!(
-                        "{}: {} `{}` stands in line {} already; remove one of the two",
-                        self.position(&object.span()),
-                        T::KIND,
-                        object.get_ref().key(),
-                        self.line(before),
-                    ),
-                });
-            }
-        }
-        Ok(objects.into_iter().map(Spanned::into_inner).collect())
-    }
-
-    fn line(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().iter().take(offset);
-        before.filter(|byte| **byte == b'\n').count() + 1
-    }
-
-    fn position(&self, span: &Range<usize>) -> String {
-        let before = self.text.get(..span.start).unwrap_or_default();
-        let column = before.chars().rev().take_while(|it| *it != '\n').count() + 1;
-        format!(
-            "{}, line {}, column {column}",
-            self.name,
-            self.line(span.start)
-        )
-    }
-
-    /// The line that an error is about; it holds the key and the value.
-    fn quote(&self, span: &Range<usize>) -> String {
-        let line = self.text.lines().nth(self.line(span.start) - 1);
-        match line.map(str::trim) {
-            None | Some("") => String::new(),
-            Some(line) => format!(" in `{line}`; correct the file, nothing has changed"),
-        }
-    }
 }
 
 /// A change of one object as JSON shows it.

@@ -28,9 +28,11 @@ pub struct Wait {
 
 /// How long a committed change may take to be applied.
 const LIMIT: Duration = Duration::from_secs(5);
-/// A BPF array raises no event, so it is read again: soon at first, because a change is applied within milliseconds.
-const FIRST_PAUSE: Duration = Duration::from_micros(500);
+/// A BPF array raises no event, so it is read again: soon at first, because a change is applied within milliseconds, and
+/// later after a part of the time that has passed, so that little is added to it.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const PART: u32 = 16;
 
 /// What a daemon publishes about itself.
 pub trait AppliedRevision {
@@ -45,20 +47,23 @@ pub trait AppliedRevision {
 }
 
 /// Waits until `revision` is applied, if the option says so. The change is committed whatever comes of it.
+///
+/// The table is closed before that, because the daemon looks at it whenever somebody closes it.
 pub(super) fn finish(
     wait: Wait,
     revision: u64,
-    table: &Table,
+    table: Table,
     global: &Global,
 ) -> Result<(), Failure> {
     if !wait.wait {
         return Ok(());
     }
     let published = Published {
-        table: Some(tag(&location_of(table))),
+        table: Some(tag(&location_of(&table))),
         file: Some(tag_of_file(table.file())),
         ..Published::by(&global.name)
     };
+    drop(table);
     until_applied(revision, global.name.as_str(), &published, LIMIT)
 }
 
@@ -115,8 +120,7 @@ fn until_applied(
     source: &impl AppliedRevision,
     limit: Duration,
 ) -> Result<(), Failure> {
-    let end = Instant::now() + limit;
-    let mut pause = FIRST_PAUSE;
+    let begin = Instant::now();
     let committed = format!("the change is committed as revision {revision} but not applied");
     loop {
         if source.serves_another_table() {
@@ -144,7 +148,8 @@ fn until_applied(
                 )));
             }
         }
-        if Instant::now() >= end {
+        let passed = begin.elapsed();
+        if passed >= limit {
             let state = match applied {
                 Ok(applied) if !source.is_of_this_file() => {
                     format!("forwards by revision {applied} of another file at the table's place")
@@ -157,8 +162,7 @@ fn until_applied(
                 limit.as_secs()
             )));
         }
-        thread::sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        thread::sleep((passed / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     }
 }
 

@@ -112,6 +112,13 @@ pub enum Command {
     Expire,
 }
 
+impl Command {
+    /// Whether it matters to the command which addresses the host has: none of them becomes an EIP.
+    pub fn may_add_eips(&self) -> bool {
+        matches!(self, Self::EipCreate(_) | Self::Apply { .. })
+    }
+}
+
 /// A new ENI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EniSpec {

@@ -88,8 +88,8 @@ pub(super) fn read_revision(row: &Row<'_>) -> Result<u64> {
 
 /// An enum's variant in a text column, under the name that the table file has for it.
 pub(super) fn read_name<'de, T: Deserialize<'de>>(row: &Row<'_>, column: usize) -> Result<T> {
-    let name: String = row.get(column)?;
-    let name: value::StringDeserializer<value::Error> = name.into_deserializer();
+    let name = row.get_ref(column)?.as_str()?;
+    let name: value::StrDeserializer<'_, value::Error> = name.into_deserializer();
     T::deserialize(name).map_err(|error| damaged(column, error))
 }
 

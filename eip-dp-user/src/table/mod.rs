@@ -5,7 +5,9 @@
 
 mod encode;
 mod error;
+mod log;
 mod read;
+mod record;
 mod schema;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -33,7 +35,14 @@ pub struct Table {
     path: PathBuf,
     connection: Connection,
     file: FileId,
+    /// How many bytes of changes are kept for those who follow the table.
+    log_limit: usize,
+    /// From how many pages on two connections share the work of a snapshot.
+    shared_from: u32,
 }
+
+/// Pages of a table of some 50,000 associations.
+const SHARED_FROM: u32 = 4_096;
 
 /// Which file it is, whatever its name: the device and the inode.
 pub type FileId = (u64, u64);
@@ -56,6 +65,15 @@ pub struct Snapshot {
     pub revision: u64,
     /// Its objects.
     pub model: Model,
+}
+
+/// What has changed between two moments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// The revision that the changes lead to.
+    pub revision: u64,
+    /// The changes, the oldest first: [`Model::change`] makes them, one after the other.
+    pub changes: Vec<Change>,
 }
 
 impl Table {
@@ -84,6 +102,8 @@ impl Table {
                 path,
                 connection,
                 file,
+                log_limit: log::LIMIT,
+                shared_from: SHARED_FROM,
             }),
             Err(source) => Err(TableError::Gone { path, source }),
         }
@@ -138,12 +158,21 @@ impl Table {
     pub fn snapshot(&self) -> Result<Snapshot, TableError> {
         let transaction = self.begin(TransactionBehavior::Deferred)?;
         let read = || {
+            let revision = read::revision(&transaction)?;
+            let second = self.second(&transaction, revision);
             Ok(Snapshot {
-                revision: read::revision(&transaction)?,
-                model: read::model(&transaction)?,
+                revision,
+                model: read::model(&transaction, second)?,
             })
         };
         read().map_err(|error| self.failed(error))
+    }
+
+    /// What has changed since the table had that revision; `None` where the table does not remember that long: only a
+    /// snapshot tells then. Asks for the revision of the same file: that of another one means another content.
+    pub fn changes_since(&self, revision: u64) -> Result<Option<Delta>, TableError> {
+        let transaction = self.begin(TransactionBehavior::Deferred)?;
+        log::since(&transaction, revision).map_err(|error| self.failed(error))
     }
 
     /// Reads what `read` asks for, all of it as it is at one moment.
@@ -169,6 +198,20 @@ impl Table {
         Ok(next)
     }
 
+    /// Another connection that sees the table as the transaction does, where the table is so large that it is worth it.
+    fn second(&self, transaction: &Transaction<'_>, revision: u64) -> Option<Connection> {
+        let pages: u32 = transaction
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .ok()?;
+        if pages < self.shared_from {
+            return None;
+        }
+        let second = schema::open_reader(&self.path).ok()?;
+        let is_same = file_at(&self.path).is_ok_and(|file| file == self.file)
+            && read::revision(&second).is_ok_and(|theirs| theirs == revision);
+        is_same.then_some(second)
+    }
+
     fn decide_and_write(
         &self,
         command: &Command,
@@ -180,7 +223,9 @@ impl Table {
         let revision = if decision.changes.is_empty() {
             read::revision(&transaction).map_err(failed)?
         } else {
-            let revision = write::write(&transaction, &decision.changes).map_err(failed)?;
+            let changes = &decision.changes;
+            let revision = write::write(&transaction, changes).map_err(failed)?;
+            log::append(&transaction, revision, changes, self.log_limit).map_err(failed)?;
             transaction.commit().map_err(failed)?;
             revision
         };

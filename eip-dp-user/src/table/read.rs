@@ -1,6 +1,13 @@
 //! The database as the rules see it: each question by an index, everything in one sweep.
 
-use std::{cell::RefCell, net::IpAddr};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    net::IpAddr,
+    panic::resume_unwind,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -236,7 +243,7 @@ impl View for Reader<'_> {
     }
 
     fn model(&self) -> Model {
-        self.answer(model(self.connection))
+        self.answer(model(self.connection, None))
     }
 }
 
@@ -247,88 +254,140 @@ pub(super) fn revision(connection: &Connection) -> Result<u64> {
 }
 
 /// Everything, table by table in the order of the keys. Run it inside a transaction.
-pub(super) fn model(connection: &Connection) -> Result<Model> {
-    let keyed = |sql: &str| sql.to_owned() + " ORDER BY 1";
+///
+/// A second connection that sees the same shares the work: reading a million objects is work for the processor.
+pub(super) fn model(connection: &Connection, second: Option<Connection>) -> Result<Model> {
+    let taken = AtomicBool::new(false);
+    // Whoever is free first takes them.
+    let associations = |connection: &Connection| {
+        let mine = !taken.swap(true, Ordering::Relaxed);
+        mine.then(|| associations(connection)).transpose()
+    };
+    thread::scope(|scope| {
+        let helper = second.map(|second| {
+            scope.spawn(move || -> Result<_> { Ok((eips(&second)?, associations(&second)?)) })
+        });
+        let enis = enis(connection)?;
+        let own = associations(connection)?;
+        let (eips, theirs) = match helper {
+            Some(helper) => helper.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+            None => (eips(connection)?, None),
+        };
+        Ok(Model {
+            pools: pools(connection)?,
+            vpcs: vpcs(connection)?,
+            instances: instances(connection)?,
+            enis,
+            eips,
+            associations: own.or(theirs).unwrap_or_default(),
+        })
+    })
+}
+
+fn instances(connection: &Connection) -> Result<BTreeMap<String, Instance>> {
+    let sql = "SELECT id, max_enis FROM instance ORDER BY id";
+    map(connection, sql, |row| {
+        read_instance(row).map(|one| (one.id.clone(), one))
+    })
+}
+
+fn eips(connection: &Connection) -> Result<BTreeMap<String, Eip>> {
+    map(connection, &format!("{EIP} ORDER BY id"), |row| {
+        read_eip(row).map(|one| (one.id.clone(), one))
+    })
+}
+
+fn associations(connection: &Connection) -> Result<BTreeMap<String, Association>> {
+    map(connection, &format!("{ASSOCIATION} ORDER BY eip"), |row| {
+        read_association(row).map(|one| (one.eip.clone(), one))
+    })
+}
+
+fn vpcs(connection: &Connection) -> Result<BTreeMap<String, Vpc>> {
     let mut vpcs = all(
         connection,
-        "SELECT id, gateway, vni FROM vpc ORDER BY 1",
+        "SELECT id, gateway, vni FROM vpc ORDER BY id",
         [],
         read_vpc,
     )?;
     let sql = "SELECT vpc, first, prefix FROM vpc_cidr ORDER BY vpc, position";
-    let cidrs = all(connection, sql, [], |row| {
-        Ok((row.get(0)?, read_cidr(row, 1)?))
-    })?;
+    let read = |row: &Row<'_>| read_cidr(row, 1);
     distribute(
+        connection,
+        sql,
+        read,
         &mut vpcs,
         |vpc| &vpc.id,
-        cidrs,
-        |vpc, cidr| vpc.cidrs.push(cidr),
+        |vpc, cidrs| {
+            vpc.cidrs = cidrs.to_vec();
+        },
     )?;
-    let mut enis = all(connection, &keyed(ENI), [], read_eni)?;
-    let sql = "SELECT eni, position, address FROM eni_ip ORDER BY eni";
-    let ips = all(connection, sql, [], |row| {
-        Ok((row.get(0)?, (row.get::<_, i64>(1)?, read_address(row, 2)?)))
-    })?;
-    let mut places: Vec<(String, Vec<(i64, IpAddr)>)> = enis
-        .iter()
-        .map(|eni| (eni.id.clone(), Vec::new()))
-        .collect();
-    distribute(
-        &mut places,
-        |place| &place.0,
-        ips,
-        |place, ip| place.1.push(ip),
-    )?;
-    for (eni, (_, mut ips)) in enis.iter_mut().zip(places) {
-        ips.sort_unstable();
-        eni.private_ips = ips.into_iter().map(|(_, ip)| ip).collect();
-    }
-    let instances = all(
-        connection,
-        "SELECT id, max_enis FROM instance ORDER BY 1",
-        [],
-        read_instance,
-    )?;
-    let eips = all(connection, &keyed(EIP), [], read_eip)?;
-    let associations = all(connection, &keyed(ASSOCIATION), [], read_association)?;
-    Ok(Model {
-        pools: pools(connection)?,
-        vpcs: vpcs.into_iter().map(|one| (one.id.clone(), one)).collect(),
-        instances: instances
-            .into_iter()
-            .map(|one| (one.id.clone(), one))
-            .collect(),
-        enis: enis.into_iter().map(|one| (one.id.clone(), one)).collect(),
-        eips: eips.into_iter().map(|one| (one.id.clone(), one)).collect(),
-        associations: associations
-            .into_iter()
-            .map(|one| (one.eip.clone(), one))
-            .collect(),
-    })
+    Ok(vpcs.into_iter().map(|one| (one.id.clone(), one)).collect())
 }
 
-/// Gives each parent its rows; both lists are sorted by the parent's id.
+fn enis(connection: &Connection) -> Result<BTreeMap<String, Eni>> {
+    let mut enis = all(connection, &format!("{ENI} ORDER BY id"), [], read_eni)?;
+    let sql = "SELECT eni, position, address FROM eni_ip ORDER BY eni";
+    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, read_address(row, 2)?));
+    distribute(
+        connection,
+        sql,
+        read,
+        &mut enis,
+        |eni| &eni.id,
+        |eni, ips| {
+            ips.sort_unstable();
+            eni.private_ips = ips.iter().map(|(_, ip)| *ip).collect();
+        },
+    )?;
+    Ok(enis.into_iter().map(|one| (one.id.clone(), one)).collect())
+}
+
+/// Gives each parent its rows, by the parent's id in the statement's first column; both are sorted by it.
 fn distribute<P, T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl Fn(&Row<'_>) -> Result<T>,
     parents: &mut [P],
     id: impl Fn(&P) -> &String,
-    rows: Vec<(String, T)>,
-    mut give: impl FnMut(&mut P, T),
+    give: impl Fn(&mut P, &mut [T]),
 ) -> Result<()> {
-    let mut parents = parents.iter_mut().peekable();
-    for (owner, row) in rows {
-        while parents.next_if(|parent| *id(parent) < owner).is_some() {}
-        match parents.peek_mut().filter(|parent| *id(parent) == owner) {
-            Some(parent) => give(parent, row),
-            None => {
-                return Err(damaged(
-                    0,
-                    format!("a row belongs to `{owner}`, which does not exist"),
-                ));
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut parents = parents.iter_mut();
+    let mut parent: Option<&mut P> = None;
+    let mut own = Vec::new();
+    while let Some(row) = rows.next()? {
+        let owner = row.get_ref(0)?.as_str()?;
+        if parent.as_ref().is_none_or(|parent| id(parent) != owner) {
+            if let Some(parent) = &mut parent {
+                give(parent, &mut own);
+            }
+            own.clear();
+            parent = parents.find(|parent| id(parent) == owner);
+            if parent.is_none() {
+                let detail = format!("a row belongs to `{owner}`, which does not exist");
+                return Err(damaged(0, detail));
             }
         }
+        own.push(read(row)?);
+    }
+    if let Some(parent) = parent {
+        give(parent, &mut own);
     }
     Ok(())
+}
+
+/// Rows that are sorted by the key: a map is made of them in one go.
+fn map<T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> Result<(String, T)>,
+) -> Result<BTreeMap<String, T>> {
+    connection
+        .prepare_cached(sql)?
+        .query_map([], read)?
+        .collect()
 }
 
 fn all<T>(

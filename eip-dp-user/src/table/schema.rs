@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::error::TableError;
+use super::{error::TableError, log};
 
 /// `EIPD`: tells a table from the SQLite files of other programs.
 pub(super) const APPLICATION_ID: i32 = 0x4549_5044;
@@ -17,7 +17,11 @@ pub(super) const APPLICATION_ID: i32 = 0x4549_5044;
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// `MIGRATIONS[n]` takes a table from version n to version n + 1.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("outer_vlan.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// The version that this program writes.
 #[allow(
@@ -46,6 +50,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, TableError> {
         upgrade(&mut connection, path)?;
     }
     configure(&connection).map_err(failed)?;
+    Ok(connection)
+}
+
+/// A second connection to a table that is open, inside a transaction for reading.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch("BEGIN")?;
     Ok(connection)
 }
 
@@ -85,6 +98,8 @@ fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), TableError> {
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration).map_err(failed)?;
     }
+    // What an earlier version noted has other fields.
+    log::clear(&transaction).map_err(failed)?;
     let pragma = |name, value| transaction.pragma_update(None, name, value);
     pragma("application_id", APPLICATION_ID).map_err(failed)?;
     pragma("user_version", VERSION).map_err(failed)?;

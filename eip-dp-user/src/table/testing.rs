@@ -79,6 +79,14 @@ impl Pair {
             Err(ExecuteError::Refused(refusal)) => Err(refusal),
             Err(error) => panic!("{command:?}: {error}"),
         };
+        if !command.may_add_eips() {
+            let nowhere = Context {
+                host_addresses: Vec::new(),
+                ..context.clone()
+            };
+            let elsewhere = rules::decide(&self.model, command, &nowhere);
+            assert_eq!(decision, elsewhere, "{command:?}: on another host");
+        }
         match (&decision, &outcome) {
             (Ok(decision), Ok(outcome)) => {
                 assert_eq!(decision.changes, outcome.changes, "{command:?}");
@@ -93,11 +101,22 @@ impl Pair {
             }
             _ => panic!("{command:?}: {decision:?} in memory, {outcome:?} in the file"),
         }
+        // By two connections, and by one.
+        self.table.shared_from = if revision.is_multiple_of(2) {
+            0
+        } else {
+            u32::MAX
+        };
         let snapshot = self.table.snapshot().expect("a snapshot");
         assert_eq!(self.model, snapshot.model, "after {command:?}");
         check_invariants(&self.model);
         self.check_followed();
         outcome
+    }
+
+    /// From now on, the file remembers changes of that many bytes.
+    pub(crate) fn limit_log(&mut self, limit: usize) {
+        self.table.log_limit = limit;
     }
 
     /// Every row of every table of the database.
@@ -114,6 +133,7 @@ impl Pair {
             "eni_ip",
             "eip",
             "association",
+            "log",
         ];
         for table in tables {
             let sql = format!("SELECT * FROM {table} ORDER BY 1, 2");
@@ -146,6 +166,20 @@ impl Pair {
             assert_eq!(followed, taken, "{address}");
         }
     }
+}
+
+/// Whether the file tells what has changed since it was `model`; that must lead to what it is now.
+pub(crate) fn follow(pair: &Pair, revision: u64, mut model: Model) -> bool {
+    let Some(delta) = pair.table.changes_since(revision).expect("an answer") else {
+        return false;
+    };
+    model.change(&delta.changes);
+    let snapshot = pair.table.snapshot().expect("a snapshot");
+    assert_eq!(
+        (delta.revision, &model),
+        (snapshot.revision, &snapshot.model)
+    );
+    true
 }
 
 /// Opens a table that need not survive a power failure.

@@ -1,6 +1,9 @@
 //! Changes become rows: all that goes first, then all that comes, so that no order of objects trips a constraint.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+};
 
 use rusqlite::{Connection, Params, Result, params};
 
@@ -16,8 +19,16 @@ pub(super) fn write(connection: &Connection, changes: &[Change]) -> Result<u64> 
     for change in changes {
         remove(connection, change)?;
     }
+    let added = changes.iter().filter_map(|change| match change {
+        Change::Eip(Diff {
+            before: None,
+            after: Some(eip),
+        }) => Some(eip.address),
+        _ => None,
+    });
+    let added = added.collect();
     for change in changes {
-        insert(connection, change)?;
+        insert(connection, change, &added)?;
     }
     let sql = "UPDATE meta SET revision = revision + 1 RETURNING revision";
     connection.query_row(sql, [], read_revision)
@@ -86,7 +97,7 @@ fn remove(connection: &Connection, change: &Change) -> Result<()> {
     }
 }
 
-fn insert(connection: &Connection, change: &Change) -> Result<()> {
+fn insert(connection: &Connection, change: &Change, added: &HashSet<IpAddr>) -> Result<()> {
     match change {
         Change::Pool(Diff {
             after: Some(pool), ..
@@ -125,7 +136,7 @@ fn insert(connection: &Connection, change: &Change) -> Result<()> {
         Change::Eip(Diff {
             before,
             after: Some(eip),
-        }) => insert_eip(connection, before.as_ref(), eip),
+        }) => insert_eip(connection, before.as_ref(), eip, added),
         Change::Association(Diff {
             after: Some(one), ..
         }) => run(
@@ -219,7 +230,13 @@ fn only(one: Option<&Eni>, other: Option<&Eni>) -> Vec<(i64, IpAddr)> {
     one
 }
 
-fn insert_eip(connection: &Connection, before: Option<&Eip>, eip: &Eip) -> Result<()> {
+/// `added` are the addresses of all new EIPs: one that comes behind another is known before it is there.
+fn insert_eip(
+    connection: &Connection,
+    before: Option<&Eip>,
+    eip: &Eip,
+    added: &HashSet<IpAddr>,
+) -> Result<()> {
     if before.is_some() {
         return run(
             connection,
@@ -232,20 +249,23 @@ fn insert_eip(connection: &Connection, before: Option<&Eip>, eip: &Eip) -> Resul
             ],
         );
     }
+    let next = next_address(eip.address);
     run(
         connection,
         "INSERT INTO eip (id, address, region, expires_at, state, followed) \
-         VALUES (?1, ?2, ?3, ?4, ?5, EXISTS (SELECT 1 FROM eip WHERE address = ?6))",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6 OR EXISTS (SELECT 1 FROM eip WHERE address = ?7))",
         params![
             eip.id,
             Address(eip.address),
             eip.region,
             eip.expires_at.map(time),
             eip.state.to_string(),
-            next_address(eip.address).map(Address),
+            next.is_some_and(|next| added.contains(&next)),
+            next.map(Address),
         ],
     )?;
-    follow(connection, previous_address(eip.address), true)
+    let previous = previous_address(eip.address).filter(|previous| !added.contains(previous));
+    follow(connection, previous, true)
 }
 
 /// Notes at the EIP of that address whether the next address is an EIP's too.

@@ -9,7 +9,7 @@
 //! place out asks for a detach. Only a new ENI takes `stranded` from the document, so that an export restores what was.
 //! An ENI that is never said to move is never detached to make something else possible.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{association, draft::Draft, eip, eni, network, refuse};
 use crate::model::{
@@ -76,7 +76,7 @@ fn check_once(document: &Document) -> Result<(), Refusal> {
 }
 
 fn once<'a>(kind: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     for id in ids {
         if !seen.insert(id) {
             refuse!(
@@ -95,7 +95,7 @@ fn disassociate<'d>(
     context: &Context,
 ) -> Vec<&'d Association> {
     let mut new = Vec::new();
-    let eips: std::collections::HashMap<_, _> = document
+    let eips: HashMap<_, _> = document
         .eips
         .iter()
         .map(|eip| (eip.id.as_str(), eip))

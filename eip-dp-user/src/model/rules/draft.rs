@@ -7,6 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::{base::Base, index::Index};
 use crate::model::{
     Change, Decision, Diff, EniFilter, Pools, View, Vlan, address,
     objects::{Association, Eip, Eni, EniKind, Instance, Mac, Mode, Vpc},
@@ -15,7 +16,7 @@ use crate::model::{
 /// A view with changes upon it. Every question of the rules is answered as if the changes were made; indexes keep
 /// the answers quick when a document changes a million objects.
 pub(super) struct Draft<'v> {
-    base: &'v dyn View,
+    base: Base<'v>,
     pools_before: Pools,
     /// The pools as they will be.
     pub(super) pools: Pools,
@@ -37,7 +38,6 @@ pub(super) struct Draft<'v> {
 }
 
 type Cells<T> = BTreeMap<String, Diff<T>>;
-type Index<K> = BTreeMap<K, BTreeSet<String>>;
 type Port = (String, Option<Vlan>);
 
 /// The EIPs of an ENI.
@@ -92,7 +92,7 @@ impl<'v> Draft<'v> {
     pub(super) fn new(base: &'v dyn View) -> Self {
         let pools = base.pools();
         Self {
-            base,
+            base: Base::new(base),
             pools_before: pools.clone(),
             pools,
             vpcs: Cells::new(),
@@ -100,12 +100,12 @@ impl<'v> Draft<'v> {
             enis: Cells::new(),
             eips: Cells::new(),
             associations: Cells::new(),
-            macs: Index::new(),
-            addresses: Index::new(),
-            by_vpc: Index::new(),
-            by_instance: Index::new(),
+            macs: Index::default(),
+            addresses: Index::default(),
+            by_vpc: Index::default(),
+            by_instance: Index::default(),
             by_port: BTreeMap::new(),
-            eip_addresses: Index::new(),
+            eip_addresses: Index::default(),
             uses: HashMap::new(),
             witnesses: HashMap::new(),
             warnings: Vec::new(),
@@ -114,7 +114,7 @@ impl<'v> Draft<'v> {
 
     /// The table before the command.
     pub(super) fn base(&self) -> &'v dyn View {
-        self.base
+        self.base.view
     }
 
     pub(super) fn vpc(&self, id: &str) -> Option<Vpc> {
@@ -122,7 +122,7 @@ impl<'v> Draft<'v> {
     }
 
     pub(super) fn instance(&self, id: &str) -> Option<Instance> {
-        get(&self.instances, id, |id| self.base.instance(id))
+        get(&self.instances, id, |id| self.base.view.instance(id))
     }
 
     pub(super) fn eni(&self, id: &str) -> Option<Eni> {
@@ -150,12 +150,14 @@ impl<'v> Draft<'v> {
     pub(super) fn put_instance(&mut self, instance: Instance) {
         let id = instance.id.clone();
         set(&mut self.instances, &id, Some(instance), |id| {
-            self.base.instance(id)
+            self.base.view.instance(id)
         });
     }
 
     pub(super) fn delete_instance(&mut self, id: &str) {
-        set(&mut self.instances, id, None, |id| self.base.instance(id));
+        set(&mut self.instances, id, None, |id| {
+            self.base.view.instance(id)
+        });
     }
 
     pub(super) fn put_eni(&mut self, eni: Eni) {
@@ -178,13 +180,13 @@ impl<'v> Draft<'v> {
 
     fn index_eni(&mut self, eni: &Eni, insert: bool) {
         let id = &eni.id;
-        mark(&mut self.macs, (eni.vpc.clone(), eni.mac), id, insert);
-        mark(&mut self.by_vpc, eni.vpc.clone(), id, insert);
+        self.macs.mark((eni.vpc.clone(), eni.mac), id, insert);
+        self.by_vpc.mark(eni.vpc.clone(), id, insert);
         for address in &eni.private_ips {
-            mark(&mut self.addresses, (eni.vpc.clone(), *address), id, insert);
+            self.addresses.mark((eni.vpc.clone(), *address), id, insert);
         }
         if let Some(instance) = &eni.instance {
-            mark(&mut self.by_instance, instance.clone(), id, insert);
+            self.by_instance.mark(instance.clone(), id, insert);
         }
         if let Some(port) = &eni.port {
             let set = self.by_port.entry((port.clone(), eni.vlan)).or_default();
@@ -207,10 +209,10 @@ impl<'v> Draft<'v> {
 
     fn set_eip(&mut self, id: &str, after: Option<Eip>) {
         if let Some(Some(old)) = self.eips.get(id).map(|cell| &cell.after) {
-            mark(&mut self.eip_addresses, old.address, id, false);
+            self.eip_addresses.mark(old.address, id, false);
         }
         if let Some(eip) = &after {
-            mark(&mut self.eip_addresses, eip.address, id, true);
+            self.eip_addresses.mark(eip.address, id, true);
         }
         set(&mut self.eips, id, after, |id| self.base.eip(id));
     }
@@ -235,7 +237,7 @@ impl<'v> Draft<'v> {
         // Loaded before the first change of this ENI's associations, and kept up to date from then on.
         self.uses.entry(eni.to_owned()).or_insert_with(|| {
             let mut uses = Uses::default();
-            for one in self.base.associations_of(eni) {
+            for one in self.base.view.associations_of(eni) {
                 uses.insert(&one);
             }
             uses
@@ -245,23 +247,23 @@ impl<'v> Draft<'v> {
     /// Another ENI of the VPC with this Ethernet address.
     pub(super) fn other_with_mac(&self, eni: &Eni) -> Option<String> {
         let key = (eni.vpc.clone(), eni.mac);
-        let stored = || self.base.eni_by_mac(&eni.vpc, eni.mac);
-        other(&self.macs, &key, &eni.id, stored, &self.enis)
+        let stored = || self.base.view.eni_by_mac(&eni.vpc, eni.mac);
+        other(&self.macs, key, &eni.id, stored, &self.enis)
     }
 
     /// Another ENI of the VPC with this private address.
     pub(super) fn other_with_address(&self, eni: &Eni, address: IpAddr) -> Option<String> {
         let key = (eni.vpc.clone(), address);
-        let stored = || self.base.eni_by_address(&eni.vpc, address);
-        other(&self.addresses, &key, &eni.id, stored, &self.enis)
+        let stored = || self.base.view.eni_by_address(&eni.vpc, address);
+        other(&self.addresses, key, &eni.id, stored, &self.enis)
     }
 
     /// Another EIP with the same address.
     pub(super) fn other_with_public(&self, eip: &Eip) -> Option<String> {
-        let stored = || self.base.eip_by_address(eip.address);
+        let stored = || self.base.view.eip_by_address(eip.address);
         other(
             &self.eip_addresses,
-            &eip.address,
+            eip.address,
             &eip.id,
             stored,
             &self.eips,
@@ -295,9 +297,9 @@ impl<'v> Draft<'v> {
         accept: &mut dyn FnMut(&str) -> bool,
     ) -> Option<String> {
         let changed = match filter {
-            EniFilter::Vpc(vpc) => self.by_vpc.get(vpc),
+            EniFilter::Vpc(vpc) => Some(self.by_vpc.of(vpc.to_owned())),
             EniFilter::Instance(instance) | EniFilter::PrimaryOf(instance) => {
-                self.by_instance.get(instance)
+                Some(self.by_instance.of(instance.to_owned()))
             }
             EniFilter::Port(..) => None,
         };
@@ -305,11 +307,11 @@ impl<'v> Draft<'v> {
         for id in changed.into_iter().flatten() {
             let kind = self.enis.get(id).and_then(|cell| cell.after.as_ref());
             if (!primary || kind.is_some_and(|eni| eni.kind == EniKind::Primary)) && accept(id) {
-                return Some(id.clone());
+                return Some(id.to_owned());
             }
         }
         let accept = &mut |id: &str| !self.enis.contains_key(id) && accept(id);
-        self.base.find_eni(filter, accept)
+        self.base.view.find_eni(filter, accept)
     }
 
     /// An ENI of another VPC on this ENI's port, and its VPC.
@@ -332,7 +334,7 @@ impl<'v> Draft<'v> {
         if !fresh {
             let filter = EniFilter::Port(&key.0, key.1);
             let unchanged = &mut |id: &str| !self.enis.contains_key(id);
-            let found = self.base.find_eni(filter, unchanged);
+            let found = self.base.view.find_eni(filter, unchanged);
             let witness = found.and_then(|id| Some((self.base.eni(&id)?.vpc, id)));
             self.witnesses.insert(key.clone(), witness);
         }
@@ -349,17 +351,13 @@ impl<'v> Draft<'v> {
         last: IpAddr,
         accept: &mut dyn FnMut(&Eip) -> bool,
     ) -> Option<Eip> {
-        for id in self
-            .eip_addresses
-            .range(first..=last)
-            .flat_map(|(_, ids)| ids)
-        {
+        for id in self.eip_addresses.range(first, last) {
             let eip = self.eips.get(id).and_then(|cell| cell.after.as_ref());
             if let Some(eip) = eip.filter(|eip| accept(eip)) {
                 return Some(eip.clone());
             }
         }
-        let id = self.base.find_eip(first, last, &mut |id| {
+        let id = self.base.view.find_eip(first, last, &mut |id| {
             !self.eips.contains_key(id) && self.base.eip(id).is_some_and(|eip| accept(&eip))
         })?;
         self.base.eip(&id)
@@ -373,6 +371,7 @@ impl<'v> Draft<'v> {
             return Some(vpc.id.clone());
         }
         self.base
+            .view
             .find_vpc(cidr, &mut |id| !self.vpcs.contains_key(id))
     }
 
@@ -396,33 +395,29 @@ impl<'v> Draft<'v> {
     }
 
     pub(super) fn changed_vpcs(&self) -> Vec<Diff<Vpc>> {
-        changed(&self.vpcs)
+        changed(&self.vpcs).cloned().collect()
     }
 
     pub(super) fn changed_instances(&self) -> Vec<Diff<Instance>> {
-        changed(&self.instances)
+        changed(&self.instances).cloned().collect()
     }
 
     pub(super) fn changed_enis(&self) -> Vec<Diff<Eni>> {
-        changed(&self.enis)
+        changed(&self.enis).cloned().collect()
     }
 
-    pub(super) fn changed_eips(&self) -> Vec<Diff<Eip>> {
+    pub(super) fn changed_eips(&self) -> impl Iterator<Item = &Diff<Eip>> {
         changed(&self.eips)
     }
 
     /// What the command does.
     pub(super) fn finish(self) -> Decision {
         let mut changes: Vec<_> = self.changed_pools().into_iter().map(Change::Pool).collect();
-        changes.extend(changed(&self.vpcs).into_iter().map(Change::Vpc));
-        changes.extend(changed(&self.instances).into_iter().map(Change::Instance));
-        changes.extend(changed(&self.enis).into_iter().map(Change::Eni));
-        changes.extend(changed(&self.eips).into_iter().map(Change::Eip));
-        changes.extend(
-            changed(&self.associations)
-                .into_iter()
-                .map(Change::Association),
-        );
+        take(self.vpcs, &mut changes, Change::Vpc);
+        take(self.instances, &mut changes, Change::Instance);
+        take(self.enis, &mut changes, Change::Eni);
+        take(self.eips, &mut changes, Change::Eip);
+        take(self.associations, &mut changes, Change::Association);
         Decision {
             changes,
             warnings: self.warnings,
@@ -451,30 +446,25 @@ fn set<T>(
     }
 }
 
-fn mark<K: Ord>(index: &mut Index<K>, key: K, id: &str, insert: bool) {
-    let ids = index.entry(key).or_default();
-    if insert {
-        ids.insert(id.to_owned());
-    } else {
-        ids.remove(id);
-    }
-}
-
 /// Another object than `id` under the same key: a changed one, or a stored one that is unchanged.
-fn other<K: Ord, T>(
+fn other<K: Ord + Clone, T>(
     index: &Index<K>,
-    key: &K,
+    key: K,
     id: &str,
     stored: impl FnOnce() -> Option<String>,
     cells: &Cells<T>,
 ) -> Option<String> {
-    let mut ids = index.get(key).into_iter().flatten();
+    let mut ids = index.of(key);
     ids.find(|other| *other != id)
-        .cloned()
+        .map(str::to_owned)
         .or_else(|| stored().filter(|other| other != id && !cells.contains_key(other)))
 }
 
-fn changed<T: Clone + PartialEq>(cells: &Cells<T>) -> Vec<Diff<T>> {
-    let diffs = cells.values().filter(|cell| cell.before != cell.after);
-    diffs.cloned().collect()
+fn changed<T: PartialEq>(cells: &Cells<T>) -> impl Iterator<Item = &Diff<T>> {
+    cells.values().filter(|cell| cell.before != cell.after)
+}
+
+fn take<T: PartialEq>(cells: Cells<T>, changes: &mut Vec<Change>, change: fn(Diff<T>) -> Change) {
+    let diffs = cells.into_values().filter(|cell| cell.before != cell.after);
+    changes.extend(diffs.map(change));
 }

@@ -25,9 +25,11 @@
 
 mod apply;
 mod association;
+mod base;
 mod draft;
 mod eip;
 mod eni;
+mod index;
 mod instance;
 mod network;
 mod state;

@@ -30,7 +30,10 @@ pub(super) fn check(draft: &mut Draft, context: &Context) -> Result<(), Refusal>
     check_instances(draft, &enis)?;
     for diff in draft.changed_eips() {
         if let Some(eip) = &diff.after
-            && diff.before.is_none_or(|old| old.address != eip.address)
+            && diff
+                .before
+                .as_ref()
+                .is_none_or(|old| old.address != eip.address)
         {
             check_eip(draft, eip, context)?;
         }

@@ -30,6 +30,7 @@ fn writers_at_once_never_break_a_rule() {
     let start = Barrier::new(4);
     let writer = |number: usize| {
         let mut table = Table::open(&url).unwrap();
+        table.shared_from = 0;
         start.wait();
         let mut won = 0;
         for round in 0..20 {
