@@ -14,6 +14,7 @@ use eip_dp_tests::{
     speed::{
         bulk,
         machine::Machine,
+        programs,
         report::Report,
         rounds::{self, Effort},
         rows, table_side,
@@ -35,6 +36,12 @@ struct Arguments {
     /// How many rounds
     #[arg(long)]
     rounds: Option<u32>,
+    /// Instead of all that: the size of each BPF program beside the recorded one, and the time of each path
+    #[arg(long)]
+    programs: bool,
+    /// Record the sizes as what later ones are held against
+    #[arg(long, requires = "programs")]
+    record: bool,
     /// List the rows and do nothing
     #[arg(long)]
     list: bool,
@@ -87,6 +94,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.programs {
+        let costs = programs::costs()?;
+        if arguments.record {
+            programs::record(&costs)?;
+        }
+        println!("{}", programs::text(&costs)?);
+        print!("{}", programs::times(&arguments.folder.join("tables"))?);
+        return Ok(());
+    }
     let mut rows = rows::all(arguments.quick);
     if let Some(pattern) = &arguments.only {
         rows = rounds::only(rows::all(false), pattern);

@@ -59,12 +59,7 @@ pub fn measure(site: &mut Site, row: &Row, window: Duration, strict: bool) -> Re
     site.object.begin(&plan)?;
     site.send_from_guests(row.is_outward())?;
     let frame = template(row);
-    let name = match (row.path, row.shape.family) {
-        (Path::Error, Family::V4) => programs::ERROR4,
-        (Path::Error, Family::V6) => programs::ERROR6,
-        (_, Family::V4) => programs::UDP4,
-        (_, Family::V6) => programs::UDP6,
-    };
+    let name = program_of(row);
     let namespace = if row.is_outward() {
         &site.guests
     } else {
@@ -112,6 +107,16 @@ pub fn measure(site: &mut Site, row: &Row, window: Duration, strict: bool) -> Re
             })
         })
         .with_context(|| row.name())
+}
+
+/// The generator's program for a row.
+pub fn program_of(row: &Row) -> &'static str {
+    match (row.path, row.shape.family) {
+        (Path::Error, Family::V4) => programs::ERROR4,
+        (Path::Error, Family::V6) => programs::ERROR6,
+        (_, Family::V4) => programs::UDP4,
+        (_, Family::V6) => programs::UDP6,
+    }
 }
 
 /// The cores that are measured: the last ones. The driver has the others, if there are any.

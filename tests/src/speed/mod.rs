@@ -18,6 +18,7 @@ pub mod machine;
 mod memory;
 pub mod object;
 pub mod plan;
+pub mod programs;
 pub mod report;
 pub mod rounds;
 pub mod rows;

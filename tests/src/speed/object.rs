@@ -177,6 +177,12 @@ impl Object {
         Ok(())
     }
 
+    /// The frame that each timed run begins with.
+    pub fn restore(&mut self, frame: [u8; 128]) -> Result<()> {
+        let mut map: Array<_, Plain<[u8; 128]>> = self.map(maps::FRAME)?.try_into()?;
+        Ok(map.set(0, Plain(frame), 0)?)
+    }
+
     /// A map of it.
     pub fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
         self.ebpf
