@@ -12,9 +12,9 @@ use clap::Parser;
 use eip_dp_tests::{
     lab::gateway,
     speed::{
-        bulk,
+        bulk, document,
         machine::Machine,
-        programs,
+        plots, programs,
         report::Report,
         rounds::{self, Effort},
         rows, table_side,
@@ -51,6 +51,9 @@ struct Arguments {
     /// Measure nothing: print the tables of this earlier result
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write tables and plots to this document, too
+    #[arg(long, value_name = "FILE")]
+    document: Option<PathBuf>,
 }
 
 /// How long each row is counted in a round.
@@ -117,19 +120,23 @@ fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     if let Some(file) = &arguments.report {
-        print!("{}", Report::read(file)?.text());
-        return Ok(());
+        return show(arguments, &Report::read(file)?);
     }
     let report = measure(arguments, &rows)?;
     fs::create_dir_all(&arguments.folder)?;
     let file = file_of(arguments);
     report.write(&file)?;
+    plots::draw(&report, &arguments.folder)?;
+    eprintln!("bench: {:.0} s; all figures: {}", report.took, file.display());
+    // Last of all the goals.
+    show(arguments, &report)
+}
+
+fn show(arguments: &Arguments, report: &Report) -> Result<()> {
+    if let Some(document) = &arguments.document {
+        document::write(report, document)?;
+    }
     print!("{}", report.text());
-    eprintln!(
-        "bench: {:.0} s; all figures: {}",
-        report.took,
-        file.display()
-    );
     Ok(())
 }
 

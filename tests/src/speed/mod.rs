@@ -11,6 +11,7 @@
 
 pub mod bulk;
 mod clocks;
+pub mod document;
 pub mod gateways;
 pub mod generator;
 pub mod goals;
@@ -18,6 +19,7 @@ pub mod machine;
 mod memory;
 pub mod object;
 pub mod plan;
+pub mod plots;
 pub mod programs;
 pub mod report;
 pub mod rounds;
