@@ -50,7 +50,11 @@ pub fn run_all(effort: &Effort, say: &mut dyn FnMut(&str)) -> Result<Vec<Bulk>> 
     for delivery in ["auto", "xdp", "tcx"] {
         scenes.push(eip_dp(delivery)?);
     }
-    let protocols: &[&str] = if effort.udp { &["tcp", "udp"] } else { &["tcp"] };
+    let protocols: &[&str] = if effort.udp {
+        &["tcp", "udp"]
+    } else {
+        &["tcp"]
+    };
     let mut all = Vec::new();
     for scene in &scenes {
         for protocol in protocols {
@@ -80,7 +84,12 @@ pub fn run_all(effort: &Effort, say: &mut dyn FnMut(&str)) -> Result<Vec<Bulk>> 
         }
     }
     for bulk in &all {
-        let Bulk { gateway, protocol, direction, rates } = bulk;
+        let Bulk {
+            gateway,
+            protocol,
+            direction,
+            rates,
+        } = bulk;
         if rates.contains(&0.0) {
             bail!("{gateway} forwards nothing of {protocol} {direction}");
         }
@@ -91,7 +100,9 @@ pub fn run_all(effort: &Effort, say: &mut dyn FnMut(&str)) -> Result<Vec<Bulk>> 
 /// As many datagrams as go in, in frames of full size; the bits a second that arrive.
 fn udp(guest: &Netns, seconds: u32, reverse: bool) -> Result<f64> {
     let mut command = guest.command("iperf3");
-    command.args(["-J", "-p", "5201", "-u", "-b", "0", "-l", "1448", "-B", GUEST, "-c", INTERNET]);
+    command.args([
+        "-J", "-p", "5201", "-u", "-b", "0", "-l", "1448", "-B", GUEST, "-c", INTERNET,
+    ]);
     command.args(["-t", &seconds.to_string()]);
     if reverse {
         command.arg("-R");
@@ -106,7 +117,10 @@ fn udp(guest: &Netns, seconds: u32, reverse: bool) -> Result<f64> {
     rate().with_context(|| format!("iperf3 over UDP printed no sum: {report}"))
 }
 
-fn scene(name: &str, start: impl FnOnce(&Lab, &Backbone, &Netns) -> Result<Option<Gateway>>) -> Result<Scene> {
+fn scene(
+    name: &str,
+    start: impl FnOnce(&Lab, &Backbone, &Netns) -> Result<Option<Gateway>>,
+) -> Result<Scene> {
     let lab = Lab::new()?;
     let backbone = Backbone::new(&lab)?;
     backbone.route_pool(POOL)?;
@@ -161,7 +175,9 @@ fn kernel() -> Result<Scene> {
         let gateway = &backbone.gateway;
         gateway.ip(&format!("address add {ROUTER}/24 dev {PORT}"))?;
         for interface in [UPLINK, PORT] {
-            run(gateway.command("ethtool").args(["-K", interface, "gro", "on"]))?;
+            run(gateway
+                .command("ethtool")
+                .args(["-K", interface, "gro", "on"]))?;
         }
         gateway.enter(|| {
             let path = Path::new("/proc/sys/net/ipv4/ip_forward");

@@ -4,10 +4,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context, Result};
 
-use super::{
-    plots,
-    report::Report,
-};
+use super::{plots, report::Report};
 
 const ABOUT: &str = r"# How fast it is
 
@@ -46,7 +43,11 @@ pub fn write(report: &Report, path: &Path) -> Result<()> {
     let folder = path.with_extension("");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let plots = plots::draw(report, &folder)?;
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = folder
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let machine = &report.machine;
     let mut text = ABOUT.to_owned();
     let _ = write!(

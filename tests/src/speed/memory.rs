@@ -17,8 +17,8 @@ pub fn of(gateway: &str) -> Result<u64> {
     let mut total = 0;
     let mut folders = vec![root];
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder)
-            .with_context(|| format!("cannot read {}", folder.display()))?;
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
         for entry in entries {
             let path = entry?.path();
             if path.is_dir() {
@@ -80,7 +80,14 @@ fn id_at(outer: i32, place: u32) -> Option<u32> {
         flags: 0,
     };
     // SAFETY: key and value are a u32 each, as an array of maps has them, and outlive the call.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP, &raw const attributes, size_of::<Lookup>()) };
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            LOOKUP,
+            &raw const attributes,
+            size_of::<Lookup>(),
+        )
+    };
     (done == 0).then_some(id)
 }
 

@@ -18,6 +18,7 @@ pub mod goals;
 pub mod machine;
 mod memory;
 pub mod object;
+pub mod pktgen;
 pub mod plan;
 pub mod plots;
 pub mod programs;

@@ -57,6 +57,20 @@ pub fn private(family: Family, member: u32) -> IpAddr {
     plus(of(family, PRIVATE4, PRIVATE6), member)
 }
 
+/// Who sends from the Internet, and is sent to.
+pub fn remote(family: Family) -> IpAddr {
+    of(family, REMOTE4, REMOTE6)
+}
+
+/// The first and the last address that a row's packets from the Internet go to.
+pub fn destinations(row: &Row) -> [IpAddr; 2] {
+    let base = match row.gateway {
+        Gateway::Ceiling | Gateway::Bare | Gateway::Kernel => private(row.shape.family, 0),
+        _ => eip(row.shape.family, 0),
+    };
+    [base, plus(base, row.shape.eips - 1)]
+}
+
 /// The MAC of the ENI with this number in its VPC.
 pub fn eni_mac(vpc: u32, eni: u32) -> Mac {
     let [a, b] = eip_dp_bench_ebpf::ENI_MAC;
@@ -142,6 +156,7 @@ pub fn of_row(row: &Row) -> Plan {
         // A hairpin's goes to the partner's ENI.
         to_eni: u32::from(is_ours && matches!(row.path, Path::In | Path::Error)),
         strict: 0,
+        loose: 0,
         destination_mac: destination_mac.0,
         source_mac: source_mac.0,
     }

@@ -40,13 +40,29 @@ pub fn draw(report: &Report, folder: &File) -> Result<Vec<Plot>> {
         }
     };
     let title = "Million packets a second on one core, NAT in, 64 bytes, IPv4";
-    add("rates.svg", title, rates(report, &folder.join("rates.svg"), title)?);
+    add(
+        "rates.svg",
+        title,
+        rates(report, &folder.join("rates.svg"), title)?,
+    );
     let title = "Share of the bare redirect by the number of EIPs, uniformly drawn";
-    add("shares.svg", title, shares(report, &folder.join("shares.svg"), title)?);
+    add(
+        "shares.svg",
+        title,
+        shares(report, &folder.join("shares.svg"), title)?,
+    );
     let title = "iperf3, Gbit/s, one stream";
-    add("transfers.svg", title, transfers(report, &folder.join("transfers.svg"), title)?);
+    add(
+        "transfers.svg",
+        title,
+        transfers(report, &folder.join("transfers.svg"), title)?,
+    );
     let title = "associate --wait, milliseconds: the share of calls that took no longer";
-    add("associate.svg", title, latencies(report, &folder.join("associate.svg"), title)?);
+    add(
+        "associate.svg",
+        title,
+        latencies(report, &folder.join("associate.svg"), title)?,
+    );
     Ok(plots)
 }
 
@@ -123,11 +139,15 @@ fn horizontal(bars: &[Bar], file: &File, title: &str) -> Result<bool> {
         for (place, (name, median, least, most)) in (0..count).zip(bars.iter().rev()) {
             let colour = COLOURS[usize::from(!name.starts_with("eip-dp")) * 5];
             let (low, high) = (SegmentValue::Exact(place), SegmentValue::Exact(place + 1));
-            let mut rectangle = Rectangle::new([(0.0, low), (*median, high)], colour.mix(0.7).filled());
+            let mut rectangle =
+                Rectangle::new([(0.0, low), (*median, high)], colour.mix(0.7).filled());
             rectangle.set_margin(3, 3, 0, 0);
             chart.draw_series([rectangle])?;
             let middle = SegmentValue::CenterOf(place);
-            chart.draw_series([PathElement::new([(*least, middle.clone()), (*most, middle)], BLACK)])?;
+            chart.draw_series([PathElement::new(
+                [(*least, middle.clone()), (*most, middle)],
+                BLACK,
+            )])?;
         }
         Ok(root.present()?)
     };
@@ -154,7 +174,11 @@ fn shares(report: &Report, file: &File, title: &str) -> Result<bool> {
             });
             let points: Vec<_> = points.collect();
             if !points.is_empty() {
-                let many = if vpcs > 1 { format!(", {vpcs} VPCs") } else { String::new() };
+                let many = if vpcs > 1 {
+                    format!(", {vpcs} VPCs")
+                } else {
+                    String::new()
+                };
                 lines.push((format!("NAT {path}, {family}{many}"), points));
             }
         }
@@ -205,7 +229,10 @@ fn latencies(report: &Report, file: &File, title: &str) -> Result<bool> {
         return Ok(false);
     };
     let count = sorted.len() as f64;
-    let points = sorted.iter().zip(1..).map(|(value, place)| (*value, f64::from(place) / count));
+    let points = sorted
+        .iter()
+        .zip(1..)
+        .map(|(value, place)| (*value, f64::from(place) / count));
     let points: Vec<_> = points.collect();
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
     let drawn = || -> Result<(), Box<dyn std::error::Error + '_>> {

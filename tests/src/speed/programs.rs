@@ -12,7 +12,9 @@ use anyhow::{Context, Result, bail};
 use aya::{
     Ebpf,
     maps::ProgramArray,
-    programs::{Program, ProgramFd, ProgramInfo, TestRun as _, TestRunOptions, Xdp, loaded_programs},
+    programs::{
+        Program, ProgramFd, ProgramInfo, TestRun as _, TestRunOptions, Xdp, loaded_programs,
+    },
 };
 use eip_dp_bench_ebpf::{maps, programs};
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ use serde_json::Value;
 
 use super::{
     gateways,
-    generator::{program_of, stand_aside, spread},
+    generator::{program_of, spread, stand_aside},
     object::Object,
     plan,
     report::median,
@@ -90,7 +92,8 @@ pub fn text(costs: &BTreeMap<String, Cost>) -> Result<String> {
     let mut grown = 0;
     for (name, cost) in costs {
         let old = recorded.get(name).map(|old| old.verified);
-        let change = old.map(|old| (f64::from(cost.verified) / f64::from(old.max(1)) - 1.0) * 100.0);
+        let change =
+            old.map(|old| (f64::from(cost.verified) / f64::from(old.max(1)) - 1.0) * 100.0);
         let remark = match change {
             None => "  new".to_owned(),
             Some(change) if change.abs() > TOLERANCE => {
@@ -100,13 +103,23 @@ pub fn text(costs: &BTreeMap<String, Cost>) -> Result<String> {
             Some(_) => String::new(),
         };
         let old = old.map_or_else(|| "-".to_owned(), |old| old.to_string());
-        let Cost { verified, translated, jitted } = cost;
-        let _ = writeln!(text, "{name:18} {verified:>9} {old:>9} {translated:>9} {jitted:>9}{remark}");
+        let Cost {
+            verified,
+            translated,
+            jitted,
+        } = cost;
+        let _ = writeln!(
+            text,
+            "{name:18} {verified:>9} {old:>9} {translated:>9} {jitted:>9}{remark}"
+        );
     }
     for name in recorded.keys().filter(|name| !costs.contains_key(*name)) {
         let _ = writeln!(text, "{name:18} is no more");
     }
-    let _ = writeln!(text, "programs that grew by more than {TOLERANCE} %: {grown}");
+    let _ = writeln!(
+        text,
+        "programs that grew by more than {TOLERANCE} %: {grown}"
+    );
     Ok(text)
 }
 
@@ -141,14 +154,20 @@ pub fn times(cache: &File) -> Result<String> {
 
 /// A path's time; nothing if there is no XDP program where it begins.
 fn time(site: &mut Site, row: &Row) -> Result<Option<f64>> {
-    let interface = if row.is_outward() { port(0) } else { UPLINK.to_owned() };
+    let interface = if row.is_outward() {
+        port(0)
+    } else {
+        UPLINK.to_owned()
+    };
     let Some(id) = attached(&site.gateway, &interface)? else {
         return Ok(None);
     };
     let frame = frame_of(site, row)?;
     let index = site.index_of(&interface)?;
     let program = fd_of(id)?;
-    let Site { gateway, object, .. } = site;
+    let Site {
+        gateway, object, ..
+    } = site;
     gateway.enter(|| {
         object.restore(frame)?;
         let empty = object.program(programs::EMPTY)?.fd()?.try_clone()?;
@@ -197,17 +216,21 @@ fn frame_of(site: &mut Site, row: &Row) -> Result<[u8; 128]> {
     };
     template[12..14].copy_from_slice(&ethertype);
     let mut frame = [0; 128];
-    site.object.program(program_of(row))?.test_run(TestRunOptions {
-        data_in: Some(&template),
-        data_out: Some(&mut frame),
-        ..TestRunOptions::default()
-    })?;
+    site.object
+        .program(program_of(row))?
+        .test_run(TestRunOptions {
+            data_in: Some(&template),
+            data_out: Some(&mut frame),
+            ..TestRunOptions::default()
+        })?;
     Ok(frame)
 }
 
 /// The XDP program on an interface.
 fn attached(namespace: &Netns, interface: &str) -> Result<Option<u32>> {
-    let text = run(namespace.command("ip").args(["-json", "link", "show", "dev", interface]))?;
+    let text = run(namespace
+        .command("ip")
+        .args(["-json", "link", "show", "dev", interface]))?;
     let links: Value = serde_json::from_str(&text)?;
     let id = links[0]["xdp"]["prog"]["id"].as_u64();
     Ok(id.map(u32::try_from).transpose()?)

@@ -27,6 +27,9 @@ pub struct Report {
     pub took: f64,
     /// Packet rates.
     pub rows: Vec<Measured>,
+    /// What could not be measured, and why.
+    #[serde(default)]
+    pub failures: Vec<String>,
     /// Transfers.
     #[serde(default)]
     pub bulk: Vec<Bulk>,
@@ -135,6 +138,12 @@ impl Report {
                 three(values, 1.0, 3),
                 values.len()
             );
+        }
+        if !self.failures.is_empty() {
+            text += "\nNot measured\n";
+        }
+        for failure in &self.failures {
+            let _ = writeln!(text, "{failure}");
         }
         text + &self.verdict()
     }

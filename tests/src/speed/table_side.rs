@@ -43,16 +43,29 @@ pub fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<BTreeMap<String, Vec<f64>>> {
     let mut figures = BTreeMap::new();
-    let mut add = |name: String, value: f64| figures.entry(name).or_insert_with(Vec::new).push(value);
+    let mut add =
+        |name: String, value: f64| figures.entry(name).or_insert_with(Vec::new).push(value);
     let shape = Shape::nat4(effort.eips);
-    let spare = Spare(effort.samples + DELTAS.iter().filter(|size| **size <= effort.largest).sum::<u32>());
+    let spare = Spare(
+        effort.samples
+            + DELTAS
+                .iter()
+                .filter(|size| **size <= effort.largest)
+                .sum::<u32>(),
+    );
     let site = Site::new(shape, Kind::EipDp)?;
     let mut gateway = eip_dp::prepared(&site, "xdp", cache, spare)?;
     for load in 1..=effort.loads {
-        say(&format!("cold load {load} of {}, {} associations", effort.loads, shape.eips));
+        say(&format!(
+            "cold load {load} of {}, {} associations",
+            effort.loads, shape.eips
+        ));
         let begun = Instant::now();
         gateway.start_within(eip_dp::LONGEST)?;
-        add(format!("cold-load-{}", shape.eips), begun.elapsed().as_secs_f64());
+        add(
+            format!("cold-load-{}", shape.eips),
+            begun.elapsed().as_secs_f64(),
+        );
         if let Some(maps) = maps_part(&gateway.log()) {
             add(format!("cold-load-maps-{}", shape.eips), maps);
         }
@@ -63,7 +76,10 @@ pub fn run(
     }
     let total = memory::of(gateway.name())?;
     #[allow(clippy::cast_precision_loss, reason = "below 2^52")]
-    add(format!("memory-{}", shape.eips), total as f64 / f64::from(shape.eips));
+    add(
+        format!("memory-{}", shape.eips),
+        total as f64 / f64::from(shape.eips),
+    );
     let mut next = shape.eips;
     say("single associations");
     let begun = Instant::now();
@@ -75,7 +91,10 @@ pub fn run(
         next += 1;
         let begun = Instant::now();
         finish(&gateway, &verb)?;
-        add(format!("associate-{}", shape.eips), begun.elapsed().as_secs_f64() * 1e3);
+        add(
+            format!("associate-{}", shape.eips),
+            begun.elapsed().as_secs_f64() * 1e3,
+        );
     }
     for size in DELTAS.into_iter().filter(|size| *size <= effort.largest) {
         say(&format!("a delta of {size}"));
@@ -84,7 +103,10 @@ pub fn run(
         next += size;
         let begun = Instant::now();
         finish(&gateway, &format!("apply -f {} --wait", file.display()))?;
-        add(format!("delta-{size}-of-{}", shape.eips), begun.elapsed().as_secs_f64());
+        add(
+            format!("delta-{size}-of-{}", shape.eips),
+            begun.elapsed().as_secs_f64(),
+        );
     }
     Ok(figures)
 }
