@@ -249,8 +249,8 @@ fn count(
         }
     };
     let began = until(PATIENCE, "the first frame to arrive", || {
-        let (seen, sent) = (object.seen()?, sent()?);
-        Ok((all_send()? && progress(&seen, sent) > 0).then_some(()))
+        let count = progress(&object.seen()?, sent()?);
+        Ok((all_send()? && count > 0).then_some(()))
     });
     if began.is_err() {
         check(object, row, sent()?)?;
@@ -261,32 +261,40 @@ fn count(
         let now = (clocks.read(), Instant::now());
         Ok::<_, anyhow::Error>((object.seen()?, sent()?, now))
     };
-    let (seen_before, sent_before, begin) = sample()?;
+    let (before, sent_before, begin) = sample()?;
     let enough = window.mul_f64(LEAST_SHARE * clocks.cores);
     let mut windows = 0;
-    let (seen, sent, end) = loop {
+    let (after, sent, end) = loop {
         thread::sleep(window);
         windows += 1;
-        let (seen, sent, end) = sample()?;
+        let (after, sent, end) = sample()?;
         if end.0.saturating_sub(begin.0) >= enough || windows == MOST_WINDOWS {
-            break (seen, sent, end);
+            break (after, sent, end);
         }
     };
     let spent = end.0.saturating_sub(begin.0).as_secs_f64() / clocks.cores;
-    let arrived = (progress(&seen, sent) - progress(&seen_before, sent_before)) as f64;
-    let sent = (sent - sent_before) as f64;
+    let arrived = float(progress(&after, sent) - progress(&before, sent_before));
+    let sent = float(sent - sent_before);
     ensure!(
         arrived > 0.0,
         "nothing arrived in {window:?}, of {sent} frames that were sent ({} foreign ones arrived; the cores ran for {spent:.3} s)",
-        seen.foreign
+        after.foreign
     );
     Ok(Counted {
         rate: arrived / spent,
-        bits: (seen.bytes - seen_before.bytes) as f64 * 8.0 / spent,
+        bits: float(after.bytes - before.bytes) * 8.0 / spent,
         share: spent / (end.1 - begin.1).as_secs_f64(),
         // What is under way at either end of the window is no loss.
         lost: ((sent - arrived) / sent.max(1.0)).max(0.0),
     })
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "no window holds 2^52 of anything"
+)]
+fn float(count: u64) -> f64 {
+    count as f64
 }
 
 /// Whether the sinks saw what they have to.

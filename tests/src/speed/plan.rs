@@ -73,9 +73,10 @@ pub fn destinations(row: &Row) -> [IpAddr; 2] {
 
 /// The MAC of the ENI with this number in its VPC.
 pub fn eni_mac(vpc: u32, eni: u32) -> Mac {
-    let [a, b] = eip_dp_bench_ebpf::ENI_MAC;
-    let [c, d, e, f] = (vpc << 24 | eni).to_be_bytes();
-    Mac([a, b, c, d, e, f])
+    let mut mac = [0; 6];
+    mac[..2].copy_from_slice(&eip_dp_bench_ebpf::ENI_MAC);
+    mac[2..].copy_from_slice(&((vpc << 24) | eni).to_be_bytes());
+    Mac(mac)
 }
 
 fn address(base: IpAddr, follows: Follows) -> Address {
@@ -86,7 +87,7 @@ fn address(base: IpAddr, follows: Follows) -> Address {
             for (word, bytes) in words.iter_mut().zip(v6.octets().chunks_exact(4)) {
                 *word = bytes
                     .iter()
-                    .fold(0, |word, byte| word << 8 | u32::from(*byte));
+                    .fold(0, |word, byte| (word << 8) | u32::from(*byte));
             }
         }
     }

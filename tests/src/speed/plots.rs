@@ -228,7 +228,7 @@ fn latencies(report: &Report, file: &File, title: &str) -> Result<bool> {
     let Some(most) = sorted.last().copied() else {
         return Ok(false);
     };
-    let count = sorted.len() as f64;
+    let count = f64::from(u32::try_from(sorted.len())?);
     let points = sorted
         .iter()
         .zip(1..)

@@ -203,7 +203,7 @@ fn duration(restore: &Xdp, frame: &[u8], ifindex: u32) -> Result<f64> {
         repeat: REPEAT,
         ..TestRunOptions::default()
     })?;
-    Ok(result.duration.as_nanos() as f64)
+    Ok(f64::from(u32::try_from(result.duration.as_nanos())?))
 }
 
 /// A frame of the row, as the generator would send it.

@@ -228,8 +228,8 @@ fn zipf(members: u32) -> Vec<u32> {
             random ^= random >> 12;
             random ^= random << 25;
             random ^= random >> 27;
-            let drawn = random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-            let drawn = sum * drawn as f64 / 2_f64.powi(32);
+            let [upper @ .., _, _, _, _] = random.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes();
+            let drawn = sum * f64::from(u32::from_be_bytes(upper)) / 2_f64.powi(32);
             let rank = cumulated.partition_point(|upper| *upper < drawn) as u64;
             u32::try_from(rank * SCATTER % u64::from(members)).unwrap_or(0)
         })
@@ -247,4 +247,29 @@ pub fn only(all: Vec<Row>, pattern: &str) -> Vec<Row> {
     all.into_iter()
         .filter(|row| chosen.contains(row) || bare.contains(row))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zipf_draws_the_first_as_often_as_its_law_says() {
+        const MEMBERS: u32 = 1_000;
+        let sequence = zipf(MEMBERS);
+        let mut counts = vec![0_u32; MEMBERS as usize];
+        for member in &sequence {
+            counts[*member as usize] += 1;
+        }
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        let harmonic: f64 = (1..=MEMBERS).map(|rank| 1.0 / f64::from(rank)).sum();
+        for rank in [1, 2, 10] {
+            let expected = f64::from(SEQUENCE) / harmonic / f64::from(rank);
+            let seen = f64::from(counts[rank as usize - 1]);
+            assert!(
+                (seen / expected - 1.0).abs() < 0.05,
+                "rank {rank}: {seen}, and {expected} expected"
+            );
+        }
+    }
 }
