@@ -79,6 +79,8 @@ pub struct Plan {
     pub to_eni: u32,
     /// Whether the sink checks checksums.
     pub strict: u32,
+    /// Whether the ports carry no number: a destination is right if it is one of those expected.
+    pub loose: u32,
     /// The MAC that frames are sent to.
     pub destination_mac: [u8; 6],
     /// The MAC that they are sent from.

@@ -92,6 +92,16 @@ pub fn judge4(plan: &Plan, context: &XdpContext) -> Option<u64> {
         PROTOCOL_ICMP => (PROTOCOL_ICMP, QUOTE + IPV4, (ICMP + IPV4 + UDP) / 2, false),
         _ => return None,
     };
+    if plan.loose != 0 {
+        number(frame, transport)?;
+        let first = plan.expected_destination.words[3];
+        let member = read_u32(frame, ETHERNET + 16).wrapping_sub(first);
+        return Some(if member < plan.members {
+            0
+        } else {
+            DESTINATION
+        });
+    }
     if protocol == PROTOCOL_UDP {
         let choice = Choice::of(plan, number(frame, transport)?);
         return Some(verdict4(frame, plan, &choice, words, pseudo));

@@ -12,8 +12,10 @@ use clap::Parser;
 use eip_dp_tests::{
     lab::gateway,
     speed::{
-        bulk,
+        bulk, document,
+        generator::Sender,
         machine::Machine,
+        pktgen, plots, programs,
         report::Report,
         rounds::{self, Effort},
         rows, table_side,
@@ -32,9 +34,18 @@ struct Arguments {
     /// Only rows whose name contains this, of those of a full run; or all of `iperf3`, or of `table`
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
+    /// Send with the kernel's pktgen: rows from the Internet over IPv4 alone
+    #[arg(long)]
+    pktgen: bool,
     /// How many rounds
     #[arg(long)]
     rounds: Option<u32>,
+    /// Instead of all that: the size of each BPF program beside the recorded one, and the time of each path
+    #[arg(long)]
+    programs: bool,
+    /// Record the sizes as what later ones are held against
+    #[arg(long, requires = "programs")]
+    record: bool,
     /// List the rows and do nothing
     #[arg(long)]
     list: bool,
@@ -44,6 +55,9 @@ struct Arguments {
     /// Measure nothing: print the tables of this earlier result
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write tables and plots to this document, too
+    #[arg(long, value_name = "FILE")]
+    document: Option<PathBuf>,
 }
 
 /// How long each row is counted in a round.
@@ -87,6 +101,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.programs {
+        let costs = programs::costs()?;
+        if arguments.record {
+            programs::record(&costs)?;
+        }
+        println!("{}", programs::text(&costs)?);
+        print!("{}", programs::times(&arguments.folder.join("tables"))?);
+        return Ok(());
+    }
     let mut rows = rows::all(arguments.quick);
     if let Some(pattern) = &arguments.only {
         rows = rounds::only(rows::all(false), pattern);
@@ -95,25 +118,43 @@ fn run(arguments: &Arguments) -> Result<()> {
             "no row has `{pattern}` in its name: see --list"
         );
     }
+    if arguments.pktgen {
+        pktgen::check()?;
+        rows.retain(pktgen::can_send);
+    }
     if arguments.list {
         rows.iter().for_each(|row| println!("{}", row.name()));
         println!("{TRANSFERS}\n{TABLE}");
         return Ok(());
     }
     if let Some(file) = &arguments.report {
-        print!("{}", Report::read(file)?.text());
-        return Ok(());
+        return show(arguments, &Report::read(file)?);
     }
     let report = measure(arguments, &rows)?;
     fs::create_dir_all(&arguments.folder)?;
     let file = file_of(arguments);
     report.write(&file)?;
-    print!("{}", report.text());
+    plots::draw(&report, &arguments.folder)?;
     eprintln!(
         "bench: {:.0} s; all figures: {}",
         report.took,
         file.display()
     );
+    // Last of all the goals.
+    show(arguments, &report)?;
+    ensure!(
+        report.failures.is_empty(),
+        "not all could be measured: {}",
+        report.failures.join("; ")
+    );
+    Ok(())
+}
+
+fn show(arguments: &Arguments, report: &Report) -> Result<()> {
+    if let Some(document) = &arguments.document {
+        document::write(report, document)?;
+    }
+    print!("{}", report.text());
     Ok(())
 }
 
@@ -132,7 +173,12 @@ fn measure(arguments: &Arguments, rows: &[eip_dp_tests::speed::shape::Row]) -> R
     let mut report = Report {
         machine: Machine::now(Path::new(&gateway::program()?)),
         quick: arguments.quick,
-        generator: "live-frames".to_owned(),
+        generator: if arguments.pktgen {
+            "pktgen"
+        } else {
+            "live frames"
+        }
+        .to_owned(),
         window: WINDOW.as_secs_f64(),
         ..Report::default()
     };
@@ -140,10 +186,16 @@ fn measure(arguments: &Arguments, rows: &[eip_dp_tests::speed::shape::Row]) -> R
     let effort = Effort {
         rounds: arguments.rounds.unwrap_or(usual),
         window: WINDOW,
+        sender: if arguments.pktgen {
+            Sender::Pktgen
+        } else {
+            Sender::LiveFrames
+        },
     };
     let tables = arguments.folder.join("tables");
     let mut say = |what: &str| eprintln!("bench: {:5.1} s  {what}", begun.elapsed().as_secs_f64());
-    report.rows = rounds::run(rows, &effort, &tables, &mut say)?;
+    let done = rounds::run(rows, &effort, &tables, &mut say)?;
+    (report.rows, report.failures) = (done.rows, done.failures);
     let asked = |section: &str| arguments.only.as_deref().is_none_or(|only| only == section);
     if asked(TRANSFERS) {
         let effort = if arguments.quick {
@@ -151,7 +203,10 @@ fn measure(arguments: &Arguments, rows: &[eip_dp_tests::speed::shape::Row]) -> R
         } else {
             FULL_BULK
         };
-        report.bulk = bulk::run_all(&effort, &mut say)?;
+        match bulk::run_all(&effort, &mut say) {
+            Ok(bulk) => report.bulk = bulk,
+            Err(error) => report.failures.push(format!("iperf3: {error:#}")),
+        }
     }
     if asked(TABLE) {
         let effort = if arguments.quick {
@@ -159,7 +214,10 @@ fn measure(arguments: &Arguments, rows: &[eip_dp_tests::speed::shape::Row]) -> R
         } else {
             FULL_TABLE
         };
-        report.table = table_side::run(&effort, &tables, &mut say)?;
+        match table_side::run(&effort, &tables, &mut say) {
+            Ok(table) => report.table = table,
+            Err(error) => report.failures.push(format!("table: {error:#}")),
+        }
     }
     report.took = begun.elapsed().as_secs_f64();
     Ok(report)

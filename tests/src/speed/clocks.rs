@@ -26,12 +26,22 @@ const OF_THREAD: i32 = 4;
 impl Clocks {
     /// Of generators, whose ids are there by the time that they send, on these cores.
     pub fn new(cores: &[usize], generators: Vec<Arc<AtomicI32>>) -> Self {
-        let softirqs = cores.iter().filter_map(|core| softirq_thread(*core));
+        let softirqs = cores
+            .iter()
+            .filter_map(|core| kernel_thread(&format!("ksoftirqd/{core}")));
         Self {
             cores: f64::from(u32::try_from(cores.len()).unwrap_or(1)),
             generators,
             softirqs: softirqs.collect(),
         }
+    }
+
+    /// With the kernel's own generators of these names.
+    #[must_use]
+    pub fn with(mut self, names: impl Iterator<Item = String>) -> Self {
+        self.softirqs
+            .extend(names.filter_map(|name| kernel_thread(&name)));
+        self
     }
 
     /// What all of them have run so far.
@@ -58,9 +68,8 @@ fn time_of(thread: i32, kind: i32) -> Duration {
     Duration::from_secs(seconds) + Duration::from_nanos(nanos)
 }
 
-/// The kernel's thread that runs a core's softirqs when there are too many; not seen from within a container.
-fn softirq_thread(core: usize) -> Option<i32> {
-    let wanted = format!("ksoftirqd/{core}");
+/// A thread of the kernel; none is seen from within a container.
+fn kernel_thread(wanted: &str) -> Option<i32> {
     let entries = fs::read_dir("/proc").ok()?.flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())

@@ -23,7 +23,7 @@ use nix::{
 use super::{
     clocks::Clocks,
     object::{Object, cpus},
-    plan,
+    pktgen, plan,
     shape::{Family, Path, Row, Size},
     site::Site,
 };
@@ -35,6 +35,10 @@ const STOP: Signal = Signal::SIGUSR1;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What passes after the first frame before counting begins.
 const WARM_UP: Duration = Duration::from_millis(20);
+
+/// Of its cores' time the loop has to have so much of a window, else the window is made longer, but not by more than so often.
+const LEAST_SHARE: f64 = 0.25;
+const MOST_WINDOWS: u32 = 50;
 
 /// What was counted in a window.
 #[derive(Clone, Copy, Debug)]
@@ -50,21 +54,31 @@ pub struct Counted {
     pub lost: f64,
 }
 
+/// Who sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sender {
+    /// The bench's own programs.
+    #[default]
+    LiveFrames,
+    /// The kernel's packet generator.
+    Pktgen,
+}
+
 /// Runs one row for a window of this length. It fails if frames arrive that should not, or none that should.
-pub fn measure(site: &mut Site, row: &Row, window: Duration, strict: bool) -> Result<Counted> {
+pub fn measure(
+    site: &mut Site,
+    row: &Row,
+    window: Duration,
+    strict: bool,
+    sender: Sender,
+) -> Result<Counted> {
     let plan = Plan {
         strict: u32::from(strict),
+        loose: u32::from(sender == Sender::Pktgen),
         ..plan::of_row(row)
     };
     site.object.begin(&plan)?;
     site.send_from_guests(row.is_outward())?;
-    let frame = template(row);
-    let name = match (row.path, row.shape.family) {
-        (Path::Error, Family::V4) => programs::ERROR4,
-        (Path::Error, Family::V6) => programs::ERROR6,
-        (_, Family::V4) => programs::UDP4,
-        (_, Family::V6) => programs::UDP6,
-    };
     let namespace = if row.is_outward() {
         &site.guests
     } else {
@@ -73,45 +87,77 @@ pub fn measure(site: &mut Site, row: &Row, window: Duration, strict: bool) -> Re
     let object = &site.object;
     let cores = cores(row.cores)?;
     namespace
-        .enter(|| {
-            catch_stop()?;
-            let ended = AtomicBool::new(false);
-            thread::scope(|scope| {
-                let program = object.program(name)?;
-                let callers: Vec<_> = cores
-                    .iter()
-                    .map(|core| {
-                        let thread = Arc::new(AtomicI32::new(0));
-                        let (its, frame, ended) = (Arc::clone(&thread), &frame, &ended);
-                        let caller = scope.spawn(move || {
-                            its.store(gettid().as_raw(), Ordering::SeqCst);
-                            call(program, frame, *core, ended)
-                        });
-                        (thread, caller)
-                    })
-                    .collect();
-                let threads: Vec<_> = callers
-                    .iter()
-                    .map(|(thread, _)| Arc::clone(thread))
-                    .collect();
-                let counted = count(object, row, window, &Clocks::new(&cores, threads));
-                ended.store(true, Ordering::SeqCst);
-                for (thread, caller) in callers {
-                    // A signal before the call is lost: again, until it has ended.
-                    while !caller.is_finished() {
-                        stop(thread.load(Ordering::SeqCst));
-                        thread::sleep(Duration::from_millis(1));
-                    }
-                    caller
-                        .join()
-                        .map_err(|_| anyhow!("a generator panicked"))??;
-                }
-                let counted = counted?;
-                check(object, row)?;
-                Ok(counted)
-            })
+        .enter(|| match sender {
+            Sender::LiveFrames => live_frames(object, row, window, &cores),
+            Sender::Pktgen => by_pktgen(object, row, window, &cores),
         })
         .with_context(|| row.name())
+}
+
+fn live_frames(object: &Object, row: &Row, window: Duration, cores: &[usize]) -> Result<Counted> {
+    let frame = template(row);
+    catch_stop()?;
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let program = object.program(program_of(row))?;
+        let (mut threads, mut callers) = (Vec::new(), Vec::new());
+        for core in cores {
+            let thread = Arc::new(AtomicI32::new(0));
+            let (its, frame, ended) = (Arc::clone(&thread), &frame, &ended);
+            threads.push(thread);
+            callers.push(scope.spawn(move || {
+                its.store(gettid().as_raw(), Ordering::SeqCst);
+                call(program, frame, *core, ended)
+            }));
+        }
+        let clocks = Clocks::new(cores, threads.clone());
+        let all_send = || Ok(object.senders()? >= cores.len());
+        let counted = count(object, row, window, &clocks, &all_send, &|| object.sent());
+        ended.store(true, Ordering::SeqCst);
+        for (thread, caller) in threads.iter().zip(callers) {
+            // A signal before the call is lost: again, until it has ended.
+            while !caller.is_finished() {
+                stop(thread.load(Ordering::SeqCst));
+                thread::sleep(Duration::from_millis(1));
+            }
+            let ended = caller.join();
+            ended.map_err(|_| anyhow!("a generator panicked"))??;
+        }
+        let counted = counted?;
+        check(object, row, object.sent()?)?;
+        Ok(counted)
+    })
+}
+
+fn by_pktgen(object: &Object, row: &Row, window: Duration, cores: &[usize]) -> Result<Counted> {
+    pktgen::prepare(row, cores)?;
+    thread::scope(|scope| {
+        let caller = scope.spawn(pktgen::start);
+        let clocks = Clocks::new(cores, Vec::new());
+        let clocks = clocks.with(cores.iter().map(|core| pktgen::thread(*core)));
+        let sent = || pktgen::sent(cores);
+        let counted = count(object, row, window, &clocks, &|| Ok(true), &sent);
+        // One that has not begun yet would not end.
+        while !caller.is_finished() {
+            let _ = pktgen::stop();
+            thread::sleep(Duration::from_millis(1));
+        }
+        let ended = caller.join();
+        ended.map_err(|_| anyhow!("the thread that waits for pktgen panicked"))??;
+        let counted = counted?;
+        check(object, row, sent()?)?;
+        Ok(counted)
+    })
+}
+
+/// The generator's program for a row.
+pub fn program_of(row: &Row) -> &'static str {
+    match (row.path, row.shape.family) {
+        (Path::Error, Family::V4) => programs::ERROR4,
+        (Path::Error, Family::V6) => programs::ERROR6,
+        (_, Family::V4) => programs::UDP4,
+        (_, Family::V6) => programs::UDP6,
+    }
 }
 
 /// The cores that are measured: the last ones. The driver has the others, if there are any.
@@ -187,7 +233,14 @@ fn call(program: &Xdp, frame: &[u8], core: usize, ended: &AtomicBool) -> Result<
     Ok(())
 }
 
-fn count(object: &Object, row: &Row, window: Duration, clocks: &Clocks) -> Result<Counted> {
+fn count(
+    object: &Object,
+    row: &Row,
+    window: Duration,
+    clocks: &Clocks,
+    all_send: &dyn Fn() -> Result<bool>,
+    sent: &dyn Fn() -> Result<u64>,
+) -> Result<Counted> {
     let progress = |seen: &Seen, sent: u64| {
         if row.arrives_nowhere() {
             sent
@@ -196,41 +249,56 @@ fn count(object: &Object, row: &Row, window: Duration, clocks: &Clocks) -> Resul
         }
     };
     let began = until(PATIENCE, "the first frame to arrive", || {
-        let (seen, sent) = (object.seen()?, object.sent()?);
-        let all_send = object.senders()? >= row.cores as usize;
-        Ok((all_send && progress(&seen, sent) > 0).then_some(()))
+        let count = progress(&object.seen()?, sent()?);
+        Ok((all_send()? && count > 0).then_some(()))
     });
     if began.is_err() {
-        check(object, row)?;
+        check(object, row, sent()?)?;
     }
     began?;
     thread::sleep(WARM_UP);
     let sample = || {
         let now = (clocks.read(), Instant::now());
-        Ok::<_, anyhow::Error>((object.seen()?, object.sent()?, now))
+        Ok::<_, anyhow::Error>((object.seen()?, sent()?, now))
     };
-    let (seen_before, sent_before, begin) = sample()?;
-    thread::sleep(window);
-    let (seen, sent, end) = sample()?;
-    let spent = (end.0 - begin.0).as_secs_f64() / clocks.cores;
-    let arrived = (progress(&seen, sent) - progress(&seen_before, sent_before)) as f64;
-    let sent = (sent - sent_before) as f64;
+    let (before, sent_before, begin) = sample()?;
+    let enough = window.mul_f64(LEAST_SHARE * clocks.cores);
+    let mut windows = 0;
+    let (after, sent, end) = loop {
+        thread::sleep(window);
+        windows += 1;
+        let (after, sent, end) = sample()?;
+        if end.0.saturating_sub(begin.0) >= enough || windows == MOST_WINDOWS {
+            break (after, sent, end);
+        }
+    };
+    let spent = end.0.saturating_sub(begin.0).as_secs_f64() / clocks.cores;
+    let arrived = float(progress(&after, sent) - progress(&before, sent_before));
+    let sent = float(sent - sent_before);
     ensure!(
         arrived > 0.0,
         "nothing arrived in {window:?}, of {sent} frames that were sent ({} foreign ones arrived; the cores ran for {spent:.3} s)",
-        seen.foreign
+        after.foreign
     );
     Ok(Counted {
         rate: arrived / spent,
-        bits: (seen.bytes - seen_before.bytes) as f64 * 8.0 / spent,
+        bits: float(after.bytes - before.bytes) * 8.0 / spent,
         share: spent / (end.1 - begin.1).as_secs_f64(),
         // What is under way at either end of the window is no loss.
         lost: ((sent - arrived) / sent.max(1.0)).max(0.0),
     })
 }
 
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "no window holds 2^52 of anything"
+)]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
 /// Whether the sinks saw what they have to.
-fn check(object: &Object, row: &Row) -> Result<()> {
+fn check(object: &Object, row: &Row, sent: u64) -> Result<()> {
     let seen = object.seen()?;
     let reason = usize::try_from(seen.reason)?;
     ensure!(
@@ -246,12 +314,11 @@ fn check(object: &Object, row: &Row) -> Result<()> {
             "{} frames arrived that had to be dropped",
             seen.right
         );
-        ensure!(object.sent()? > 0, "nothing was sent");
+        ensure!(sent > 0, "nothing was sent");
     } else {
         ensure!(
             seen.right > 0,
-            "nothing of {} frames arrived ({} of others did)",
-            object.sent()?,
+            "nothing of {sent} frames arrived ({} of others did)",
             seen.foreign
         );
     }

@@ -11,13 +11,17 @@
 
 pub mod bulk;
 mod clocks;
+pub mod document;
 pub mod gateways;
 pub mod generator;
 pub mod goals;
 pub mod machine;
 mod memory;
 pub mod object;
+pub mod pktgen;
 pub mod plan;
+pub mod plots;
+pub mod programs;
 pub mod report;
 pub mod rounds;
 pub mod rows;

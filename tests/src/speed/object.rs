@@ -24,7 +24,7 @@ unsafe impl<T: Copy + 'static> Pod for Plain<T> {}
 
 /// No padding: the sizes are those of the fields together.
 const _: () = {
-    assert!(size_of::<Plan>() == 4 * 20 + 10 * 4 + 2 * 6);
+    assert!(size_of::<Plan>() == 4 * 20 + 11 * 4 + 2 * 6);
     assert!(size_of::<State>() == 16);
     assert!(size_of::<Seen>() == 40);
     assert!(size_of::<Translated>() == 20);
@@ -175,6 +175,12 @@ impl Object {
             map.insert(eip, Plain(translated), 0)?;
         }
         Ok(())
+    }
+
+    /// The frame that each timed run begins with.
+    pub fn restore(&mut self, frame: [u8; 128]) -> Result<()> {
+        let mut map: Array<_, Plain<[u8; 128]>> = self.map(maps::FRAME)?.try_into()?;
+        Ok(map.set(0, Plain(frame), 0)?)
     }
 
     /// A map of it.

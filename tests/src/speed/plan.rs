@@ -57,11 +57,26 @@ pub fn private(family: Family, member: u32) -> IpAddr {
     plus(of(family, PRIVATE4, PRIVATE6), member)
 }
 
+/// Who sends from the Internet, and is sent to.
+pub fn remote(family: Family) -> IpAddr {
+    of(family, REMOTE4, REMOTE6)
+}
+
+/// The first and the last address that a row's packets from the Internet go to.
+pub fn destinations(row: &Row) -> [IpAddr; 2] {
+    let base = match row.gateway {
+        Gateway::Ceiling | Gateway::Bare | Gateway::Kernel => private(row.shape.family, 0),
+        _ => eip(row.shape.family, 0),
+    };
+    [base, plus(base, row.shape.eips - 1)]
+}
+
 /// The MAC of the ENI with this number in its VPC.
 pub fn eni_mac(vpc: u32, eni: u32) -> Mac {
-    let [a, b] = eip_dp_bench_ebpf::ENI_MAC;
-    let [c, d, e, f] = (vpc << 24 | eni).to_be_bytes();
-    Mac([a, b, c, d, e, f])
+    let mut mac = [0; 6];
+    mac[..2].copy_from_slice(&eip_dp_bench_ebpf::ENI_MAC);
+    mac[2..].copy_from_slice(&((vpc << 24) | eni).to_be_bytes());
+    Mac(mac)
 }
 
 fn address(base: IpAddr, follows: Follows) -> Address {
@@ -72,7 +87,7 @@ fn address(base: IpAddr, follows: Follows) -> Address {
             for (word, bytes) in words.iter_mut().zip(v6.octets().chunks_exact(4)) {
                 *word = bytes
                     .iter()
-                    .fold(0, |word, byte| word << 8 | u32::from(*byte));
+                    .fold(0, |word, byte| (word << 8) | u32::from(*byte));
             }
         }
     }
@@ -142,6 +157,7 @@ pub fn of_row(row: &Row) -> Plan {
         // A hairpin's goes to the partner's ENI.
         to_eni: u32::from(is_ours && matches!(row.path, Path::In | Path::Error)),
         strict: 0,
+        loose: 0,
         destination_mac: destination_mac.0,
         source_mac: source_mac.0,
     }

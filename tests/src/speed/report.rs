@@ -27,6 +27,9 @@ pub struct Report {
     pub took: f64,
     /// Packet rates.
     pub rows: Vec<Measured>,
+    /// What could not be measured, and why.
+    #[serde(default)]
+    pub failures: Vec<String>,
     /// Transfers.
     #[serde(default)]
     pub bulk: Vec<Bulk>,
@@ -136,6 +139,12 @@ impl Report {
                 values.len()
             );
         }
+        if !self.failures.is_empty() {
+            text += "\nNot measured\n";
+        }
+        for failure in &self.failures {
+            let _ = writeln!(text, "{failure}");
+        }
         text + &self.verdict()
     }
 
@@ -210,4 +219,38 @@ pub fn median(values: &[f64]) -> Option<f64> {
         return Some(upper);
     }
     Some(f64::midpoint(*sorted.get(sorted.len() / 2 - 1)?, upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::speed::shape::{Path, Shape};
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn goals_are_judged_only_where_there_are_figures() {
+        let row = Row::new(Gateway::EipDp, Shape::nat4(1_024), Path::In);
+        let measured = Measured {
+            row,
+            name: row.name(),
+            rates: vec![3e6],
+            bits: Vec::new(),
+            of_bare: vec![0.9, 0.8, 0.86],
+            shares: Vec::new(),
+            lost: 0.0,
+        };
+        let mut report = Report {
+            rows: vec![measured],
+            ..Report::default()
+        };
+        assert!(report.verdict().ends_with("goals met: 1 of 1\n"));
+        report.rows[0].of_bare = vec![0.84];
+        assert!(report.verdict().ends_with("goals met: 0 of 1\n"));
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     gateways,
-    generator::{measure, spread, stand_aside},
+    generator::{Sender, measure, spread, stand_aside},
     shape::{Draw, Gateway, Row, Shape},
     site::Site,
 };
@@ -20,6 +20,8 @@ pub struct Effort {
     pub rounds: u32,
     /// The window in which frames are counted.
     pub window: Duration,
+    /// Who sends.
+    pub sender: Sender,
 }
 
 /// What was measured of a row.
@@ -51,85 +53,117 @@ struct Standing {
 /// Where the frames of a row are forwarded: one site serves all rows that differ in the traffic alone.
 type Place = (Gateway, Shape);
 
-/// Runs all of it. `say` is told what goes on.
-pub fn run(
-    rows: &[Row],
-    effort: &Effort,
-    cache: &Path,
-    say: &mut dyn FnMut(&str),
-) -> Result<Vec<Measured>> {
-    let mut standing: BTreeMap<Place, Standing> = BTreeMap::new();
-    for row in rows {
-        let place = (row.gateway, row.shape);
-        if standing.contains_key(&place) {
-            continue;
-        }
-        say(&format!("building {} {}", row.gateway, row.shape.name()));
-        let mut site = Site::new(row.shape, row.gateway)?;
-        let drawn = rows
-            .iter()
-            .any(|row| (row.gateway, row.shape) == place && row.draw == Draw::Zipf);
-        if drawn {
-            site.object.set_sequence(&zipf(row.shape.members()))?;
-        }
-        let guard = gateways::start(row.gateway, &mut site, cache)
-            .with_context(|| format!("{} {}", row.gateway, row.shape.name()))?;
-        standing.insert(
-            place,
-            Standing {
-                _guard: guard,
-                site,
-            },
-        );
-    }
-    stand_aside()?;
-    let done = in_turn(&mut standing, rows, effort, say);
-    spread()?;
-    done
+/// What was measured, and what could not be.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// The rows.
+    pub rows: Vec<Measured>,
+    /// Candidates that could not be built, and rows whose frames did not arrive as they have to.
+    pub failures: Vec<String>,
 }
 
-fn in_turn(
-    standing: &mut BTreeMap<Place, Standing>,
-    rows: &[Row],
-    effort: &Effort,
-    say: &mut dyn FnMut(&str),
-) -> Result<Vec<Measured>> {
-    let mut all: Vec<Measured> = rows
+/// Runs all of it. `say` is told what goes on.
+pub fn run(rows: &[Row], effort: &Effort, cache: &Path, say: &mut dyn FnMut(&str)) -> Result<Done> {
+    let mut done = Done::default();
+    let mut standing: BTreeMap<Place, Option<Standing>> = BTreeMap::new();
+    for row in rows {
+        let at = (row.gateway, row.shape);
+        if standing.contains_key(&at) {
+            continue;
+        }
+        let name = format!("{} {}", row.gateway, row.shape.name());
+        say(&format!("building {name}"));
+        let mut on = rows.iter().filter(|row| (row.gateway, row.shape) == at);
+        let is_zipf = on.any(|row| row.draw == Draw::Zipf);
+        let built = build(at, is_zipf, cache);
+        let built = built.map_err(|error| done.failures.push(format!("{name}: {error:#}")));
+        standing.insert(at, built.ok());
+    }
+    let mut standing: BTreeMap<Place, Standing> = standing
+        .into_iter()
+        .filter_map(|(at, built)| Some((at, built?)))
+        .collect();
+    let rows = rows
         .iter()
-        .map(|row| Measured {
-            row: *row,
+        .filter(|row| standing.contains_key(&(row.gateway, row.shape)));
+    done.rows = rows.copied().map(Measured::new).collect();
+    stand_aside()?;
+    in_turn(&mut standing, &mut done, effort, say);
+    spread()?;
+    Ok(done)
+}
+
+fn build((gateway, shape): Place, is_zipf: bool, cache: &Path) -> Result<Standing> {
+    let mut site = Site::new(shape, gateway)?;
+    if is_zipf {
+        site.object.set_sequence(&zipf(shape.members()))?;
+    }
+    let guard = gateways::start(gateway, &mut site, cache)?;
+    Ok(Standing {
+        _guard: guard,
+        site,
+    })
+}
+
+impl Measured {
+    fn new(row: Row) -> Self {
+        Self {
+            row,
             name: row.name(),
             rates: Vec::new(),
             bits: Vec::new(),
             of_bare: Vec::new(),
             shares: Vec::new(),
             lost: 0.0,
-        })
-        .collect();
-    say("checking that all of them forward, checksums too");
-    for row in rows {
-        let site = &mut place(standing, row)?.site;
-        measure(site, row, CHECK, true)?;
+        }
     }
+
+    /// Measures it once more.
+    fn again(
+        &mut self,
+        standing: &mut BTreeMap<Place, Standing>,
+        bare: &mut Bare,
+        effort: &Effort,
+    ) -> Result<()> {
+        let rate = bare.rate(standing, &self.row, effort)?;
+        let site = &mut place(standing, &self.row)?.site;
+        let counted = measure(site, &self.row, effort.window, false, effort.sender)?;
+        self.rates.push(counted.rate);
+        self.bits.push(counted.bits);
+        self.of_bare.extend(rate.map(|rate| counted.rate / rate));
+        self.shares.push(counted.share);
+        self.lost = self.lost.max(counted.lost);
+        Ok(())
+    }
+}
+
+/// Rows that fail are measured no more.
+fn in_turn(
+    standing: &mut BTreeMap<Place, Standing>,
+    done: &mut Done,
+    effort: &Effort,
+    say: &mut dyn FnMut(&str),
+) {
+    let Done { rows, failures } = done;
+    say("checking that all of them forward, checksums too");
+    rows.retain(|measured| {
+        let site = place(standing, &measured.row).map(|standing| &mut standing.site);
+        let checked =
+            site.and_then(|site| measure(site, &measured.row, CHECK, true, effort.sender));
+        checked
+            .map_err(|error| failures.push(format!("{error:#}")))
+            .is_ok()
+    });
     for round in 1..=effort.rounds {
         say(&format!("round {round} of {}", effort.rounds));
         let mut bare = Bare::default();
-        for at in 0..all.len() {
-            let row = all[at].row;
-            let rate = bare.rate(standing, &row, effort.window)?;
-            let site = &mut place(standing, &row)?.site;
-            let counted = measure(site, &row, effort.window, false)?;
-            let measured = &mut all[at];
-            measured.rates.push(counted.rate);
-            measured.bits.push(counted.bits);
-            measured
-                .of_bare
-                .extend(rate.map(|rate| counted.rate / rate));
-            measured.shares.push(counted.share);
-            measured.lost = measured.lost.max(counted.lost);
-        }
+        rows.retain_mut(|measured| {
+            let again = measured.again(standing, &mut bare, effort);
+            again
+                .map_err(|error| failures.push(format!("{error:#}")))
+                .is_ok()
+        });
     }
-    Ok(all)
 }
 
 /// The bare redirect's rate just now: a machine's speed changes within a round, too.
@@ -148,7 +182,7 @@ impl Bare {
         &mut self,
         standing: &mut BTreeMap<Place, Standing>,
         row: &Row,
-        window: Duration,
+        effort: &Effort,
     ) -> Result<Option<f64>> {
         let bare = row.bare();
         if row.gateway == Gateway::Bare || !standing.contains_key(&(bare.gateway, bare.shape)) {
@@ -162,7 +196,7 @@ impl Bare {
             return Ok(Some(rate));
         }
         let site = &mut place(standing, &bare)?.site;
-        let rate = measure(site, &bare, window, false)?.rate;
+        let rate = measure(site, &bare, effort.window, false, effort.sender)?.rate;
         self.last = Some((bare, rate));
         self.age = 1;
         Ok(Some(rate))
@@ -194,8 +228,8 @@ fn zipf(members: u32) -> Vec<u32> {
             random ^= random >> 12;
             random ^= random << 25;
             random ^= random >> 27;
-            let drawn = random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-            let drawn = sum * drawn as f64 / 2_f64.powi(32);
+            let [upper @ .., _, _, _, _] = random.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes();
+            let drawn = sum * f64::from(u32::from_be_bytes(upper)) / 2_f64.powi(32);
             let rank = cumulated.partition_point(|upper| *upper < drawn) as u64;
             u32::try_from(rank * SCATTER % u64::from(members)).unwrap_or(0)
         })
@@ -213,4 +247,29 @@ pub fn only(all: Vec<Row>, pattern: &str) -> Vec<Row> {
     all.into_iter()
         .filter(|row| chosen.contains(row) || bare.contains(row))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zipf_draws_the_first_as_often_as_its_law_says() {
+        const MEMBERS: u32 = 1_000;
+        let sequence = zipf(MEMBERS);
+        let mut counts = vec![0_u32; MEMBERS as usize];
+        for member in &sequence {
+            counts[*member as usize] += 1;
+        }
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        let harmonic: f64 = (1..=MEMBERS).map(|rank| 1.0 / f64::from(rank)).sum();
+        for rank in [1, 2, 10] {
+            let expected = f64::from(SEQUENCE) / harmonic / f64::from(rank);
+            let seen = f64::from(counts[rank as usize - 1]);
+            assert!(
+                (seen / expected - 1.0).abs() < 0.05,
+                "rank {rank}: {seen}, and {expected} expected"
+            );
+        }
+    }
 }

@@ -1,6 +1,11 @@
 //! Which rows are measured.
 
-use super::shape::{Draw, Family, Gateway, Mode, Path, Row, SMALLEST, Shape, Size};
+use std::collections::BTreeSet;
+
+use super::{
+    object::cpus,
+    shape::{Draw, Family, Gateway, Mode, Path, Row, Shape, Size},
+};
 
 /// The sizes of tables.
 pub const SIZES: [u32; 3] = [1_024, 65_536, 1_000_000];
@@ -38,8 +43,9 @@ pub fn all(quick: bool) -> Vec<Row> {
     let bare: Vec<Row> = rows.iter().map(|row| row.bare()).collect();
     rows.extend(bare);
     rows.push(Row::new(Gateway::Ceiling, Shape::nat4(SIZES[0]), Path::In));
-    let mut seen = std::collections::BTreeSet::new();
-    rows.retain(|row| seen.insert(*row));
+    let mut seen = BTreeSet::new();
+    let cpus = cpus().unwrap_or(1);
+    rows.retain(|row| row.cores as usize <= cpus && seen.insert(*row));
     // Each kind with its own, the bare redirect first.
     rows.sort_by_key(|row| (row.gateway, row.shape.eips, *row));
     rows
@@ -96,6 +102,5 @@ fn special(quick: bool) -> Vec<Row> {
         rows.push(ours(Path::Out).sized(size));
         rows.push(Row::new(Gateway::NftIngress, few, Path::In).sized(size));
     }
-    debug_assert_ne!(SMALLEST, Size::Mix);
     rows
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use eip_dp_bench_ebpf::programs;
+use eip_dp_user::model::objects::Mac;
 use nix::net::if_::if_nametoindex;
 
 use super::{
@@ -66,24 +67,10 @@ impl Site {
             0
         };
         let mut object = Object::load(translated)?;
-        pair(
-            &gateway,
-            UPLINK,
-            UPLINK_MAC.to_string(),
-            &source,
-            UPLINK,
-            SOURCE_MAC.to_string(),
-        )?;
+        pair(&gateway, UPLINK, UPLINK_MAC, &source, UPLINK, SOURCE_MAC)?;
         for vpc in 0..shape.vpcs {
-            let far = super::plan::eni_mac(vpc, 0x00ff_ffff).to_string();
-            pair(
-                &gateway,
-                &port(vpc),
-                PORT_MAC.to_string(),
-                &guests,
-                &guest(vpc),
-                far,
-            )?;
+            let far = super::plan::eni_mac(vpc, 0x00ff_ffff);
+            pair(&gateway, &port(vpc), PORT_MAC, &guests, &guest(vpc), far)?;
         }
         let sink = match shape.family {
             Family::V4 => programs::SINK4,
@@ -145,10 +132,10 @@ impl Site {
 fn pair(
     gateway: &Netns,
     own: &str,
-    own_mac: String,
+    own_mac: Mac,
     other: &Netns,
     far: &str,
-    far_mac: String,
+    far_mac: Mac,
 ) -> Result<()> {
     let queues = cpus()?;
     let queues = format!("numtxqueues {queues} numrxqueues {queues}");

@@ -28,7 +28,7 @@ pub struct Spare(pub u32);
 /// The ENI and the private address that wait for an EIP with a number beyond the shape's, in the first VPC.
 pub fn spare(shape: &Shape, number: u32) -> (String, IpAddr) {
     let member = number - shape.eips + shape.members();
-    let eni = shape.enis() / shape.vpcs + (number - shape.eips >> shape.eni_bits());
+    let eni = shape.enis() / shape.vpcs + ((number - shape.eips) >> shape.eni_bits());
     (format!("n0-{eni}"), private(shape.family, member))
 }
 
@@ -135,7 +135,8 @@ pub fn applied(shape: &Shape, spare: Spare, cache: &Path, program: &Path) -> Res
     fs::create_dir_all(cache)?;
     let mut name = shape.name().replace(' ', "-");
     if spare.0 > 0 {
-        name += &format!("-and-{}", spare.0);
+        name += "-and-";
+        name += &spare.0.to_string();
     }
     let path = cache.join(format!("{name}.db"));
     if path.exists() {

@@ -76,7 +76,10 @@ pub fn run(
     }
     let total = memory::of(gateway.name())?;
     #[allow(clippy::cast_precision_loss, reason = "below 2^52")]
-    add("memory".to_owned(), total as f64 / f64::from(shape.eips));
+    add(
+        format!("memory-{}", shape.eips),
+        total as f64 / f64::from(shape.eips),
+    );
     let mut next = shape.eips;
     say("single associations");
     let begun = Instant::now();
@@ -88,7 +91,10 @@ pub fn run(
         next += 1;
         let begun = Instant::now();
         finish(&gateway, &verb)?;
-        add("associate".to_owned(), begun.elapsed().as_secs_f64() * 1e3);
+        add(
+            format!("associate-{}", shape.eips),
+            begun.elapsed().as_secs_f64() * 1e3,
+        );
     }
     for size in DELTAS.into_iter().filter(|size| *size <= effort.largest) {
         say(&format!("a delta of {size}"));
@@ -97,7 +103,10 @@ pub fn run(
         next += size;
         let begun = Instant::now();
         finish(&gateway, &format!("apply -f {} --wait", file.display()))?;
-        add(format!("delta-{size}"), begun.elapsed().as_secs_f64());
+        add(
+            format!("delta-{size}-of-{}", shape.eips),
+            begun.elapsed().as_secs_f64(),
+        );
     }
     Ok(figures)
 }

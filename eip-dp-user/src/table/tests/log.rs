@@ -105,9 +105,7 @@ fn a_table_of_the_first_version_is_upgraded() {
     old.pragma_update(None, "user_version", 1).unwrap();
     let current = pair.directory.path().join("table.db");
     let copy = format!(
-        "ATTACH '{}' AS current; BEGIN; DELETE FROM meta; \
-         INSERT INTO eni SELECT id, vpc, kind, mac, region, antispoof, state, instance, port, vlan FROM current.eni; \
-         {} COMMIT;",
+        "ATTACH '{}' AS current; BEGIN; DELETE FROM meta; {} COMMIT;",
         current.display(),
         [
             "meta",
@@ -115,11 +113,19 @@ fn a_table_of_the_first_version_is_upgraded() {
             "vpc",
             "vpc_cidr",
             "instance",
+            "eni",
             "eni_ip",
             "eip",
             "association"
         ]
-        .map(|table| format!("INSERT INTO {table} SELECT * FROM current.{table};"))
+        .map(|table| {
+            let columns = if table == "eni" {
+                "id, vpc, kind, mac, region, antispoof, state, instance, port, vlan"
+            } else {
+                "*"
+            };
+            format!("INSERT INTO {table} SELECT {columns} FROM current.{table};")
+        })
         .concat(),
     );
     old.execute_batch(&copy).unwrap();

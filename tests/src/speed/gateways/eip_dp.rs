@@ -1,6 +1,6 @@
 //! eip-dp: the daemon fills the maps from an applied table and ends; what forwards stays.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -66,7 +66,8 @@ fn configuration(shape: &Shape, spare: Spare, delivery: &str) -> String {
         ("enis", shape.enis() + spare.0, 65_536),
     ] {
         if wanted > default {
-            text += &format!("{key} = {wanted}\n");
+            // A String never refuses a write.
+            let _ = writeln!(text, "{key} = {wanted}");
         }
     }
     text
