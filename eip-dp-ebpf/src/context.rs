@@ -16,7 +16,7 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{Reason, Target, TargetFlags},
     checksum::{Delta, fold},
-    packet::{Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet, VLAN},
+    packet::{ABSENT, Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet, VLAN},
 };
 
 use crate::{vlan::Tag, wide};
@@ -77,6 +77,15 @@ impl Span {
         // SAFETY: `at` has checked that the bytes are the packet's, which nobody else writes while the program runs.
         self.at::<N>(offset)
             .map(|bytes| unsafe { wide::load(bytes) })
+    }
+
+    /// See [`Packet::byte`]. Hidden, so that a byte that is not there has a value, whatever it is compared with.
+    #[inline(always)]
+    fn byte(self, offset: usize) -> u16 {
+        wide::hidden(match self.read(offset) {
+            Some([byte]) => u64::from(byte),
+            None => u64::from(ABSENT),
+        }) as u16
     }
 
     #[inline(always)]
@@ -193,6 +202,11 @@ impl Packet for Frame {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.span.read(offset)
+    }
+
+    #[inline(always)]
+    fn byte(&self, offset: usize) -> u16 {
+        self.span.byte(offset)
     }
 
     #[inline(always)]
@@ -449,6 +463,11 @@ impl Packet for Skb {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.span().read(offset)
+    }
+
+    #[inline(always)]
+    fn byte(&self, offset: usize) -> u16 {
+        self.span().byte(offset)
     }
 
     #[inline(always)]

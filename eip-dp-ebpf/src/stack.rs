@@ -25,10 +25,13 @@ pub fn concerns_us(context: &TcContext) -> bool {
     let Ok(skb) = Skb::new(context) else {
         return false;
     };
-    match skb.read::<2>(ETHERTYPE) {
-        Some(IPV4) => is_ours::<V4>(skb.read(PACKET + 16)),
-        Some(ARP) => is_ours::<V4>(skb.read(PACKET + 24)),
-        Some(IPV6) => is_ours::<V6>(if is_solicitation(&skb) {
+    let Some(ethertype) = skb.read::<2>(ETHERTYPE) else {
+        return false;
+    };
+    match ethertype {
+        IPV4 => is_ours::<V4>(skb.read(PACKET + 16)),
+        ARP => is_ours::<V4>(skb.read(PACKET + 24)),
+        IPV6 => is_ours::<V6>(if is_solicitation(&skb) {
             skb.read(PACKET + 48)
         } else {
             skb.read(PACKET + 24)
@@ -40,7 +43,7 @@ pub fn concerns_us(context: &TcContext) -> bool {
 /// Whether it is a neighbour solicitation (RFC 4861 4.3), which has its target where the path wants it.
 #[inline(always)]
 fn is_solicitation(skb: &Skb) -> bool {
-    skb.read::<1>(PACKET + 6) == Some([58]) && skb.read::<1>(PACKET + 40) == Some([135])
+    skb.byte(PACKET + 6) == 58 && skb.byte(PACKET + 40) == 135
 }
 
 #[inline(always)]
