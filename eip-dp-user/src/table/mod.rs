@@ -5,7 +5,9 @@
 
 mod encode;
 mod error;
+mod log;
 mod read;
+mod record;
 mod schema;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -33,6 +35,8 @@ pub struct Table {
     path: PathBuf,
     connection: Connection,
     file: FileId,
+    /// How many bytes of changes are kept for those who follow the table.
+    log_limit: usize,
 }
 
 /// Which file it is, whatever its name: the device and the inode.
@@ -56,6 +60,15 @@ pub struct Snapshot {
     pub revision: u64,
     /// Its objects.
     pub model: Model,
+}
+
+/// What has changed between two moments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// The revision that the changes lead to.
+    pub revision: u64,
+    /// The changes, the oldest first: [`Model::change`] makes them, one after the other.
+    pub changes: Vec<Change>,
 }
 
 impl Table {
@@ -84,6 +97,7 @@ impl Table {
                 path,
                 connection,
                 file,
+                log_limit: log::LIMIT,
             }),
             Err(source) => Err(TableError::Gone { path, source }),
         }
@@ -146,6 +160,13 @@ impl Table {
         read().map_err(|error| self.failed(error))
     }
 
+    /// What has changed since the table had that revision; `None` where the table does not remember that long: only a
+    /// snapshot tells then. Asks for the revision of the same file: that of another one means another content.
+    pub fn changes_since(&self, revision: u64) -> Result<Option<Delta>, TableError> {
+        let transaction = self.begin(TransactionBehavior::Deferred)?;
+        log::since(&transaction, revision).map_err(|error| self.failed(error))
+    }
+
     /// Reads what `read` asks for, all of it as it is at one moment.
     pub fn read<T>(&self, read: impl FnOnce(&dyn View) -> T) -> Result<T, TableError> {
         let transaction = self.begin(TransactionBehavior::Deferred)?;
@@ -180,7 +201,9 @@ impl Table {
         let revision = if decision.changes.is_empty() {
             read::revision(&transaction).map_err(failed)?
         } else {
-            let revision = write::write(&transaction, &decision.changes).map_err(failed)?;
+            let changes = &decision.changes;
+            let revision = write::write(&transaction, changes).map_err(failed)?;
+            log::append(&transaction, revision, changes, self.log_limit).map_err(failed)?;
             transaction.commit().map_err(failed)?;
             revision
         };

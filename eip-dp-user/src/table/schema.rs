@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::error::TableError;
+use super::{error::TableError, log};
 
 /// `EIPD`: tells a table from the SQLite files of other programs.
 pub(super) const APPLICATION_ID: i32 = 0x4549_5044;
@@ -17,7 +17,7 @@ pub(super) const APPLICATION_ID: i32 = 0x4549_5044;
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// `MIGRATIONS[n]` takes a table from version n to version n + 1.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("log.sql")];
 
 /// The version that this program writes.
 #[allow(
@@ -85,6 +85,8 @@ fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), TableError> {
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration).map_err(failed)?;
     }
+    // What an earlier version noted has other fields.
+    log::clear(&transaction).map_err(failed)?;
     let pragma = |name, value| transaction.pragma_update(None, name, value);
     pragma("application_id", APPLICATION_ID).map_err(failed)?;
     pragma("user_version", VERSION).map_err(failed)?;

@@ -100,6 +100,11 @@ impl Pair {
         outcome
     }
 
+    /// From now on, the file remembers changes of that many bytes.
+    pub(crate) fn limit_log(&mut self, limit: usize) {
+        self.table.log_limit = limit;
+    }
+
     /// Every row of every table of the database.
     pub(crate) fn dump(&self) -> Vec<(String, Vec<Value>)> {
         let connection = &self.table.connection;
@@ -114,6 +119,7 @@ impl Pair {
             "eni_ip",
             "eip",
             "association",
+            "log",
         ];
         for table in tables {
             let sql = format!("SELECT * FROM {table} ORDER BY 1, 2");
@@ -146,6 +152,20 @@ impl Pair {
             assert_eq!(followed, taken, "{address}");
         }
     }
+}
+
+/// Whether the file tells what has changed since it was `model`; that must lead to what it is now.
+pub(crate) fn follow(pair: &Pair, revision: u64, mut model: Model) -> bool {
+    let Some(delta) = pair.table.changes_since(revision).expect("an answer") else {
+        return false;
+    };
+    model.change(&delta.changes);
+    let snapshot = pair.table.snapshot().expect("a snapshot");
+    assert_eq!(
+        (delta.revision, &model),
+        (snapshot.revision, &snapshot.model)
+    );
+    true
 }
 
 /// Opens a table that need not survive a power failure.

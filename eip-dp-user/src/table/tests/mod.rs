@@ -2,4 +2,5 @@
 
 mod files;
 mod guard;
+mod log;
 mod many;

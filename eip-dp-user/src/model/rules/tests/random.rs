@@ -1,6 +1,6 @@
 //! Random commands, one after the other, break no invariant; memory and file agree at every step.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use proptest::{
     collection::vec,
@@ -11,7 +11,7 @@ use proptest::{
 
 use crate::{
     model::{
-        Document,
+        Document, Model,
         command::{Command, EipSpec, EniSpec, Expiry},
         objects::{
             Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mode, Pool,
@@ -19,7 +19,7 @@ use crate::{
         },
         testing::{at, mac, second},
     },
-    table::testing::Pair,
+    table::testing::{Pair, follow},
 };
 
 /// Something to build on, so that most commands have a chance.
@@ -48,6 +48,20 @@ enum Step {
     Edit(Edit),
     /// Time passes.
     Wait(i64),
+}
+
+impl Step {
+    /// The command to run, unless only time passes.
+    fn command(self, model: &Model, now: &mut i64) -> Option<Command> {
+        match self {
+            Self::Wait(seconds) => {
+                *now += seconds;
+                None
+            }
+            Self::Do(command) => Some(command),
+            Self::Edit(edit) => Some(edit.apply(model.clone().into())),
+        }
+    }
 }
 
 /// An instance, and an interface with its VLAN.
@@ -377,15 +391,9 @@ proptest! {
         let mut now = 1_000;
         for step in steps {
             // Refused or not: the pair compares, and checks the invariants.
-            let command = match step {
-                Step::Wait(seconds) => {
-                    now += seconds;
-                    continue;
-                }
-                Step::Do(command) => command,
-                Step::Edit(edit) => edit.apply(pair.model.clone().into()),
-            };
-            drop(pair.run(&command, &at(now)));
+            if let Some(command) = step.command(&pair.model, &mut now) {
+                drop(pair.run(&command, &at(now)));
+            }
         }
         pair.run(&Command::Expire, &at(now)).expect("nothing refuses to expire");
         let document: Document = pair.model.clone().into();
@@ -396,5 +404,25 @@ proptest! {
         let mut restored = Pair::new();
         restored.run(&command, &at(now)).expect("an export restores an empty table");
         prop_assert_eq!(restored.model, pair.model);
+    }
+
+    /// However long the log is: who follows the table has what is in it, or is told to read all of it.
+    #[test]
+    fn a_follower_has_the_table(steps in vec(step(), 16..48), limit in prop_oneof![0..2_000_usize, Just(1 << 20)]) {
+        let mut pair = Pair::new();
+        pair.limit_log(limit);
+        pair.accept_all(START);
+        let mut now = 1_000;
+        let mut seen = BTreeMap::new();
+        for step in steps {
+            seen.insert(pair.table.revision().expect("a revision"), pair.model.clone());
+            if let Some(command) = step.command(&pair.model, &mut now) {
+                drop(pair.run(&command, &at(now)));
+            }
+            let known: Vec<bool> = seen.iter().map(|(revision, model)| follow(&pair, *revision, model.clone())).collect();
+            // From one revision on, and from all of them if the log is long.
+            prop_assert!(known.is_sorted());
+            prop_assert!(limit < 1 << 20 || known[0]);
+        }
     }
 }
