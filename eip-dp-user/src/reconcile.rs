@@ -41,6 +41,8 @@ pub struct Step {
     pub attachments: bool,
     /// Whether what guests are told may have changed.
     pub directory: bool,
+    /// Whether the settings of interfaces may have changed, and the warnings.
+    pub settings: bool,
     /// How many elements were changed.
     pub writes: usize,
     /// How long it took to find out what to write, with the plan's own part.
@@ -130,6 +132,7 @@ impl<P: Plane> Reconciler<P> {
         let step = Step {
             attachments: true,
             directory: true,
+            settings: true,
             compiling: start.elapsed().saturating_sub(step.writing),
             ..step
         };
@@ -161,6 +164,7 @@ impl<P: Plane> Reconciler<P> {
         Some(Step {
             attachments: changed.attachments,
             directory: changed.directory,
+            settings: changed.settings,
             compiling: start.elapsed().saturating_sub(step.writing),
             ..step
         })

@@ -11,6 +11,7 @@ mod report;
 mod table_watch;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -35,9 +36,10 @@ use crate::{
     cli::{DEFAULT_TABLE, Name},
     config::Config,
     guests::{self, Directory},
-    host::{self, HostFacts, NeighbourKeeper, Settings, Watcher},
+    host::{self, HostFacts, NeighbourKeeper, Setting, Settings, Watcher},
     plane::{Pins, PlaneError},
     requirements::missing_capabilities,
+    schedule::until,
     table::Table,
 };
 use engine::{Engine, Outcome};
@@ -47,6 +49,8 @@ use table_watch::TableWatch;
 const AUDIT: Duration = Duration::from_mins(1);
 /// How long to wait before trying again what failed.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long after what it tells the report of a large table is made.
+const REPORT: Duration = Duration::from_secs(1);
 /// Without any news the engine looks again by then.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
@@ -150,6 +154,8 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         announcer,
         neighbours,
         settings,
+        wanted: Arc::default(),
+        is_set: false,
         host,
     };
 
@@ -160,16 +166,19 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         interval(sd_notify::watchdog_enabled().map_or(LONGEST_SLEEP, |limit| limit / 2));
     let mut ready = false;
     let mut work = Work::Sync;
+    let mut report_at = None;
     loop {
         let facts_now = facts.borrow_and_update().clone();
         let mut taken = engine.take().context("the engine is gone")?;
-        let (back, outcome) = blocking(move || {
+        let (mut back, outcome) = blocking(move || {
             let outcome = work.carry_out(&mut taken, facts_now);
             (taken, outcome)
         })
         .await?;
         let outcome = outcome?;
-        let pause = daemon.follow(&outcome).await;
+        let is_set = daemon.tell(&outcome).await;
+        back.publish();
+        let pause = daemon.follow(&outcome, is_set).await;
         if !ready {
             ready = true;
             info!("ready");
@@ -177,12 +186,16 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         }
         engine = Some(
             blocking(move || {
-                let mut engine = back;
-                work.finish(&mut engine);
-                engine
+                work.finish(&mut back);
+                back
             })
             .await?,
         );
+        if outcome.has_report {
+            report_at = report_at.or(Some(Instant::now() + REPORT));
+        } else {
+            report_at = None;
+        }
         // An expiry that could not be carried out is tried again, but not at once.
         let overdue = outcome
             .next_expiry
@@ -205,7 +218,8 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
             () = sleep_until(Instant::now() + pause) => Work::Sync,
             _ = audit.tick() => Work::Audit,
             // `verify --repair` asks for it.
-            _ = hangup.recv() => Work::Audit,
+            _ = hangup.recv() => Work::Repair,
+            () = until(report_at) => Work::Report,
             _ = watchdog.tick() => {
                 notify(&[NotifyState::Watchdog]);
                 // Without news it does nothing, and shows that the engine still moves.
@@ -240,23 +254,28 @@ fn tell_of_forward_rules() {
 enum Work {
     Sync,
     Audit,
+    Repair,
     Expire,
+    Report,
 }
 
 impl Work {
     /// What has to be done before anybody is told.
     fn carry_out(self, engine: &mut Engine, facts: Arc<HostFacts>) -> Result<Outcome, PlaneError> {
         match self {
-            Self::Sync => {}
+            Self::Sync | Self::Expire => {}
             Self::Audit => engine.audit()?,
-            Self::Expire => engine.cut_off_expired(),
+            Self::Repair => {
+                engine.audit()?;
+                engine.doubt();
+            }
+            Self::Report => engine.write_report(),
         }
-        Ok(engine.sync(facts))
+        Ok(engine.sync(facts, matches!(self, Self::Expire)))
     }
 
     /// What can wait until then.
     fn finish(self, engine: &mut Engine) {
-        engine.publish();
         engine.settle();
         // After the cut: the table may be locked by somebody else, for seconds.
         if matches!(self, Self::Expire) {
@@ -271,15 +290,35 @@ struct Servers {
     announcer: Announcer,
     neighbours: NeighbourKeeper,
     settings: Settings,
+    /// The settings that were last asked for, and whether they are made.
+    wanted: Arc<BTreeSet<(u32, Setting)>>,
+    is_set: bool,
     host: Watcher,
 }
 
 impl Servers {
-    /// Carries on what a sync found, and tells when to look again.
-    async fn follow(&mut self, outcome: &Outcome) -> Duration {
+    /// What has to be so before anybody is told that a revision is applied: the next thing may be a guest that asks for
+    /// its lease. Returns whether all of it is.
+    async fn tell(&mut self, outcome: &Outcome) -> bool {
         if let Some(directory) = &outcome.directory {
             self.directories.send_replace(directory.clone());
         }
+        if self.is_set && Arc::ptr_eq(&self.wanted, &outcome.settings) {
+            return true;
+        }
+        self.wanted.clone_from(&outcome.settings);
+        self.is_set = match self.settings.reconcile(&outcome.settings).await {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(%error, "a setting of the host is not as the data plane needs it");
+                false
+            }
+        };
+        self.is_set
+    }
+
+    /// Carries on what a sync found, and tells when to look again.
+    async fn follow(&mut self, outcome: &Outcome, is_set: bool) -> Duration {
         for (link, mac) in &outcome.announce_on {
             for address in &outcome.silenced {
                 self.announcer.cancel(*link, *address);
@@ -292,12 +331,11 @@ impl Servers {
         if let Err(error) = self.neighbours.reconcile(&facts, &outcome.next_hops).await {
             warn!(%error, "a next hop is not kept resolved");
         }
-        let mut incomplete = outcome.incomplete;
-        if let Err(error) = self.settings.reconcile(&outcome.settings).await {
-            warn!(%error, "a setting of the host is not as the data plane needs it");
-            incomplete = true;
+        if outcome.incomplete || !is_set {
+            RETRY
+        } else {
+            LONGEST_SLEEP
         }
-        if incomplete { RETRY } else { LONGEST_SLEEP }
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Changed {
     pub attachments: bool,
     /// Whether what guests are told is different.
     pub directory: bool,
+    /// Whether the settings of interfaces may be different, and the warnings.
+    pub settings: bool,
 }
 
 impl Served {
@@ -90,6 +92,7 @@ impl Served {
             new: new.content,
             attachments: self.attach(&before, &after, facts, config),
             directory: self.tell(old.told, new.told),
+            settings: false,
         };
         for key in old.ports.union(&new.ports) {
             changed.port(*key, &have.content, facts)?;
@@ -101,6 +104,7 @@ impl Served {
         if before.values().zip(after.values()).any(is_shaped) {
             let (settings, fragmenting) = settings::compile(&self.known, model, facts, config);
             (self.settings, self.fragmenting) = (settings, fragmenting);
+            changed.settings = true;
         }
         limits::fits(have, &changed.old, &changed.new).then_some(changed)
     }

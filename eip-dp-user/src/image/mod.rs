@@ -21,6 +21,8 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_change;
+#[cfg(test)]
 mod tests_dual_stack;
 #[cfg(test)]
 mod tests_leases;
