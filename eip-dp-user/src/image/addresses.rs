@@ -5,28 +5,25 @@ use std::net::IpAddr;
 use eip_dp_common::abi::{EipEntry, EipMode, NONE, PrivateEntry, PrivateKey, PrivateState, Sealed};
 
 use super::{
-    Address, Allocations, Content, Eip, InVpc, Private,
+    Address, Allocations, Eip, FamilyContent, InVpc, Private,
     enis::{Placed, Scene},
     fill,
 };
 use crate::model::objects::{EniState, Mode};
 
-/// Fills in the ENIs' addresses and the EIPs of one family. Returns whether two ENIs have one address.
-pub fn compile<A: Address>(
-    content: &mut Content,
+/// Fills in the ENIs' addresses and the EIPs. Returns whether two ENIs have one address.
+pub fn compile(
+    v4: &mut FamilyContent<[u8; 4]>,
+    v6: &mut FamilyContent<[u8; 16]>,
     allocations: &Allocations,
     scene: &Scene<'_>,
 ) -> bool {
-    let mut found = Found::<A>::default();
+    let mut found = (Found::<[u8; 4]>::default(), Found::<[u8; 16]>::default());
     for placed in &scene.enis {
-        found.eni(placed, allocations);
+        found.0.eni(placed, allocations);
+        found.1.eni(placed, allocations);
     }
-    let Found { mut eips, private } = found;
-    eips.sort_by_key(|(address, _)| *address);
-    let eips = with_silent(eips, &scene.eips, allocations);
-    let content = A::part_mut(content);
-    fill(&mut content.eips, eips);
-    fill(&mut content.private, private)
+    found.0.fill(v4, &scene.eips, allocations) | found.1.fill(v6, &scene.eips, allocations)
 }
 
 /// Adds the EIPs of the family that have no association. Both are in order.
@@ -68,15 +65,20 @@ impl<A> Default for Found<A> {
 }
 
 impl<A: Address> Found<A> {
+    fn fill(
+        mut self,
+        content: &mut FamilyContent<A>,
+        all: &[IpAddr],
+        allocations: &Allocations,
+    ) -> bool {
+        self.eips.sort_by_key(|(address, _)| *address);
+        fill(&mut content.eips, with_silent(self.eips, all, allocations));
+        fill(&mut content.private, self.private)
+    }
+
     /// Adds an ENI's addresses, and its EIPs.
     fn eni(&mut self, placed: &Placed<'_>, allocations: &Allocations) {
-        // Without an index of its VPC an ENI cannot be told from those of other VPCs.
-        let vpc = allocations.vpcs.get(&placed.vpc);
-        let target = placed
-            .stand
-            .as_ref()
-            .and_then(|_| allocations.targets.get(&placed.tag))
-            .filter(|_| vpc.is_some());
+        let (vpc, target) = (placed.vpc_index, placed.target);
         let stranded = placed.eni.state == EniState::Stranded;
         let quiet = match (stranded, target) {
             (true, _) => Some((EipMode::Stranded, PrivateState::Stranded)),

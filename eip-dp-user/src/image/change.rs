@@ -14,7 +14,7 @@ use std::{
 use eip_dp_common::abi::{LinkKey, MacKey};
 
 use super::{
-    Address, Allocations, Content, HashSet, Have, Served, compile_scene,
+    Address, Allocations, Content, HashSet, Have, Served, addresses,
     enis::{self, Member, Scene},
     known::{Crowd, Crowds, Known, Links},
     leases::{self, Told},
@@ -62,7 +62,7 @@ impl Served {
         };
         let existed = touched.existing(model);
         let table = (&*model, facts, config);
-        let old = Look::at(known, table, &touched, &mut have.allocations, |_, _, _| true);
+        let old = Look::at(known, table, &touched, &mut have.allocations, |_, _| true);
         for (association, eip) in touched.associations(model) {
             known.unlink(association, eip);
         }
@@ -75,8 +75,8 @@ impl Served {
         }
         let table = (&*model, facts, config);
         let indexes = &mut have.allocations;
-        let new = Look::at(known, table, &touched, indexes, |indexes, scene, crowds| {
-            reallocate(indexes, known, &old, scene, crowds)
+        let new = Look::at(known, table, &touched, indexes, |indexes, scene| {
+            reallocate(indexes, known, &old, scene)
         })?;
         let before = crowds_of(known, &old.crowds, &new.crowds, Some(&old.crowds));
         known.enter(&new.crowds);
@@ -321,7 +321,7 @@ impl Look {
         table: (&Model, &HostFacts, &Config),
         touched: &Touched,
         allocations: &mut Allocations,
-        allocate: impl FnOnce(&mut Allocations, &Scene<'_>, &Crowds) -> bool,
+        allocate: impl FnOnce(&mut Allocations, &Scene<'_>) -> bool,
     ) -> Option<Self> {
         let (model, _, config) = table;
         let mut eips = Vec::new();
@@ -340,26 +340,30 @@ impl Look {
         eips.dedup();
         let mut warnings = Vec::new();
         let enis = touched.enis.iter().filter_map(|id| model.enis.get(id));
-        let mut scene = Scene::new(&mut warnings, table, known, enis, eips);
+        let mut scene = Scene::new(&mut warnings, table, known, enis, true);
+        scene.eips = eips;
         let vpcs = touched.vpcs.iter();
         scene.vpcs = vpcs.map(|(tag, id)| (*tag, id.as_str())).collect();
-        let crowds = Crowds::of(&scene);
-        if scene.contested || !allocate(allocations, &scene, &crowds) {
+        if scene.contested || !allocate(allocations, &scene) {
             return None;
         }
+        scene.look_up(allocations);
         let mut content = Content::default();
-        let contested = compile_scene(&mut content, &mut warnings, allocations, &scene, config);
+        scene.vpcs(&mut content, &mut warnings, allocations);
+        let (v4, v6) = (&mut content.v4, &mut content.v6);
+        let contested = addresses::compile(v4, v6, allocations, &scene)
+            | scene.places(&mut content.targets, &mut content.macs, config);
         if contested || !warnings.is_empty() {
             return None;
         }
         let stands = scene.enis.iter().filter_map(|placed| placed.stand.as_ref());
         Some(Self {
             content,
-            crowds,
             ports: stands.map(|stand| stand.key).collect(),
             standing: scene.standing().collect(),
             told: leases::compile(&scene, config).collect(),
             eips: scene.eips,
+            crowds: scene.crowds,
         })
     }
 }
@@ -371,7 +375,6 @@ fn reallocate(
     known: &Known,
     old: &Look,
     scene: &Scene<'_>,
-    crowds: &Crowds,
 ) -> bool {
     let slots = &mut allocations.slots;
     let (gone, new) = moves(&old.eips, &scene.eips);
@@ -387,7 +390,7 @@ fn reallocate(
     let (used, idle): (Vec<u64>, Vec<u64>) = scene
         .vpcs
         .keys()
-        .partition(|tag| others(tag) || crowds.vpcs.contains_key(tag));
+        .partition(|tag| others(tag) || scene.crowds.vpcs.contains_key(tag));
     idle.iter().for_each(|tag| vpcs.release(tag));
     suffices & used.into_iter().all(|tag| vpcs.take(tag))
 }

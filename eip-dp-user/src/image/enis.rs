@@ -8,11 +8,10 @@ use eip_dp_common::abi::{
 use ipnet::IpNet;
 
 use super::{
-    Address, Allocations, Content, Image, Limits, fill,
-    known::{Known, Link, is_local},
+    Address, Allocations, Content, HashMap, Image, Limits, fill,
+    known::{Crowds, Known, Link, is_local},
     limits,
     place::{Placer, Stand},
-    tag,
 };
 use crate::{
     attach::{self, Attachment},
@@ -34,6 +33,8 @@ pub struct Scene<'a> {
     pub model: &'a Model,
     /// The VPCs, by tag.
     pub vpcs: BTreeMap<u64, &'a str>,
+    /// The ENIs, counted.
+    pub crowds: Crowds,
     /// Whether anything is refused because of another object.
     pub contested: bool,
 }
@@ -50,6 +51,10 @@ pub struct Placed<'a> {
     pub stand: Option<Stand<'a>>,
     /// Its associations whose EIPs are served.
     pub associations: &'a [Link],
+    /// Its VPC's index. Without one an ENI cannot be told from those of other VPCs.
+    pub vpc_index: Option<u32>,
+    /// Its target, if it stands somewhere and its VPC has an index.
+    pub target: Option<u32>,
 }
 
 impl Placed<'_> {
@@ -78,43 +83,51 @@ pub fn networks<A: Address>(vpc: &objects::Vpc) -> impl Iterator<Item = (IpNet, 
 }
 
 impl<'a> Scene<'a> {
-    /// Looks at these ENIs, which come in the order of their ids, and at EIPs whose addresses are given, each once and in
-    /// order. What cannot be served is left out with a warning.
+    /// Looks at these ENIs, which come in the order of their ids. What cannot be served is left out with a warning. The
+    /// EIPs are still to be named.
     pub fn new(
         warnings: &mut Vec<String>,
         (model, facts, config): (&'a Model, &'a HostFacts, &'a Config),
         known: &'a Known,
         enis: impl Iterator<Item = &'a Eni>,
-        eips: Vec<IpAddr>,
+        is_careful: bool,
     ) -> Self {
-        let mut placer = Placer::new(facts, config, known);
+        let mut placer = Placer::new(facts, config, known, is_careful);
         let mut placed = Vec::with_capacity(enis.size_hint().0);
         let mut vpcs = BTreeMap::new();
+        let mut crowds = Crowds::default();
         for eni in enis.filter(|eni| is_local(eni.region.as_ref(), config)) {
             if let Some(tag) = placer.tag("eni", &eni.id, warnings)
                 && let Some(vpc) = placer.tag("vpc", &eni.vpc, warnings)
             {
-                vpcs.insert(vpc, eni.vpc.as_str());
-                placed.push(Placed {
+                if crowds.vpcs.get(&vpc).is_none() {
+                    vpcs.insert(vpc, eni.vpc.as_str());
+                }
+                let one = Placed {
                     eni,
                     tag,
                     vpc,
                     stand: placer.place(eni, warnings),
                     associations: known.links.get(&tag).map_or(&[], |links| links.as_slice()),
-                });
+                    vpc_index: None,
+                    target: None,
+                };
+                crowds.add(&one);
+                placed.push(one);
             }
         }
         Self {
             enis: placed,
-            eips,
+            eips: Vec::new(),
             model,
             vpcs,
+            crowds,
             contested: placer.contested,
         }
     }
 
     /// Hands out indexes.
-    pub fn allocate(&self, image: &mut Image, limits: &Limits) {
+    pub fn allocate(&mut self, image: &mut Image, limits: &Limits) {
         let allocations = &mut image.allocations;
         let missing_slots = allocations.slots.assign(&self.eips);
         let targets: Vec<u64> = self.standing().collect();
@@ -134,6 +147,22 @@ impl<'a> Scene<'a> {
                 image.warnings.push(limits::full(map, size, missing));
             }
         }
+        self.look_up(&image.allocations);
+    }
+
+    /// Looks up the ENIs' indexes.
+    pub fn look_up(&mut self, allocations: &Allocations) {
+        for placed in &mut self.enis {
+            placed.vpc_index = allocations.vpcs.get(&placed.vpc);
+            if placed.stand.is_some() && placed.vpc_index.is_some() {
+                placed.target = allocations.targets.get(&placed.tag);
+            }
+        }
+    }
+
+    /// What is left of it: how many there are.
+    pub fn into_crowds(self) -> Crowds {
+        self.crowds
     }
 
     /// The tags of the ENIs that stand somewhere.
@@ -167,19 +196,20 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Fills in targets and MACs.
-    pub fn places(&self, content: &mut Content, allocations: &Allocations, config: &Config) {
-        let mut by_xdp = BTreeMap::new();
-        let mut targets = Vec::new();
-        let mut macs = Vec::new();
+    /// Fills in targets and MACs. Returns whether two ENIs have one Ethernet address on the same port.
+    pub fn places(
+        &self,
+        targets: &mut BTreeMap<u32, Target>,
+        macs: &mut BTreeMap<MacKey, PortMac>,
+        config: &Config,
+    ) -> bool {
+        let mut by_xdp = HashMap::default();
+        let mut found_targets = Vec::with_capacity(self.enis.len());
+        let mut found_macs = Vec::with_capacity(self.enis.len());
         for placed in &self.enis {
-            let Some(stand) = &placed.stand else {
-                continue;
-            };
-            let (Some(vpc), Some(index)) = (
-                allocations.vpcs.get(&placed.vpc),
-                allocations.targets.get(&placed.tag),
-            ) else {
+            let (Some(stand), Some(vpc), Some(index)) =
+                (&placed.stand, placed.vpc_index, placed.target)
+            else {
                 continue;
             };
             let key = stand.key;
@@ -188,7 +218,7 @@ impl<'a> Scene<'a> {
                 attach::port(key.ifindex, stand.link, delivery).xdp_delivery
             });
             let target = target(placed, stand, vpc, by_xdp);
-            targets.push((index, target.sealed(&index)));
+            found_targets.push((index, target.sealed(&index)));
             let key = MacKey {
                 ifindex: key.ifindex,
                 vlan: key.vlan,
@@ -198,10 +228,10 @@ impl<'a> Scene<'a> {
                 target: index,
                 seal: 0,
             };
-            macs.push((key, record.sealed(&key)));
+            found_macs.push((key, record.sealed(&key)));
         }
-        fill(&mut content.targets, targets);
-        fill(&mut content.macs, macs);
+        fill(targets, found_targets);
+        fill(macs, found_macs)
     }
 }
 
@@ -313,7 +343,7 @@ fn target(placed: &Placed<'_>, stand: &Stand<'_>, vpc: u32, by_xdp: bool) -> Tar
     Target {
         tag: placed.tag,
         // An ENI without an instance shares its addresses with no other.
-        instance: placed.eni.instance.as_deref().map_or(placed.tag, tag),
+        instance: stand.instance.unwrap_or(placed.tag),
         ifindex: stand.key.ifindex,
         mtu: stand.link.mtu,
         vpc,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{HashMap, HashSet, enis::Scene, tag};
+use super::{HashMap, HashSet, enis::Placed, tag};
 use crate::{
     config::Config,
     host::HostFacts,
@@ -130,6 +130,25 @@ pub fn is_local(region: Option<&String>, config: &Config) -> bool {
 impl Known {
     /// Looks through the whole table. Who stands where is not known yet.
     pub fn new(model: &Model, facts: &HostFacts, config: &Config) -> Self {
+        std::thread::scope(|threads| {
+            let instances = threads.spawn(|| {
+                let mut tags = HashSet::default();
+                tags.reserve(model.instances.len());
+                tags.extend(model.instances.keys().map(|id| tag(id)));
+                tags
+            });
+            let known = Self::of_enis(model, facts, config);
+            known.with_instances(instances.join().unwrap_or_default(), model)
+        })
+    }
+
+    fn with_instances(mut self, tags: HashSet<u64>, model: &Model) -> Self {
+        self.contested |= tags.len() < model.instances.len();
+        self.instances = tags;
+        self
+    }
+
+    fn of_enis(model: &Model, facts: &HostFacts, config: &Config) -> Self {
         let mut known = Self {
             names: facts
                 .links
@@ -140,15 +159,12 @@ impl Known {
             ..Self::default()
         };
         known.links.reserve(model.enis.len());
-        known.instances.reserve(model.instances.len());
         let enis = model.enis.keys().map(|id| (tag(id), Links::None));
         known.links.extend(enis);
         let vpcs = model.vpcs.keys().map(|id| (tag(id), 0));
         known.vpcs.extend(vpcs);
-        known.instances.extend(model.instances.keys().map(|id| tag(id)));
-        known.contested = known.links.len() < model.enis.len()
-            || known.vpcs.len() < model.vpcs.len()
-            || known.instances.len() < model.instances.len();
+        known.contested =
+            known.links.len() < model.enis.len() || known.vpcs.len() < model.vpcs.len();
         // Both are sorted by the EIP's id.
         let mut eips = model.eips.values().peekable();
         for association in model.associations.values() {
@@ -222,23 +238,19 @@ pub struct Crowds {
     /// How many each VPC has, by tag.
     pub vpcs: HashMap<u64, u32>,
     /// Those who stand on each interface.
-    pub interfaces: BTreeMap<u32, Crowd>,
+    pub interfaces: HashMap<u32, Crowd>,
 }
 
 impl Crowds {
-    /// Those of a scene.
-    pub fn of(scene: &Scene<'_>) -> Self {
-        let mut crowds = Self::default();
-        for placed in &scene.enis {
-            *crowds.vpcs.entry(placed.vpc).or_default() += 1;
-            let Some(stand) = &placed.stand else { continue };
-            let crowd = crowds.interfaces.entry(stand.key.ifindex).or_default();
-            crowd.enis += 1;
-            let with_ipv6 = placed.eni.private_ips.iter().any(IpAddr::is_ipv6);
-            crowd.with_ipv6 += u32::from(with_ipv6);
-            let sending_ipv4 = placed.associations.iter().any(|link| link.eip.is_ipv4());
-            crowd.sending_ipv4 += u32::from(sending_ipv4);
-        }
-        crowds
+    /// Counts one more.
+    pub fn add(&mut self, placed: &Placed<'_>) {
+        *self.vpcs.entry(placed.vpc).or_default() += 1;
+        let Some(stand) = &placed.stand else { return };
+        let crowd = self.interfaces.entry(stand.key.ifindex).or_default();
+        crowd.enis += 1;
+        let with_ipv6 = placed.eni.private_ips.iter().any(IpAddr::is_ipv6);
+        crowd.with_ipv6 += u32::from(with_ipv6);
+        let sending_ipv4 = placed.associations.iter().any(|link| link.eip.is_ipv4());
+        crowd.sending_ipv4 += u32::from(sending_ipv4);
     }
 }

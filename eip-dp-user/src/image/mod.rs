@@ -47,7 +47,7 @@ pub use tag::tag;
 pub use uplinks::{Way, next_hop, ways};
 
 use enis::Scene;
-use known::{Crowds, Known, is_local};
+use known::{Known, is_local};
 
 use crate::{
     attach::Attachment,
@@ -251,6 +251,22 @@ pub fn compile_all(
     config: &Config,
     have: &Have,
 ) -> (Image, Served) {
+    // That two ENIs have one Ethernet address on the same port is rare: to look for it first would take longer than to see
+    // that there are fewer records than ENIs, and to begin again.
+    let quick = compile_with(model, facts, config, have, false);
+    if quick.0.contested || quick.0.is_short {
+        return compile_with(model, facts, config, have, true);
+    }
+    quick
+}
+
+fn compile_with(
+    model: &Model,
+    facts: &HostFacts,
+    config: &Config,
+    have: &Have,
+    is_careful: bool,
+) -> (Image, Served) {
     let mut image = Image {
         allocations: have.allocations.clone(),
         ..Image::default()
@@ -258,31 +274,44 @@ pub fn compile_all(
     let mut known = Known::new(model, facts, config);
     uplinks::compile(&mut image, model, facts, config);
     let uplinks = image.attachments.len();
-    let eips = served_eips(&mut image, &known, model, config);
-    let mut directory = Directory::default();
-    let enis = model.enis.values();
     let table = (model, facts, config);
-    let scene = Scene::new(&mut image.warnings, table, &known, enis, eips);
+    let (mut scene, enis_warnings) = std::thread::scope(|threads| {
+        let enis = threads.spawn(|| {
+            let mut warnings = Vec::new();
+            let enis = model.enis.values();
+            let scene = Scene::new(&mut warnings, table, &known, enis, is_careful);
+            (scene, warnings)
+        });
+        let eips = served_eips(&mut image, &known, model, config);
+        let (mut scene, warnings) = enis.join().expect("no part of the compiler panics");
+        scene.eips = eips;
+        (scene, warnings)
+    });
+    image.warnings.extend(enis_warnings);
     scene.allocate(&mut image, &have.limits);
+    let mut directory = Directory::default();
+    let (content, allocations) = (&mut image.content, &image.allocations);
+    scene.vpcs(content, &mut image.warnings, allocations);
+    let Content {
+        v4,
+        v6,
+        targets,
+        macs,
+        ..
+    } = content;
     let contested = std::thread::scope(|threads| {
-        // The guests' part is about as much work as the kernel's.
-        threads.spawn(|| {
+        let places = threads.spawn(|| {
             for (client, lease4, lease6) in leases::compile(&scene, config) {
                 directory.tell(client, lease4, lease6);
             }
+            scene.places(targets, macs, config)
         });
-        let Image {
-            content,
-            warnings,
-            allocations,
-            ..
-        } = &mut image;
-        compile_scene(content, warnings, allocations, &scene, config)
+        let addresses = addresses::compile(v4, v6, allocations, &scene);
+        addresses | places.join().expect("no part of the compiler panics")
     });
     image.contested |= contested | scene.contested;
-    let crowds = Crowds::of(&scene);
+    known.enter(&scene.into_crowds());
     enis::ports(&mut image.content, facts);
-    known.enter(&crowds);
     let (settings, fragmenting) = settings::compile(&known, model, facts, config);
     let ports = known.interfaces.keys();
     let ports = ports.filter_map(|ifindex| enis::attachment(*ifindex, facts, config));
@@ -320,20 +349,6 @@ fn served_eips(image: &mut Image, known: &Known, model: &Model, config: &Config)
     eips.dedup();
     image.contested |= eips.len() < all;
     eips
-}
-
-/// Fills in what the objects of a scene have in the maps, each by itself. Returns whether two want what one can have.
-fn compile_scene(
-    content: &mut Content,
-    warnings: &mut Vec<String>,
-    allocations: &Allocations,
-    scene: &Scene<'_>,
-    config: &Config,
-) -> bool {
-    scene.vpcs(content, warnings, allocations);
-    scene.places(content, allocations, config);
-    addresses::compile::<[u8; 4]>(content, allocations, scene)
-        | addresses::compile::<[u8; 16]>(content, allocations, scene)
 }
 
 /// Adds records to a map; a later one of the same key replaces an earlier one. Returns whether there was such a one.

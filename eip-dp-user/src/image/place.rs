@@ -16,6 +16,8 @@ pub struct Stand<'a> {
     pub key: LinkKey,
     /// The interface.
     pub link: &'a Link,
+    /// Hash of the instance's id, if the ENI is one's.
+    pub instance: Option<u64>,
 }
 
 /// Finds out where ENIs stand, and refuses what cannot stand together.
@@ -26,21 +28,27 @@ pub struct Placer<'a> {
     /// Whether tags have to be compared; `None`: all of the table's are known to be different.
     tags: Option<HashMap<(&'static str, u64), &'a str>>,
     vpc_of_port: HashMap<LinkKey, &'a str>,
-    mac_of_port: HashMap<(LinkKey, objects::Mac), &'a str>,
+    /// `None`: nobody looks whether two ENIs have one Ethernet address.
+    mac_of_port: Option<HashMap<(LinkKey, objects::Mac), &'a str>>,
     /// Whether anything was refused because of another object.
     pub contested: bool,
 }
 
 impl<'a> Placer<'a> {
-    /// Nobody stands anywhere yet.
-    pub fn new(facts: &'a HostFacts, config: &'a Config, known: &'a Known) -> Self {
+    /// Nobody stands anywhere yet. Only a careful one refuses an Ethernet address that another ENI has on the same port.
+    pub fn new(
+        facts: &'a HostFacts,
+        config: &'a Config,
+        known: &'a Known,
+        is_careful: bool,
+    ) -> Self {
         Self {
             facts,
             config,
             names: &known.names,
             tags: known.contested.then(HashMap::default),
             vpc_of_port: HashMap::default(),
-            mac_of_port: HashMap::default(),
+            mac_of_port: is_careful.then(HashMap::default),
             contested: false,
         }
     }
@@ -74,8 +82,10 @@ impl<'a> Placer<'a> {
         let key = LinkKey::tagged(ifindex, eni.vlan.unwrap_or_default());
         let shown = link_name(port, key.vlan);
         let vpc = *self.vpc_of_port.entry(key).or_insert(&eni.vpc);
-        let owner = *self.mac_of_port.entry((key, eni.mac)).or_insert(&eni.id);
-        let instance = eni.instance.as_deref();
+        let owner = match &mut self.mac_of_port {
+            Some(macs) => *macs.entry((key, eni.mac)).or_insert(&eni.id),
+            None => &eni.id,
+        };
         let mut uplinks = self.config.uplinks.iter();
         let problem = if uplinks.any(|uplink| uplink.interface == port) {
             format!("its port {port} is an uplink; attach it to another")
@@ -90,12 +100,16 @@ impl<'a> Placer<'a> {
                 "the ENI {owner} has the Ethernet address {} on port {shown} too; attach it to another",
                 eni.mac
             )
-        } else if let Some(instance) = instance
-            && self.tag("instance", instance, warnings).is_none()
-        {
-            return None;
         } else {
-            return Some(Stand { key, link });
+            let instance = match &eni.instance {
+                Some(id) => Some(self.tag("instance", id, warnings)?),
+                None => None,
+            };
+            return Some(Stand {
+                key,
+                link,
+                instance,
+            });
         };
         warnings.push(format!("eni {}: {problem}", eni.id));
         None
