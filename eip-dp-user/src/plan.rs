@@ -286,7 +286,11 @@ impl<'a, K: Ord, V> Iterator for Both<'a, K, V> {
         let want = self.want.next_if(|_| order.is_le());
         let have = self.have.next_if(|_| order.is_ge());
         let key = want.or(have)?.0;
-        Some((key, want.map(|(_, value)| value), have.map(|(_, value)| value)))
+        Some((
+            key,
+            want.map(|(_, value)| value),
+            have.map(|(_, value)| value),
+        ))
     }
 }
 

@@ -153,18 +153,18 @@ impl<P: Plane> Reconciler<P> {
             return None;
         }
         let have = &mut self.have;
-        let changed = self.served.change(model, changes, facts, config, have)?;
-        let step = self.write(&changed.old, &changed.new);
+        let result = self.served.change(model, changes, facts, config, have)?;
+        let step = self.write(&result.old, &result.new);
         let mut done = Recorder {
             content: &mut self.have.content,
             left: step.writes,
         };
-        plan_into(&changed.new, &changed.old, &mut done);
+        plan_into(&result.new, &result.old, &mut done);
         self.settled = step.error.is_none();
         Some(Step {
-            attachments: changed.attachments,
-            directory: changed.directory,
-            settings: changed.settings,
+            attachments: result.attachments,
+            directory: result.directory,
+            settings: result.settings,
             compiling: start.elapsed().saturating_sub(step.writing),
             ..step
         })

@@ -29,6 +29,10 @@ use crate::{
 
 /// Everything that a sync needs.
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each says of itself whether one thing is left to do"
+)]
 pub struct Engine {
     config: Config,
     table: Table,
@@ -81,8 +85,8 @@ pub struct Outcome {
     pub next_expiry: Option<Timestamp>,
     /// Whether it has to be tried again soon.
     pub incomplete: bool,
-    /// Whether there is something to tell `status` that can wait a little.
-    pub has_report: bool,
+    /// Whether there is something to do that can wait a little.
+    pub has_chores: bool,
 }
 
 /// What the table has that the model has not.
@@ -192,7 +196,8 @@ impl Engine {
         outcome.incomplete |= !self.complete || !self.failures.is_empty();
         outcome.settings.clone_from(&self.settings);
         outcome.next_hops.clone_from(&self.next_hops);
-        outcome.has_report = self.report_is_due;
+        let indexes = &self.reconciler.have().allocations;
+        outcome.has_chores = self.report_is_due || indexes.has_resting();
         outcome
     }
 
@@ -248,7 +253,9 @@ impl Engine {
         let is_told = step.settings
             || step.attachments
             || step.error.is_some()
-            || changes.iter().any(|change| matches!(change, Change::Eni(_)));
+            || changes
+                .iter()
+                .any(|change| matches!(change, Change::Eni(_)));
         self.apply(step, reading, outcome);
         if is_told {
             self.tell();
@@ -271,9 +278,15 @@ impl Engine {
         let [read_ms, compile_ms, write_ms] =
             [reading, step.compiling, step.writing].map(|time| time.as_secs_f64() * 1e3);
         if writes > 0 {
-            info!(revision, writes, complete, read_ms, compile_ms, write_ms, "synced");
+            info!(
+                revision,
+                writes, complete, read_ms, compile_ms, write_ms, "synced"
+            );
         } else {
-            debug!(revision, complete, read_ms, compile_ms, "synced, nothing to write");
+            debug!(
+                revision,
+                complete, read_ms, compile_ms, "synced, nothing to write"
+            );
         }
         outcome.moved.extend(step.moved);
         outcome.silenced.extend(step.silenced);

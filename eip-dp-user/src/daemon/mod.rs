@@ -21,9 +21,9 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tracing::{error, info, warn};
 
@@ -49,8 +49,8 @@ use table_watch::TableWatch;
 const AUDIT: Duration = Duration::from_mins(1);
 /// How long to wait before trying again what failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long after what it tells the report of a large table is made.
-const REPORT: Duration = Duration::from_secs(1);
+/// How long what nobody waits for may be put off: the next change, which may come at once, goes first.
+const CHORES: Duration = Duration::from_secs(1);
 /// Without any news the engine looks again by then.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
@@ -120,16 +120,16 @@ fn check_uplinks(config: &Config, facts: &HostFacts) -> anyhow::Result<()> {
 }
 
 async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
+    let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let url = options
         .table
         .clone()
         .or_else(|| config.table.clone())
         .unwrap_or_else(|| DEFAULT_TABLE.to_owned());
     let table = Table::open(&url)?;
-    let mut table_watch = TableWatch::start(table.path())
+    let table_watch = TableWatch::start(table.path())
         .with_context(|| format!("the folder of {} cannot be watched", table.path().display()))?;
     let host = Watcher::start()
         .await
@@ -162,13 +162,21 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let mut audit = interval(AUDIT);
     audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
     audit.tick().await;
-    let mut watchdog =
-        interval(sd_notify::watchdog_enabled().map_or(LONGEST_SLEEP, |limit| limit / 2));
+    let watchdog = interval(sd_notify::watchdog_enabled().map_or(LONGEST_SLEEP, |limit| limit / 2));
+    let mut sources = Sources {
+        facts,
+        table: table_watch,
+        audit,
+        watchdog,
+        hangup,
+        terminate,
+        interrupt,
+    };
     let mut ready = false;
     let mut work = Work::Sync;
-    let mut report_at = None;
+    let mut chores_at = None;
     loop {
-        let facts_now = facts.borrow_and_update().clone();
+        let facts_now = sources.facts.borrow_and_update().clone();
         let mut taken = engine.take().context("the engine is gone")?;
         let (mut back, outcome) = blocking(move || {
             let outcome = work.carry_out(&mut taken, facts_now);
@@ -191,11 +199,8 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
             })
             .await?,
         );
-        if outcome.has_report {
-            report_at = report_at.or(Some(Instant::now() + REPORT));
-        } else {
-            report_at = None;
-        }
+        let soon = Instant::now() + CHORES;
+        chores_at = outcome.has_chores.then(|| chores_at.unwrap_or(soon));
         // An expiry that could not be carried out is tried again, but not at once.
         let overdue = outcome
             .next_expiry
@@ -205,34 +210,62 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         } else {
             Duration::ZERO
         };
-        work = tokio::select! {
-            changed = facts.changed() => {
-                changed.context("the host's networking is watched no longer")?;
-                Work::Sync
-            }
-            changed = table_watch.changed() => {
-                changed.context("the table is watched no longer")?;
-                Work::Sync
-            }
-            () = wait_until(outcome.next_expiry, expiry_floor) => Work::Expire,
-            () = sleep_until(Instant::now() + pause) => Work::Sync,
-            _ = audit.tick() => Work::Audit,
-            // `verify --repair` asks for it.
-            _ = hangup.recv() => Work::Repair,
-            () = until(report_at) => Work::Report,
-            _ = watchdog.tick() => {
-                notify(&[NotifyState::Watchdog]);
-                // Without news it does nothing, and shows that the engine still moves.
-                Work::Sync
-            }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+        let expiry = (outcome.next_expiry, expiry_floor);
+        let Some(next) = sources.next(expiry, pause, chores_at).await? else {
+            break;
         };
+        work = next;
     }
     notify(&[NotifyState::Stopping]);
     server.abort();
     info!("ending; forwarding goes on");
     Ok(())
+}
+
+/// Where there may be news from.
+struct Sources {
+    facts: watch::Receiver<Arc<HostFacts>>,
+    table: TableWatch,
+    audit: Interval,
+    watchdog: Interval,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Sources {
+    /// What to do next; `None`: the daemon is told to end. Without news it is a sync after `pause`.
+    async fn next(
+        &mut self,
+        (expiry, expiry_floor): (Option<Timestamp>, Duration),
+        pause: Duration,
+        chores_at: Option<Instant>,
+    ) -> anyhow::Result<Option<Work>> {
+        let work = tokio::select! {
+            changed = self.facts.changed() => {
+                changed.context("the host's networking is watched no longer")?;
+                Work::Sync
+            }
+            changed = self.table.changed() => {
+                changed.context("the table is watched no longer")?;
+                Work::Sync
+            }
+            () = wait_until(expiry, expiry_floor) => Work::Expire,
+            () = sleep_until(Instant::now() + pause) => Work::Sync,
+            _ = self.audit.tick() => Work::Audit,
+            // `verify --repair` asks for it.
+            _ = self.hangup.recv() => Work::Repair,
+            () = until(chores_at) => Work::Chores,
+            _ = self.watchdog.tick() => {
+                notify(&[NotifyState::Watchdog]);
+                // Without news it does nothing, and shows that the engine still moves.
+                Work::Sync
+            }
+            _ = self.terminate.recv() => return Ok(None),
+            _ = self.interrupt.recv() => return Ok(None),
+        };
+        Ok(Some(work))
+    }
 }
 
 /// An operator may believe that these rules protect the guests.
@@ -256,7 +289,7 @@ enum Work {
     Audit,
     Repair,
     Expire,
-    Report,
+    Chores,
 }
 
 impl Work {
@@ -269,14 +302,16 @@ impl Work {
                 engine.audit()?;
                 engine.doubt();
             }
-            Self::Report => engine.write_report(),
+            Self::Chores => {
+                engine.settle();
+                engine.write_report();
+            }
         }
         Ok(engine.sync(facts, matches!(self, Self::Expire)))
     }
 
     /// What can wait until then.
     fn finish(self, engine: &mut Engine) {
-        engine.settle();
         // After the cut: the table may be locked by somebody else, for seconds.
         if matches!(self, Self::Expire) {
             engine.expire();

@@ -170,14 +170,15 @@ impl Report {
                 }
             })
             .collect();
-        let mut enis: BTreeMap<(&str, Option<u16>), (Vec<String>, usize)> = BTreeMap::new();
+        let mut enis: BTreeMap<_, (Vec<String>, usize)> = BTreeMap::new();
         for eni in model
             .enis
             .values()
             .filter(|eni| eni.state != EniState::Detached)
         {
-            if let Some(port) = &eni.port {
-                let (named, more) = enis.entry((port, eni.vlan)).or_default();
+            if let Some(port) = eni.port.as_deref() {
+                let place = (port, eni.vlan);
+                let (named, more) = enis.entry(place).or_default();
                 if named.len() < NAMED {
                     named.push(eni.id.clone());
                 } else {

@@ -193,15 +193,12 @@ mod tests {
         let mut model = std::collections::BTreeMap::new();
         let mut run = |leases: &mut Leases<u8>, steps: &[(u8, Option<u8>)]| {
             for (number, lease) in steps {
-                match lease {
-                    Some(lease) => {
-                        leases.insert(client(*number), *lease);
-                        model.insert(client(*number), *lease);
-                    }
-                    None => {
-                        leases.remove(&client(*number));
-                        model.remove(&client(*number));
-                    }
+                if let Some(lease) = lease {
+                    leases.insert(client(*number), *lease);
+                    model.insert(client(*number), *lease);
+                } else {
+                    leases.remove(&client(*number));
+                    model.remove(&client(*number));
                 }
             }
             model.clone()

@@ -130,7 +130,10 @@ impl<A: Address> Found<A> {
         for address in placed.eni.private_ips.iter().filter_map(|ip| A::of(*ip)) {
             let key = PrivateKey { vpc, address };
             // Those that an EIP stands for are there.
-            if !self.private[first..last].iter().any(|(there, _)| *there == key) {
+            if !self.private[first..last]
+                .iter()
+                .any(|(there, _)| *there == key)
+            {
                 let entry = plain_address(state, target.unwrap_or(NONE));
                 self.private.push((key, entry.sealed(&key)));
             }

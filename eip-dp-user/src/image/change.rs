@@ -16,17 +16,15 @@ use eip_dp_common::abi::{LinkKey, MacKey};
 use super::{
     Address, Allocations, Content, HashSet, Have, Served, addresses,
     enis::{self, Member, Scene},
-    known::{Crowd, Crowds, Known, Links},
+    known::{Crowd, Crowds, Known},
     leases::{self, Told},
-    limits, settings, tag,
+    limits, settings,
+    touched::{Found, Touched},
 };
 use crate::{
     config::Config,
     host::HostFacts,
-    model::{
-        Change, Model,
-        objects::{Association, Eip, Eni, Vpc},
-    },
+    model::{Change, Model},
 };
 
 /// What a change of the table changes.
@@ -60,22 +58,25 @@ impl Served {
             model.change(changes);
             return None;
         };
-        let existed = touched.existing(model);
+        let was = touched.look_up(model);
+        let existed = was.existing();
+        let vpcs = touched.vpcs(&was);
+        let indexes = &mut have.allocations;
         let table = (&*model, facts, config);
-        let old = Look::at(known, table, &touched, &mut have.allocations, |_, _| true);
-        for (association, eip) in touched.associations(model) {
+        let old = Look::at(known, table, &was, &vpcs, indexes, |_, _| true);
+        for (association, eip) in was.associations() {
             known.unlink(association, eip);
         }
         model.change(changes);
         let old = old?;
         known.leave(&old.crowds);
-        known.rename(&touched, &existed, &touched.existing(model))?;
-        for (association, eip) in touched.associations(model) {
+        let is = touched.look_up(model);
+        known.rename(&touched, &existed, &is.existing())?;
+        for (association, eip) in is.associations() {
             known.link(association, eip, config);
         }
         let table = (&*model, facts, config);
-        let indexes = &mut have.allocations;
-        let new = Look::at(known, table, &touched, indexes, |indexes, scene| {
+        let new = Look::at(known, table, &is, &vpcs, indexes, |indexes, scene| {
             reallocate(indexes, known, &old, scene)
         })?;
         let before = crowds_of(known, &old.crowds, &new.crowds, Some(&old.crowds));
@@ -87,7 +88,7 @@ impl Served {
         if known.contested || contests(&have.content, &old.content, &new.content) {
             return None;
         }
-        let mut changed = Changed {
+        let mut result = Changed {
             old: old.content,
             new: new.content,
             attachments: self.attach(&before, &after, facts, config),
@@ -95,18 +96,18 @@ impl Served {
             settings: false,
         };
         for key in old.ports.union(&new.ports) {
-            changed.port(*key, &have.content, facts)?;
+            result.port(*key, &have.content, facts)?;
         }
         for ifindex in after.keys() {
-            changed.device(*ifindex, self.sends_by_xdp(*ifindex), &have.content);
+            result.device(*ifindex, self.sends_by_xdp(*ifindex), &have.content);
         }
         let is_shaped = |(before, after): (&Crowd, &Crowd)| before.shape() != after.shape();
         if before.values().zip(after.values()).any(is_shaped) {
             let (settings, fragmenting) = settings::compile(&self.known, model, facts, config);
             (self.settings, self.fragmenting) = (settings, fragmenting);
-            changed.settings = true;
+            result.settings = true;
         }
-        limits::fits(have, &changed.old, &changed.new).then_some(changed)
+        limits::fits(have, &result.old, &result.new).then_some(result)
     }
 
     /// Attaches what is needed on interfaces that the first ENI has come to, and that the last one has left.
@@ -164,143 +165,6 @@ impl Served {
     }
 }
 
-/// What changes name, and what hangs on that.
-#[derive(Debug, Default)]
-struct Touched {
-    /// ENIs by id.
-    enis: BTreeSet<String>,
-    /// EIPs by id.
-    eips: BTreeSet<String>,
-    /// The VPCs of those ENIs.
-    vpcs: BTreeMap<u64, String>,
-    /// VPCs that no served ENI is in.
-    idle_vpcs: BTreeSet<String>,
-    instances: BTreeSet<String>,
-}
-
-impl Touched {
-    /// `None` if they reach further than ENIs and EIPs.
-    fn by(changes: &[Change], model: &Model, known: &Known) -> Option<Self> {
-        if known.contested {
-            return None;
-        }
-        let mut touched = Self::default();
-        for change in changes {
-            match change {
-                Change::Pool(_) => return None,
-                Change::Vpc(diff) => {
-                    for Vpc { id, .. } in diff.before.iter().chain(&diff.after) {
-                        if known.vpcs.get(&tag(id)).is_some_and(|enis| *enis > 0) {
-                            return None;
-                        }
-                        touched.idle_vpcs.insert(id.clone());
-                    }
-                }
-                Change::Instance(diff) => {
-                    let ids = diff.before.iter().chain(&diff.after).map(|one| &one.id);
-                    touched.instances.extend(ids.cloned());
-                }
-                Change::Eni(diff) => diff
-                    .before
-                    .iter()
-                    .chain(&diff.after)
-                    .for_each(|eni| touched.eni(eni)),
-                Change::Eip(diff) => {
-                    let ids = diff.before.iter().chain(&diff.after).map(|eip| &eip.id);
-                    touched.eips.extend(ids.cloned());
-                }
-                Change::Association(diff) => {
-                    for one in diff.before.iter().chain(&diff.after) {
-                        touched.eips.insert(one.eip.clone());
-                        touched.enis.insert(one.eni.clone());
-                    }
-                }
-            }
-        }
-        for eip in &touched.eips {
-            if let Some(association) = model.associations.get(eip) {
-                touched.enis.insert(association.eni.clone());
-            }
-        }
-        for eni in &touched.enis {
-            if let Some(Eni { vpc, .. }) = model.enis.get(eni) {
-                touched.vpcs.insert(tag(vpc), vpc.clone());
-            }
-        }
-        Some(touched)
-    }
-
-    fn eni(&mut self, eni: &Eni) {
-        self.vpcs.insert(tag(&eni.vpc), eni.vpc.clone());
-        self.enis.insert(eni.id.clone());
-    }
-
-    /// Which of the ENIs, VPCs and instances there are.
-    fn existing(&self, model: &Model) -> Existing {
-        let enis = self.enis.iter();
-        let vpcs = self.idle_vpcs.iter();
-        let instances = self.instances.iter();
-        Existing {
-            enis: enis.map(|id| model.enis.contains_key(id)).collect(),
-            vpcs: vpcs.map(|id| model.vpcs.contains_key(id)).collect(),
-            instances: instances
-                .map(|id| model.instances.contains_key(id))
-                .collect(),
-        }
-    }
-
-    /// The associations of the EIPs.
-    fn associations<'a>(
-        &'a self,
-        model: &'a Model,
-    ) -> impl Iterator<Item = (&'a Association, &'a Eip)> {
-        self.eips
-            .iter()
-            .filter_map(|id| Some((model.associations.get(id)?, model.eips.get(id)?)))
-    }
-}
-
-/// Which of the touched objects there are, in their order.
-struct Existing {
-    enis: Vec<bool>,
-    vpcs: Vec<bool>,
-    instances: Vec<bool>,
-}
-
-impl Known {
-    /// Learns which objects came and went. `None` if a new one has the tag of another.
-    fn rename(&mut self, touched: &Touched, before: &Existing, after: &Existing) -> Option<()> {
-        let mut distinct = true;
-        let changes = before.enis.iter().zip(&after.enis);
-        for (id, change) in touched.enis.iter().zip(changes) {
-            match change {
-                (true, false) => drop(self.links.remove(&tag(id))),
-                (false, true) => {
-                    distinct &= self.links.insert(tag(id), Links::None).is_none();
-                }
-                _ => {}
-            }
-        }
-        let changes = before.vpcs.iter().zip(&after.vpcs);
-        for (id, change) in touched.idle_vpcs.iter().zip(changes) {
-            match change {
-                (true, false) => drop(self.vpcs.remove(&tag(id))),
-                (false, true) => distinct &= self.vpcs.insert(tag(id), 0).is_none(),
-                _ => {}
-            }
-        }
-        let changes = before.instances.iter().zip(&after.instances);
-        for (id, change) in touched.instances.iter().zip(changes) {
-            match change {
-                (true, false) => drop(self.instances.remove(&tag(id))),
-                (false, true) => distinct &= self.instances.insert(tag(id)),
-                _ => {}
-            }
-        }
-        distinct.then_some(())
-    }
-}
-
 /// The touched objects, compiled.
 struct Look {
     content: Content,
@@ -319,31 +183,28 @@ impl Look {
     fn at(
         known: &Known,
         table: (&Model, &HostFacts, &Config),
-        touched: &Touched,
+        touched: &Found<'_>,
+        vpcs: &BTreeMap<u64, String>,
         allocations: &mut Allocations,
         allocate: impl FnOnce(&mut Allocations, &Scene<'_>) -> bool,
     ) -> Option<Self> {
-        let (model, _, config) = table;
+        let (_, _, config) = table;
         let mut eips = Vec::new();
-        for eip in touched.eips.iter().filter_map(|id| model.eips.get(id)) {
+        for eip in touched.eips() {
             if known.serves(eip, config) {
                 eips.push(eip.address);
             } else if known.hosts.contains(&eip.address) {
                 return None;
             }
         }
-        for id in &touched.enis {
-            let links = known.links.get(&tag(id)).into_iter();
-            eips.extend(links.flat_map(Links::as_slice).map(|link| link.eip));
-        }
+        let mut warnings = Vec::new();
+        let mut scene = Scene::new(&mut warnings, table, known, touched.enis(), true);
+        let linked = scene.enis.iter().flat_map(|placed| placed.associations);
+        eips.extend(linked.map(|link| link.eip));
         eips.sort_unstable();
         eips.dedup();
-        let mut warnings = Vec::new();
-        let enis = touched.enis.iter().filter_map(|id| model.enis.get(id));
-        let mut scene = Scene::new(&mut warnings, table, known, enis, true);
         scene.eips = eips;
-        let vpcs = touched.vpcs.iter();
-        scene.vpcs = vpcs.map(|(tag, id)| (*tag, id.as_str())).collect();
+        scene.vpcs = vpcs.iter().map(|(tag, id)| (*tag, id.as_str())).collect();
         if scene.contested || !allocate(allocations, &scene) {
             return None;
         }
@@ -370,20 +231,19 @@ impl Look {
 
 /// Takes back the indexes of what is served no longer, then gives what is new the lowest that are free. `false` if they do
 /// not suffice.
-fn reallocate(
-    allocations: &mut Allocations,
-    known: &Known,
-    old: &Look,
-    scene: &Scene<'_>,
-) -> bool {
+fn reallocate(allocations: &mut Allocations, known: &Known, old: &Look, scene: &Scene<'_>) -> bool {
     let slots = &mut allocations.slots;
     let (gone, new) = moves(&old.eips, &scene.eips);
-    gone.iter().for_each(|eip| slots.release(eip));
+    for eip in &gone {
+        slots.release(eip);
+    }
     let mut suffices = new.into_iter().all(|eip| slots.take(eip));
     let targets = &mut allocations.targets;
     let standing: Vec<u64> = scene.standing().collect();
     let (gone, new) = moves(&old.standing, &standing);
-    gone.iter().for_each(|tag| targets.release(tag));
+    for tag in &gone {
+        targets.release(tag);
+    }
     suffices &= new.into_iter().all(|tag| targets.take(tag));
     let vpcs = &mut allocations.vpcs;
     let others = |tag: &u64| known.vpcs.get(tag).is_some_and(|enis| *enis > 0);
@@ -391,7 +251,9 @@ fn reallocate(
         .vpcs
         .keys()
         .partition(|tag| others(tag) || scene.crowds.vpcs.contains_key(tag));
-    idle.iter().for_each(|tag| vpcs.release(tag));
+    for tag in &idle {
+        vpcs.release(tag);
+    }
     suffices & used.into_iter().all(|tag| vpcs.take(tag))
 }
 
@@ -423,11 +285,7 @@ fn crowds_of(
 
 /// Whether something new has the place of an object that is not touched.
 fn contests(have: &Content, old: &Content, new: &Content) -> bool {
-    fn taken<K: Ord, V>(
-        have: &BTreeMap<K, V>,
-        old: &BTreeMap<K, V>,
-        new: &BTreeMap<K, V>,
-    ) -> bool {
+    fn taken<K: Ord, V>(have: &BTreeMap<K, V>, old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> bool {
         let mut added = new.keys().filter(|key| !old.contains_key(key));
         added.any(|key| have.contains_key(key))
     }

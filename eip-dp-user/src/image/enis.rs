@@ -93,14 +93,14 @@ impl<'a> Scene<'a> {
         is_careful: bool,
     ) -> Self {
         let mut placer = Placer::new(facts, config, known, is_careful);
-        let mut placed = Vec::with_capacity(enis.size_hint().0);
+        let mut all = Vec::with_capacity(enis.size_hint().0);
         let mut vpcs = BTreeMap::new();
         let mut crowds = Crowds::default();
         for eni in enis.filter(|eni| is_local(eni.region.as_ref(), config)) {
             if let Some(tag) = placer.tag("eni", &eni.id, warnings)
                 && let Some(vpc) = placer.tag("vpc", &eni.vpc, warnings)
             {
-                if crowds.vpcs.get(&vpc).is_none() {
+                if !crowds.vpcs.contains_key(&vpc) {
                     vpcs.insert(vpc, eni.vpc.as_str());
                 }
                 let one = Placed {
@@ -113,11 +113,11 @@ impl<'a> Scene<'a> {
                     target: None,
                 };
                 crowds.add(&one);
-                placed.push(one);
+                all.push(one);
             }
         }
         Self {
-            enis: placed,
+            enis: all,
             eips: Vec::new(),
             model,
             vpcs,
@@ -179,10 +179,8 @@ impl<'a> Scene<'a> {
         allocations: &Allocations,
     ) {
         for (tag, id) in &self.vpcs {
-            let (Some(vpc), Some(index)) = (
-                self.model.vpcs.get(*id),
-                allocations.vpcs.get(tag),
-            ) else {
+            let (Some(vpc), Some(index)) = (self.model.vpcs.get(*id), allocations.vpcs.get(tag))
+            else {
                 continue;
             };
             let record = Vpc {

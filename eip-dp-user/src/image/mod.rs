@@ -26,6 +26,7 @@ mod tests_change;
 mod tests_dual_stack;
 #[cfg(test)]
 mod tests_leases;
+mod touched;
 mod uplinks;
 
 use std::{

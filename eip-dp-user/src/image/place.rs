@@ -54,7 +54,12 @@ impl<'a> Placer<'a> {
     }
 
     /// The object's tag, unless another object has it.
-    pub fn tag(&mut self, kind: &'static str, id: &'a str, warnings: &mut Vec<String>) -> Option<u64> {
+    pub fn tag(
+        &mut self,
+        kind: &'static str,
+        id: &'a str,
+        warnings: &mut Vec<String>,
+    ) -> Option<u64> {
         let value = tag(id);
         let Some(tags) = &mut self.tags else {
             return Some(value);

@@ -9,10 +9,7 @@ use super::{
 use crate::{
     config::MapSizes,
     host::LinkKind,
-    model::{
-        Change, Diff,
-        rules::tests::random::tales,
-    },
+    model::{Change, Diff, rules::tests::random::tales},
     plan::plan,
     plane::{Plane, fake::Fake},
     reconcile::Reconciler,
@@ -60,9 +57,7 @@ impl Follower {
     }
 
     fn step(&mut self) {
-        let step = self
-            .reconciler
-            .step(&self.model, &self.facts, &self.config);
+        let step = self.reconciler.step(&self.model, &self.facts, &self.config);
         assert!(step.error.is_none());
     }
 
@@ -113,7 +108,11 @@ fn between(old: &Model, new: &Model) -> Vec<Change> {
     changes.extend(diffs(&old.instances, &new.instances, Change::Instance));
     changes.extend(diffs(&old.enis, &new.enis, Change::Eni));
     changes.extend(diffs(&old.eips, &new.eips, Change::Eip));
-    changes.extend(diffs(&old.associations, &new.associations, Change::Association));
+    changes.extend(diffs(
+        &old.associations,
+        &new.associations,
+        Change::Association,
+    ));
     changes
 }
 

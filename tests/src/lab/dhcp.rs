@@ -41,8 +41,10 @@ fn has_address(guest: &Netns, interface: &str, scope: &str) -> Result<()> {
                 ))
             };
             // An earlier lease's address may be there: it says nothing of the one that came now.
-            Ok((of("tentative")?.is_empty() && !of("-tentative -dadfailed")?.is_empty())
-                .then_some(()))
+            Ok(
+                (of("tentative")?.is_empty() && !of("-tentative -dadfailed")?.is_empty())
+                    .then_some(()),
+            )
         },
     )
     .with_context(|| format!("on {interface} of {}", guest.name()))
