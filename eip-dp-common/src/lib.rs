@@ -24,6 +24,7 @@
 pub mod abi;
 pub mod checksum;
 pub mod family;
+pub mod index;
 pub mod packet;
 pub mod path;
 pub mod tables;

@@ -10,8 +10,8 @@ use crate::{
     packet::Packet,
 };
 
-/// The tables of one address family. Each method writes a copy of what the table holds now to `into`, whole or not; false
-/// where there is nothing.
+/// The tables of one address family. Each method writes a copy of what the table holds now to `into`; false where there is
+/// nothing. EIPs, addresses of ENIs and targets are whole; of the others their seal says whether they are.
 pub trait Tables<F: Family>: Links {
     /// The EIP with this address.
     fn eip(&self, address: &F::Address, into: &mut EipEntry<F::Address>) -> bool;
@@ -130,8 +130,10 @@ pub trait Links {
     fn port(&self, key: &LinkKey, into: &mut Port) -> bool;
     /// An ENI, by the MAC that it has on a port.
     fn mac(&self, key: &MacKey, into: &mut PortMac) -> bool;
-    /// Where to deliver.
+    /// Where to deliver; whose it is only [`Self::instance`] says.
     fn target(&self, index: &u32, into: &mut Target) -> bool;
+    /// The instance that a target's ENI is attached to, see [`Target::instance`].
+    fn instance(&self, index: &u32) -> u64;
     /// An uplink, by interface.
     fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool;
     /// [`crate::family::v4::check_options`], with room for them.
@@ -175,11 +177,7 @@ pub fn find<T: Sealed>(
 #[inline(always)]
 pub fn target<L: Links>(target: &mut Target, links: &L, index: u32) -> Result<(), Reason> {
     if links.target(&index, target) && target.ifindex != 0 {
-        if target.is_intact(&index) {
-            Ok(())
-        } else {
-            Err(Reason::TableBusy)
-        }
+        Ok(())
     } else if index == UPLINK_TARGET4 || index == UPLINK_TARGET6 {
         Err(Reason::NoNextHop)
     } else {

@@ -1,11 +1,11 @@
 //! Counting: every outcome, on this CPU.
 
 use eip_dp_common::{
-    abi::{EipCounters, Event, NONE, Reason},
+    abi::{Event, Flow, NONE, Reason},
     path::{Outcome, Verdict},
 };
 
-use crate::maps::{DROPS, EIP_COUNTERS, EVENTS};
+use crate::maps::{self, DROPS, EVENTS};
 
 /// Counts a packet by what became of it.
 #[inline(always)]
@@ -18,40 +18,67 @@ pub fn count(outcome: &Outcome) {
             if outcome.verdict == Verdict::Kernel {
                 happened(Event::Fragmented);
             }
-            let bytes = u64::from(outcome.bytes);
-            eip(outcome.receiver, |counters| {
-                counters.in_packets = counters.in_packets.wrapping_add(1);
-                counters.in_bytes = counters.in_bytes.wrapping_add(bytes);
-            });
-            eip(outcome.sender, |counters| {
-                counters.out_packets = counters.out_packets.wrapping_add(1);
-                counters.out_bytes = counters.out_bytes.wrapping_add(bytes);
-            });
+            delivered(outcome);
         }
         Verdict::Drop(reason) | Verdict::Refuse(reason) => {
             if let Some(event) = outcome.event {
                 happened(event);
             }
             drop(reason);
-            eip(outcome.receiver, |counters| {
-                counters.in_dropped = counters.in_dropped.wrapping_add(1);
-            });
-            eip(outcome.sender, |counters| {
-                counters.out_dropped = counters.out_dropped.wrapping_add(1);
-            });
+            lost(outcome.receiver, 0);
+            lost(outcome.sender, 1);
         }
         Verdict::Reply | Verdict::Ping | Verdict::Pass | Verdict::Daemon | Verdict::Slow => {}
     }
 }
 
+/// Counts a packet that goes on, for the EIPs that it is for and from.
 #[inline(always)]
-fn eip(slot: u32, change: impl FnOnce(&mut EipCounters)) {
-    if slot != NONE
-        && let Some(counters) = EIP_COUNTERS.get_ptr_mut(slot)
-    {
-        // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs do not preempt each other
+pub fn delivered(outcome: &Outcome) {
+    if outcome.receiver != NONE {
+        add(maps::received(outcome.receiver), outcome.bytes);
+    }
+    if outcome.sender != NONE {
+        add(maps::sent(outcome.sender), outcome.bytes);
+    }
+}
+
+#[inline(always)]
+fn add(flow: Option<*mut Flow>, bytes: u32) {
+    if let Some(flow) = flow {
+        // SAFETY: the pointer is to this CPU's counters, valid while the program runs; programs do not preempt each other
         // on a CPU in a way that keeps two references alive.
-        change(unsafe { &mut *counters });
+        let flow = unsafe { &mut *flow };
+        flow.packets = flow.packets.wrapping_add(1);
+        flow.bytes = flow.bytes.wrapping_add(u64::from(bytes));
+    }
+}
+
+/// Counts a packet that ends here: seldom, and so for all CPUs in one place.
+#[inline(always)]
+fn lost(slot: u32, direction: usize) {
+    if slot != NONE
+        && let Some(counters) = maps::dropped(slot)
+    {
+        // SAFETY: the pointer is to a value of the map, two aligned words, changed by atomic additions only.
+        unsafe { add_atomically(counters.cast::<u64>().add(direction), 1) };
+    }
+}
+
+/// Adds to a word that all CPUs share. `core`'s atomics have no addition for this target.
+///
+/// # Safety
+/// `word` is valid, aligned, and changed by this only.
+#[inline(always)]
+unsafe fn add_atomically(word: *mut u64, number: u64) {
+    // SAFETY: the instruction (`BPF_ATOMIC | BPF_ADD`) changes the word and nothing else.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({word} + 0) += {number}",
+            word = in(reg) word,
+            number = in(reg) number,
+            options(nostack),
+        );
     }
 }
 
@@ -68,7 +95,7 @@ fn happened(event: Event) {
 #[inline(always)]
 fn one_more(counter: Option<*mut u64>) {
     if let Some(counter) = counter {
-        // SAFETY: as in `eip`.
+        // SAFETY: as in `add`.
         unsafe { *counter = (*counter).wrapping_add(1) };
     }
 }

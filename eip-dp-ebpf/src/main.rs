@@ -8,6 +8,8 @@
 //! go on to ([`stage`]).
 #![no_std]
 #![no_main]
+// One instruction that the compiler gives no other way to, see `account`.
+#![feature(asm_experimental_arch)]
 
 mod account;
 mod context;
@@ -35,13 +37,29 @@ use eip_dp_common::{
 use maps::{DEVICES, Maps};
 use vlan::Tag;
 
-/// On an uplink: packets for EIPs behind ports that XDP can send to.
+/// On an uplink: packets for EIPs behind ports that XDP can send to. Most take the short way, which ends here.
 #[xdp(frags)]
 #[inline(always)]
 fn uplink_xdp(context: XdpContext) -> u32 {
     if stage::is_ipv6_frame(&context) {
-        stage::enter_xdp(&context, stages::UPLINK6);
+        quickly(
+            &context,
+            path::quick_from_uplink::<V6, Frame, Maps>,
+            stages::UPLINK6,
+        )
+    } else {
+        quickly(
+            &context,
+            path::quick_from_uplink::<V4, Frame, Maps>,
+            stages::UPLINK4,
+        )
     }
+}
+
+/// The rest of IPv4, and what is no IP.
+#[xdp(frags)]
+#[inline(always)]
+fn uplink4_xdp(context: XdpContext) -> u32 {
     uplink_frame::<V4>(&context)
 }
 
@@ -57,8 +75,24 @@ fn uplink6_xdp(context: XdpContext) -> u32 {
 #[inline(always)]
 fn port_xdp(context: XdpContext) -> u32 {
     if stage::is_ipv6_frame(&context) {
-        stage::enter_xdp(&context, stages::PORT6);
+        quickly(
+            &context,
+            path::quick_from_port::<V6, Frame, Maps>,
+            stages::PORT6,
+        )
+    } else {
+        quickly(
+            &context,
+            path::quick_from_port::<V4, Frame, Maps>,
+            stages::PORT4,
+        )
     }
+}
+
+/// The rest of IPv4, and what is no IP.
+#[xdp(frags)]
+#[inline(always)]
+fn port4_xdp(context: XdpContext) -> u32 {
     port_frame::<V4>(&context)
 }
 
@@ -278,6 +312,31 @@ fn left_on_port(tag: Tag) -> Option<i32> {
 #[inline(always)]
 fn key_of(skb: &Skb, tag: Tag) -> LinkKey {
     LinkKey::tagged(skb.ifindex(), tag.vlan())
+}
+
+/// The short way, and where it ends for a frame that is not for it: untouched, at the stage that is.
+#[inline(always)]
+fn quickly(
+    context: &XdpContext,
+    path: impl FnOnce(&mut Frame, &Maps, u32) -> Outcome,
+    stage: u32,
+) -> u32 {
+    let mut frame = Frame::new(context);
+    let ifindex = frame.ifindex();
+    let mut outcome = path(&mut frame, &Maps, ifindex);
+    if outcome.verdict == Verdict::Send {
+        let action = DEVICES.redirect(outcome.way.ifindex, u64::from(xdp_action::XDP_DROP));
+        if let Ok(action) = action {
+            account::delivered(&outcome);
+            return action;
+        }
+        // The interface was taken out of the map a moment ago.
+        outcome.verdict = Verdict::Drop(Reason::TableBusy);
+        account::count(&outcome);
+        return xdp_action::XDP_DROP;
+    }
+    stage::enter_xdp(context, stage);
+    xdp_action::XDP_PASS
 }
 
 /// What becomes of an XDP frame: each verdict, once. `is_ours` tells a VLAN of ours from the host's.

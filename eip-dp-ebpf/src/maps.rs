@@ -11,33 +11,63 @@ use aya_ebpf::{
 };
 use eip_dp_common::{
     abi::{
-        Cidr, EipCounters, EipEntry, Event, LinkKey, MAX_CIDRS, MacKey, Port, PortMac, Prefix,
-        PrivateEntry, PrivateKey, Reason, Sealed, Status, Target, Uplink, Vpc,
+        Cidr, EipEntry, EipMode, Event, Flow, INGRESS_PLACES, Ingress, Link, LinkKey, MAX_CIDRS,
+        MacKey, NextHop, Owner, Port, PortMac, Prefix, PrivateEntry, PrivateKey, PrivateState,
+        Reason, Sealed, Status, Target, Uplink, Vpc,
     },
+    checksum::Delta,
     family::{Family, V4, V6, v4},
+    index::{self, EipWords, Found, Geometry, Line, Long, PrivateWords, Short},
     packet::Packet,
+    path::Quick,
     tables::{Links, Options, Scratch, Tables},
 };
 
 use crate::limit;
 
 const EIPS: u32 = 65_536;
-const PRIVATE_ADDRESSES: u32 = 131_072;
 const VPC_COUNT: u32 = 1_024;
 const ENIS: u32 = 65_536;
 const PORT_COUNT: u32 = 4_096;
+const LINK_COUNT: u32 = 8_192;
 const PREFIXES: u32 = 4_096;
 const UPLINK_COUNT: u32 = 64;
 const SCREEN_WORDS: u32 = 1_024;
+
+/// User space writes these maps by plain stores.
+const MAPPED: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
+
+/// Declares a number that the loader sets, and how it is read. The verifier knows it.
+macro_rules! set_by_the_loader {
+    ($($name:ident: $type:ty;)*) => {$(
+        #[unsafe(no_mangle)]
+        static $name: $type = 2;
+    )*};
+}
+
+set_by_the_loader! {
+    SEED: u64;
+    EIP4_LINES: u32;
+    EIP6_LINES: u32;
+    PRIVATE4_LINES: u32;
+    PRIVATE6_LINES: u32;
+    SLOTS: u32;
+}
+
+/// Reads such a number.
+#[inline(always)]
+fn set<T: Copy>(number: &T) -> T {
+    // SAFETY: a reference is valid. The compiler is not to take the value for the one that stands in the source.
+    unsafe { ptr::read_volatile(number) }
+}
 
 /// Declares the maps that there are of each address family.
 macro_rules! maps_of {
     ($address:ty, $eip:ident $private:ident $prefix:ident $cidr:ident $screen:ident) => {
         #[map]
-        static $eip: HashMap<$address, EipEntry<$address>> = HashMap::with_max_entries(EIPS, 0);
+        static $eip: Array<Line> = Array::with_max_entries(2, MAPPED);
         #[map]
-        static $private: HashMap<PrivateKey<$address>, PrivateEntry<$address>> =
-            HashMap::with_max_entries(PRIVATE_ADDRESSES, 0);
+        static $private: Array<Line> = Array::with_max_entries(2, MAPPED);
         #[map]
         static $prefix: LpmTrie<$address, Prefix<$address>> =
             LpmTrie::with_max_entries(PREFIXES, 0);
@@ -51,11 +81,19 @@ macro_rules! maps_of {
 maps_of!([u8; 4], EIP4 PRIVATE4 PREFIX4 CIDR4 SCREEN4);
 maps_of!([u8; 16], EIP6 PRIVATE6 PREFIX6 CIDR6 SCREEN6);
 
+#[map]
+static ADDRESSES6: Array<[u8; 16]> = Array::with_max_entries(EIPS, MAPPED);
 /// For the daemon alone: which VPC has which index.
 #[map]
 static VPCS: Array<Vpc> = Array::with_max_entries(VPC_COUNT, 0);
 #[map]
-static TARGETS: Array<Target> = Array::with_max_entries(ENIS, 0);
+static NEXT_HOPS: Array<u64> = Array::with_max_entries(ENIS, MAPPED);
+#[map]
+static OWNERS: Array<Owner> = Array::with_max_entries(ENIS, MAPPED);
+#[map]
+static LINKS: Array<Link> = Array::with_max_entries(LINK_COUNT, MAPPED);
+#[map]
+static INGRESS: Array<u64> = Array::with_max_entries(INGRESS_PLACES, MAPPED);
 #[map]
 static PORTS: HashMap<LinkKey, Port> = HashMap::with_max_entries(PORT_COUNT, 0);
 #[map]
@@ -65,7 +103,11 @@ static UPLINKS: HashMap<LinkKey, Uplink> = HashMap::with_max_entries(UPLINK_COUN
 #[map]
 pub static DEVICES: DevMapHash = DevMapHash::with_max_entries(PORT_COUNT, 0);
 #[map]
-pub static EIP_COUNTERS: PerCpuArray<EipCounters> = PerCpuArray::with_max_entries(EIPS, 0);
+static EIP_IN: Array<Flow> = Array::with_max_entries(EIPS, MAPPED);
+#[map]
+static EIP_OUT: Array<Flow> = Array::with_max_entries(EIPS, MAPPED);
+#[map]
+static EIP_DROPS: Array<[u64; 2]> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
 pub static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Event::COUNTERS, 0);
 #[map]
@@ -104,6 +146,77 @@ fn copy<T: Sealed>(record: Option<*const T>, into: &mut T) -> bool {
     }
 }
 
+/// Reads a word that the daemon may store while a program runs.
+#[inline(always)]
+fn load(word: *const u64) -> u64 {
+    // SAFETY: the kernel gave the pointer, to a value of a map, which stays mapped while the program runs; it is aligned.
+    unsafe { ptr::read_volatile(word) }
+}
+
+/// A word of an array.
+#[inline(always)]
+fn word_of(array: &Array<u64>, index: u32) -> u64 {
+    match array.get_ptr(index) {
+        Some(word) => load(word),
+        None => 0,
+    }
+}
+
+/// The counters of a slot on this CPU.
+#[inline(always)]
+fn flow_of(flows: &Array<Flow>, slot: u32) -> Option<*mut Flow> {
+    // SAFETY: the helper takes nothing and gives a number.
+    let cpu = unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() };
+    flows.get_ptr_mut(Flow::index(set(&SLOTS), cpu, slot))
+}
+
+/// A slot's counters of packets that were delivered to the ENI, on this CPU.
+#[inline(always)]
+pub fn received(slot: u32) -> Option<*mut Flow> {
+    flow_of(&EIP_IN, slot)
+}
+
+/// Likewise of packets that were sent for the ENI.
+#[inline(always)]
+pub fn sent(slot: u32) -> Option<*mut Flow> {
+    flow_of(&EIP_OUT, slot)
+}
+
+/// A slot's counters of dropped packets, in and out, of all CPUs.
+#[inline(always)]
+pub fn dropped(slot: u32) -> Option<*mut [u64; 2]> {
+    EIP_DROPS.get_ptr_mut(slot)
+}
+
+impl Maps {
+    /// Where a target is reached.
+    #[inline(always)]
+    fn hop(index: u32) -> NextHop {
+        NextHop::from_word(word_of(&NEXT_HOPS, index))
+    }
+}
+
+impl Quick for Maps {
+    #[inline(always)]
+    fn ingress(&self, ifindex: u32, is_uplink: bool, into: &mut Link) -> u32 {
+        let word = Ingress::from_word(word_of(&INGRESS, Ingress::place(ifindex)));
+        let index = word.link_of(ifindex, is_uplink);
+        match LINKS.get_ptr(index) {
+            Some(link) if index != 0 => {
+                // SAFETY: as in `load`; nobody changes a record that is led to.
+                *into = unsafe { *link };
+                index
+            }
+            _ => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn next_hop(&self, index: &u32) -> NextHop {
+        Self::hop(*index)
+    }
+}
+
 impl Links for Maps {
     #[inline(always)]
     fn port(&self, key: &LinkKey, into: &mut Port) -> bool {
@@ -117,7 +230,24 @@ impl Links for Maps {
 
     #[inline(always)]
     fn target(&self, index: &u32, into: &mut Target) -> bool {
-        copy(TARGETS.get_ptr(*index), into)
+        let hop = Self::hop(*index);
+        match LINKS.get_ptr(hop.link()) {
+            Some(link) if hop.link() != 0 => {
+                // SAFETY: as in `load`; nobody changes a record that is led to.
+                *into = hop.target(unsafe { &*link });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn instance(&self, index: &u32) -> u64 {
+        match OWNERS.get_ptr(*index) {
+            // SAFETY: as in `load`.
+            Some(owner) => load(unsafe { &raw const (*owner).instance }),
+            None => 0,
+        }
     }
 
     #[inline(always)]
@@ -138,13 +268,122 @@ impl Links for Maps {
     }
 }
 
+/// How an address family's addresses stand in the entries of an index.
+trait Indexed: Family {
+    /// The address as a key has it.
+    fn key(address: &Self::Address) -> (u32, [u64; 2]);
+    /// The other address that an entry names.
+    fn other(other: u32) -> Self::Address;
+    /// The checksum difference between two addresses.
+    fn delta(old: &Self::Address, new: &Self::Address) -> Delta;
+}
+
+impl Indexed for V4 {
+    #[inline(always)]
+    fn key(address: &[u8; 4]) -> (u32, [u64; 2]) {
+        (u32::from_ne_bytes(*address), [0; 2])
+    }
+
+    #[inline(always)]
+    fn other(other: u32) -> [u8; 4] {
+        other.to_ne_bytes()
+    }
+
+    #[inline(always)]
+    fn delta(old: &[u8; 4], new: &[u8; 4]) -> Delta {
+        Delta::between(old, new)
+    }
+}
+
+impl Indexed for V6 {
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "the halves")]
+    fn key(address: &[u8; 16]) -> (u32, [u64; 2]) {
+        let address = u128::from_ne_bytes(*address);
+        (0, [address as u64, (address >> 64) as u64])
+    }
+
+    #[inline(always)]
+    fn other(other: u32) -> [u8; 16] {
+        match ADDRESSES6.get_ptr(other) {
+            // SAFETY: as in `load`; nobody changes an element that is led to.
+            Some(address) => unsafe { *address },
+            None => [0; 16],
+        }
+    }
+
+    #[inline(always)]
+    fn delta(old: &[u8; 16], new: &[u8; 16]) -> Delta {
+        Delta::between(old, new)
+    }
+}
+
+/// An EIP from its entry.
+#[inline(always)]
+fn read_eip<F: Indexed>(
+    found: Found,
+    address: &F::Address,
+    into: &mut EipEntry<F::Address>,
+) -> bool {
+    if found.is_nothing() {
+        return false;
+    }
+    let words = EipWords::unpack(found.head, found.payload);
+    into.slot = words.slot;
+    into.target = words.target;
+    into.mode = words.mode;
+    // In the other modes nothing is changed, or nothing delivered.
+    if words.mode == EipMode::Nat as u8 {
+        into.private = F::other(words.other);
+        into.delta = F::delta(address, &into.private).to_record();
+    } else {
+        into.private = *address;
+        into.delta = 0;
+    }
+    true
+}
+
+/// An address of an ENI from its entry.
+#[inline(always)]
+fn read_private<F: Indexed>(
+    found: Found,
+    address: &F::Address,
+    into: &mut PrivateEntry<F::Address>,
+) -> bool {
+    if found.is_nothing() {
+        return false;
+    }
+    let words = PrivateWords::unpack(found.head, found.payload);
+    into.slot = words.slot;
+    into.target = words.target;
+    into.state = words.state;
+    if words.state == PrivateState::Nat as u8 {
+        into.public = F::other(words.other);
+        into.delta = F::delta(address, &into.public).to_record();
+    } else {
+        into.public = *address;
+        into.delta = 0;
+    }
+    true
+}
+
 /// The tables of an address family, in its maps.
 macro_rules! tables_of {
-    ($family:ty, $address:ty, $scratch:ident, $eip:ident $private:ident $prefix:ident $cidr:ident $screen:ident) => {
+    (
+        $family:ty, $address:ty, $shape:ty, $scratch:ident,
+        $eip:ident $eip_lines:ident $private:ident $private_lines:ident $prefix:ident $cidr:ident $screen:ident
+    ) => {
         impl Tables<$family> for Maps {
             #[inline(always)]
             fn eip(&self, address: &$address, into: &mut EipEntry<$address>) -> bool {
-                copy($eip.get_ptr(address), into)
+                let (word, rest) = <$family as Indexed>::key(address);
+                let key = EipWords::key(word, rest);
+                let geometry = Geometry {
+                    lines: set(&$eip_lines),
+                    seed: set(&SEED),
+                };
+                let found = index::find::<$shape>(geometry, &key, |line| $eip.get_ptr(line), load);
+                read_eip::<$family>(found, address, into)
             }
 
             #[inline(always)]
@@ -153,7 +392,15 @@ macro_rules! tables_of {
                 key: &PrivateKey<$address>,
                 into: &mut PrivateEntry<$address>,
             ) -> bool {
-                copy($private.get_ptr(key), into)
+                let (word, rest) = <$family as Indexed>::key(&key.address);
+                let words = PrivateWords::key(key.vpc, word, rest);
+                let geometry = Geometry {
+                    lines: set(&$private_lines),
+                    seed: set(&SEED),
+                };
+                let found =
+                    index::find::<$shape>(geometry, &words, |line| $private.get_ptr(line), load);
+                read_private::<$family>(found, &key.address, into)
             }
 
             #[inline(always)]
@@ -183,8 +430,14 @@ macro_rules! tables_of {
     };
 }
 
-tables_of!(V4, [u8; 4], on_stack, EIP4 PRIVATE4 PREFIX4 CIDR4 SCREEN4);
-tables_of!(V6, [u8; 16], in_map, EIP6 PRIVATE6 PREFIX6 CIDR6 SCREEN6);
+tables_of!(
+    V4, [u8; 4], Short, on_stack,
+    EIP4 EIP4_LINES PRIVATE4 PRIVATE4_LINES PREFIX4 CIDR4 SCREEN4
+);
+tables_of!(
+    V6, [u8; 16], Long, in_map,
+    EIP6 EIP6_LINES PRIVATE6 PRIVATE6_LINES PREFIX6 CIDR6 SCREEN6
+);
 
 /// IPv4's records fit on the stack.
 #[inline(always)]

@@ -11,7 +11,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::MapError;
 use eip_dp_common::{
     abi::{
         EipEntry, EipMode, FIRST_ENI_TARGET, PrivateEntry, PrivateKey, PrivateState, Reason,
@@ -22,6 +21,10 @@ use eip_dp_common::{
 use eip_dp_tests::prog::{
     Bench, Hook, Maps, Records, Runner, Verdict, hex_diff, namespace, property,
     table::{Expect, Table},
+};
+use eip_dp_user::{
+    image::{FamilyWrite, Write},
+    plane::Plane as _,
 };
 
 /// Places of the ring.
@@ -44,8 +47,8 @@ const LOOKS: u32 = 8;
 /// A packet lives this many hops.
 const HOPS: u8 = 254;
 /// How many packets a ring sees, and how many changes at least.
-const PACKETS: u64 = 20_000;
-const CHANGES: u64 = 100_000;
+const PACKETS: u64 = 5_000;
+const CHANGES: u64 = 5_000;
 
 /// A family whose records are in motion.
 trait Churned: Records {
@@ -56,62 +59,21 @@ trait Churned: Records {
 
     fn table() -> Result<Table>;
 
-    fn insert_eip(
-        maps: &mut Maps,
-        address: Self::Address,
-        record: EipEntry<Self::Address>,
-    ) -> Result<()>;
-
-    fn remove_eip(maps: &mut Maps, address: Self::Address) -> Result<(), MapError>;
-
-    fn insert_private(
-        maps: &mut Maps,
-        address: Self::Address,
-        record: PrivateEntry<Self::Address>,
-    ) -> Result<()>;
-
-    fn remove_private(maps: &mut Maps, address: Self::Address) -> Result<(), MapError>;
-
     /// The address of a network with this last byte.
     fn host(network: &str, last: u8) -> Self::Address;
 
     fn bytes(address: &Self::Address) -> &[u8];
 }
 
-/// Implements it with the family's maps, whose records aya knows for these address types only.
+/// Implements it.
 macro_rules! churned {
-    ($family:ty, $maps:ident, $table:ident, $networks:expr, $fields:expr) => {
+    ($family:ty, $table:ident, $networks:expr, $fields:expr) => {
         impl Churned for $family {
             const NETWORKS: [&'static str; 2] = $networks;
             const FIELDS: [usize; 3] = $fields;
 
             fn table() -> Result<Table> {
                 Table::$table()
-            }
-
-            fn insert_eip(
-                maps: &mut Maps,
-                address: Self::Address,
-                record: EipEntry<Self::Address>,
-            ) -> Result<()> {
-                Ok(maps.$maps.eip.insert(address, record.sealed(&address), 0)?)
-            }
-
-            fn remove_eip(maps: &mut Maps, address: Self::Address) -> Result<(), MapError> {
-                maps.$maps.eip.remove(&address)
-            }
-
-            fn insert_private(
-                maps: &mut Maps,
-                address: Self::Address,
-                record: PrivateEntry<Self::Address>,
-            ) -> Result<()> {
-                let key = PrivateKey { vpc: VPC, address };
-                Ok(maps.$maps.private.insert(key, record.sealed(&key), 0)?)
-            }
-
-            fn remove_private(maps: &mut Maps, address: Self::Address) -> Result<(), MapError> {
-                maps.$maps.private.remove(&PrivateKey { vpc: VPC, address })
             }
 
             fn host(network: &str, last: u8) -> Self::Address {
@@ -132,14 +94,12 @@ macro_rules! churned {
 
 churned!(
     V4,
-    v4,
     ipv4,
     ["198.18.7.0", "10.0.64.0"],
     [14 + 8, 14 + 12, 14 + 16]
 );
 churned!(
     V6,
-    v6,
     ipv6,
     ["2001:db8:18:7::", "fd00:10:0:64::"],
     [14 + 7, 14 + 8, 14 + 24]
@@ -179,7 +139,10 @@ impl Ring {
         let there = self.address::<F>((place + step) % PLACES);
         let slot = u32::from(place % SLOTS);
         match self {
-            Self::Eips => F::insert_eip(maps, here, translated::<F>(here, there, slot, BACK)),
+            Self::Eips => {
+                let record = translated::<F>(here, there, slot, BACK);
+                maps.write_of::<F>(FamilyWrite::Eip(here, Some(record)))
+            }
             Self::PrivateAddresses => {
                 let record = PrivateEntry {
                     public: there,
@@ -190,26 +153,25 @@ impl Ring {
                     reserved: 0,
                     seal: 0,
                 };
-                F::insert_private(maps, here, record)
+                let key = PrivateKey {
+                    vpc: VPC,
+                    address: here,
+                };
+                maps.write_of::<F>(FamilyWrite::Private(key, Some(record)))
             }
         }
     }
 
     fn remove<F: Churned>(self, maps: &mut Maps, place: u8) -> Result<()> {
         let address = self.address::<F>(place);
-        let result = match self {
-            Self::Eips => F::remove_eip(maps, address),
-            Self::PrivateAddresses => F::remove_private(maps, address),
-        };
-        match result {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error))
-                if error.io_error.kind() == std::io::ErrorKind::NotFound =>
-            {
-                Ok(())
+        let write = match self {
+            Self::Eips => FamilyWrite::Eip(address, None),
+            Self::PrivateAddresses => {
+                let key = PrivateKey { vpc: VPC, address };
+                FamilyWrite::Private(key, None)
             }
-            Err(error) => Err(error.into()),
-        }
+        };
+        maps.write_of::<F>(write)
     }
 }
 
@@ -272,18 +234,19 @@ fn lay_ring<F: Churned>(bench: &mut Bench, table: &Table, ring: Ring) -> Result<
         dst_mac: mac_of("up")?,
         ..restless(up, 0)
     };
-    maps.targets.set(BACK, back.sealed(&BACK), 0)?;
+    maps.write(Write::Target(BACK, Some(back.sealed(&BACK))))?;
     let out = Target {
         dst_mac: mac_of("pa")?,
         src_mac: eni.mac.0,
         ..restless(up, 0)
     };
     let index = F::UPLINK_TARGET;
-    maps.targets.set(index, out.sealed(&index), 0)?;
-    maps.targets
-        .set(RESTLESS, restless(up, 0).sealed(&RESTLESS), 0)?;
+    maps.write(Write::Target(index, Some(out.sealed(&index))))?;
+    let restless = restless(up, 0).sealed(&RESTLESS);
+    maps.write(Write::Target(RESTLESS, Some(restless)))?;
     let [public, private] = F::NETWORKS.map(|network| F::host(network, TO_RESTLESS));
-    F::insert_eip(maps, public, translated::<F>(public, private, 0, RESTLESS))?;
+    let record = translated::<F>(public, private, 0, RESTLESS);
+    maps.write_of::<F>(FamilyWrite::Eip(public, Some(record)))?;
     for place in 0..PLACES {
         ring.insert::<F>(maps, place, 1)?;
     }
@@ -302,7 +265,8 @@ fn churn<F: Churned>(
         Ring::Eips => BACK,
         Ring::PrivateAddresses => F::UPLINK_TARGET,
     };
-    let back = maps.targets.get(&leading_back, 0)?;
+    let targets = maps.kernel().read()?.targets;
+    let back = *targets.get(&leading_back).context("no way back")?;
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     while !stop.load(Ordering::Relaxed) {
         // Marsaglia's xorshift.
@@ -321,16 +285,18 @@ fn churn<F: Churned>(
             }
             4 => {
                 let variant = usize::from(other & 1);
-                maps.targets
-                    .set(RESTLESS, restless(ifindex, variant).sealed(&RESTLESS), 0)?;
+                let restless = restless(ifindex, variant).sealed(&RESTLESS);
+                maps.write(Write::Target(RESTLESS, Some(restless)))?;
                 let differing = [(7, 9000), (u64::MAX, 1500)][variant];
                 let back = Target {
                     tag: differing.0,
                     mtu: differing.1,
                     ..back
                 };
-                maps.targets
-                    .set(leading_back, back.sealed(&leading_back), 0)?;
+                maps.write(Write::Target(
+                    leading_back,
+                    Some(back.sealed(&leading_back)),
+                ))?;
             }
             _ => ring.insert::<F>(maps, place, distance)?,
         }

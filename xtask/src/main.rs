@@ -1,5 +1,6 @@
 //! `cargo xtask VERB`: what a checkout needs, and what to do with it. One verb, one file.
 
+mod bench;
 mod build;
 mod conformance;
 mod demo;
@@ -24,6 +25,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Set up, build with optimisations, then measure packet rates, transfers and the table's side (root)
+    Bench(bench::Arguments),
     /// Bring what builds, tests and the demo need and this machine lacks
     Setup,
     /// Set up, then build the command, the BPF programs and the demo
@@ -46,6 +49,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Setup => setup::run().map(|()| ExitCode::SUCCESS),
         Verb::Build(arguments) => build::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments),

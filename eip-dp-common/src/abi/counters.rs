@@ -1,7 +1,24 @@
 //! What the kernel counts, and the words that the daemon leaves there about itself.
 
-/// An EIP's counters on one CPU. Bytes are those of the IP packet, from its header to the end of its payload.
+/// Packets of an EIP in one direction, on one CPU.
 #[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// How many.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Flow {
+    /// Where the counters of a slot stand for a CPU: each CPU's stand together.
+    #[inline(always)]
+    pub const fn index(slots: u32, cpu: u32, slot: u32) -> u32 {
+        cpu.wrapping_mul(slots).wrapping_add(slot)
+    }
+}
+
+/// An EIP's counters, of all CPUs. Bytes are those of the IP packet, from its header to the end of its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EipCounters {
     /// Packets delivered to the ENI.
@@ -32,6 +49,12 @@ pub enum StatusWord {
     Table = 3,
     /// Hash of the table's file: another file at that location has revisions of its own.
     TableFile = 4,
+    /// What spreads the keys of the indexes, see [`crate::index::Geometry`].
+    Seed = 5,
+    /// 1 while an entry of an index may stand in both of its lines.
+    Moving = 6,
+    /// How many addresses of ENIs each family may have.
+    PrivateAddresses = 7,
 }
 
 /// The `STATUS` map.
@@ -43,8 +66,8 @@ impl Status {
     pub const LEN: u32 = 16;
 }
 
-const _: () = assert!(size_of::<EipCounters>() == 48);
+const _: () = assert!(size_of::<Flow>() == 16);
 
 // SAFETY: `repr(C)`, integers of one size only.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for EipCounters {}
+unsafe impl aya::Pod for Flow {}

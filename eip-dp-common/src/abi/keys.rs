@@ -78,6 +78,11 @@ impl LinkKey {
         Self::tagged(ifindex, 0)
     }
 
+    /// Whether it is the interface itself.
+    pub const fn is_untagged(&self) -> bool {
+        self.vlan == 0 && self.reserved == 0
+    }
+
     /// A VLAN of the interface; 0 for none.
     #[inline(always)]
     pub const fn tagged(ifindex: u32, vlan: u16) -> Self {

@@ -7,29 +7,31 @@ mod counted;
 mod counters;
 mod event;
 mod keys;
+mod next_hop;
 mod reason;
 mod records;
 mod seal;
 
-pub use counters::{EipCounters, Status, StatusWord};
+pub use counters::{EipCounters, Flow, Status, StatusWord};
 pub use event::Event;
 pub use keys::{AddressClass, LinkKey, MacKey, PrefixKey, PrivateKey};
+pub use next_hop::{INGRESS_PLACES, Ingress, LINKS, Link, NextHop};
 pub use reason::Reason;
 pub use records::{
-    Cidr, EipEntry, EipMode, FIRST_ENI_TARGET, MAX_CIDRS, NONE, PREFIX_SEAL, Port, PortMac, Prefix,
-    PrivateEntry, PrivateState, Target, TargetFlags, UPLINK_TARGET4, UPLINK_TARGET6, Uplink,
-    UplinkFlags, Vpc,
+    Cidr, EipEntry, EipMode, FIRST_ENI_TARGET, MAX_CIDRS, NONE, Owner, PREFIX_SEAL, Port, PortMac,
+    Prefix, PrivateEntry, PrivateState, Target, TargetFlags, UPLINK_TARGET4, UPLINK_TARGET6,
+    Uplink, UplinkFlags, Vpc,
 };
 pub use seal::{Address, SealKey, Sealed};
 
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
-pub const ABI_VERSION: u64 = 2;
+pub const ABI_VERSION: u64 = 3;
 
 /// The names of the maps, as the BPF object declares them and as they are pinned.
 pub mod maps {
-    /// `HashMap<[u8; 4], EipEntry<[u8; 4]>>`: every EIP of the table, associated or not.
+    /// `Array<Line>`: every EIP of the table, associated or not; see [`crate::index`].
     pub const EIP4: &str = "EIP4";
-    /// `HashMap<PrivateKey<[u8; 4]>, PrivateEntry<[u8; 4]>>`: every address that an ENI may have as source.
+    /// `Array<Line>`: every address that an ENI may have as source, by VPC; see [`crate::index`].
     pub const PRIVATE4: &str = "PRIVATE4";
     /// `LpmTrie<[u8; 4], Prefix<[u8; 4]>>`: prefixes and addresses that are not an EIP's.
     pub const PREFIX4: &str = "PREFIX4";
@@ -37,8 +39,16 @@ pub mod maps {
     pub const VPCS: &str = "VPCS";
     /// `Array<Cidr<[u8; 4]>>`, by [`super::Cidr::index`].
     pub const CIDR4: &str = "CIDR4";
-    /// `Array<Target>`: where packets are delivered; the first two are the uplink's next hops.
-    pub const TARGETS: &str = "TARGETS";
+    /// `Array<u64>` of [`super::NextHop`], by target: where packets are delivered; the first two are the uplink's next hops.
+    pub const NEXT_HOPS: &str = "NEXT_HOPS";
+    /// `Array<Owner>`, by target: whose they are.
+    pub const OWNERS: &str = "OWNERS";
+    /// `Array<Link>`, by the index in [`super::NextHop`] and [`super::Ingress`].
+    pub const LINKS: &str = "LINKS";
+    /// `Array<u64>` of [`super::Ingress`], by [`super::Ingress::place`].
+    pub const INGRESS: &str = "INGRESS";
+    /// `Array<[u8; 16]>`: the other addresses of IPv6's entries, see [`crate::index`].
+    pub const ADDRESSES6: &str = "ADDRESSES6";
     /// `HashMap<LinkKey, Port>`.
     pub const PORTS: &str = "PORTS";
     /// `HashMap<MacKey, PortMac>`: every ENI's MAC, by port.
@@ -60,8 +70,12 @@ pub mod maps {
     pub const CIDR6: &str = "CIDR6";
     /// `DevMapHash`: the interfaces that XDP may redirect to, by interface index.
     pub const DEVICES: &str = "DEVICES";
-    /// `PerCpuArray<EipCounters>`, by slot.
-    pub const EIP_COUNTERS: &str = "EIP_COUNTERS";
+    /// `Array<Flow>`, by [`super::Flow::index`]: delivered to the ENI.
+    pub const EIP_IN: &str = "EIP_IN";
+    /// The same: sent for the ENI, to an uplink or to another EIP.
+    pub const EIP_OUT: &str = "EIP_OUT";
+    /// `Array<[u64; 2]>`, by slot, of all CPUs: packets to the EIP, and from its private address, that were dropped.
+    pub const EIP_DROPS: &str = "EIP_DROPS";
     /// `PerCpuArray<u64>`, by [`super::Reason`].
     pub const DROPS: &str = "DROPS";
     /// `PerCpuArray<u64>`, by [`super::Event`].
@@ -71,13 +85,17 @@ pub mod maps {
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 23] = [
+    pub const ALL: [&str; 29] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
         VPCS,
         CIDR4,
-        TARGETS,
+        NEXT_HOPS,
+        OWNERS,
+        LINKS,
+        INGRESS,
+        ADDRESSES6,
         PORTS,
         MACS,
         UPLINKS,
@@ -92,7 +110,9 @@ pub mod maps {
         super::stages::XDP,
         super::stages::TC,
         DEVICES,
-        EIP_COUNTERS,
+        EIP_IN,
+        EIP_OUT,
+        EIP_DROPS,
         DROPS,
         STATUS,
     ];
@@ -143,11 +163,17 @@ pub mod stages {
     pub const PING6: u32 = 11;
     /// In [`TC`]: the end of every packet's way, whatever becomes of it.
     pub const FINISH: u32 = 12;
+    /// In [`XDP`]: IPv4 from an uplink, and what is no IP.
+    pub const UPLINK4: u32 = 13;
+    /// In [`XDP`]: the same from a port.
+    pub const PORT4: u32 = 14;
     /// How many places each map has.
     pub const COUNT: u32 = 16;
 
     /// The programs: the map, the place in it, and the name.
-    pub const ALL: [(&str, u32, &str); 15] = [
+    pub const ALL: [(&str, u32, &str); 17] = [
+        (XDP, UPLINK4, "uplink4_xdp"),
+        (XDP, PORT4, "port4_xdp"),
         (XDP, UPLINK6, "uplink6_xdp"),
         (XDP, PORT6, "port6_xdp"),
         (TC, UPLINK6, "uplink6_tc"),

@@ -123,6 +123,16 @@ pub struct Target {
     pub seal: u32,
 }
 
+/// Whose a target is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// See [`Target::tag`].
+    pub tag: u64,
+    /// See [`Target::instance`].
+    pub instance: u64,
+}
+
 /// Bits of [`Target::flags`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetFlags;
@@ -322,6 +332,7 @@ macro_rules! plain_old_data {
 }
 
 plain_old_data! {
+    Owner, 16;
     EipEntry<[u8; 4]>, 24;
     EipEntry<[u8; 16]>, 36;
     PrivateEntry<[u8; 4]>, 20;

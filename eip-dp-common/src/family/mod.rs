@@ -73,6 +73,13 @@ pub trait Family: Copy + 'static {
     /// [`Reason::Malformed`].
     fn parse<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason>;
 
+    /// [`Self::parse`] and [`Self::verify`] of a packet that is whole, in one piece, has a header of the usual length and is no
+    /// ICMP but a ping, all of which is then known without a walk; any other is [`Reason::Malformed`], whatever it is.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`].
+    fn parse_plain<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason>;
+
     /// Checks the rest: the header's checksum and its options, or the extension headers.
     ///
     /// # Errors
@@ -131,6 +138,13 @@ pub trait Family: Copy + 'static {
         } else {
             Echo::No
         }
+    }
+
+    /// Whether the ICMP message at `transport` asks for an echo or is one.
+    #[inline(always)]
+    fn is_ping<P: Packet>(packet: &P, transport: usize) -> bool {
+        let kind = packet.byte(transport);
+        kind == u16::from(Self::ECHO_REQUEST) || kind == u16::from(Self::ECHO_REPLY)
     }
 
     /// Where the transport checksum that covers the addresses is, and whether 0 there means none.

@@ -10,6 +10,8 @@ pub const UDP: u8 = 17;
 pub const DCCP: u8 = 33;
 /// Authentication header.
 pub const AH: u8 = 51;
+/// Encapsulating security payload (RFC 4303).
+pub const ESP: u8 = 50;
 /// ICMP for IPv6.
 pub const ICMPV6: u8 = 58;
 /// UDP-Lite.

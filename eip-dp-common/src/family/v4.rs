@@ -118,6 +118,40 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn parse_plain<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason> {
+        const TRANSPORT: usize = NETWORK + Ipv4Hdr::LEN;
+        let bytes = packet
+            .read::<{ Ipv4Hdr::LEN }>(NETWORK)
+            .ok_or(Reason::Malformed)?;
+        let header = read_header(bytes);
+        let end = NETWORK + usize::from(header.tot_len());
+        let plain = header.vihl == 0x45
+            && header.frags[0] & !DONT_FRAGMENT == 0
+            && header.frags[1] == 0
+            && end > TRANSPORT
+            && packet.is_longer_than(black_box(end) - 1)
+            && fold(sum_header(&header)) == 0xffff
+            && header.proto != protocol::AH
+            && (header.proto != protocol::ICMP || Self::is_ping(packet, TRANSPORT));
+        if !plain {
+            return Err(Reason::Malformed);
+        }
+        Ok(Datagram {
+            header,
+            source: header.src_addr,
+            destination: header.dst_addr,
+            transport: TRANSPORT,
+            end,
+            protocol: header.proto,
+            hop_limit: header.ttl,
+            fragment: Fragment::WHOLE,
+            may_fragment: false,
+            authenticated: 0,
+            chain: Chain::WHOLE,
+        })
+    }
+
+    #[inline(always)]
     fn verify<P: Packet, L: Links>(
         packet: &P,
         links: &L,

@@ -2,12 +2,13 @@
 
 pub mod headers;
 
-use core::mem::offset_of;
+use core::{hint::black_box, mem::offset_of};
 
 use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
 
 use super::{
-    ChecksumPlace, Datagram, Echo, Error, Family, Quoted, Rewrite, V4, protocol, v4::bounded,
+    ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, V4, protocol,
+    v4::bounded,
 };
 use crate::{
     abi::{Reason, UPLINK_TARGET6},
@@ -113,6 +114,44 @@ impl Family for V6 {
             may_fragment: false,
             authenticated: found.authenticated,
             chain: found.chain,
+        })
+    }
+
+    #[inline(always)]
+    fn parse_plain<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason> {
+        const TRANSPORT: usize = NETWORK + Ipv6Hdr::LEN;
+        let header = read_header(
+            packet
+                .read::<{ Ipv6Hdr::LEN }>(NETWORK)
+                .ok_or(Reason::Malformed)?,
+        );
+        let end = TRANSPORT + usize::from(u16::from_be_bytes(header.payload_len));
+        let next = header.next_hdr;
+        // ESP ends the chain of headers, too, and has no checksum (RFC 4303).
+        let plain = header.vcf[0] >> 4 == 6
+            && end > TRANSPORT
+            && packet.is_longer_than(black_box(end) - 1)
+            && (next == protocol::TCP
+                || next == protocol::UDP
+                || next == protocol::ESP
+                || (next == protocol::ICMPV6 && Self::is_ping(packet, TRANSPORT)));
+        if !plain {
+            return Err(Reason::Malformed);
+        }
+        let [v, c, f0, f1] = header.vcf;
+        let [p0, p1] = header.payload_len;
+        Ok(Datagram {
+            header: [v, c, f0, f1, p0, p1, next, header.hop_limit],
+            source: header.src_addr,
+            destination: header.dst_addr,
+            transport: TRANSPORT,
+            end,
+            protocol: next,
+            hop_limit: header.hop_limit,
+            fragment: Fragment::WHOLE,
+            may_fragment: false,
+            authenticated: 0,
+            chain: Chain::WHOLE,
         })
     }
 

@@ -118,7 +118,7 @@ pub fn is_near<F: Family, T: Tables<F>>(
         address: *address,
     };
     let owner = &mut scratch.other;
-    if !tables::find(owner, &key, |key, into| tables.private(key, into))? {
+    if !tables.private(&key, owner) {
         return Ok(false);
     }
     if owner.target == sender {
@@ -127,10 +127,11 @@ pub fn is_near<F: Family, T: Tables<F>>(
     if owner.target == NONE {
         return Ok(false);
     }
-    tables::target(&mut scratch.target, tables, owner.target)?;
+    let owner = owner.target;
+    tables::target(&mut scratch.target, tables, owner)?;
     let (owners, own) = (&scratch.target, &scratch.sender);
     let same_port = (owners.ifindex, owners.vlan) == (own.ifindex, own.vlan);
-    Ok(owners.instance == own.instance || same_port)
+    Ok(same_port || tables.instance(&owner) == tables.instance(&sender))
 }
 
 /// Whether an address is that of an EIP with an association.
@@ -140,7 +141,7 @@ pub fn is_served_eip<F: Family, T: Tables<F>>(tables: &T, address: &F::Address) 
         return false;
     }
     let mut eip = EipEntry::zeroed();
-    if tables::find(&mut eip, address, |address, into| tables.eip(address, into)) != Ok(true) {
+    if !tables.eip(address, &mut eip) {
         return false;
     }
     match EipMode::from_value(eip.mode) {

@@ -12,12 +12,14 @@ mod handed_over;
 mod nd;
 mod notify;
 mod port;
+mod quick;
 mod quote;
 mod uplink;
 
 pub use handed_over::HandedOver;
 pub use notify::{leave_telling, tell_port, tell_uplink};
 pub use port::{From, answer_ping, discovery_from_port, packet_from_port};
+pub use quick::{Quick, quick_from_port, quick_from_uplink};
 pub use uplink::{discovery_from_uplink, packet_from_uplink};
 
 use crate::{

@@ -209,7 +209,7 @@ pub fn owner_of<F: Family, T: Tables<F>>(
         address: *source,
     };
     let owner = &mut scratch.owner;
-    if !tables::find(owner, &key, |key, into| tables.private(key, into))? {
+    if !tables.private(&key, owner) {
         return Err(Reason::SpoofedSource);
     }
     if owner.target == sender {
@@ -219,9 +219,10 @@ pub fn owner_of<F: Family, T: Tables<F>>(
     if own_only || owner.target == NONE {
         return Err(Reason::SpoofedSource);
     }
-    tables::target(&mut scratch.target, tables, owner.target)?;
+    let owner = owner.target;
+    tables::target(&mut scratch.target, tables, owner)?;
     let (owners, own) = (&scratch.target, &scratch.sender);
-    if owners.instance == own.instance && owners.vpc == own.vpc {
+    if owners.vpc == own.vpc && tables.instance(&owner) == tables.instance(&sender) {
         Ok(())
     } else {
         Err(Reason::SpoofedSource)
@@ -243,7 +244,7 @@ fn private<F: Family, P: Packet, T: Tables<F>>(
         address: datagram.destination,
     };
     let receiver = &mut scratch.other;
-    if !tables::find(receiver, &key, |key, into| tables.private(key, into))? {
+    if !tables.private(&key, receiver) {
         return Err(Reason::NoSuchEni);
     }
     match PrivateState::from_value(receiver.state) {
@@ -286,7 +287,7 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
     let address = &datagram.destination;
     if tables.is_screened(address) {
         let eip = &mut scratch.eip;
-        if tables::find(eip, address, |address, into| tables.eip(address, into))? {
+        if tables.eip(address, eip) {
             outcome.receiver = eip.slot;
             translation = sending.and(receiving::<F>(eip)?);
             index = eip.target;
@@ -342,7 +343,7 @@ pub fn answer_ping<F: Family, P: Packet, L: Links>(
 
 /// UDP from a DHCP client's port to a server's, whatever the address: the gateway is its only server.
 #[inline(always)]
-fn is_dhcp<F: Local, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
+pub fn is_dhcp<F: Local, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
     datagram.protocol == protocol::UDP
         && datagram.fragment.begins()
         && datagram.transport + 8 <= datagram.end

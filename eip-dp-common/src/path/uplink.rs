@@ -61,15 +61,11 @@ fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T) -> Ou
             Err(reason) => return conclude(outcome, Err(reason)),
         };
         outcome.bytes = datagram.bytes();
-        let result = match tables::find(&mut scratch.eip, &datagram.destination, |address, into| {
-            tables.eip(address, into)
-        }) {
-            Ok(true) => {
-                outcome.receiver = scratch.eip.slot;
-                to_eip(packet, tables, &datagram, scratch, &mut outcome)
-            }
-            Ok(false) => no_eip(tables, &datagram, scratch),
-            Err(reason) => Err(reason),
+        let result = if tables.eip(&datagram.destination, &mut scratch.eip) {
+            outcome.receiver = scratch.eip.slot;
+            to_eip(packet, tables, &datagram, scratch, &mut outcome)
+        } else {
+            no_eip(tables, &datagram, scratch)
         };
         conclude(outcome, result)
     });
@@ -104,10 +100,10 @@ fn to_eip<F: Family, P: Packet, T: Tables<F>>(
     let eip = &scratch.eip;
     let translation = receiving::<F>(eip)?;
     let (target, destination) = (eip.target, eip.private);
-    if is_martian(tables, datagram, eip.vpc, scratch)? {
+    tables::target(&mut scratch.target, tables, target)?;
+    if is_martian(tables, datagram, scratch.target.vpc, scratch)? {
         return Err(Reason::Martian);
     }
-    tables::target(&mut scratch.target, tables, target)?;
     let onward = Forward {
         target: &scratch.target,
         source: datagram.source,
@@ -145,9 +141,7 @@ fn is_martian<F: Family, T: Tables<F>>(
         return Ok(true);
     }
     let eip = &mut scratch.eip;
-    if tables.is_screened(source)
-        && tables::find(eip, source, |address, into| tables.eip(address, into))?
-    {
+    if tables.is_screened(source) && tables.eip(source, eip) {
         let attached = match EipMode::from_value(eip.mode) {
             Some(EipMode::Nat | EipMode::CutThrough | EipMode::Stranded) => true,
             Some(EipMode::Unassociated | EipMode::Detached) => false,

@@ -93,13 +93,22 @@ impl Links for Decay<'_, '_> {
             index,
             into,
             |into| world.target(index, into),
-            |roll| nth(world.targets.values(), roll),
+            |_| None,
             |target, roll| match roll % 3 {
                 0 => target.mtu = u32::from(roll) * 8,
                 1 => target.flags = u16::from(roll),
-                _ => target.instance = u64::from(roll),
+                _ => target.vpc = u32::from(roll),
             },
         )
+    }
+
+    fn instance(&self, index: &u32) -> u64 {
+        let roll = self.dice.borrow_mut().byte();
+        if roll % 16 == 15 {
+            u64::from(roll / 16)
+        } else {
+            self.world.instance(index)
+        }
     }
 
     fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool {
@@ -129,7 +138,7 @@ impl<F: Kept> Tables<F> for Decay<'_, '_> {
             address,
             into,
             |into| Tables::<F>::eip(world, address, into),
-            |roll| nth(F::of(world).eips.values(), roll),
+            |_| None,
             |eip, roll| match roll % 2 {
                 0 => eip.mode = roll / 8,
                 _ => eip.target = NONE - u32::from(roll / 2),
@@ -143,7 +152,7 @@ impl<F: Kept> Tables<F> for Decay<'_, '_> {
             key,
             into,
             |into| Tables::<F>::private(world, key, into),
-            |roll| nth(F::of(world).privates.values(), roll),
+            |_| None,
             |private, roll| match roll % 2 {
                 0 => private.state = roll / 8,
                 _ => private.target = NONE - u32::from(roll / 2),

@@ -9,7 +9,7 @@ use crate::{
     abi::{LinkKey, PrivateState, Reason, TargetFlags},
     family::{V4, V6},
     packet::Mac,
-    path::{Outcome, Verdict, from_port, from_uplink},
+    path::{Outcome, Verdict, from_port, from_uplink, quick_from_port, quick_from_uplink},
 };
 
 /// Runs a frame from this interface through the path.
@@ -21,7 +21,32 @@ pub fn run(world: &World, ifindex: u32, frame: &[u8]) -> (Outcome, Vec<u8>) {
     } else {
         from_port(&mut packet, world, key)
     };
+    is_the_same_in_short(world, ifindex, frame, &outcome, &packet.bytes);
     (outcome, packet.bytes)
+}
+
+/// Whoever takes the short way ends where the whole path does.
+fn is_the_same_in_short(
+    world: &World,
+    ifindex: u32,
+    frame: &[u8],
+    outcome: &Outcome,
+    after: &[u8],
+) {
+    let mut packet = Buffer::new(frame.to_vec());
+    let is_ipv6 = frame.get(12..14) == Some(&TYPE6);
+    let short = match (ifindex == UPLINK, is_ipv6) {
+        (true, true) => quick_from_uplink::<V6, _, _>(&mut packet, world, ifindex),
+        (true, false) => quick_from_uplink::<V4, _, _>(&mut packet, world, ifindex),
+        (false, true) => quick_from_port::<V6, _, _>(&mut packet, world, ifindex),
+        (false, false) => quick_from_port::<V4, _, _>(&mut packet, world, ifindex),
+    };
+    if short.verdict == Verdict::Slow {
+        assert_eq!(packet.bytes, frame, "left, but not untouched");
+        return;
+    }
+    assert_eq!(short, *outcome);
+    assert_eq!(packet.bytes, after);
 }
 
 /// Runs a frame from this interface through the path of the [site](super::site)'s world.

@@ -8,13 +8,14 @@ use super::site::{
 };
 use crate::{
     abi::{
-        AddressClass, Cidr, EipEntry, EipMode, LinkKey, MacKey, NONE, PREFIX_SEAL, Port, PortMac,
-        Prefix, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed, Target, TargetFlags,
-        Uplink, UplinkFlags,
+        AddressClass, Cidr, EipEntry, EipMode, Link, LinkKey, MacKey, NONE, NextHop, PREFIX_SEAL,
+        Port, PortMac, Prefix, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed, Target,
+        TargetFlags, Uplink, UplinkFlags,
     },
     checksum::Delta,
     family::{Family, V4, V6, v4},
     packet::{Mac, Packet},
+    path::Quick,
     tables::{Links, Scratch, Tables},
 };
 
@@ -88,6 +89,10 @@ impl Links for World {
         copy(self.targets.get(index), into)
     }
 
+    fn instance(&self, index: &u32) -> u64 {
+        self.targets.get(index).map_or(0, |target| target.instance)
+    }
+
     fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool {
         copy(self.uplinks.get(key), into)
     }
@@ -98,6 +103,36 @@ impl Links for World {
 
     fn may_tell(&self, _receiver: u64, _sends: bool) -> bool {
         true
+    }
+}
+
+/// A link's index is its interface's.
+impl Quick for World {
+    fn ingress(&self, ifindex: u32, is_uplink: bool, into: &mut Link) -> u32 {
+        let key = LinkKey::untagged(ifindex);
+        let (mut port, mut uplink) = (Port::zeroed(), Uplink::zeroed());
+        let (mac, vpc) = if is_uplink && self.uplink(&key, &mut uplink) && uplink.is_intact(&key) {
+            (uplink.mac, NONE)
+        } else if !is_uplink && self.port(&key, &mut port) && port.is_intact(&key) {
+            (port.mac, port.vpc)
+        } else {
+            return 0;
+        };
+        *into = Link {
+            ifindex,
+            vpc,
+            mac,
+            ..Link::default()
+        };
+        ifindex
+    }
+
+    fn next_hop(&self, index: &u32) -> NextHop {
+        self.targets
+            .get(index)
+            .map_or(NextHop::default(), |target| {
+                NextHop::new(target.dst_mac, target.ifindex, false)
+            })
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Content {
     pub v6: FamilyContent<[u8; 16]>,
     /// `VPCS`.
     pub vpcs: BTreeMap<u32, Vpc>,
-    /// `TARGETS`.
+    /// `NEXT_HOPS`.
     pub targets: BTreeMap<u32, Target>,
     /// `PORTS`.
     pub ports: BTreeMap<LinkKey, Port>,
@@ -58,7 +58,7 @@ pub enum Write {
     V6(FamilyWrite<[u8; 16]>),
     /// `VPCS`.
     Vpc(u32, Option<Vpc>),
-    /// `TARGETS`.
+    /// `NEXT_HOPS`.
     Target(u32, Option<Target>),
     /// `PORTS`.
     Port(LinkKey, Option<Port>),
@@ -68,7 +68,7 @@ pub enum Write {
     Uplink(LinkKey, Option<Uplink>),
     /// `DEVICES`.
     Device(u32, bool),
-    /// `EIP_COUNTERS`: all of a slot's counters become 0, because another EIP gets it.
+    /// `EIP_IN`: all of a slot's counters become 0, because another EIP gets it.
     ClearCounters(u32),
 }
 
@@ -141,12 +141,12 @@ impl Write {
             Self::V4(write) => write.map(),
             Self::V6(write) => write.map(),
             Self::Vpc(..) => maps::VPCS,
-            Self::Target(..) => maps::TARGETS,
+            Self::Target(..) => maps::NEXT_HOPS,
             Self::Port(..) => maps::PORTS,
             Self::Mac(..) => maps::MACS,
             Self::Uplink(..) => maps::UPLINKS,
             Self::Device(..) => maps::DEVICES,
-            Self::ClearCounters(_) => maps::EIP_COUNTERS,
+            Self::ClearCounters(_) => maps::EIP_IN,
         }
     }
 }

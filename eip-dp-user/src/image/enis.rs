@@ -138,8 +138,8 @@ impl<'a> Scene<'a> {
             || (missing_targets > 0 && allocations.targets.has_resting())
             || (missing_vpcs > 0 && allocations.vpcs.has_resting());
         for (map, size, missing) in [
-            (maps::EIP_COUNTERS, limits.eips, missing_slots),
-            (maps::TARGETS, limits.targets, missing_targets),
+            (maps::EIP_IN, limits.eips, missing_slots),
+            (maps::NEXT_HOPS, limits.targets, missing_targets),
             (maps::VPCS, limits.vpcs, missing_vpcs),
         ] {
             if missing > 0 {

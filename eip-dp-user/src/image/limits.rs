@@ -10,7 +10,7 @@ use crate::config::MapSizes;
 /// How many elements the maps can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `EIP_COUNTERS`, which both families share, and each family's EIPs.
+    /// `EIP_IN` and the other counters, which both families share, and each family's EIPs.
     pub eips: u32,
     /// Each family's addresses of ENIs.
     pub private_addresses: u32,
@@ -18,7 +18,7 @@ pub struct Limits {
     pub prefixes: u32,
     /// `VPCS`.
     pub vpcs: u32,
-    /// `TARGETS`: two more than ENIs, for the next hops.
+    /// `NEXT_HOPS`: two more than ENIs, for the next hops.
     pub targets: u32,
     /// `MACS`.
     pub macs: u32,
@@ -63,7 +63,7 @@ impl Limits {
         [
             (maps::EIP4, self.eips),
             (maps::EIP6, self.eips),
-            (maps::EIP_COUNTERS, self.eips),
+            (maps::EIP_IN, self.eips),
             (maps::PRIVATE4, self.private_addresses),
             (maps::PRIVATE6, self.private_addresses),
             (maps::PREFIX4, self.prefixes),
@@ -71,7 +71,7 @@ impl Limits {
             (maps::VPCS, self.vpcs),
             (maps::CIDR4, self.vpcs.saturating_mul(MAX_CIDRS)),
             (maps::CIDR6, self.vpcs.saturating_mul(MAX_CIDRS)),
-            (maps::TARGETS, self.targets),
+            (maps::NEXT_HOPS, self.targets),
             (maps::MACS, self.macs),
             (maps::PORTS, self.ports),
             (maps::UPLINKS, self.uplinks),
@@ -83,11 +83,16 @@ impl Limits {
 /// The key of the configuration that makes a map larger.
 pub fn key_of(map: &str) -> Option<&'static str> {
     match map {
-        maps::EIP4 | maps::EIP6 | maps::EIP_COUNTERS => Some("eips"),
+        maps::EIP4
+        | maps::EIP6
+        | maps::EIP_IN
+        | maps::EIP_OUT
+        | maps::EIP_DROPS
+        | maps::ADDRESSES6 => Some("eips"),
         maps::PRIVATE4 | maps::PRIVATE6 => Some("private_addresses"),
         maps::VPCS | maps::CIDR4 | maps::CIDR6 => Some("vpcs"),
-        maps::TARGETS | maps::MACS => Some("enis"),
-        maps::PORTS | maps::DEVICES => Some("ports"),
+        maps::NEXT_HOPS | maps::OWNERS | maps::MACS => Some("enis"),
+        maps::PORTS | maps::DEVICES | maps::LINKS => Some("ports"),
         _ => None,
     }
 }

@@ -550,7 +550,7 @@ fn a_full_map_leaves_the_new_out_and_names_the_key() {
     assert_eq!(state(&image, PRIVATE), Some(PrivateState::Nat));
     assert_eq!(image.content.v4.private.len(), 2);
     for words in [
-        ["EIP_COUNTERS", "`eips`", "holds 1"],
+        ["EIP_IN", "`eips`", "holds 1"],
         ["PRIVATE4", "`private_addresses`", "holds 2"],
     ] {
         let said = image

@@ -1,56 +1,229 @@
 //! The maps that each address family has of its own.
 
+use std::collections::BTreeMap;
+
 use aya::{
     Pod,
-    maps::{Array, HashMap, LpmTrie, MapData, MapError, lpm_trie},
+    maps::{Array, LpmTrie, MapData, MapError, lpm_trie},
 };
-use eip_dp_common::abi::{Cidr, PrefixKey, Sealed};
+use eip_dp_common::{
+    abi::{Cidr, EipEntry, EipMode, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed, maps},
+    index::{EipWords, Key, Line, Long, PrivateWords, Shape, Short},
+};
 
 use super::{
-    Pins, PlaneError,
-    kernel::{absent_is_fine, broken, collect, put, typed, used},
+    PlaneError,
+    hops::Hops,
+    index::{Entry, Index, Moves, NoRoom, Pool},
+    kernel::{absent_is_fine, broken, used},
+    mapped::Mapped,
+    source::Source,
 };
 use crate::image::{Address, Eip, FamilyContent, FamilyWrite, InVpc, PrefixRecord, Private};
 
+/// How a family's addresses stand in the entries of an index, see [`eip_dp_common::index`].
+pub(super) trait Indexed: Address {
+    /// How long an entry is.
+    type Shape: Shape;
+    /// Where the other addresses of entries are.
+    type Others: Others<Self>;
+
+    /// The address as a key has it.
+    fn key(self) -> (u32, [u64; 2]);
+    /// The address of an entry, from its head and its rest.
+    fn of_entry(head: u64, rest: [u64; 2]) -> Self;
+}
+
+impl Indexed for [u8; 4] {
+    type Shape = Short;
+    type Others = Inline;
+
+    fn key(self) -> (u32, [u64; 2]) {
+        (u32::from_ne_bytes(self), [0; 2])
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "the lower half")]
+    fn of_entry(head: u64, _rest: [u64; 2]) -> Self {
+        (head as u32).to_ne_bytes()
+    }
+}
+
+impl Indexed for [u8; 16] {
+    type Shape = Long;
+    type Others = Apart;
+
+    #[allow(clippy::cast_possible_truncation, reason = "the halves")]
+    fn key(self) -> (u32, [u64; 2]) {
+        let address = u128::from_ne_bytes(self);
+        (0, [address as u64, (address >> 64) as u64])
+    }
+
+    fn of_entry(_head: u64, rest: [u64; 2]) -> Self {
+        (u128::from(rest[1]) << 64 | u128::from(rest[0])).to_ne_bytes()
+    }
+}
+
+/// The addresses on the other side of NAT.
+pub(super) trait Others<A>: Sized {
+    fn open(source: &Source<'_>) -> Result<Self, PlaneError>;
+    /// Takes over those that entries name.
+    fn recover(&mut self, named: Vec<u32>);
+    /// What an entry has to name for an address; `None` if no more fit.
+    fn put(&mut self, address: &A) -> Option<u32>;
+    fn get(&self, named: u32) -> A;
+    /// An entry names it no more.
+    fn give_back(&mut self, named: u32);
+    fn has_resting(&self) -> bool;
+    fn wake(&mut self);
+}
+
+/// They stand in the entries.
+pub(super) struct Inline;
+
+impl Others<[u8; 4]> for Inline {
+    fn open(_source: &Source<'_>) -> Result<Self, PlaneError> {
+        Ok(Self)
+    }
+
+    fn recover(&mut self, _named: Vec<u32>) {}
+
+    fn put(&mut self, address: &[u8; 4]) -> Option<u32> {
+        Some(u32::from_ne_bytes(*address))
+    }
+
+    fn get(&self, named: u32) -> [u8; 4] {
+        named.to_ne_bytes()
+    }
+
+    fn give_back(&mut self, _named: u32) {}
+
+    fn has_resting(&self) -> bool {
+        false
+    }
+
+    fn wake(&mut self) {}
+}
+
+/// They stand in a map of their own, whose elements never change while an entry names them. Element 0 is zeros.
+pub(super) struct Apart {
+    addresses: Mapped<[u8; 16]>,
+    pool: Pool,
+}
+
+impl Others<[u8; 16]> for Apart {
+    fn open(source: &Source<'_>) -> Result<Self, PlaneError> {
+        let addresses: Mapped<[u8; 16]> = source.mapped(maps::ADDRESSES6)?;
+        let pool = Pool::new(1, addresses.elements());
+        Ok(Self { addresses, pool })
+    }
+
+    fn recover(&mut self, named: Vec<u32>) {
+        let named = named.into_iter().filter(|named| *named != 0);
+        self.pool = Pool::recover(1, self.addresses.elements(), named);
+    }
+
+    fn put(&mut self, address: &[u8; 16]) -> Option<u32> {
+        if *address == [0; 16] {
+            return Some(0);
+        }
+        let named = self.pool.take()?;
+        self.addresses.set(named, address);
+        Some(named)
+    }
+
+    fn get(&self, named: u32) -> [u8; 16] {
+        self.addresses.get(named)
+    }
+
+    fn give_back(&mut self, named: u32) {
+        self.pool.give_back(named);
+    }
+
+    fn has_resting(&self) -> bool {
+        self.pool.has_resting()
+    }
+
+    fn wake(&mut self) {
+        self.pool.wake();
+    }
+}
+
+/// An index and what its entries name.
+type IndexOf<A> = Index<<A as Indexed>::Shape, Mapped<Line>>;
+
+/// Which index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Eips,
+    Addresses,
+}
+
+/// An entry for which there was no room yet.
+struct Waiting {
+    kind: Kind,
+    key: Key,
+    head: u64,
+    payload: u64,
+}
+
+/// Why a change was not made.
+pub(super) enum Refused {
+    /// The kernel says so.
+    Error(MapError),
+    /// A map is full.
+    Full,
+    /// Something is free after a grace period.
+    Wait,
+}
+
 /// The maps of one family.
-pub(super) struct FamilyMaps<A: Address>
+pub(super) struct FamilyMaps<A: Indexed>
 where
     Cidr<A>: Pod,
 {
-    eips: HashMap<MapData, A, Eip<A>>,
-    private: HashMap<MapData, InVpc<A>, Private<A>>,
+    eips: IndexOf<A>,
+    private: IndexOf<A>,
+    others: A::Others,
+    waiting: Vec<Waiting>,
     prefixes: LpmTrie<MapData, A, PrefixRecord<A>>,
     cidrs: Array<MapData, Cidr<A>>,
     screen: Array<MapData, u64>,
 }
 
-impl<A: Address> FamilyMaps<A>
+impl<A: Indexed> FamilyMaps<A>
 where
-    Eip<A>: Pod,
-    InVpc<A>: Pod,
-    Private<A>: Pod,
     PrefixRecord<A>: Pod,
     Cidr<A>: Pod,
 {
-    pub(super) fn open(pins: &Pins) -> Result<Self, PlaneError> {
-        Ok(Self {
-            eips: typed(pins, A::MAPS.eips)?,
-            private: typed(pins, A::MAPS.private)?,
-            prefixes: typed(pins, A::MAPS.prefixes)?,
-            cidrs: typed(pins, A::MAPS.cidrs)?,
-            screen: typed(pins, A::MAPS.screen)?,
-        })
+    pub(super) fn open(source: &Source<'_>, seed: u64) -> Result<Self, PlaneError> {
+        let eip_mask = EipWords::key(0, [0; 2]).mask;
+        let private_mask = PrivateWords::key(0, 0, [0; 2]).mask;
+        let mut maps = Self {
+            eips: Index::new(source.mapped(A::MAPS.eips)?, seed, eip_mask),
+            private: Index::new(source.mapped(A::MAPS.private)?, seed, private_mask),
+            others: A::Others::open(source)?,
+            waiting: Vec::new(),
+            prefixes: source.typed(A::MAPS.prefixes)?,
+            cidrs: source.typed(A::MAPS.cidrs)?,
+            screen: source.typed(A::MAPS.screen)?,
+        };
+        let eips = maps.eips.entries().map(|entry| entry.found.payload);
+        let private = maps.private.entries().map(|entry| entry.found.payload);
+        let named = eips
+            .map(|payload| EipWords::unpack(0, payload).other)
+            .chain(private.map(|payload| PrivateWords::unpack(0, payload).other));
+        let named = named.collect();
+        maps.others.recover(named);
+        Ok(maps)
     }
 
-    pub(super) fn slot(&self, address: &A) -> Result<Option<u32>, PlaneError> {
-        match self.eips.get(address, 0) {
-            Ok(entry) => Ok(Some(entry.slot)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(broken(A::MAPS.eips, &error)),
-        }
+    pub(super) fn slot(&self, address: &A) -> Option<u32> {
+        let (word, rest) = address.key();
+        let found = self.eips.get(&EipWords::key(word, rest));
+        (!found.is_nothing()).then(|| EipWords::unpack(found.head, found.payload).slot)
     }
 
-    pub(super) fn read(&self) -> Result<FamilyContent<A>, PlaneError> {
+    pub(super) fn read(&self, hops: &Hops) -> Result<FamilyContent<A>, PlaneError> {
         let read = |name: &'static str| move |error: MapError| broken(name, &error);
         let prefixes = self.prefixes.iter().map(|element| {
             element.map(|(key, value)| {
@@ -61,31 +234,251 @@ where
                 (key, value)
             })
         });
+        let prefixes: Result<BTreeMap<_, _>, _> = prefixes
+            // An element that went away between two steps of the walk is one that is not there.
+            .filter(|element| !matches!(element, Err(MapError::KeyNotFound)))
+            .collect();
         Ok(FamilyContent {
-            eips: collect(self.eips.iter()).map_err(read(A::MAPS.eips))?,
-            private: collect(self.private.iter()).map_err(read(A::MAPS.private))?,
-            prefixes: collect(prefixes).map_err(read(A::MAPS.prefixes))?,
+            eips: self
+                .eips
+                .entries()
+                .map(|entry| self.eip(&entry, hops))
+                .collect(),
+            private: self
+                .private
+                .entries()
+                .map(|entry| self.address(&entry))
+                .collect(),
+            prefixes: prefixes.map_err(read(A::MAPS.prefixes))?,
             cidrs: used(self.cidrs.iter(), &Sealed::zeroed()).map_err(read(A::MAPS.cidrs))?,
             screen: used(self.screen.iter(), &0).map_err(read(A::MAPS.screen))?,
         })
     }
 
-    pub(super) fn apply(&mut self, write: &FamilyWrite<A>) -> Result<(), MapError> {
+    /// An EIP from its entry.
+    fn eip(&self, entry: &Entry, hops: &Hops) -> (A, Eip<A>) {
+        let address = A::of_entry(entry.found.head, entry.rest);
+        let words = EipWords::unpack(entry.found.head, entry.found.payload);
+        let translates = words.mode == EipMode::Nat as u8;
+        let private = if words.mode == EipMode::CutThrough as u8 {
+            address
+        } else {
+            self.others.get(words.other)
+        };
+        let record = EipEntry {
+            private,
+            slot: words.slot,
+            target: words.target,
+            vpc: match words.target {
+                NONE => NONE,
+                target => hops.vpc_of(target),
+            },
+            delta: if translates {
+                A::delta(&address, &private).to_record()
+            } else {
+                0
+            },
+            mode: words.mode,
+            reserved: 0,
+            seal: 0,
+        };
+        (address, record.sealed(&address))
+    }
+
+    /// An address of an ENI from its entry.
+    fn address(&self, entry: &Entry) -> (InVpc<A>, Private<A>) {
+        let address = A::of_entry(entry.found.head, entry.rest);
+        let key = InVpc {
+            vpc: PrivateWords::vpc_of(entry.found.head),
+            address,
+        };
+        let words = PrivateWords::unpack(entry.found.head, entry.found.payload);
+        let translates = words.state == PrivateState::Nat as u8;
+        let public = if words.state == PrivateState::CutThrough as u8 {
+            address
+        } else {
+            self.others.get(words.other)
+        };
+        let record = PrivateEntry {
+            public,
+            slot: words.slot,
+            target: words.target,
+            delta: if translates {
+                A::delta(&address, &public).to_record()
+            } else {
+                0
+            },
+            state: words.state,
+            reserved: 0,
+            seal: 0,
+        };
+        (key, record.sealed(&key))
+    }
+
+    pub(super) fn apply(&mut self, write: &FamilyWrite<A>) -> Result<(), Refused> {
         match write {
-            FamilyWrite::Eip(key, value) => put(&mut self.eips, key, value.as_ref()),
-            FamilyWrite::Private(key, value) => put(&mut self.private, key, value.as_ref()),
+            FamilyWrite::Eip(address, record) => self.set_eip(address, record.as_ref()),
+            FamilyWrite::Private(key, record) => self.set_private(key, record.as_ref()),
             FamilyWrite::Prefix(key, value) => {
                 let key = lpm_trie::Key::new(key.length, key.network);
-                match value {
+                let result = match value {
                     Some(value) => self.prefixes.insert(&key, value, 0),
                     None => absent_is_fine(self.prefixes.remove(&key)),
-                }
+                };
+                result.map_err(Refused::Error)
             }
             FamilyWrite::Cidr(index, value) => {
                 let value = value.unwrap_or_else(Sealed::zeroed);
-                self.cidrs.set(*index, value, 0)
+                self.cidrs.set(*index, value, 0).map_err(Refused::Error)
             }
-            FamilyWrite::Screen(index, bits) => self.screen.set(*index, bits, 0),
+            FamilyWrite::Screen(index, bits) => {
+                self.screen.set(*index, bits, 0).map_err(Refused::Error)
+            }
         }
+    }
+
+    fn set_eip(&mut self, address: &A, record: Option<&Eip<A>>) -> Result<(), Refused> {
+        let (word, rest) = address.key();
+        let key = EipWords::key(word, rest);
+        let found = self.eips.get(&key);
+        let before = EipWords::unpack(found.head, found.payload);
+        let Some(record) = record else {
+            self.eips.remove(&key);
+            self.others.give_back(before.other);
+            return Ok(());
+        };
+        let translates = record.mode == EipMode::Nat as u8;
+        let other = self.name(translates.then_some(&record.private), before.other)?;
+        let words = EipWords {
+            slot: record.slot,
+            other,
+            target: record.target,
+            mode: record.mode,
+        };
+        let [head, payload] = words.pack(&key);
+        self.put(Kind::Eips, key, head, payload);
+        if other != before.other {
+            self.others.give_back(before.other);
+        }
+        Ok(())
+    }
+
+    fn set_private(
+        &mut self,
+        in_vpc: &InVpc<A>,
+        record: Option<&Private<A>>,
+    ) -> Result<(), Refused> {
+        let (word, rest) = in_vpc.address.key();
+        let key = PrivateWords::key(in_vpc.vpc, word, rest);
+        let found = self.private.get(&key);
+        let before = PrivateWords::unpack(found.head, found.payload);
+        let Some(record) = record else {
+            self.private.remove(&key);
+            self.others.give_back(before.other);
+            return Ok(());
+        };
+        let translates = record.state == PrivateState::Nat as u8;
+        let other = self.name(translates.then_some(&record.public), before.other)?;
+        let words = PrivateWords {
+            other,
+            slot: record.slot,
+            target: record.target,
+            state: record.state,
+        };
+        let [head, payload] = words.pack(&key);
+        self.put(Kind::Addresses, key, head, payload);
+        if other != before.other {
+            self.others.give_back(before.other);
+        }
+        Ok(())
+    }
+
+    /// What an entry names for the other address, which may be what it names already.
+    fn name(&mut self, address: Option<&A>, before: u32) -> Result<u32, Refused> {
+        let address = address.copied().unwrap_or_default();
+        if self.others.get(before) == address {
+            return Ok(before);
+        }
+        match self.others.put(&address) {
+            Some(named) => Ok(named),
+            None if self.others.has_resting() => Err(Refused::Wait),
+            None => Err(Refused::Full),
+        }
+    }
+
+    fn put(&mut self, kind: Kind, key: Key, head: u64, payload: u64) {
+        if self.index(kind).put(&key, head, payload) == Err(NoRoom) {
+            self.waiting.push(Waiting {
+                kind,
+                key,
+                head,
+                payload,
+            });
+        }
+    }
+
+    fn index(&mut self, kind: Kind) -> &mut IndexOf<A> {
+        match kind {
+            Kind::Eips => &mut self.eips,
+            Kind::Addresses => &mut self.private,
+        }
+    }
+
+    /// Whether entries wait for room.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Puts in what has room by now, and begins to make room for the rest. Returns `None` if none can be made.
+    pub(super) fn begin(&mut self) -> Option<(Moves, Moves)> {
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.put(waiting.kind, waiting.key, waiting.head, waiting.payload);
+        }
+        let keys = |kind: Kind| {
+            let of_kind = self
+                .waiting
+                .iter()
+                .filter(move |waiting| waiting.kind == kind);
+            of_kind.map(|waiting| &waiting.key)
+        };
+        let eips = self.eips.begin(keys(Kind::Eips));
+        let private = self.private.begin(keys(Kind::Addresses));
+        let stuck = !self.waiting.is_empty()
+            && eips.is_empty()
+            && private.is_empty()
+            && !self.has_resting();
+        (!stuck).then_some((eips, private))
+    }
+
+    /// Ends what [`Self::begin`] began.
+    pub(super) fn end(&mut self, (eips, private): (Moves, Moves)) {
+        self.eips.end(eips);
+        self.private.end(private);
+    }
+
+    /// Gives up on what waits. Returns the map that is full.
+    pub(super) fn give_up(&mut self) -> &'static str {
+        let kind = self.waiting.first().map(|waiting| waiting.kind);
+        self.waiting.clear();
+        match kind {
+            Some(Kind::Addresses) => A::MAPS.private,
+            Some(Kind::Eips) | None => A::MAPS.eips,
+        }
+    }
+
+    /// See [`Index::heal`].
+    pub(super) fn heal(&mut self) {
+        self.eips.heal();
+        self.private.heal();
+    }
+
+    pub(super) fn has_resting(&self) -> bool {
+        self.eips.has_resting() || self.private.has_resting() || self.others.has_resting()
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.eips.wake();
+        self.private.wake();
+        self.others.wake();
     }
 }

@@ -4,32 +4,41 @@ use std::{collections::BTreeMap, io, net::IpAddr};
 
 use aya::{
     Pod,
-    maps::{Array, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues},
-    util::nr_cpus,
+    maps::{Array, DevMapHash, HashMap, MapData, MapError, PerCpuArray},
 };
 use eip_dp_common::abi::{
-    EipCounters, Event, LinkKey, MacKey, Port, PortMac, Reason, Sealed, StatusWord, Target, Uplink,
-    Vpc, maps,
+    EipCounters, Event, LinkKey, MacKey, Port, PortMac, Reason, Sealed, StatusWord, Uplink, Vpc,
+    maps,
 };
 
-use super::{Pins, Plane, PlaneError, WriteError, chain, family::FamilyMaps, os_error, with_cure};
+use super::{
+    Pins, Plane, PlaneError, WriteError, chain,
+    counters::Counters,
+    family::{FamilyMaps, Refused},
+    hops::Hops,
+    os_error,
+    source::Source,
+    with_cure,
+};
 use crate::image::{Content, Limits, Write, limits};
 
 /// The maps of one gateway.
 pub struct Kernel {
     v4: FamilyMaps<[u8; 4]>,
     v6: FamilyMaps<[u8; 16]>,
+    hops: Hops,
     vpcs: Array<MapData, Vpc>,
-    targets: Array<MapData, Target>,
     ports: HashMap<MapData, LinkKey, Port>,
     macs: HashMap<MapData, MacKey, PortMac>,
     uplinks: HashMap<MapData, LinkKey, Uplink>,
     devices: DevMapHash<MapData>,
-    counters: PerCpuArray<MapData, EipCounters>,
+    counters: Counters,
     drops: PerCpuArray<MapData, u64>,
     events: PerCpuArray<MapData, u64>,
     status: Array<MapData, u64>,
     limits: Limits,
+    /// Whether no program runs yet that reads these maps.
+    unread: bool,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -47,42 +56,70 @@ impl Kernel {
         if !pins.exist()? {
             return Ok(None);
         }
-        Self::from_pins(pins).map(Some)
+        Self::from_source(&Source::Pins(pins)).map(Some)
     }
 
     /// Opens the gateway's maps, all of which must be there.
-    pub fn from_pins(pins: &Pins) -> Result<Self, PlaneError> {
-        let mut limits = Limits::default();
-        let mut size = |name: &str, limit: fn(&mut Limits) -> &mut u32| {
-            let info = pinned(pins, name)
-                .and_then(|data| data.info().map_err(|error| broken(name, &error)))?;
-            *limit(&mut limits) = info.max_entries();
-            Ok::<(), PlaneError>(())
+    pub fn from_source(source: &Source<'_>) -> Result<Self, PlaneError> {
+        let status: Array<MapData, u64> = source.typed(maps::STATUS)?;
+        let word = |word: StatusWord| {
+            let value = status.get(&(word as u32), 0);
+            value.map_err(|error| broken(maps::STATUS, &error))
         };
-        size(maps::EIP_COUNTERS, |limits| &mut limits.eips)?;
-        size(maps::PRIVATE4, |limits| &mut limits.private_addresses)?;
-        size(maps::PREFIX4, |limits| &mut limits.prefixes)?;
-        size(maps::VPCS, |limits| &mut limits.vpcs)?;
-        size(maps::TARGETS, |limits| &mut limits.targets)?;
-        size(maps::MACS, |limits| &mut limits.macs)?;
-        size(maps::PORTS, |limits| &mut limits.ports)?;
-        size(maps::UPLINKS, |limits| &mut limits.uplinks)?;
-        size(maps::DEVICES, |limits| &mut limits.devices)?;
-        Ok(Self {
-            v4: FamilyMaps::open(pins)?,
-            v6: FamilyMaps::open(pins)?,
-            vpcs: typed(pins, maps::VPCS)?,
-            targets: typed(pins, maps::TARGETS)?,
-            ports: typed(pins, maps::PORTS)?,
-            macs: typed(pins, maps::MACS)?,
-            uplinks: typed(pins, maps::UPLINKS)?,
-            devices: typed(pins, maps::DEVICES)?,
-            counters: typed(pins, maps::EIP_COUNTERS)?,
-            drops: typed(pins, maps::DROPS)?,
-            events: typed(pins, maps::EVENTS)?,
-            status: typed(pins, maps::STATUS)?,
+        let seed = word(StatusWord::Seed)?;
+        let private_addresses = word(StatusWord::PrivateAddresses)?;
+        let counters = Counters::open(source)?;
+        let limits = Limits {
+            eips: counters.slots(),
+            private_addresses: u32::try_from(private_addresses).unwrap_or(u32::MAX),
+            prefixes: source.size(maps::PREFIX4)?,
+            vpcs: source.size(maps::VPCS)?,
+            targets: source.size(maps::NEXT_HOPS)?,
+            macs: source.size(maps::MACS)?,
+            ports: source.size(maps::PORTS)?,
+            uplinks: source.size(maps::UPLINKS)?,
+            devices: source.size(maps::DEVICES)?,
+        };
+        let mut kernel = Self {
+            v4: FamilyMaps::open(source, seed)?,
+            v6: FamilyMaps::open(source, seed)?,
+            hops: Hops::new(
+                source.mapped(maps::NEXT_HOPS)?,
+                source.mapped(maps::OWNERS)?,
+                source.mapped(maps::LINKS)?,
+                source.mapped(maps::INGRESS)?,
+            ),
+            vpcs: source.typed(maps::VPCS)?,
+            ports: source.typed(maps::PORTS)?,
+            macs: source.typed(maps::MACS)?,
+            uplinks: source.typed(maps::UPLINKS)?,
+            devices: source.typed(maps::DEVICES)?,
+            counters,
+            drops: source.typed(maps::DROPS)?,
+            events: source.typed(maps::EVENTS)?,
+            status,
             limits,
-        })
+            unread: false,
+        };
+        let ports = collect(kernel.ports.iter()).map_err(|error| broken(maps::PORTS, &error))?;
+        kernel.hops.know_ports(&ports);
+        Ok(kernel)
+    }
+
+    /// Says that no program runs yet that reads these maps: until the first writes are made, nothing has to be waited for.
+    pub fn is_unread(mut self) -> Self {
+        self.unread = true;
+        self
+    }
+
+    /// Mends what a daemon left behind that ended in the middle of a change.
+    pub(super) fn heal(&mut self) -> Result<(), PlaneError> {
+        if self.word(StatusWord::Moving)? != 0 {
+            self.v4.heal();
+            self.v6.heal();
+            self.set_word(StatusWord::Moving, 0)?;
+        }
+        Ok(())
     }
 
     /// A word that the daemon published.
@@ -101,20 +138,7 @@ impl Kernel {
 
     /// The counters of a slot, of all CPUs.
     pub fn counters(&self, slot: u32) -> Result<EipCounters, PlaneError> {
-        let per_cpu = self
-            .counters
-            .get(&slot, 0)
-            .map_err(|error| broken(maps::EIP_COUNTERS, &error))?;
-        Ok(per_cpu
-            .iter()
-            .fold(EipCounters::default(), |sum, cpu| EipCounters {
-                in_packets: sum.in_packets.wrapping_add(cpu.in_packets),
-                in_bytes: sum.in_bytes.wrapping_add(cpu.in_bytes),
-                in_dropped: sum.in_dropped.wrapping_add(cpu.in_dropped),
-                out_packets: sum.out_packets.wrapping_add(cpu.out_packets),
-                out_bytes: sum.out_bytes.wrapping_add(cpu.out_bytes),
-                out_dropped: sum.out_dropped.wrapping_add(cpu.out_dropped),
-            }))
+        self.counters.of(slot)
     }
 
     /// How many packets were dropped for that reason, on all CPUs.
@@ -128,26 +152,39 @@ impl Kernel {
     }
 
     /// Where the counters of an EIP are; `None` if the kernel has no such EIP.
-    pub fn slot(&self, eip: IpAddr) -> Result<Option<u32>, PlaneError> {
+    pub fn slot(&self, eip: IpAddr) -> Option<u32> {
         match eip {
             IpAddr::V4(address) => self.v4.slot(&address.octets()),
             IpAddr::V6(address) => self.v6.slot(&address.octets()),
         }
     }
 
-    fn apply(&mut self, write: &Write) -> Result<(), MapError> {
-        match write {
-            Write::V4(write) => self.v4.apply(write),
-            Write::V6(write) => self.v6.apply(write),
-            Write::Port(key, value) => put(&mut self.ports, key, value.as_ref()),
+    fn apply(&mut self, write: &Write) -> Result<(), Refused> {
+        let result = match write {
+            Write::V4(write) => return self.v4.apply(write),
+            Write::V6(write) => return self.v6.apply(write),
+            Write::Target(index, value) => {
+                let result = self.hops.set(*index, value.as_ref());
+                return result.map_err(|full| {
+                    if full.waits {
+                        Refused::Wait
+                    } else {
+                        Refused::Full
+                    }
+                });
+            }
+            Write::Port(key, value) => {
+                // Who goes can send no more, by neither way.
+                self.hops.set_port(key, value.as_ref());
+                put(&mut self.ports, key, value.as_ref())
+            }
             Write::Mac(key, value) => put(&mut self.macs, key, value.as_ref()),
-            Write::Uplink(key, value) => put(&mut self.uplinks, key, value.as_ref()),
+            Write::Uplink(key, value) => {
+                self.hops.set_uplink(key, value.as_ref());
+                put(&mut self.uplinks, key, value.as_ref())
+            }
             Write::Vpc(index, value) => {
                 self.vpcs
-                    .set(*index, value.unwrap_or_else(Sealed::zeroed), 0)
-            }
-            Write::Target(index, value) => {
-                self.targets
                     .set(*index, value.unwrap_or_else(Sealed::zeroed), 0)
             }
             Write::Device(ifindex, true) => {
@@ -160,11 +197,73 @@ impl Kernel {
             // The kernel takes an interface out by itself when it disappears.
             Write::Device(ifindex, false) => absent_is_fine(self.devices.remove(*ifindex)),
             Write::ClearCounters(slot) => {
-                let cpus = nr_cpus().map_err(|(_, error)| error)?;
-                let zeros = PerCpuValues::try_from(vec![EipCounters::default(); cpus])?;
-                self.counters.set(*slot, zeros, 0)
+                self.counters.clear(*slot);
+                Ok(())
             }
+        };
+        result.map_err(Refused::Error)
+    }
+
+    /// Makes a change, after a grace period if it needs one.
+    fn make(&mut self, write: &Write) -> Result<(), PlaneError> {
+        let mut result = self.apply(write);
+        if matches!(result, Err(Refused::Wait)) {
+            self.settle()?;
+            result = self.apply(write);
         }
+        match result {
+            Ok(()) => Ok(()),
+            Err(Refused::Error(error)) => Err(self.failed(write, &error)),
+            Err(Refused::Full | Refused::Wait) => Err(self.full(write.map())),
+        }
+    }
+
+    /// Waits for running programs, and lets what rests be used again.
+    fn settle(&mut self) -> Result<(), PlaneError> {
+        self.grace()?;
+        self.v4.wake();
+        self.v6.wake();
+        self.hops.wake();
+        Ok(())
+    }
+
+    /// Makes room for the entries that had none in their lines.
+    fn make_room(&mut self) -> Result<(), PlaneError> {
+        let mut is_marked = false;
+        while self.v4.is_waiting() || self.v6.is_waiting() {
+            let resting = self.v4.has_resting() || self.v6.has_resting();
+            if resting {
+                self.settle()?;
+            }
+            if !is_marked {
+                self.set_word(StatusWord::Moving, 1)?;
+                is_marked = true;
+            }
+            let (Some(v4), Some(v6)) = (self.v4.begin(), self.v6.begin()) else {
+                let map = if self.v4.is_waiting() {
+                    self.v4.give_up()
+                } else {
+                    self.v6.give_up()
+                };
+                return Err(self.full(map));
+            };
+            self.grace()?;
+            self.v4.end(v4);
+            self.v6.end(v6);
+        }
+        if is_marked {
+            self.set_word(StatusWord::Moving, 0)?;
+        }
+        Ok(())
+    }
+
+    fn full(&self, name: &'static str) -> PlaneError {
+        let limits = self.limits.by_map();
+        let size = limits
+            .iter()
+            .find(|(map, _)| *map == name)
+            .map_or(0, |(_, size)| *size);
+        PlaneError(limits::full(name, size, 1))
     }
 
     fn failed(&self, write: &Write, error: &MapError) -> PlaneError {
@@ -172,12 +271,7 @@ impl Kernel {
         let name = write.map();
         // A hash map says E2BIG, a trie says ENOSPC.
         if code == Some(libc::E2BIG) || code == Some(libc::ENOSPC) {
-            let limits = self.limits.by_map();
-            let size = limits
-                .iter()
-                .find(|(map, _)| *map == name)
-                .map_or(0, |(_, size)| *size);
-            return PlaneError(limits::full(name, size, 1));
+            return self.full(name);
         }
         with_cure(format!("cannot write {write}: {}", chain(error)), code)
     }
@@ -191,10 +285,10 @@ impl Plane for Kernel {
     fn read(&self) -> Result<Content, PlaneError> {
         let read = |map: &'static str| move |error: MapError| broken(map, &error);
         Ok(Content {
-            v4: self.v4.read()?,
-            v6: self.v6.read()?,
+            v4: self.v4.read(&self.hops)?,
+            v6: self.v6.read(&self.hops)?,
             vpcs: used(self.vpcs.iter(), &Sealed::zeroed()).map_err(read(maps::VPCS))?,
-            targets: used(self.targets.iter(), &Sealed::zeroed()).map_err(read(maps::TARGETS))?,
+            targets: self.hops.read(),
             ports: collect(self.ports.iter()).map_err(read(maps::PORTS))?,
             macs: collect(self.macs.iter()).map_err(read(maps::MACS))?,
             uplinks: collect(self.uplinks.iter()).map_err(read(maps::UPLINKS))?,
@@ -207,12 +301,24 @@ impl Plane for Kernel {
     }
 
     fn write(&mut self, writes: &[Write]) -> Result<(), WriteError> {
-        for (done, write) in writes.iter().enumerate() {
-            self.apply(write).map_err(|error| WriteError {
-                done,
-                error: self.failed(write, &error),
-            })?;
+        let mut done = 0;
+        while done < writes.len() {
+            let batch = same_map(&writes[done..]);
+            for write in batch {
+                if let Err(error) = self.make(write) {
+                    return Err(WriteError { done, error });
+                }
+                done += 1;
+            }
+            // What follows may rely on these.
+            if let Err(error) = self.make_room() {
+                return Err(WriteError {
+                    done: done - batch.len(),
+                    error,
+                });
+            }
         }
+        self.unread = false;
         Ok(())
     }
 
@@ -221,6 +327,9 @@ impl Plane for Kernel {
     /// longer than any program can run.
     fn grace(&mut self) -> Result<(), PlaneError> {
         const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+        if self.unread {
+            return Ok(());
+        }
         // SAFETY: the call takes integers only and touches no memory of this process.
         let code = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
         if code != 0 {
@@ -232,11 +341,20 @@ impl Plane for Kernel {
 
 /// The version of the ABI that the pinned maps are of; `None` where they do not tell.
 pub(super) fn version(pins: &Pins) -> Result<Option<u64>, PlaneError> {
+    word_of(pins, StatusWord::Abi)
+}
+
+/// What spreads the keys of the pinned indexes; `None` where there are none.
+pub(super) fn seed(pins: &Pins) -> Result<Option<u64>, PlaneError> {
+    Ok(word_of(pins, StatusWord::Seed)?.filter(|seed| *seed != 0))
+}
+
+fn word_of(pins: &Pins, word: StatusWord) -> Result<Option<u64>, PlaneError> {
     if !pins.map(maps::STATUS).exists() {
         return Ok(None);
     }
-    let status: Array<MapData, u64> = typed(pins, maps::STATUS)?;
-    let word = status.get(&(StatusWord::Abi as u32), 0);
+    let status: Array<MapData, u64> = Source::Pins(pins).typed(maps::STATUS)?;
+    let word = status.get(&(word as u32), 0);
     word.map(Some).map_err(|error| broken(maps::STATUS, &error))
 }
 
@@ -249,39 +367,11 @@ fn total(counters: &PerCpuArray<MapData, u64>, map: &str, index: u32) -> Result<
     Ok(cpus.fold(0, |sum: u64, cpu| sum.wrapping_add(*cpu)))
 }
 
-fn pinned(pins: &Pins, name: &str) -> Result<MapData, PlaneError> {
-    let path = pins.map(name);
-    MapData::from_pin(&path).map_err(|error| {
-        let message = format!(
-            "gateway `{}`: cannot open the map {}: {}",
-            pins.name(),
-            path.display(),
-            chain(&error)
-        );
-        match os_error(&error) {
-            Some(libc::ENOENT) => PlaneError(format!(
-                "{message}; it was loaded in part only: start the daemon, or run `eip-dp --name {} unload`",
-                pins.name()
-            )),
-            code => with_cure(message, code),
-        }
-    })
-}
-
-pub(super) fn typed<T: TryFrom<Map, Error = MapError>>(
-    pins: &Pins,
-    name: &str,
-) -> Result<T, PlaneError> {
-    let map = Map::from_map_data(pinned(pins, name)?).map_err(|error| broken(name, &error))?;
-    T::try_from(map).map_err(|error| {
-        PlaneError(format!(
-            "the map {name} of gateway `{}` was made by another version of eip-dp ({}); run `eip-dp --name {} \
-             unload` and start the daemon again",
-            pins.name(),
-            chain(&error),
-            pins.name()
-        ))
-    })
+/// The writes at the beginning that are to one map.
+fn same_map(writes: &[Write]) -> &[Write] {
+    let map = writes.first().map(Write::map);
+    let end = writes.iter().position(|write| Some(write.map()) != map);
+    &writes[..end.unwrap_or(writes.len())]
 }
 
 pub(super) fn broken(map: &str, error: &MapError) -> PlaneError {

@@ -2,14 +2,17 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapInfo, ProgramArray},
+    maps::{Array, MapData, MapInfo, ProgramArray},
     programs::{ProgramError, SchedClassifier, Xdp},
-    util::KernelVersion,
+    util::{KernelVersion, nr_cpus},
 };
-use eip_dp_common::abi::{ABI_VERSION, StatusWord, maps, stages};
+use eip_dp_common::{
+    abi::{ABI_VERSION, LINKS, StatusWord, maps, stages},
+    index::{Geometry, Long, Short},
+};
 use tracing::debug;
 
-use super::{Kernel, Pins, PlaneError, chain, kernel, os_error, with_cure};
+use super::{Kernel, Pins, PlaneError, Source, chain, kernel, os_error, with_cure};
 use crate::{
     PROGRAMS,
     attach::Program,
@@ -34,15 +37,21 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Program
             "this kernel is older than Linux {major}.{minor}, the oldest that is supported: use a newer kernel"
         )));
     }
-    let sizes = limits.by_map();
     let adopt = pins.exist()?;
     if adopt {
         // Maps of another version may have other sizes, and that would not be the point.
         check_version(pins)?;
-        check_sizes(pins, &sizes)?;
+    }
+    let seed = match kernel::seed(pins)? {
+        Some(seed) if adopt => seed,
+        _ => fastrand::u64(1..),
+    };
+    let layout = Layout::new(limits, seed)?;
+    if adopt {
+        check_sizes(pins, &layout)?;
     }
     pins.create()?;
-    let loaded = load_into(pins, &sizes, table);
+    let loaded = load_into(pins, &layout, table, adopt);
     if loaded.is_err() && !adopt {
         // What was made in vain does not stay; the error that is returned is the one that matters.
         let _ = pins.remove();
@@ -50,15 +59,113 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Program
     loaded
 }
 
+/// How large the maps are, and what the programs are told of it.
+#[derive(Debug)]
+pub struct Layout {
+    entries: Vec<(&'static str, u32)>,
+    seed: u64,
+    lines: [(&'static str, u32); 4],
+    slots: u32,
+    private_addresses: u32,
+}
+
+impl Layout {
+    /// For these limits. `seed` spreads the keys of the indexes: nobody but this host is to know it.
+    pub fn new(limits: &Limits, seed: u64) -> Result<Self, PlaneError> {
+        let cpus = nr_cpus().map_err(|(file, error)| PlaneError(format!("{file}: {error}")))?;
+        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+        let Limits {
+            eips,
+            private_addresses,
+            ..
+        } = *limits;
+        let eip4 = Geometry::lines_for::<Short>(eips);
+        let eip6 = Geometry::lines_for::<Long>(eips);
+        let private4 = Geometry::lines_for::<Short>(private_addresses);
+        let private6 = Geometry::lines_for::<Long>(private_addresses);
+        // A link stands for an interface or VLAN; a changed one stands beside what it was for a moment.
+        let links = limits.devices.saturating_mul(2).saturating_add(SPARE);
+        let mut entries = vec![
+            (maps::EIP4, eip4),
+            (maps::EIP6, eip6),
+            (maps::PRIVATE4, private4),
+            (maps::PRIVATE6, private6),
+            // An association names two.
+            (
+                maps::ADDRESSES6,
+                eips.saturating_mul(2).saturating_add(SPARE),
+            ),
+            (maps::EIP_IN, eips.saturating_mul(cpus)),
+            (maps::EIP_OUT, eips.saturating_mul(cpus)),
+            (maps::EIP_DROPS, eips),
+            (maps::NEXT_HOPS, limits.targets),
+            (maps::OWNERS, limits.targets),
+            (maps::LINKS, links.min(LINKS)),
+        ];
+        let others = limits.by_map().into_iter();
+        let others: Vec<_> = others
+            .filter(|(map, _)| maps::ALL.contains(map))
+            .filter(|(map, _)| entries.iter().all(|(other, _)| other != map))
+            .collect();
+        entries.extend(others);
+        Ok(Self {
+            entries,
+            seed,
+            lines: [
+                ("EIP4_LINES", eip4),
+                ("EIP6_LINES", eip6),
+                ("PRIVATE4_LINES", private4),
+                ("PRIVATE6_LINES", private6),
+            ],
+            slots: eips,
+            private_addresses,
+        })
+    }
+
+    /// Tells a loader.
+    pub fn configure<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        for (map, size) in &self.entries {
+            loader.map_max_entries(map, *size);
+        }
+        for (name, lines) in &self.lines {
+            loader.override_global(name, lines, true);
+        }
+        loader.override_global("SEED", &self.seed, true);
+        loader.override_global("SLOTS", &self.slots, true);
+    }
+
+    /// Opens the maps that were loaded so, which no program reads yet.
+    pub fn open_new(&self, source: &Source<'_>) -> Result<Kernel, PlaneError> {
+        self.mark(source)?;
+        Ok(Kernel::from_source(source)?.is_unread())
+    }
+
+    /// Leaves in the maps what who opens them has to know.
+    fn mark(&self, source: &Source<'_>) -> Result<(), PlaneError> {
+        let mut status: Array<MapData, u64> = source.typed(maps::STATUS)?;
+        let words = [
+            (StatusWord::Seed, self.seed),
+            (StatusWord::PrivateAddresses, self.private_addresses.into()),
+        ];
+        for (word, value) in words {
+            let result = status.set(word as u32, value, 0);
+            result.map_err(|error| kernel::broken(maps::STATUS, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// More of some elements than the limits say.
+const SPARE: u32 = 256;
+
 fn load_into(
     pins: &Pins,
-    sizes: &[(&'static str, u32)],
+    layout: &Layout,
     table: u64,
+    adopt: bool,
 ) -> Result<(Kernel, Programs), PlaneError> {
     let mut loader = EbpfLoader::new();
-    for (map, size) in sizes {
-        loader.map_max_entries(map, *size);
-    }
+    layout.configure(&mut loader);
     for map in maps::ALL {
         loader.map_pin_path(map, pins.map(map));
     }
@@ -75,8 +182,15 @@ fn load_into(
         programs.load(name, is_xdp)?;
         programs.enter(map, place, name, is_xdp)?;
     }
-    let mut kernel = Kernel::from_pins(pins)?;
+    let source = Source::Pins(pins);
+    let mut kernel = if adopt {
+        layout.mark(&source)?;
+        Kernel::from_source(&source)?
+    } else {
+        layout.open_new(&source)?
+    };
     claim(pins, &mut kernel, table)?;
+    kernel.heal()?;
     Ok((kernel, programs))
 }
 
@@ -93,8 +207,8 @@ fn check_version(pins: &Pins) -> Result<(), PlaneError> {
 }
 
 /// Refuses maps of other sizes: what does not fit the configuration is never ignored.
-fn check_sizes(pins: &Pins, sizes: &[(&'static str, u32)]) -> Result<(), PlaneError> {
-    for (map, size) in sizes {
+fn check_sizes(pins: &Pins, layout: &Layout) -> Result<(), PlaneError> {
+    for (map, size) in &layout.entries {
         let Ok(info) = MapInfo::from_pin(pins.map(map)) else {
             continue;
         };

@@ -1,17 +1,23 @@
 //! The kernel behind a trait: what the maps hold, and how they are changed.
 
 mod clsact;
+mod counters;
 pub mod fake;
 mod family;
+mod hops;
+pub mod index;
 mod kernel;
 mod links;
 mod load;
+pub mod mapped;
 mod pins;
+mod source;
 
 pub use kernel::Kernel;
 pub use links::{Links, Pinned};
-pub use load::{Programs, load};
+pub use load::{Layout, Programs, load};
 pub use pins::Pins;
+pub use source::Source;
 
 use crate::image::{Content, Limits, Write};
 

@@ -25,7 +25,7 @@ fn kernel() -> Kernel {
 }
 
 fn slot() -> Option<u32> {
-    kernel().slot(EIP.into()).unwrap()
+    kernel().slot(EIP.into())
 }
 
 /// The record of the EIP.
@@ -153,7 +153,7 @@ fn maps_of_another_table_or_size_are_refused() {
             "[[uplink]]\ninterface = \"wan\"\n[maps]\nenis = 5\n",
         );
         let refused = gateway.fails(&format!("run -c {file}"));
-        for word in [maps::TARGETS, "65538", "`enis`", "unload"] {
+        for word in [maps::NEXT_HOPS, "65538", "`enis`", "unload"] {
             assert!(refused.contains(word), "{refused}");
         }
         assert_eq!(
@@ -177,7 +177,7 @@ fn a_full_map_is_named_and_the_rest_is_served() {
         assert!(slot().is_some());
         let warnings = gateway.json("status")["warnings"].to_string();
         assert!(
-            warnings.contains("EIP_COUNTERS is full") && warnings.contains("`eips`"),
+            warnings.contains("EIP_IN is full") && warnings.contains("`eips`"),
             "{warnings}"
         );
         // The place of one that goes is the other's.

@@ -227,7 +227,7 @@ fn words(text: &str) -> Vec<&str> {
 }
 
 /// The program under test: `EIP_DP_BIN`, or what this build put beside the running program.
-fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     if let Some(path) = env::var_os("EIP_DP_BIN") {
         return Ok(path.into());
     }

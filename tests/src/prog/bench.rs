@@ -5,14 +5,18 @@ use std::collections::HashMap as Names;
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, PerCpuArray, PerCpuValues, ProgramArray},
+    maps::{Map, MapData, PerCpuArray, PerCpuValues, ProgramArray},
     programs::{
         Program, ProgramFd, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp,
         XdpMode,
     },
     util::nr_cpus,
 };
-use eip_dp_common::abi::{EipCounters, maps, programs, stages};
+use eip_dp_common::abi::{maps, programs, stages};
+use eip_dp_user::{
+    image::Limits,
+    plane::{Layout, Source},
+};
 use nix::net::if_::if_nametoindex;
 
 use super::{
@@ -20,7 +24,7 @@ use super::{
     namespace,
     run::{Hook, Run, Verdict},
     table::World,
-    world::{Maps, take},
+    world::Maps,
 };
 
 /// Larger than any frame of the table, for what a program might add.
@@ -33,8 +37,10 @@ type Bucket = [u64; 2];
 /// A bucket that was never counted, which is full; and one that stays empty.
 const FULL: Bucket = [0, 0];
 const EMPTY: Bucket = [u64::MAX, 0];
-/// So few that keys share the maps' buckets.
+/// So few that keys share the lines of the indexes.
 const ADDRESSES: u32 = 256;
+/// Any number.
+const SEED: u64 = 5;
 
 /// How packets can be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +76,6 @@ pub struct Bench {
     drops: PerCpuArray<MapData, u64>,
     events: PerCpuArray<MapData, u64>,
     limits: PerCpuArray<MapData, Bucket>,
-    eips: PerCpuArray<MapData, EipCounters>,
     _stages: Vec<ProgramArray<MapData>>,
 }
 
@@ -85,12 +90,15 @@ impl Bench {
                 if_nametoindex(interface.name.as_str())?,
             );
         }
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries(maps::EIP_COUNTERS, SLOTS)
-            .map_max_entries(maps::EIP4, ADDRESSES)
-            .map_max_entries(maps::PRIVATE4, ADDRESSES)
-            .map_max_entries(maps::EIP6, ADDRESSES)
-            .map_max_entries(maps::PRIVATE6, ADDRESSES)
+        let limits = Limits {
+            eips: SLOTS,
+            private_addresses: ADDRESSES,
+            ..Limits::default()
+        };
+        let layout = Layout::new(&limits, SEED)?;
+        let mut loader = EbpfLoader::new();
+        layout.configure(&mut loader);
+        let mut ebpf = loader
             .load(eip_dp_user::PROGRAMS)
             .context("the object does not load")?;
         for name in [programs::UPLINK_XDP, programs::PORT_XDP] {
@@ -115,13 +123,12 @@ impl Bench {
             let program: &mut Xdp = program_named(&mut ebpf, name)?.try_into()?;
             program.attach(&interface.name, XdpMode::Driver)?;
         }
-        let mut maps = Maps::take(&mut ebpf)?;
+        let mut maps = Maps::new(layout.open_new(&Source::Object(&ebpf))?);
         maps.fill(world, &indices)?;
         maps.fill_targets(world, &indices, Delivery::Xdp)?;
         let drops = take(&mut ebpf, maps::DROPS)?;
         let events = take(&mut ebpf, maps::EVENTS)?;
         let limits = take(&mut ebpf, LIMITS)?;
-        let eips = take(&mut ebpf, maps::EIP_COUNTERS)?;
         Ok(Self {
             ebpf,
             maps,
@@ -129,7 +136,6 @@ impl Bench {
             drops,
             events,
             limits,
-            eips,
             _stages: arrays,
         })
     }
@@ -200,8 +206,21 @@ impl Bench {
 
     /// Every counter now.
     pub fn counters(&self) -> Result<Counters> {
-        Counters::read(&self.drops, &self.events, &self.eips)
+        Counters::read(&self.drops, &self.events, self.maps.kernel())
     }
+}
+
+/// Takes a map out of the object.
+fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T>
+where
+    T: TryFrom<Map>,
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    let map = ebpf
+        .take_map(name)
+        .with_context(|| format!("the object has no map {name}"))?;
+    map.try_into()
+        .with_context(|| format!("map {name} is of another type"))
 }
 
 /// Loads a program.

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use anyhow::Result;
 use aya::maps::{MapData, PerCpuArray};
-use eip_dp_common::abi::{EipCounters, Event, Reason};
+use eip_dp_common::abi::{Event, Reason};
+use eip_dp_user::plane::{Kernel, Plane as _};
 
 use super::table::Change;
 
@@ -24,25 +25,23 @@ impl Counters {
     pub fn read(
         drops: &PerCpuArray<MapData, u64>,
         events: &PerCpuArray<MapData, u64>,
-        eips: &PerCpuArray<MapData, EipCounters>,
+        eips: &Kernel,
     ) -> Result<Self> {
         let mut all = Self {
             drops: totals(drops)?,
             events: totals(events)?,
             eips: BTreeMap::new(),
         };
-        for slot in 0..eips.len() {
-            let total = eips
-                .get(&slot, 0)?
-                .iter()
-                .fold(Change::default(), |sum, cpu| Change {
-                    in_packets: sum.in_packets + cpu.in_packets,
-                    in_bytes: sum.in_bytes + cpu.in_bytes,
-                    in_dropped: sum.in_dropped + cpu.in_dropped,
-                    out_packets: sum.out_packets + cpu.out_packets,
-                    out_bytes: sum.out_bytes + cpu.out_bytes,
-                    out_dropped: sum.out_dropped + cpu.out_dropped,
-                });
+        for slot in 0..eips.limits().eips {
+            let counted = eips.counters(slot)?;
+            let total = Change {
+                in_packets: counted.in_packets,
+                in_bytes: counted.in_bytes,
+                in_dropped: counted.in_dropped,
+                out_packets: counted.out_packets,
+                out_bytes: counted.out_bytes,
+                out_dropped: counted.out_dropped,
+            };
             if total != Change::default() {
                 all.eips.insert(slot, total);
             }

@@ -18,4 +18,4 @@ pub use bench::{Bench, Delivery, Runner};
 pub use counters::Counters;
 pub use report::{Failures, hex_diff};
 pub use run::{Hook, Run, Verdict};
-pub use world::{FamilyMaps, Maps, Records, UPLINK_VLAN};
+pub use world::{Maps, Records, UPLINK_VLAN};

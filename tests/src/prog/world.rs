@@ -3,18 +3,18 @@
 use std::{collections::HashMap as Names, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
-use aya::{
-    Ebpf, Pod,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, lpm_trie::Key, xdp::DevMapHash},
-};
 use eip_dp_common::{
     abi::{
         AddressClass, Cidr, EipEntry, EipMode, LinkKey, MAX_CIDRS, MacKey, NONE, PREFIX_SEAL, Port,
-        PortMac, Prefix, PrivateEntry, PrivateKey, PrivateState, Sealed, Target, TargetFlags,
-        Uplink, UplinkFlags, Vpc, maps,
+        PortMac, Prefix, PrefixKey, PrivateEntry, PrivateKey, PrivateState, Sealed, Target,
+        TargetFlags, Uplink, UplinkFlags, Vpc,
     },
     checksum::Delta,
     family::{Family, V4, V6},
+};
+use eip_dp_user::{
+    image::{Address, FamilyWrite, Write},
+    plane::{Kernel, Plane as _},
 };
 
 use super::{bench::Delivery, table};
@@ -23,10 +23,7 @@ use super::{bench::Delivery, table};
 pub const UPLINK_VLAN: u16 = 100;
 
 /// How an address family's part of the table is written to the maps.
-pub trait Records: Family {
-    /// Its maps: EIPs, addresses of ENIs, prefixes, CIDRs, the screen.
-    const MAPS: [&'static str; 5];
-
+pub trait Records: Family<Address: Address> {
     /// The bytes of an address of this family.
     fn octets(address: IpAddr) -> Result<Self::Address>;
 
@@ -38,14 +35,6 @@ pub trait Records: Family {
 }
 
 impl Records for V4 {
-    const MAPS: [&'static str; 5] = [
-        maps::EIP4,
-        maps::PRIVATE4,
-        maps::PREFIX4,
-        maps::CIDR4,
-        maps::SCREEN4,
-    ];
-
     fn octets(address: IpAddr) -> Result<[u8; 4]> {
         match address {
             IpAddr::V4(address) => Ok(address.octets()),
@@ -63,14 +52,6 @@ impl Records for V4 {
 }
 
 impl Records for V6 {
-    const MAPS: [&'static str; 5] = [
-        maps::EIP6,
-        maps::PRIVATE6,
-        maps::PREFIX6,
-        maps::CIDR6,
-        maps::SCREEN6,
-    ];
-
     fn octets(address: IpAddr) -> Result<[u8; 16]> {
         match address {
             IpAddr::V6(address) => Ok(address.octets()),
@@ -87,54 +68,62 @@ impl Records for V6 {
     }
 }
 
-/// Takes a map out of the object.
-pub fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T>
-where
-    T: TryFrom<Map>,
-    T::Error: std::error::Error + Send + Sync + 'static,
-{
-    let map = ebpf
-        .take_map(name)
-        .with_context(|| format!("the object has no map {name}"))?;
-    map.try_into()
-        .with_context(|| format!("map {name} is of another type"))
+/// The maps that the programs read.
+pub struct Maps {
+    kernel: Kernel,
 }
 
-/// The maps of an address family.
-pub struct FamilyMaps<F: Records>
-where
-    Cidr<F::Address>: Pod,
-{
-    /// EIPs.
-    pub eip: HashMap<MapData, F::Address, EipEntry<F::Address>>,
-    /// Addresses of ENIs.
-    pub private: HashMap<MapData, PrivateKey<F::Address>, PrivateEntry<F::Address>>,
-    prefixes: LpmTrie<MapData, F::Address, Prefix<F::Address>>,
-    cidrs: Array<MapData, Cidr<F::Address>>,
-    screen: Array<MapData, u64>,
-}
-
-impl<F: Records> FamilyMaps<F>
-where
-    F::Address: Pod,
-    PrivateKey<F::Address>: Pod,
-    EipEntry<F::Address>: Pod,
-    PrivateEntry<F::Address>: Pod,
-    Prefix<F::Address>: Pod,
-    Cidr<F::Address>: Pod,
-{
-    fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        let [eip, private, prefixes, cidrs, screen] = F::MAPS;
-        Ok(Self {
-            eip: take(ebpf, eip)?,
-            private: take(ebpf, private)?,
-            prefixes: take(ebpf, prefixes)?,
-            cidrs: take(ebpf, cidrs)?,
-            screen: take(ebpf, screen)?,
-        })
+impl Maps {
+    /// Those of an object that was loaded.
+    pub fn new(kernel: Kernel) -> Self {
+        Self { kernel }
     }
 
-    fn fill(&mut self, world: &table::World) -> Result<()> {
+    /// The product's view of them.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Makes one change.
+    pub fn write(&mut self, write: Write) -> Result<()> {
+        Ok(self.kernel.write(&[write])?)
+    }
+
+    /// Makes one change of an address family.
+    pub fn write_of<F: Records>(&mut self, write: FamilyWrite<F::Address>) -> Result<()> {
+        self.write(F::Address::write(write))
+    }
+
+    /// Takes an interface out of what XDP may redirect to.
+    pub fn forget_device(&mut self, ifindex: u32) -> Result<()> {
+        self.write(Write::Device(ifindex, false))
+    }
+
+    /// Writes every record but the targets.
+    pub fn fill(&mut self, world: &table::World, indices: &Names<String, u32>) -> Result<()> {
+        let macs = macs_of(world);
+        for ifindex in indices.values() {
+            self.write(Write::Device(*ifindex, true))?;
+        }
+        for vpc in &world.vpcs {
+            let record = Vpc {
+                tag: u64::from(vpc.index),
+                reserved: 0,
+                seal: 0,
+            };
+            self.write(Write::Vpc(vpc.index, Some(record.sealed(&vpc.index))))?;
+        }
+        self.fill_ports(world, indices, &macs)?;
+        if world.family == 6 {
+            self.fill_uplinks::<V6>(world, indices, &macs)?;
+            self.fill_family::<V6>(world)
+        } else {
+            self.fill_uplinks::<V4>(world, indices, &macs)?;
+            self.fill_family::<V4>(world)
+        }
+    }
+
+    fn fill_family<F: Records>(&mut self, world: &table::World) -> Result<()> {
         for vpc in &world.vpcs {
             for (cidr, place) in vpc.cidrs.iter().zip(0..MAX_CIDRS) {
                 let index = Cidr::<F::Address>::index(vpc.index, place);
@@ -145,7 +134,7 @@ where
                     used: 1,
                     seal: 0,
                 };
-                self.cidrs.set(index, record.sealed(&index), 0)?;
+                self.write_of::<F>(FamilyWrite::Cidr(index, Some(record.sealed(&index))))?;
             }
         }
         for address in &world.addresses {
@@ -154,19 +143,27 @@ where
                 address: F::octets(address.address)?,
             };
             let record = private_entry::<F>(world, address)?;
-            self.private.insert(key, record.sealed(&key), 0)?;
+            self.write_of::<F>(FamilyWrite::Private(key, Some(record)))?;
         }
         for eip in &world.eips {
             let key = F::octets(eip.address)?;
-            self.eip.insert(key, eip_entry::<F>(eip)?.sealed(&key), 0)?;
+            self.write_of::<F>(FamilyWrite::Eip(key, Some(eip_entry::<F>(eip)?)))?;
         }
+        let mut screen = Names::<u32, u64>::new();
         for prefix in &world.prefixes {
-            self.insert_prefix(prefix)?;
+            self.insert_prefix::<F>(prefix, &mut screen)?;
+        }
+        for (index, bits) in screen {
+            self.write_of::<F>(FamilyWrite::Screen(index, bits))?;
         }
         Ok(())
     }
 
-    fn insert_prefix(&mut self, prefix: &table::Prefix) -> Result<()> {
+    fn insert_prefix<F: Records>(
+        &mut self,
+        prefix: &table::Prefix,
+        screen: &mut Names<u32, u64>,
+    ) -> Result<()> {
         let (network, length) = prefix.parts()?;
         let network = F::octets(network)?;
         let class = match prefix.class.as_str() {
@@ -180,74 +177,13 @@ where
             class: class as u32,
             seal: 0,
         };
-        self.prefixes
-            .insert(&Key::new(length, network), record.sealed(&PREFIX_SEAL), 0)?;
+        let key = PrefixKey { length, network };
+        self.write_of::<F>(FamilyWrite::Prefix(key, Some(record.sealed(&PREFIX_SEAL))))?;
         if class == AddressClass::Pool {
-            let bit = u32::from(F::screen(&network));
-            let bits = self.screen.get(&(bit / 64), 0)?;
-            self.screen.set(bit / 64, bits | 1 << (bit % 64), 0)?;
+            let bit = u32::from(<F as Family>::screen(&network));
+            *screen.entry(bit / 64).or_default() |= 1 << (bit % 64);
         }
         Ok(())
-    }
-}
-
-/// The maps that the programs read.
-pub struct Maps {
-    /// Those of IPv4.
-    pub v4: FamilyMaps<V4>,
-    /// Those of IPv6.
-    pub v6: FamilyMaps<V6>,
-    /// Where packets are delivered.
-    pub targets: Array<MapData, Target>,
-    vpcs: Array<MapData, Vpc>,
-    ports: HashMap<MapData, LinkKey, Port>,
-    macs: HashMap<MapData, MacKey, PortMac>,
-    uplinks: HashMap<MapData, LinkKey, Uplink>,
-    devices: DevMapHash<MapData>,
-}
-
-impl Maps {
-    /// Takes them out of the object.
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        Ok(Self {
-            v4: FamilyMaps::take(ebpf)?,
-            v6: FamilyMaps::take(ebpf)?,
-            targets: take(ebpf, maps::TARGETS)?,
-            vpcs: take(ebpf, maps::VPCS)?,
-            ports: take(ebpf, maps::PORTS)?,
-            macs: take(ebpf, maps::MACS)?,
-            uplinks: take(ebpf, maps::UPLINKS)?,
-            devices: take(ebpf, maps::DEVICES)?,
-        })
-    }
-
-    /// Takes an interface out of what XDP may redirect to.
-    pub fn forget_device(&mut self, ifindex: u32) -> Result<()> {
-        Ok(self.devices.remove(ifindex)?)
-    }
-
-    /// Writes every record but the targets.
-    pub fn fill(&mut self, world: &table::World, indices: &Names<String, u32>) -> Result<()> {
-        let macs = macs_of(world);
-        for ifindex in indices.values() {
-            self.devices.insert(*ifindex, *ifindex, None, 0)?;
-        }
-        for vpc in &world.vpcs {
-            let record = Vpc {
-                tag: u64::from(vpc.index),
-                reserved: 0,
-                seal: 0,
-            };
-            self.vpcs.set(vpc.index, record.sealed(&vpc.index), 0)?;
-        }
-        self.fill_ports(world, indices, &macs)?;
-        if world.family == 6 {
-            self.fill_uplinks::<V6>(world, indices, &macs)?;
-            self.v6.fill(world)
-        } else {
-            self.fill_uplinks::<V4>(world, indices, &macs)?;
-            self.v4.fill(world)
-        }
     }
 
     fn fill_uplinks<F: Records>(
@@ -271,7 +207,7 @@ impl Maps {
             for (place, value) in F::addresses(&mut record).into_iter().zip(values) {
                 *place = value.map_or(Ok(F::UNSPECIFIED), F::octets)?;
             }
-            self.uplinks.insert(key, record.sealed(&key), 0)?;
+            self.write(Write::Uplink(key, Some(record.sealed(&key))))?;
         }
         Ok(())
     }
@@ -302,7 +238,7 @@ impl Maps {
                 eni_mac: only.map_or([0; 6], |eni| eni.mac.0),
                 seal: 0,
             };
-            self.ports.insert(key, record.sealed(&key), 0)?;
+            self.write(Write::Port(key, Some(record.sealed(&key))))?;
             for eni in enis {
                 let key = MacKey {
                     ifindex,
@@ -313,7 +249,7 @@ impl Maps {
                     target: eni.target,
                     seal: 0,
                 };
-                self.macs.insert(key, record.sealed(&key), 0)?;
+                self.write(Write::Mac(key, Some(record.sealed(&key))))?;
             }
         }
         Ok(())
@@ -364,7 +300,7 @@ impl Maps {
         } else {
             V4::UPLINK_TARGET
         };
-        self.targets.set(index, record.sealed(&index), 0)?;
+        self.write(Write::Target(index, Some(record.sealed(&index))))?;
         for eni in &world.enis {
             let port = world
                 .ports
@@ -388,14 +324,13 @@ impl Maps {
                 flags: xdp | TargetFlags::RESOLVED | narrow,
                 seal: 0,
             };
-            self.targets
-                .set(eni.target, record.sealed(&eni.target), 0)?;
+            self.write(Write::Target(eni.target, Some(record.sealed(&eni.target))))?;
         }
         Ok(())
     }
 }
 
-/// The record of an EIP, not yet sealed.
+/// The record of an EIP.
 fn eip_entry<F: Records>(eip: &table::Eip) -> Result<EipEntry<F::Address>> {
     let mode = match eip.mode.as_str() {
         "unassociated" => EipMode::Unassociated,
@@ -423,7 +358,7 @@ fn eip_entry<F: Records>(eip: &table::Eip) -> Result<EipEntry<F::Address>> {
     })
 }
 
-/// The record of an ENI's address, not yet sealed.
+/// The record of an ENI's address.
 fn private_entry<F: Records>(
     world: &table::World,
     address: &table::Address,

@@ -7,7 +7,7 @@ mod properties;
 
 use super::Verdict;
 use crate::{
-    abi::{NONE, Reason, Sealed, UPLINK_TARGET4},
+    abi::{LinkKey, NONE, Reason},
     family::{V4, V6},
     testing::{
         craft::{Draft, INWARD, Link, asks, echo, icmp_error, outward, transport},
@@ -274,10 +274,10 @@ fn padding_is_none_of_the_packet() {
 #[test]
 fn a_table_that_changes_under_a_packet_drops_it_untouched() {
     let mut torn = world();
-    torn.v4.eips.get_mut(&V4::public(NAT)).expect("there").slot += 1;
-    torn.v6.eips.get_mut(&V6::public(NAT)).expect("there").delta ^= 1;
-    let target = torn.targets.get_mut(&UPLINK_TARGET4).expect("there");
-    *target = target.sealed(&7);
+    let uplink = torn.uplinks.values_mut().next().expect("there");
+    uplink.next_hop4[0] ^= 1;
+    let port = LinkKey::untagged(NAT_ENI.port);
+    torn.ports.get_mut(&port).expect("there").vpc += 1;
     let draft = Draft::<V4>::new(V4::far(7), V4::public(NAT), 47, vec![1]);
     let frames = [
         (UPLINK, draft.frame(INWARD)),

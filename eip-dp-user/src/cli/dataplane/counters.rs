@@ -76,7 +76,7 @@ pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
 
 /// The counters of an EIP; `None` if the kernel does not know it.
 fn row(kernel: &Kernel, eip: &Eip) -> Result<Option<Row>, Failure> {
-    let Some(slot) = kernel.slot(eip.address)? else {
+    let Some(slot) = kernel.slot(eip.address) else {
         return Ok(None);
     };
     let EipCounters {

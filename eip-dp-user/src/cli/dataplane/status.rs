@@ -168,7 +168,7 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
     let fill = |map, used, size| Fill { map, used, size };
     let counted = v4.eips.len() + v6.eips.len();
     Ok(vec![
-        fill(maps::EIP_COUNTERS, counted, limits.eips),
+        fill(maps::EIP_IN, counted, limits.eips),
         fill(maps::EIP4, v4.eips.len(), limits.eips),
         fill(maps::EIP6, v6.eips.len(), limits.eips),
         fill(maps::PRIVATE4, v4.private.len(), limits.private_addresses),
@@ -176,7 +176,7 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
         fill(maps::PREFIX4, v4.prefixes.len(), limits.prefixes),
         fill(maps::PREFIX6, v6.prefixes.len(), limits.prefixes),
         fill(maps::VPCS, vpcs.len(), limits.vpcs),
-        fill(maps::TARGETS, targets.len(), limits.targets),
+        fill(maps::NEXT_HOPS, targets.len(), limits.targets),
         fill(maps::PORTS, ports.len(), limits.ports),
         fill(maps::MACS, macs.len(), limits.macs),
         fill(maps::UPLINKS, uplinks.len(), limits.uplinks),

@@ -1,0 +1,146 @@
+//! What the words of an entry hold.
+//!
+//! The head of an EIP's entry, from its lowest bit: 32 bits address (IPv4) or zeros (IPv6), 31 bits slot of its counters, 1 bit
+//! [`USED`]. Its payload: 32 bits [`Other`], 28 bits target, 4 bits mode. The head of an ENI's address: 32 bits address or zeros,
+//! 16 bits VPC, the lower 15 bits of the target, [`USED`]. Its payload: 32 bits [`Other`], 22 bits slot, 3 bits state, the upper
+//! 7 bits of the target.
+//!
+//! [`Other`] is the address on the other side of NAT: itself for IPv4; for IPv6 its index in the map `ADDRESSES6`, whose
+//! elements never change while something leads to them.
+
+use super::{Key, USED};
+use crate::abi::NONE;
+
+/// One more than the highest slot, which also an ENI's address can name.
+pub const SLOTS: u32 = (1 << 22) - 1;
+/// One more than the highest target.
+pub const TARGETS: u32 = (1 << 22) - 1;
+/// One more than the highest VPC.
+pub const VPCS: u32 = 1 << 16;
+
+/// The other address, or where it is.
+pub type Other = u32;
+
+/// An EIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EipWords {
+    /// Where its counters are.
+    pub slot: u32,
+    /// The private address.
+    pub other: Other,
+    /// The ENI's target, or [`NONE`].
+    pub target: u32,
+    /// An [`EipMode`](crate::abi::EipMode).
+    pub mode: u8,
+}
+
+/// An address of an ENI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrivateWords {
+    /// The EIP's address.
+    pub other: Other,
+    /// The EIP's counters, or [`NONE`].
+    pub slot: u32,
+    /// The ENI's target, or [`NONE`].
+    pub target: u32,
+    /// A [`PrivateState`](crate::abi::PrivateState).
+    pub state: u8,
+}
+
+const NO_SLOT: u32 = SLOTS;
+const NO_TARGET: u32 = TARGETS;
+
+impl EipWords {
+    const ADDRESS: u64 = 0xffff_ffff;
+    const TARGET_BITS: u64 = (1 << 28) - 1;
+
+    /// The key of an address: of IPv4 its four bytes as a number of the host, of IPv6 0, and the rest.
+    #[inline(always)]
+    pub const fn key(address: u32, rest: [u64; 2]) -> Key {
+        Key {
+            head: USED | address as u64,
+            mask: USED | Self::ADDRESS,
+            rest,
+        }
+    }
+
+    /// The head and the payload.
+    #[inline(always)]
+    pub const fn pack(self, key: &Key) -> [u64; 2] {
+        let target = if self.target == NONE {
+            NO_TARGET
+        } else {
+            self.target
+        };
+        [
+            key.head | (self.slot as u64) << 32,
+            self.other as u64 | (target as u64) << 32 | (self.mode as u64) << 60,
+        ]
+    }
+
+    /// Reads them.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "bit fields")]
+    pub const fn unpack(head: u64, payload: u64) -> Self {
+        let target = (payload >> 32 & Self::TARGET_BITS) as u32;
+        Self {
+            slot: (head >> 32) as u32 & !(1 << 31),
+            other: payload as u32,
+            target: if target == NO_TARGET { NONE } else { target },
+            mode: (payload >> 60) as u8,
+        }
+    }
+}
+
+impl PrivateWords {
+    const KEY: u64 = 0xffff_ffff_ffff;
+
+    /// The key of an address in a VPC; see [`EipWords::key`].
+    #[inline(always)]
+    pub const fn key(vpc: u32, address: u32, rest: [u64; 2]) -> Key {
+        Key {
+            head: USED | (vpc as u64) << 32 & Self::KEY | address as u64,
+            mask: USED | Self::KEY,
+            rest,
+        }
+    }
+
+    /// The VPC that a head speaks of.
+    #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
+    pub const fn vpc_of(head: u64) -> u32 {
+        (head >> 32 & 0xffff) as u32
+    }
+
+    /// The head and the payload.
+    #[inline(always)]
+    pub const fn pack(self, key: &Key) -> [u64; 2] {
+        let target = if self.target == NONE {
+            NO_TARGET
+        } else {
+            self.target
+        } as u64;
+        let slot = if self.slot == NONE {
+            NO_SLOT
+        } else {
+            self.slot
+        } as u64;
+        [
+            key.head | (target & 0x7fff) << 48,
+            self.other as u64 | slot << 32 | (self.state as u64) << 54 | target >> 15 << 57,
+        ]
+    }
+
+    /// Reads them.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "bit fields")]
+    pub const fn unpack(head: u64, payload: u64) -> Self {
+        let slot = (payload >> 32 & 0x3f_ffff) as u32;
+        let target = (head >> 48 & 0x7fff | payload >> 57 << 15) as u32;
+        Self {
+            other: payload as u32,
+            slot: if slot == NO_SLOT { NONE } else { slot },
+            target: if target == NO_TARGET { NONE } else { target },
+            state: (payload >> 54) as u8 & 7,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use eip_dp_common::index::{EipWords, Long, Short, find};
+use fastrand::Rng;
+
+use super::*;
+
+fn empty<S: Shape>(lines: usize) -> Index<S, Vec<AtomicU64>> {
+    let words = (0..lines * LINE_WORDS).map(|_| AtomicU64::new(0)).collect();
+    Index::new(words, 7, EipWords::key(0, [0; 2]).mask)
+}
+
+/// A key of one word or of three.
+fn key<S: Shape>(number: u32) -> Key {
+    if S::WORDS == 2 {
+        EipWords::key(number, [0; 2])
+    } else {
+        EipWords::key(0, [number.into(), 1 << 40])
+    }
+}
+
+/// Puts an entry in, making room where there is none. Returns how many rounds that took, `None` if there is no way.
+fn insert<S: Shape, W: Words>(
+    index: &mut Index<S, W>,
+    key: &Key,
+    payload: u64,
+    mut grace: impl FnMut(&Index<S, W>),
+) -> Option<u32> {
+    for round in 0.. {
+        if index.put(key, key.head, payload).is_ok() {
+            return Some(round);
+        }
+        if index.has_resting() {
+            grace(index);
+            index.wake();
+            if index.put(key, key.head, payload).is_ok() {
+                return Some(round);
+            }
+        }
+        let moves = index.begin([key]);
+        if moves.is_empty() {
+            return None;
+        }
+        grace(index);
+        index.end(moves);
+    }
+    None
+}
+
+fn holds_all<S: Shape>() {
+    const ENTRIES: u32 = 20_000;
+    let lines = Geometry::lines_for::<S>(ENTRIES) as usize;
+    let mut index = empty::<S>(lines);
+    for number in 0..ENTRIES {
+        let key = key::<S>(number);
+        insert(&mut index, &key, number.into(), |_| {})
+            .expect("room for as many as were asked for");
+    }
+    for number in 0..ENTRIES {
+        assert_eq!(index.get(&key::<S>(number)).payload, u64::from(number));
+    }
+    assert_eq!(index.entries().count(), ENTRIES as usize);
+    assert!(index.get(&key::<S>(ENTRIES)).is_nothing());
+}
+
+#[test]
+fn an_index_holds_as_many_as_it_was_made_for() {
+    holds_all::<Short>();
+    holds_all::<Long>();
+}
+
+#[test]
+fn a_full_index_says_so() {
+    let mut index = empty::<Short>(2);
+    for number in 0..8 {
+        assert!(insert(&mut index, &key::<Short>(number), 1, |_| {}).is_some());
+    }
+    assert!(insert(&mut index, &key::<Short>(8), 1, |_| {}).is_none());
+}
+
+#[test]
+fn a_place_rests_before_another_gets_it() {
+    let mut index = empty::<Short>(2);
+    for number in 0..8 {
+        assert!(insert(&mut index, &key::<Short>(number), 1, |_| {}).is_some());
+    }
+    index.remove(&key::<Short>(3));
+    assert_eq!(
+        index.put(&key::<Short>(9), key::<Short>(9).head, 1),
+        Err(NoRoom)
+    );
+    index.wake();
+    assert_eq!(index.put(&key::<Short>(9), key::<Short>(9).head, 1), Ok(()));
+}
+
+#[test]
+fn an_entry_that_stands_twice_is_mended() {
+    let mut index = empty::<Short>(64);
+    let one = key::<Short>(1);
+    index.put(&one, one.head, 5).expect("room");
+    // As if its writer had ended after `begin`.
+    let (first, second) = index.geometry.lines_of(&one);
+    for line in [first, second] {
+        let at = line as usize * LINE_WORDS;
+        if index.words.load(at) == 0 {
+            index.write(at, one.head, 5, [0; 2]);
+        }
+    }
+    assert_eq!(index.entries().count(), 2);
+    index.heal();
+    assert_eq!(index.entries().count(), 1);
+    assert_eq!(index.get(&one).payload, 5);
+}
+
+/// Random changes against a map of the standard library.
+fn like_a_map<S: Shape>() {
+    let mut index = empty::<S>(40);
+    let mut model = BTreeMap::new();
+    let mut rng = Rng::with_seed(3);
+    // What 40 lines are made for.
+    let most = if S::WORDS == 2 { 72 } else { 32 };
+    for step in 0..50_000_u64 {
+        let number = rng.u32(0..400);
+        let key = key::<S>(number);
+        if rng.u8(0..3) == 0 {
+            index.remove(&key);
+            model.remove(&number);
+        } else if model.contains_key(&number) || model.len() < most {
+            // A head that differs in what is not the key's: another slot.
+            let head = key.head | u64::from(rng.u32(0..4)) << 32;
+            loop {
+                if index.put(&key, head, step).is_ok() {
+                    break;
+                }
+                index.wake();
+                let moves = index.begin([&key]);
+                index.end(moves);
+                index.wake();
+            }
+            model.insert(number, (head, step));
+        }
+        if rng.u8(0..20) == 0 {
+            index.wake();
+        }
+        let found = index.get(&key);
+        let wanted = model.get(&number).copied().unwrap_or_default();
+        assert_eq!((found.head, found.payload), wanted);
+        if step % 1000 == 0 {
+            assert_eq!(index.entries().count(), model.len());
+        }
+    }
+}
+
+#[test]
+fn an_index_is_a_map() {
+    like_a_map::<Short>();
+    like_a_map::<Long>();
+}
+
+/// A reader that runs beside the writer finds every entry that is there all the time, and never another one's payload.
+fn under_churn<S: Shape + Sync + Send + 'static>() {
+    const STEADY: u32 = 24;
+    // So few lines that entries are in each other's way.
+    let lines = if S::WORDS == 2 { 11 } else { 24 };
+    let words: Arc<Vec<AtomicU64>> =
+        Arc::new((0..lines * LINE_WORDS).map(|_| AtomicU64::new(0)).collect());
+    let mask = EipWords::key(0, [0; 2]).mask;
+    let mut index: Index<S, Shared> = Index::new(Shared(words.clone()), 7, mask);
+    let geometry = index.geometry;
+    for number in 0..STEADY {
+        insert(
+            &mut index,
+            &key::<S>(number),
+            u64::from(number) << 32,
+            |_| {},
+        )
+        .expect("room");
+    }
+    // Every look is a section of its own: it counts when it begins and when it ends.
+    let (looks, done) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let reader = std::thread::spawn({
+        let (words, looks, done) = (words.clone(), looks.clone(), done.clone());
+        move || {
+            let mut rng = Rng::with_seed(9);
+            while !done.load(Ordering::Relaxed) {
+                looks.fetch_add(1, Ordering::SeqCst);
+                let number = rng.u32(0..2 * STEADY);
+                let start = words.as_ptr();
+                let found = find::<S>(
+                    geometry,
+                    &key::<S>(number),
+                    |line| Some(start.wrapping_add(line as usize * LINE_WORDS).cast()),
+                    // SAFETY: `find` reads within lines, all of which are there.
+                    |word| unsafe { (*word.cast::<AtomicU64>()).load(Ordering::Acquire) },
+                );
+                looks.fetch_add(1, Ordering::SeqCst);
+                assert!(
+                    number >= STEADY || !found.is_nothing(),
+                    "{number} is not found"
+                );
+                if !found.is_nothing() {
+                    assert_eq!(found.payload >> 32, u64::from(number), "another's payload");
+                }
+            }
+        }
+    });
+    // Once the reader is out of the look that it was in, nothing that was seen before is in its hands.
+    let grace = |_: &Index<S, Shared>| {
+        let begun = looks.load(Ordering::SeqCst);
+        while begun % 2 == 1 && looks.load(Ordering::SeqCst) == begun {
+            std::thread::yield_now();
+        }
+    };
+    let mut rng = Rng::with_seed(4);
+    let mut rounds = 0;
+    for step in 0..20_000_u64 {
+        let number = rng.u32(0..2 * STEADY);
+        let key = key::<S>(number);
+        if number >= STEADY && rng.bool() {
+            index.remove(&key);
+        } else {
+            let payload = u64::from(number) << 32 | step & 0xffff;
+            let made = insert(&mut index, &key, payload, grace);
+            assert!(made.is_some() || number >= STEADY, "{number} has a place");
+            rounds += made.unwrap_or_default();
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    reader.join().expect("the reader found what it had to");
+    assert!(rounds > 10, "nothing had to make room: {rounds}");
+}
+
+/// Words that a reader has, too.
+struct Shared(Arc<Vec<AtomicU64>>);
+
+impl Words for Shared {
+    fn len(&self) -> usize {
+        Words::len(&*self.0)
+    }
+
+    fn load(&self, at: usize) -> u64 {
+        Words::load(&*self.0, at)
+    }
+
+    fn store(&self, at: usize, word: u64) {
+        Words::store(&*self.0, at, word);
+    }
+}
+
+#[test]
+fn a_reader_finds_what_is_there_while_all_else_moves() {
+    under_churn::<Short>();
+    under_churn::<Long>();
+}
+
+#[test]
+fn a_number_rests_before_another_content_gets_it() {
+    let mut pool = Pool::recover(1, 4, [2, 2]);
+    assert_eq!(pool.take(), Some(3));
+    assert_eq!(pool.take(), None, "1 rests");
+    assert!(!pool.give_back(2), "it has another user");
+    assert!(pool.give_back(2));
+    pool.wake();
+    let mut taken = [pool.take(), pool.take()];
+    taken.sort_unstable();
+    assert_eq!(taken, [Some(1), Some(2)]);
+}

@@ -1,0 +1,158 @@
+//! `cargo xtask bench`: how fast eip-dp is, beside others (`docs/performance.md`).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use eip_dp_tests::{
+    lab::gateway,
+    speed::{
+        bulk,
+        machine::Machine,
+        report::Report,
+        rounds::{self, Effort},
+        rows, table_side,
+    },
+};
+
+#[derive(Parser)]
+#[command(
+    name = "eip-dp-bench",
+    about = "Measures how fast eip-dp forwards and changes, beside other gateways"
+)]
+struct Arguments {
+    /// Under three minutes: IPv4, fewer sizes and rounds
+    #[arg(long)]
+    quick: bool,
+    /// Only rows whose name contains this, of those of a full run; or all of `iperf3`, or of `table`
+    #[arg(long, value_name = "PATTERN")]
+    only: Option<String>,
+    /// How many rounds
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// List the rows and do nothing
+    #[arg(long)]
+    list: bool,
+    /// Where results and applied tables are kept
+    #[arg(long, default_value = "target/bench")]
+    folder: PathBuf,
+    /// Measure nothing: print the tables of this earlier result
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// How long each row is counted in a round.
+const WINDOW: Duration = Duration::from_millis(200);
+
+/// What is measured besides rows, as `--only` names it.
+const TRANSFERS: &str = "iperf3";
+const TABLE: &str = "table";
+
+const QUICK_BULK: bulk::Effort = bulk::Effort {
+    rounds: 2,
+    seconds: 1,
+    udp: false,
+};
+const FULL_BULK: bulk::Effort = bulk::Effort {
+    rounds: 5,
+    seconds: 3,
+    udp: true,
+};
+const QUICK_TABLE: table_side::Effort = table_side::Effort {
+    eips: 65_536,
+    loads: 1,
+    samples: 30,
+    largest: 1_000,
+};
+const FULL_TABLE: table_side::Effort = table_side::Effort {
+    eips: 1_000_000,
+    loads: 3,
+    samples: 200,
+    largest: 100_000,
+};
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let mut rows = rows::all(arguments.quick);
+    if let Some(pattern) = &arguments.only {
+        rows = rounds::only(rows::all(false), pattern);
+        ensure!(
+            !rows.is_empty() || [TRANSFERS, TABLE].contains(&pattern.as_str()),
+            "no row has `{pattern}` in its name: see --list"
+        );
+    }
+    if arguments.list {
+        rows.iter().for_each(|row| println!("{}", row.name()));
+        println!("{TRANSFERS}\n{TABLE}");
+        return Ok(());
+    }
+    if let Some(file) = &arguments.report {
+        print!("{}", Report::read(file)?.text());
+        return Ok(());
+    }
+    let report = measure(arguments, &rows)?;
+    fs::create_dir_all(&arguments.folder)?;
+    let file = file_of(arguments);
+    report.write(&file)?;
+    print!("{}", report.text());
+    eprintln!(
+        "bench: {:.0} s; all figures: {}",
+        report.took,
+        file.display()
+    );
+    Ok(())
+}
+
+/// A full run is kept apart from others.
+fn file_of(arguments: &Arguments) -> PathBuf {
+    let name = match (&arguments.only, arguments.quick) {
+        (Some(_), _) => "only.json",
+        (None, true) => "quick.json",
+        (None, false) => "full.json",
+    };
+    arguments.folder.join(name)
+}
+
+fn measure(arguments: &Arguments, rows: &[eip_dp_tests::speed::shape::Row]) -> Result<Report> {
+    let begun = Instant::now();
+    let mut report = Report {
+        machine: Machine::now(Path::new(&gateway::program()?)),
+        quick: arguments.quick,
+        generator: "live-frames".to_owned(),
+        window: WINDOW.as_secs_f64(),
+        ..Report::default()
+    };
+    let usual = if arguments.quick { 3 } else { 9 };
+    let effort = Effort {
+        rounds: arguments.rounds.unwrap_or(usual),
+        window: WINDOW,
+    };
+    let tables = arguments.folder.join("tables");
+    let mut say = |what: &str| eprintln!("bench: {:5.1} s  {what}", begun.elapsed().as_secs_f64());
+    report.rows = rounds::run(rows, &effort, &tables, &mut say)?;
+    let asked = |section: &str| arguments.only.as_deref().is_none_or(|only| only == section);
+    if asked(TRANSFERS) {
+        let effort = if arguments.quick { QUICK_BULK } else { FULL_BULK };
+        report.bulk = bulk::run_all(&effort, &mut say)?;
+    }
+    if asked(TABLE) {
+        let effort = if arguments.quick { QUICK_TABLE } else { FULL_TABLE };
+        report.table = table_side::run(&effort, &tables, &mut say)?;
+    }
+    report.took = begun.elapsed().as_secs_f64();
+    Ok(report)
+}

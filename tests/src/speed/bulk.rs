@@ -1,0 +1,184 @@
+//! Transfers of iperf3 between an unmodified guest and an Internet host.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::report::{BULK_RIVAL, Bulk};
+use crate::lab::{
+    Lab,
+    gateway::Gateway,
+    netns::Netns,
+    process::{outcome, run, write},
+    topology::{Backbone, INTERNET, UPLINK},
+    traffic::{Amount, IperfServer, iperf},
+};
+
+const POOL: &str = "203.0.113.0/24";
+const EIP: &str = "203.0.113.10";
+const VPC: &str = "10.0.0.0/24";
+const ROUTER: &str = "10.0.0.1";
+const GUEST: &str = "10.0.0.10";
+const GUEST_MAC: &str = "02:00:00:00:0a:01";
+const PORT: &str = "p0";
+
+/// How long and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Rounds.
+    pub rounds: u32,
+    /// Of each transfer.
+    pub seconds: u32,
+    /// Whether UDP is measured besides TCP.
+    pub udp: bool,
+}
+
+/// A gateway between the two.
+struct Scene {
+    name: String,
+    // Dropped in this order.
+    _server: IperfServer,
+    _gateway: Option<Gateway>,
+    guest: Netns,
+    _lab: Lab,
+}
+
+/// Runs all of them in turn.
+pub fn run_all(effort: &Effort, say: &mut dyn FnMut(&str)) -> Result<Vec<Bulk>> {
+    let mut scenes = vec![kernel()?];
+    for delivery in ["auto", "xdp", "tcx"] {
+        scenes.push(eip_dp(delivery)?);
+    }
+    let protocols: &[&str] = if effort.udp { &["tcp", "udp"] } else { &["tcp"] };
+    let mut all = Vec::new();
+    for scene in &scenes {
+        for protocol in protocols {
+            for direction in ["out", "in"] {
+                all.push(Bulk {
+                    gateway: scene.name.clone(),
+                    protocol: (*protocol).to_owned(),
+                    direction: direction.to_owned(),
+                    rates: Vec::new(),
+                });
+            }
+        }
+    }
+    for round in 1..=effort.rounds {
+        say(&format!("iperf3, round {round} of {}", effort.rounds));
+        for bulk in &mut all {
+            let scene = scenes.iter().find(|scene| scene.name == bulk.gateway);
+            let guest = &scene.context("no such scene")?.guest;
+            let reverse = bulk.direction == "in";
+            let rate = if bulk.protocol == "tcp" {
+                let amount = Amount::Seconds(effort.seconds);
+                iperf(guest, Some(GUEST), INTERNET, amount, reverse)?.bits_per_second
+            } else {
+                udp(guest, effort.seconds, reverse)?
+            };
+            bulk.rates.push(rate / 1e9);
+        }
+    }
+    for bulk in &all {
+        let Bulk { gateway, protocol, direction, rates } = bulk;
+        if rates.contains(&0.0) {
+            bail!("{gateway} forwards nothing of {protocol} {direction}");
+        }
+    }
+    Ok(all)
+}
+
+/// As many datagrams as go in, in frames of full size; the bits a second that arrive.
+fn udp(guest: &Netns, seconds: u32, reverse: bool) -> Result<f64> {
+    let mut command = guest.command("iperf3");
+    command.args(["-J", "-p", "5201", "-u", "-b", "0", "-l", "1448", "-B", GUEST, "-c", INTERNET]);
+    command.args(["-t", &seconds.to_string()]);
+    if reverse {
+        command.arg("-R");
+    }
+    let output = outcome(&mut command)?;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    let sum = &report["end"]["sum"];
+    let rate = || {
+        let (packets, lost) = (sum["packets"].as_f64()?, sum["lost_packets"].as_f64()?);
+        Some((packets - lost).max(0.0) * 1448.0 * 8.0 / sum["seconds"].as_f64()?)
+    };
+    rate().with_context(|| format!("iperf3 over UDP printed no sum: {report}"))
+}
+
+fn scene(name: &str, start: impl FnOnce(&Lab, &Backbone, &Netns) -> Result<Option<Gateway>>) -> Result<Scene> {
+    let lab = Lab::new()?;
+    let backbone = Backbone::new(&lab)?;
+    backbone.route_pool(POOL)?;
+    let guest = lab.namespace("guest")?;
+    backbone.plug(PORT, &guest, "eth0", GUEST_MAC)?;
+    guest.ip(&format!("address add {GUEST}/24 dev eth0"))?;
+    guest.ip("link set dev eth0 up")?;
+    guest.ip(&format!("route add default via {ROUTER}"))?;
+    let gateway = start(&lab, &backbone, &guest).with_context(|| name.to_owned())?;
+    let server = IperfServer::start(&backbone.internet, &lab.folder().join("iperf.log"))?;
+    Ok(Scene {
+        name: name.to_owned(),
+        _server: server,
+        _gateway: gateway,
+        guest,
+        _lab: lab,
+    })
+}
+
+fn eip_dp(delivery: &str) -> Result<Scene> {
+    scene(&format!("eip-dp {delivery}"), |lab, backbone, guest| {
+        let configuration = format!(
+            "[[uplink]]\ninterface = \"{UPLINK}\"\nnext_hop = \"{INTERNET}\"\n[ports]\ndelivery = \"{delivery}\"\n"
+        );
+        if delivery == "xdp" {
+            // A veth takes XDP frames only while its peer polls.
+            run(guest.command("ethtool").args(["-K", "eth0", "gro", "on"]))?;
+        }
+        let mut gateway = Gateway::new(lab, &backbone.gateway, &configuration)?;
+        for verb in [
+            format!("pool create {POOL}"),
+            format!("vpc create v --cidr {VPC}"),
+            "instance create a".to_owned(),
+            format!("eni create n --vpc v --kind primary --mac {GUEST_MAC} --private-ip {GUEST}"),
+            format!("eni attach n --instance a --port {PORT}"),
+            format!("eip create e --address {EIP}"),
+            "associate e n".to_owned(),
+        ] {
+            gateway.ok(&verb)?;
+        }
+        gateway.start()?;
+        if delivery == "xdp" {
+            gateway.wait_for_delivery("xdp", 1)?;
+        }
+        Ok(Some(gateway))
+    })
+}
+
+/// nftables, stateless, with GRO on.
+fn kernel() -> Result<Scene> {
+    scene(BULK_RIVAL, |lab, backbone, _| {
+        let gateway = &backbone.gateway;
+        gateway.ip(&format!("address add {ROUTER}/24 dev {PORT}"))?;
+        for interface in [UPLINK, PORT] {
+            run(gateway.command("ethtool").args(["-K", interface, "gro", "on"]))?;
+        }
+        gateway.enter(|| {
+            let path = Path::new("/proc/sys/net/ipv4/ip_forward");
+            fs::write(path, "1").context("cannot make the gateway a router")
+        })?;
+        let rules = format!(
+            "table ip bench {{
+map inward {{ type ipv4_addr : ipv4_addr; elements = {{ {EIP} : {GUEST} }} }}
+map outward {{ type ipv4_addr : ipv4_addr; elements = {{ {GUEST} : {EIP} }} }}
+chain prerouting {{ type filter hook prerouting priority raw; notrack; ip daddr set ip daddr map @inward; }}
+chain postrouting {{ type filter hook postrouting priority srcnat; oifname \"{UPLINK}\" ip saddr set ip saddr map @outward; }}
+}}
+"
+        );
+        let file = lab.folder().join("rules.nft");
+        write(&file, &rules)?;
+        run(gateway.command("nft").arg("-f").arg(&file))?;
+        Ok(None)
+    })
+}
