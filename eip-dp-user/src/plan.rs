@@ -11,30 +11,51 @@
 //! 4. *Addresses* that gain an EIP or an ENI: only now can they send as the EIP.
 //! 5. *Clean up*: what nothing leads to any more.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashSet, btree_map},
+    iter::Peekable,
+};
 
 use eip_dp_common::abi::{NONE, PrivateState, Sealed};
 
 use crate::image::{Address, Content, FamilyContent, FamilyWrite, InVpc, Private, Write};
 
+/// Who takes the writes of a plan, in order.
+pub trait Sink {
+    /// Takes the next one.
+    fn push(&mut self, write: Write);
+}
+
+impl Sink for Vec<Write> {
+    fn push(&mut self, write: Write) {
+        Vec::push(self, write);
+    }
+}
+
 /// The writes that turn `have` into `want`, in order.
 pub fn plan(want: &Content, have: &Content) -> Vec<Write> {
+    let mut writes = Vec::new();
+    plan_into(want, have, &mut writes);
+    writes
+}
+
+/// The same, handed over one by one: those of a large table need not be in memory all at once.
+pub fn plan_into(want: &Content, have: &Content, writes: &mut impl Sink) {
     let v4 = Change::<[u8; 4]>::new(want, have);
     let v6 = Change::<[u8; 16]>::new(want, have);
-    let mut writes = Vec::new();
-    let done = (v4.withdraw(&mut writes), v6.withdraw(&mut writes));
-    withdraw(want, have, &mut writes);
-    v4.prepare(&mut writes);
-    v6.prepare(&mut writes);
-    prepare(want, have, &mut writes);
-    v4.eips(&done.0, &mut writes);
-    v6.eips(&done.1, &mut writes);
-    v4.addresses(&done.0, &mut writes);
-    v6.addresses(&done.1, &mut writes);
-    v4.clean_up(&mut writes);
-    v6.clean_up(&mut writes);
-    clean_up(want, have, &mut writes);
-    writes
+    let done = (v4.withdraw(writes), v6.withdraw(writes));
+    withdraw(want, have, writes);
+    v4.prepare(writes);
+    v6.prepare(writes);
+    prepare(want, have, writes);
+    v4.eips(&done.0, writes);
+    v6.eips(&done.1, writes);
+    v4.addresses(&done.0, writes);
+    v6.addresses(&done.1, writes);
+    v4.clean_up(writes);
+    v6.clean_up(writes);
+    clean_up(want, have, writes);
 }
 
 /// The change of one family's maps.
@@ -57,14 +78,15 @@ impl<'a, A: Address> Change<'a, A> {
         }
     }
 
-    fn withdraw(&self, writes: &mut Vec<Write>) -> Done<A> {
+    fn withdraw(&self, writes: &mut impl Sink) -> Done<A> {
         let mut done = Done {
             eips: HashSet::new(),
             private: HashSet::new(),
         };
         let mut write = |write| writes.push(A::write(write));
-        for (key, old) in &self.have.private {
-            match self.want.private.get(key) {
+        for (key, new, old) in both(&self.want.private, &self.have.private) {
+            let Some(old) = old else { continue };
+            match new {
                 None => write(FamilyWrite::Private(*key, None)),
                 Some(new) if new == old => {}
                 Some(new) if !is_owner(new) && (new.target == old.target || new.target == NONE) => {
@@ -79,8 +101,9 @@ impl<'a, A: Address> Change<'a, A> {
                 }
             }
         }
-        for (address, old) in &self.have.eips {
-            match self.want.eips.get(address) {
+        for (address, new, old) in both(&self.want.eips, &self.have.eips) {
+            let Some(old) = old else { continue };
+            match new {
                 None => write(FamilyWrite::Eip(*address, None)),
                 Some(new) if new != old && new.target == NONE && new.slot == old.slot => {
                     done.eips.insert(*address);
@@ -92,7 +115,7 @@ impl<'a, A: Address> Change<'a, A> {
         done
     }
 
-    fn prepare(&self, writes: &mut Vec<Write>) {
+    fn prepare(&self, writes: &mut impl Sink) {
         let (want, have) = (self.want, self.have);
         let cidr = |key, value| A::write(FamilyWrite::Cidr(key, value));
         upserts(&want.cidrs, &have.cidrs, cidr, writes);
@@ -104,31 +127,31 @@ impl<'a, A: Address> Change<'a, A> {
                 writes.push(A::write(FamilyWrite::Screen(*word, old | bits)));
             }
         }
-        for (address, new) in &want.eips {
-            let old = have.eips.get(address);
+        for (_, new, old) in both(&want.eips, &have.eips) {
+            let Some(new) = new else { continue };
             if old.is_none_or(|old| old.slot != new.slot) {
                 writes.push(Write::ClearCounters(new.slot));
             }
         }
     }
 
-    fn eips(&self, done: &Done<A>, writes: &mut Vec<Write>) {
-        for (address, entry) in &self.want.eips {
-            if self.have.eips.get(address) != Some(entry) && !done.eips.contains(address) {
-                writes.push(A::write(FamilyWrite::Eip(*address, Some(*entry))));
+    fn eips(&self, done: &Done<A>, writes: &mut impl Sink) {
+        for (address, new, old) in both(&self.want.eips, &self.have.eips) {
+            if new.is_some() && new != old && !done.eips.contains(address) {
+                writes.push(A::write(FamilyWrite::Eip(*address, new.copied())));
             }
         }
     }
 
-    fn addresses(&self, done: &Done<A>, writes: &mut Vec<Write>) {
-        for (key, entry) in &self.want.private {
-            if self.have.private.get(key) != Some(entry) && !done.private.contains(key) {
-                writes.push(A::write(FamilyWrite::Private(*key, Some(*entry))));
+    fn addresses(&self, done: &Done<A>, writes: &mut impl Sink) {
+        for (key, new, old) in both(&self.want.private, &self.have.private) {
+            if new.is_some() && new != old && !done.private.contains(key) {
+                writes.push(A::write(FamilyWrite::Private(*key, new.copied())));
             }
         }
     }
 
-    fn clean_up(&self, writes: &mut Vec<Write>) {
+    fn clean_up(&self, writes: &mut impl Sink) {
         let (want, have) = (self.want, self.have);
         for (word, old) in &have.screen {
             let bits = want.screen.get(word).copied().unwrap_or_default();
@@ -180,17 +203,17 @@ fn between<A: Address>(new: &Private<A>, old: &Private<A>) -> Private<A> {
 }
 
 /// What both families share loses its senders.
-fn withdraw(want: &Content, have: &Content, writes: &mut Vec<Write>) {
+fn withdraw(want: &Content, have: &Content, writes: &mut impl Sink) {
     removals(&want.ports, &have.ports, Write::Port, writes);
-    for (key, old) in &have.macs {
-        let new = want.macs.get(key);
+    for (key, new, old) in both(&want.macs, &have.macs) {
+        let Some(old) = old else { continue };
         if new.is_none_or(|new| new.target != old.target) {
             writes.push(Write::Mac(*key, None));
         }
     }
 }
 
-fn prepare(want: &Content, have: &Content, writes: &mut Vec<Write>) {
+fn prepare(want: &Content, have: &Content, writes: &mut impl Sink) {
     for device in want.devices.difference(&have.devices) {
         writes.push(Write::Device(*device, true));
     }
@@ -201,7 +224,7 @@ fn prepare(want: &Content, have: &Content, writes: &mut Vec<Write>) {
     upserts(&want.uplinks, &have.uplinks, Write::Uplink, writes);
 }
 
-fn clean_up(want: &Content, have: &Content, writes: &mut Vec<Write>) {
+fn clean_up(want: &Content, have: &Content, writes: &mut impl Sink) {
     removals(&want.uplinks, &have.uplinks, Write::Uplink, writes);
     for device in have.devices.difference(&want.devices) {
         writes.push(Write::Device(*device, false));
@@ -214,11 +237,11 @@ fn upserts<K: Ord + Copy, V: PartialEq + Copy>(
     want: &BTreeMap<K, V>,
     have: &BTreeMap<K, V>,
     write: fn(K, Option<V>) -> Write,
-    writes: &mut Vec<Write>,
+    writes: &mut impl Sink,
 ) {
-    for (key, value) in want {
-        if have.get(key) != Some(value) {
-            writes.push(write(*key, Some(*value)));
+    for (key, new, old) in both(want, have) {
+        if new.is_some() && new != old {
+            writes.push(write(*key, new.copied()));
         }
     }
 }
@@ -227,10 +250,47 @@ fn removals<K: Ord + Copy, V>(
     want: &BTreeMap<K, V>,
     have: &BTreeMap<K, V>,
     write: fn(K, Option<V>) -> Write,
-    writes: &mut Vec<Write>,
+    writes: &mut impl Sink,
 ) {
-    for key in have.keys().filter(|key| !want.contains_key(key)) {
-        writes.push(write(*key, None));
+    for (key, new, _) in both(want, have) {
+        if new.is_none() {
+            writes.push(write(*key, None));
+        }
+    }
+}
+
+/// The elements of two maps side by side, each key once, in order: so a large map is gone through, not searched.
+pub fn both<'a, K: Ord, V>(want: &'a BTreeMap<K, V>, have: &'a BTreeMap<K, V>) -> Both<'a, K, V> {
+    Both {
+        want: want.iter().peekable(),
+        have: have.iter().peekable(),
+    }
+}
+
+/// See [`both`].
+pub struct Both<'a, K, V> {
+    want: Peekable<btree_map::Iter<'a, K, V>>,
+    have: Peekable<btree_map::Iter<'a, K, V>>,
+}
+
+impl<'a, K: Ord, V> Iterator for Both<'a, K, V> {
+    type Item = (&'a K, Option<&'a V>, Option<&'a V>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let order = match (self.want.peek(), self.have.peek()) {
+            (Some((want, _)), Some((have, _))) => want.cmp(have),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return None,
+        };
+        let want = self.want.next_if(|_| order.is_le());
+        let have = self.have.next_if(|_| order.is_ge());
+        let key = want.or(have)?.0;
+        Some((
+            key,
+            want.map(|(_, value)| value),
+            have.map(|(_, value)| value),
+        ))
     }
 }
 

@@ -1,17 +1,23 @@
 //! One step of making the kernel what the table wants: compile, plan, write.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use tracing::warn;
 
 use crate::{
     config::Config,
     host::HostFacts,
-    image::{self, Allocations, Have, Image},
-    model::Model,
-    plan::plan,
+    image::{self, Allocations, Content, Have, Served, Write},
+    model::{Change, Model},
+    plan::{Sink, plan, plan_into},
     plane::{Plane, PlaneError},
 };
+
+/// So many writes are handed to the data plane at once.
+const BATCH: usize = 8192;
 
 /// The reconciler: a data plane, and what is known to be in it.
 #[derive(Debug)]
@@ -19,21 +25,30 @@ pub struct Reconciler<P> {
     /// The data plane.
     pub plane: P,
     have: Have,
+    served: Served,
     /// Whether the kernel has all that the last step wanted.
     settled: bool,
 }
 
 /// What a step did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Step {
-    /// What was wanted; its content is in the kernel unless `error` says otherwise.
-    pub image: Image,
     /// The EIPs that began to be served, or moved.
-    pub moved: BTreeSet<IpAddr>,
+    pub moved: Vec<IpAddr>,
     /// The EIPs that are no longer served.
-    pub silenced: BTreeSet<IpAddr>,
+    pub silenced: Vec<IpAddr>,
+    /// Whether what goes on which interface may have changed.
+    pub attachments: bool,
+    /// Whether what guests are told may have changed.
+    pub directory: bool,
+    /// Whether the settings of interfaces may have changed, and the warnings.
+    pub settings: bool,
     /// How many elements were changed.
     pub writes: usize,
+    /// How long it took to find out what to write, with the plan's own part.
+    pub compiling: Duration,
+    /// How long it took to write.
+    pub writing: Duration,
     /// Why the kernel does not have all of it. What was written is safe; the next step tries again.
     pub error: Option<PlaneError>,
 }
@@ -53,6 +68,7 @@ impl<P: Plane> Reconciler<P> {
                 allocations,
                 limits,
             },
+            served: Served::default(),
             settled: false,
         })
     }
@@ -62,47 +78,111 @@ impl<P: Plane> Reconciler<P> {
         &self.have
     }
 
+    /// What the last step found to be served.
+    pub fn served(&self) -> &Served {
+        &self.served
+    }
+
     /// Makes the data plane what the table wants on this host.
     pub fn step(&mut self, model: &Model, facts: &HostFacts, config: &Config) -> Step {
-        let mut step = self.try_step(model, facts, config);
+        let (mut step, starved) = self.try_step(model, facts, config);
         // What had to wait for indexes that were in use a moment ago can have them after a grace period.
-        if step.image.starved && step.error.is_none() {
+        if starved && step.error.is_none() {
             if let Err(error) = self.settle() {
                 step.error = Some(error);
                 return step;
             }
-            let again = self.try_step(model, facts, config);
+            let (again, _) = self.try_step(model, facts, config);
+            step.moved.extend(again.moved);
+            step.moved.sort_unstable();
+            step.moved.dedup();
+            step.silenced
+                .retain(|eip| step.moved.binary_search(eip).is_err());
             step = Step {
-                moved: &step.moved | &again.moved,
-                silenced: &step.silenced - &again.moved,
+                moved: step.moved,
+                silenced: step.silenced,
                 writes: step.writes + again.writes,
+                compiling: step.compiling + again.compiling,
+                writing: step.writing + again.writing,
                 ..again
             };
         }
         step
     }
 
-    fn try_step(&mut self, model: &Model, facts: &HostFacts, config: &Config) -> Step {
-        let image = image::compile(model, facts, config, &self.have);
-        let writes = plan(&image.content, &self.have.content);
-        let moved = image::moved(&self.have.content, &image.content);
-        let silenced = image::silenced(&self.have.content, &image.content);
+    /// Compiles everything.
+    fn try_step(&mut self, model: &Model, facts: &HostFacts, config: &Config) -> (Step, bool) {
+        let start = Instant::now();
+        let (image, served) = image::compile_all(model, facts, config, &self.have);
+        self.served = served;
         // From here on the indexes are given, whatever becomes of the writes.
-        self.have.allocations = image.allocations.clone();
-        let (done, error) = match self.plane.write(&writes) {
-            Ok(()) => (writes.len(), None),
-            Err(failed) => (failed.done, Some(failed.error)),
+        self.have.allocations = image.allocations;
+        let old = std::mem::take(&mut self.have.content);
+        let step = self.write(&old, &image.content);
+        self.have.content = if step.error.is_none() {
+            image.content
+        } else {
+            let mut content = old;
+            for write in plan(&image.content, &content).iter().take(step.writes) {
+                content.apply(write);
+            }
+            content
         };
-        for write in &writes[..done] {
-            self.have.content.apply(write);
+        self.settled = step.error.is_none();
+        let step = Step {
+            attachments: true,
+            directory: true,
+            settings: true,
+            compiling: start.elapsed().saturating_sub(step.writing),
+            ..step
+        };
+        (step, image.starved)
+    }
+
+    /// Makes the changes in the model, and the data plane what the table wants then. `None`: it takes a whole step.
+    pub fn follow(
+        &mut self,
+        model: &mut Model,
+        changes: &[Change],
+        facts: &HostFacts,
+        config: &Config,
+    ) -> Option<Step> {
+        let start = Instant::now();
+        if !std::mem::take(&mut self.settled) {
+            model.change(changes);
+            return None;
         }
-        self.settled = error.is_none();
+        let have = &mut self.have;
+        let result = self.served.change(model, changes, facts, config, have)?;
+        let step = self.write(&result.old, &result.new);
+        let mut done = Recorder {
+            content: &mut self.have.content,
+            left: step.writes,
+        };
+        plan_into(&result.new, &result.old, &mut done);
+        self.settled = step.error.is_none();
+        Some(Step {
+            attachments: result.attachments,
+            directory: result.directory,
+            settings: result.settings,
+            compiling: start.elapsed().saturating_sub(step.writing),
+            ..step
+        })
+    }
+
+    /// Writes what `old` and `new` differ in.
+    fn write(&mut self, old: &Content, new: &Content) -> Step {
+        let mut writer = Writer {
+            plane: &mut self.plane,
+            batch: Vec::with_capacity(BATCH),
+            step: Step::default(),
+        };
+        plan_into(new, old, &mut writer);
+        writer.flush();
         Step {
-            image,
-            moved,
-            silenced,
-            writes: done,
-            error,
+            moved: image::moved(old, new),
+            silenced: image::silenced(old, new),
+            ..writer.step
         }
     }
 
@@ -125,7 +205,56 @@ impl<P: Plane> Reconciler<P> {
                 warn!(element = %write, "the kernel's map was changed by another program");
             }
             self.have.content = content;
+            self.settled = false;
         }
         Ok(differences.len())
+    }
+}
+
+/// Hands writes to a data plane, up to the first that fails.
+struct Writer<'a, P> {
+    plane: &'a mut P,
+    batch: Vec<Write>,
+    step: Step,
+}
+
+impl<P: Plane> Sink for Writer<'_, P> {
+    fn push(&mut self, write: Write) {
+        self.batch.push(write);
+        if self.batch.len() == BATCH {
+            self.flush();
+        }
+    }
+}
+
+impl<P: Plane> Writer<'_, P> {
+    fn flush(&mut self) {
+        if self.step.error.is_none() && !self.batch.is_empty() {
+            let start = Instant::now();
+            match self.plane.write(&self.batch) {
+                Ok(()) => self.step.writes += self.batch.len(),
+                Err(failed) => {
+                    self.step.writes += failed.done;
+                    self.step.error = Some(failed.error);
+                }
+            }
+            self.step.writing += start.elapsed();
+        }
+        self.batch.clear();
+    }
+}
+
+/// Remembers the writes that were done.
+struct Recorder<'a> {
+    content: &'a mut Content,
+    left: usize,
+}
+
+impl Sink for Recorder<'_> {
+    fn push(&mut self, write: Write) {
+        if self.left > 0 {
+            self.left -= 1;
+            self.content.apply(&write);
+        }
     }
 }

@@ -45,7 +45,7 @@ fn no_packet_is_lost_while_the_daemon_is_stopped_killed_and_started() -> Result<
         let pinged = pinging.stop()?;
         assert!(pinged.lost_nothing(), "{pinged}");
     }
-    assert!(scene.gateway.ok("verify").is_ok());
+    scene.gateway.ok("verify")?;
     Ok(())
 }
 

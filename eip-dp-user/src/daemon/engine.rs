@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use eip_dp_common::abi::{LinkKey, StatusWord};
@@ -20,14 +21,18 @@ use crate::{
     guests::Directory,
     host::{Family, HostFacts, Link, Setting},
     image::{self, Content, Limits, tag},
-    model::{Context, command::Command, rules},
+    model::{Change, Context, command::Command, rules},
     plane::{self, Kernel, Links, Pinned, Pins, PlaneError, Programs},
-    reconcile::Reconciler,
+    reconcile::{Reconciler, Step},
     table::{FileId, Snapshot, Table, TableError},
 };
 
 /// Everything that a sync needs.
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each says of itself whether one thing is left to do"
+)]
 pub struct Engine {
     config: Config,
     table: Table,
@@ -41,15 +46,24 @@ pub struct Engine {
     attached: Vec<Attachment>,
     failures: BTreeMap<Pinned, String>,
     announced_on: Vec<(LinkKey, [u8; 6])>,
-    settings: BTreeSet<(u32, Setting)>,
+    settings: Arc<BTreeSet<(u32, Setting)>>,
     facts: Arc<HostFacts>,
+    next_hops: BTreeSet<(u32, IpAddr)>,
+    /// What was cut off of the model because its time was over, and is not known to be so in the table.
+    cut_off: Vec<Change>,
+    /// Whether the model may be another than the table's.
+    doubtful: bool,
     /// Whether the last sync did all that it wanted.
     complete: bool,
     /// Whether it did more than is published.
     unpublished: bool,
+    /// Why the last step did not do all that it wanted.
+    error: Option<String>,
     report: Option<Report>,
     report_path: PathBuf,
     told: BTreeSet<String>,
+    /// Whether there is more to tell than is written.
+    report_is_due: bool,
 }
 
 /// What the reactor has to know after a sync.
@@ -58,20 +72,35 @@ pub struct Outcome {
     /// What guests are told from now on; `None`: as before.
     pub directory: Option<Arc<Directory>>,
     /// The EIPs to announce.
-    pub moved: BTreeSet<IpAddr>,
+    pub moved: Vec<IpAddr>,
     /// The EIPs to announce no longer.
-    pub silenced: BTreeSet<IpAddr>,
+    pub silenced: Vec<IpAddr>,
     /// The uplinks on which they are announced, with their Ethernet addresses.
     pub announce_on: Vec<(LinkKey, [u8; 6])>,
     /// The settings of interfaces that are needed.
-    pub settings: BTreeSet<(u32, Setting)>,
+    pub settings: Arc<BTreeSet<(u32, Setting)>>,
     /// The next hops to keep resolved.
     pub next_hops: BTreeSet<(u32, IpAddr)>,
     /// When the next EIP expires.
     pub next_expiry: Option<Timestamp>,
     /// Whether it has to be tried again soon.
     pub incomplete: bool,
+    /// Whether there is something to do that can wait a little.
+    pub has_chores: bool,
 }
+
+/// What the table has that the model has not.
+enum News {
+    /// Nothing.
+    None,
+    /// Some changes. The model does not have them yet.
+    Changes(Vec<Change>),
+    /// Anything: the model was read anew.
+    All,
+}
+
+/// With so many ENIs the report, which looks at all of them, is made after what was waited for, and not for each change.
+const LARGE: usize = 4096;
 
 impl Engine {
     /// Reads the table, loads the programs, and adopts what an earlier daemon left.
@@ -92,7 +121,6 @@ impl Engine {
         check_not_emptied(&table, &snapshot, applied)?;
         let reconciler = Reconciler::adopt(kernel)?;
         Ok(Self {
-            config,
             file: table.file(),
             table,
             location,
@@ -103,35 +131,32 @@ impl Engine {
             attached: Vec::new(),
             failures: BTreeMap::new(),
             announced_on: Vec::new(),
-            settings: BTreeSet::new(),
+            settings: Arc::default(),
+            next_hops: next_hops(&config, &facts),
+            config,
             facts,
+            cut_off: Vec::new(),
+            doubtful: false,
             complete: false,
             unpublished: false,
+            error: None,
             report: None,
             report_path: Report::path(name),
             told: BTreeSet::new(),
+            report_is_due: false,
         })
     }
 
-    /// Makes the kernel what the table wants now, if there is something to do.
-    pub fn sync(&mut self, facts: Arc<HostFacts>) -> Outcome {
+    /// Makes the kernel what the table wants now, if there is something to do. `is_time`: the time of an EIP is over.
+    pub fn sync(&mut self, facts: Arc<HostFacts>, is_time: bool) -> Outcome {
         let mut outcome = Outcome::default();
-        let table_changed = match self.refresh() {
-            Ok(changed) => changed,
-            Err(error) => {
-                error!(%error, "the table cannot be followed; forwarding goes on as it was");
-                outcome.incomplete = true;
-                false
-            }
-        };
-        let facts_changed = self.relevant(&facts) != self.relevant(&self.facts);
-        self.facts = facts;
-        if table_changed || facts_changed || !self.complete || self.retry_failures() {
-            self.apply(&mut outcome);
-        }
-        outcome.incomplete |= !self.complete || !self.failures.is_empty();
-        outcome.settings.clone_from(&self.settings);
-        outcome.next_hops = next_hops(&self.config, &self.facts);
+        let start = Instant::now();
+        let news = self.refresh().unwrap_or_else(|error| {
+            error!(%error, "the table cannot be followed; forwarding goes on as it was");
+            outcome.incomplete = true;
+            News::None
+        });
+        let reading = start.elapsed();
         match self.table.next_expiry() {
             Ok(next) => outcome.next_expiry = next,
             Err(error) => {
@@ -139,6 +164,40 @@ impl Engine {
                 outcome.incomplete = true;
             }
         }
+        let now = Timestamp::now();
+        let is_time = is_time || outcome.next_expiry.is_some_and(|next| next <= now);
+        let facts_changed = !Arc::ptr_eq(&facts, &self.facts)
+            && self.relevant(&facts) != self.relevant(&self.facts);
+        if !Arc::ptr_eq(&facts, &self.facts) {
+            self.next_hops = next_hops(&self.config, &facts);
+        }
+        self.facts = facts;
+        let mut whole = facts_changed || !self.complete || self.retry_failures();
+        match news {
+            News::None => {}
+            News::Changes(changes) if whole => self.snapshot.model.change(&changes),
+            News::Changes(changes) => whole = !self.follow(&changes, reading, &mut outcome),
+            News::All => whole = true,
+        }
+        if is_time {
+            let changes = self.cut_off();
+            if whole {
+                self.snapshot.model.change(&changes);
+            } else if !changes.is_empty() {
+                whole = !self.follow(&changes, Duration::ZERO, &mut outcome);
+            }
+        }
+        if whole {
+            let (model, facts) = (&self.snapshot.model, &self.facts);
+            let step = self.reconciler.step(model, facts, &self.config);
+            self.apply(step, reading, &mut outcome);
+            self.tell();
+        }
+        outcome.incomplete |= !self.complete || !self.failures.is_empty();
+        outcome.settings.clone_from(&self.settings);
+        outcome.next_hops.clone_from(&self.next_hops);
+        let indexes = &self.reconciler.have().allocations;
+        outcome.has_chores = self.report_is_due || indexes.has_resting();
         outcome
     }
 
@@ -152,17 +211,26 @@ impl Engine {
         (&facts.links, &facts.addresses, macs)
     }
 
-    /// Reads the table again if its revision is another one, or its file.
-    fn refresh(&mut self) -> Result<bool, TableError> {
+    /// Reads what is new in the table; all of it if its file is another one, or does not tell.
+    fn refresh(&mut self) -> Result<News, TableError> {
         self.table.follow_path()?;
         let is_same_file = self.table.file() == self.file;
-        let revision = self.table.revision()?;
-        if is_same_file && revision == self.snapshot.revision && self.complete {
-            return Ok(false);
+        if is_same_file && !self.doubtful {
+            let is_current = self.table.revision()? == self.snapshot.revision;
+            if is_current && (self.complete || self.cut_off.is_empty()) {
+                return Ok(News::None);
+            }
+            if self.cut_off.is_empty()
+                && let Some(delta) = self.table.changes_since(self.snapshot.revision)?
+            {
+                self.snapshot.revision = delta.revision;
+                return Ok(News::Changes(delta.changes));
+            }
         }
         let snapshot = self.table.snapshot()?;
         check_not_emptied(&self.table, &snapshot, self.snapshot.revision)?;
         if !is_same_file {
+            let revision = snapshot.revision;
             warn!(
                 revision,
                 "another file is at the table's path; following it"
@@ -170,64 +238,90 @@ impl Engine {
         }
         self.snapshot = snapshot;
         self.file = self.table.file();
-        self.cut_off_expired();
-        Ok(true)
+        self.cut_off.clear();
+        self.doubtful = false;
+        Ok(News::All)
     }
 
-    fn apply(&mut self, outcome: &mut Outcome) {
-        let step = self
+    /// Carries out changes by themselves. `false` if everything has to be compiled.
+    fn follow(&mut self, changes: &[Change], reading: Duration, outcome: &mut Outcome) -> bool {
+        let model = &mut self.snapshot.model;
+        let followed = self
             .reconciler
-            .step(&self.snapshot.model, &self.facts, &self.config);
+            .follow(model, changes, &self.facts, &self.config);
+        let Some(step) = followed else { return false };
+        let is_told = step.settings
+            || step.attachments
+            || step.error.is_some()
+            || changes
+                .iter()
+                .any(|change| matches!(change, Change::Eni(_)));
+        self.apply(step, reading, outcome);
+        if is_told {
+            self.tell();
+        }
+        true
+    }
+
+    /// What a step entails besides the maps.
+    fn apply(&mut self, step: Step, reading: Duration, outcome: &mut Outcome) {
         self.complete = step.error.is_none();
-        let wanted = self.with_guards(&step.image.attachments);
-        if wanted != self.attached || !self.failures.is_empty() || !self.complete {
-            match self.links.sync(&mut self.programs, &wanted) {
-                Ok(failures) => {
-                    self.failures = failures;
-                    self.attached = wanted;
-                }
-                Err(error) => {
-                    error!(%error, "programs cannot be attached");
-                    self.complete = false;
-                }
-            }
+        if step.attachments || !self.failures.is_empty() || !self.complete {
+            self.attach();
         }
         if let Some(error) = &step.error {
             error!(%error, "the kernel does not have all that the table wants; trying again");
         }
+        self.error = step.error.as_ref().map(ToString::to_string);
         self.unpublished = step.error.is_none();
-        let (revision, writes) = (self.snapshot.revision, step.writes);
+        let (revision, writes, complete) = (self.snapshot.revision, step.writes, self.complete);
+        let [read_ms, compile_ms, write_ms] =
+            [reading, step.compiling, step.writing].map(|time| time.as_secs_f64() * 1e3);
         if writes > 0 {
-            info!(revision, writes, complete = self.complete, "synced");
+            info!(
+                revision,
+                writes, complete, read_ms, compile_ms, write_ms, "synced"
+            );
         } else {
             debug!(
                 revision,
-                complete = self.complete,
-                "synced, nothing to write"
+                complete, read_ms, compile_ms, "synced, nothing to write"
             );
         }
-        let mut report = Report::new(
-            &self.location,
-            &self.snapshot.model,
-            &self.facts,
-            &self.config,
-            &step.image,
-            &self.attached,
-            &self.failures,
-        );
-        report.error = step.error.as_ref().map(ToString::to_string);
-        self.tell(report);
-        outcome.moved = step.moved;
-        outcome.silenced = step.silenced;
+        outcome.moved.extend(step.moved);
+        outcome.silenced.extend(step.silenced);
         outcome.announce_on = self.announce_on();
         if outcome.announce_on != self.announced_on {
             // Another uplink, another Ethernet address, a link that came back, or a daemon that just started:
             // neighbours may know another place of any EIP.
-            outcome.moved = image::moved(&Content::default(), &step.image.content);
+            let content = &self.reconciler.have().content;
+            outcome.moved = image::moved(&Content::default(), content);
             self.announced_on.clone_from(&outcome.announce_on);
         }
-        self.settings = step.image.settings;
-        outcome.directory = Some(Arc::new(step.image.directory));
+        let served = self.reconciler.served();
+        if step.settings {
+            self.settings = Arc::new(served.settings.clone());
+        }
+        if step.directory {
+            outcome.directory = Some(Arc::new(served.directory.clone()));
+        }
+    }
+
+    fn attach(&mut self) {
+        let wanted = self.with_guards(&self.reconciler.served().attachments);
+        if wanted == self.attached && self.failures.is_empty() && self.complete {
+            return;
+        }
+        match self.links.sync(&mut self.programs, &wanted) {
+            Ok(failures) => {
+                self.failures = failures;
+                self.attached = wanted;
+            }
+            Err(error) => {
+                error!(%error, "programs cannot be attached");
+                self.complete = false;
+            }
+        }
     }
 
     /// Tries again to attach what could not be attached. Returns whether that changed anything: compiling a large table
@@ -281,13 +375,35 @@ impl Engine {
         }
     }
 
-    /// Writes each new warning to the log, and all of them to the report.
-    fn tell(&mut self, report: Report) {
-        let warnings: BTreeSet<String> = report.warnings.iter().cloned().collect();
+    /// Writes each new warning to the log, and the report, at once or later.
+    fn tell(&mut self) {
+        let served = self.reconciler.served().warnings();
+        let warnings: BTreeSet<String> = served.chain(self.failures.values()).cloned().collect();
         for warning in warnings.difference(&self.told) {
             warn!("{warning}");
         }
         self.told = warnings;
+        self.report_is_due = true;
+        if self.snapshot.model.enis.len() < LARGE {
+            self.write_report();
+        }
+    }
+
+    /// Tells `status` what there is to tell, if anything is.
+    pub fn write_report(&mut self) {
+        if !std::mem::take(&mut self.report_is_due) {
+            return;
+        }
+        let mut report = Report::new(
+            &self.location,
+            &self.snapshot.model,
+            &self.facts,
+            &self.config,
+            self.reconciler.served().warnings(),
+            &self.attached,
+            &self.failures,
+        );
+        report.error.clone_from(&self.error);
         if self.report.as_ref() == Some(&report) {
             return;
         }
@@ -319,22 +435,33 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends the associations of EIPs whose time is over, in the table.
-    pub fn expire(&mut self) {
-        expire(&mut self.table, &self.facts);
+    /// Has the next sync compile everything, from a table that is read anew.
+    pub fn doubt(&mut self) {
+        self.doubtful = true;
     }
 
-    /// Likewise in what was read of the table: until it is written, or where it cannot be, they are not served all the
-    /// same.
-    pub fn cut_off_expired(&mut self) {
+    /// Ends the associations of EIPs whose time is over, in the table.
+    pub fn expire(&mut self) {
+        let expired = expire(&mut self.table, &self.facts);
+        // What the table has by now need not be read of it again.
+        if expired == self.cut_off {
+            self.cut_off.clear();
+        }
+    }
+
+    /// Finds out what has to be cut off because its time is over: until it is written to the table, or where it cannot be,
+    /// it is not served all the same.
+    fn cut_off(&mut self) -> Vec<Change> {
         let context = context(&self.facts);
         match rules::decide(&self.snapshot.model, &Command::Expire, &context) {
-            Ok(decision) if decision.changes.is_empty() => {}
             Ok(decision) => {
-                self.snapshot.model.change(&decision.changes);
-                self.complete = false;
+                self.cut_off.extend(decision.changes.iter().cloned());
+                decision.changes
             }
-            Err(error) => error!(%error, "expired EIPs cannot be cut off"),
+            Err(error) => {
+                error!(%error, "expired EIPs cannot be cut off");
+                Vec::new()
+            }
         }
     }
 
@@ -369,16 +496,17 @@ fn context(facts: &HostFacts) -> Context {
 }
 
 /// Ends the associations of EIPs whose time is over, in the table.
-fn expire(table: &mut Table, facts: &HostFacts) {
+fn expire(table: &mut Table, facts: &HostFacts) -> Vec<Change> {
     match table.execute(&Command::Expire, &context(facts)) {
-        Ok(outcome) if outcome.changes.is_empty() => debug!("no EIP expired"),
         Ok(outcome) => {
-            for change in outcome.changes {
+            for change in &outcome.changes {
                 info!(%change, "expired");
             }
+            outcome.changes
         }
         Err(error) => {
             error!(%error, "expired EIPs cannot be ended in the table; they are cut off, trying again");
+            Vec::new()
         }
     }
 }

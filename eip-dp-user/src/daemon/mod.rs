@@ -11,6 +11,7 @@ mod report;
 mod table_watch;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,9 +21,9 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tracing::{error, info, warn};
 
@@ -35,9 +36,10 @@ use crate::{
     cli::{DEFAULT_TABLE, Name},
     config::Config,
     guests::{self, Directory},
-    host::{self, HostFacts, NeighbourKeeper, Settings, Watcher},
+    host::{self, HostFacts, NeighbourKeeper, Setting, Settings, Watcher},
     plane::{Pins, PlaneError},
     requirements::missing_capabilities,
+    schedule::until,
     table::Table,
 };
 use engine::{Engine, Outcome};
@@ -47,6 +49,8 @@ use table_watch::TableWatch;
 const AUDIT: Duration = Duration::from_mins(1);
 /// How long to wait before trying again what failed.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long what nobody waits for may be put off: the next change, which may come at once, goes first.
+const CHORES: Duration = Duration::from_secs(1);
 /// Without any news the engine looks again by then.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
@@ -116,16 +120,16 @@ fn check_uplinks(config: &Config, facts: &HostFacts) -> anyhow::Result<()> {
 }
 
 async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
+    let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let url = options
         .table
         .clone()
         .or_else(|| config.table.clone())
         .unwrap_or_else(|| DEFAULT_TABLE.to_owned());
     let table = Table::open(&url)?;
-    let mut table_watch = TableWatch::start(table.path())
+    let table_watch = TableWatch::start(table.path())
         .with_context(|| format!("the folder of {} cannot be watched", table.path().display()))?;
     let host = Watcher::start()
         .await
@@ -150,26 +154,39 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         announcer,
         neighbours,
         settings,
+        wanted: Arc::default(),
+        is_set: false,
         host,
     };
 
     let mut audit = interval(AUDIT);
     audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
     audit.tick().await;
-    let mut watchdog =
-        interval(sd_notify::watchdog_enabled().map_or(LONGEST_SLEEP, |limit| limit / 2));
+    let watchdog = interval(sd_notify::watchdog_enabled().map_or(LONGEST_SLEEP, |limit| limit / 2));
+    let mut sources = Sources {
+        facts,
+        table: table_watch,
+        audit,
+        watchdog,
+        hangup,
+        terminate,
+        interrupt,
+    };
     let mut ready = false;
     let mut work = Work::Sync;
+    let mut chores_at = None;
     loop {
-        let facts_now = facts.borrow_and_update().clone();
+        let facts_now = sources.facts.borrow_and_update().clone();
         let mut taken = engine.take().context("the engine is gone")?;
-        let (back, outcome) = blocking(move || {
+        let (mut back, outcome) = blocking(move || {
             let outcome = work.carry_out(&mut taken, facts_now);
             (taken, outcome)
         })
         .await?;
         let outcome = outcome?;
-        let pause = daemon.follow(&outcome).await;
+        let is_set = daemon.tell(&outcome).await;
+        back.publish();
+        let pause = daemon.follow(&outcome, is_set).await;
         if !ready {
             ready = true;
             info!("ready");
@@ -177,12 +194,13 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         }
         engine = Some(
             blocking(move || {
-                let mut engine = back;
-                work.finish(&mut engine);
-                engine
+                work.finish(&mut back);
+                back
             })
             .await?,
         );
+        let soon = Instant::now() + CHORES;
+        chores_at = outcome.has_chores.then(|| chores_at.unwrap_or(soon));
         // An expiry that could not be carried out is tried again, but not at once.
         let overdue = outcome
             .next_expiry
@@ -192,33 +210,62 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         } else {
             Duration::ZERO
         };
-        work = tokio::select! {
-            changed = facts.changed() => {
-                changed.context("the host's networking is watched no longer")?;
-                Work::Sync
-            }
-            changed = table_watch.changed() => {
-                changed.context("the table is watched no longer")?;
-                Work::Sync
-            }
-            () = wait_until(outcome.next_expiry, expiry_floor) => Work::Expire,
-            () = sleep_until(Instant::now() + pause) => Work::Sync,
-            _ = audit.tick() => Work::Audit,
-            // `verify --repair` asks for it.
-            _ = hangup.recv() => Work::Audit,
-            _ = watchdog.tick() => {
-                notify(&[NotifyState::Watchdog]);
-                // Without news it does nothing, and shows that the engine still moves.
-                Work::Sync
-            }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+        let expiry = (outcome.next_expiry, expiry_floor);
+        let Some(next) = sources.next(expiry, pause, chores_at).await? else {
+            break;
         };
+        work = next;
     }
     notify(&[NotifyState::Stopping]);
     server.abort();
     info!("ending; forwarding goes on");
     Ok(())
+}
+
+/// Where there may be news from.
+struct Sources {
+    facts: watch::Receiver<Arc<HostFacts>>,
+    table: TableWatch,
+    audit: Interval,
+    watchdog: Interval,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Sources {
+    /// What to do next; `None`: the daemon is told to end. Without news it is a sync after `pause`.
+    async fn next(
+        &mut self,
+        (expiry, expiry_floor): (Option<Timestamp>, Duration),
+        pause: Duration,
+        chores_at: Option<Instant>,
+    ) -> anyhow::Result<Option<Work>> {
+        let work = tokio::select! {
+            changed = self.facts.changed() => {
+                changed.context("the host's networking is watched no longer")?;
+                Work::Sync
+            }
+            changed = self.table.changed() => {
+                changed.context("the table is watched no longer")?;
+                Work::Sync
+            }
+            () = wait_until(expiry, expiry_floor) => Work::Expire,
+            () = sleep_until(Instant::now() + pause) => Work::Sync,
+            _ = self.audit.tick() => Work::Audit,
+            // `verify --repair` asks for it.
+            _ = self.hangup.recv() => Work::Repair,
+            () = until(chores_at) => Work::Chores,
+            _ = self.watchdog.tick() => {
+                notify(&[NotifyState::Watchdog]);
+                // Without news it does nothing, and shows that the engine still moves.
+                Work::Sync
+            }
+            _ = self.terminate.recv() => return Ok(None),
+            _ = self.interrupt.recv() => return Ok(None),
+        };
+        Ok(Some(work))
+    }
 }
 
 /// An operator may believe that these rules protect the guests.
@@ -240,24 +287,31 @@ fn tell_of_forward_rules() {
 enum Work {
     Sync,
     Audit,
+    Repair,
     Expire,
+    Chores,
 }
 
 impl Work {
     /// What has to be done before anybody is told.
     fn carry_out(self, engine: &mut Engine, facts: Arc<HostFacts>) -> Result<Outcome, PlaneError> {
         match self {
-            Self::Sync => {}
+            Self::Sync | Self::Expire => {}
             Self::Audit => engine.audit()?,
-            Self::Expire => engine.cut_off_expired(),
+            Self::Repair => {
+                engine.audit()?;
+                engine.doubt();
+            }
+            Self::Chores => {
+                engine.settle();
+                engine.write_report();
+            }
         }
-        Ok(engine.sync(facts))
+        Ok(engine.sync(facts, matches!(self, Self::Expire)))
     }
 
     /// What can wait until then.
     fn finish(self, engine: &mut Engine) {
-        engine.publish();
-        engine.settle();
         // After the cut: the table may be locked by somebody else, for seconds.
         if matches!(self, Self::Expire) {
             engine.expire();
@@ -271,15 +325,35 @@ struct Servers {
     announcer: Announcer,
     neighbours: NeighbourKeeper,
     settings: Settings,
+    /// The settings that were last asked for, and whether they are made.
+    wanted: Arc<BTreeSet<(u32, Setting)>>,
+    is_set: bool,
     host: Watcher,
 }
 
 impl Servers {
-    /// Carries on what a sync found, and tells when to look again.
-    async fn follow(&mut self, outcome: &Outcome) -> Duration {
+    /// What has to be so before anybody is told that a revision is applied: the next thing may be a guest that asks for
+    /// its lease. Returns whether all of it is.
+    async fn tell(&mut self, outcome: &Outcome) -> bool {
         if let Some(directory) = &outcome.directory {
             self.directories.send_replace(directory.clone());
         }
+        if self.is_set && Arc::ptr_eq(&self.wanted, &outcome.settings) {
+            return true;
+        }
+        self.wanted.clone_from(&outcome.settings);
+        self.is_set = match self.settings.reconcile(&outcome.settings).await {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(%error, "a setting of the host is not as the data plane needs it");
+                false
+            }
+        };
+        self.is_set
+    }
+
+    /// Carries on what a sync found, and tells when to look again.
+    async fn follow(&mut self, outcome: &Outcome, is_set: bool) -> Duration {
         for (link, mac) in &outcome.announce_on {
             for address in &outcome.silenced {
                 self.announcer.cancel(*link, *address);
@@ -292,12 +366,11 @@ impl Servers {
         if let Err(error) = self.neighbours.reconcile(&facts, &outcome.next_hops).await {
             warn!(%error, "a next hop is not kept resolved");
         }
-        let mut incomplete = outcome.incomplete;
-        if let Err(error) = self.settings.reconcile(&outcome.settings).await {
-            warn!(%error, "a setting of the host is not as the data plane needs it");
-            incomplete = true;
+        if outcome.incomplete || !is_set {
+            RETRY
+        } else {
+            LONGEST_SLEEP
         }
-        if incomplete { RETRY } else { LONGEST_SLEEP }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     cli::Name,
     config::Config,
     host::{Family, HostFacts},
-    image::{self, Image, Way},
+    image::{self, Way},
     model::{
         Model, Vlan,
         objects::{EniState, Mac},
@@ -79,14 +79,28 @@ pub struct PortReport {
     /// The VLAN on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<Vlan>,
-    /// The ENIs behind it; none on a port that they have left.
+    /// The ENIs behind it, the first hundred; none on a port that they have left.
     pub enis: Vec<String>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_enis: usize,
     /// Whether it is there and has a link.
     pub link: LinkState,
     /// How it is attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<Attached>,
 }
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde's skip_serializing_if asks for"
+)]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// So many ENIs of a port are named.
+const NAMED: usize = 100;
 
 /// The state of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,14 +131,14 @@ pub struct Attached {
 
 impl Report {
     /// What there is to tell about a sync.
-    pub fn new(
+    pub fn new<'a>(
         table: &str,
         model: &Model,
         facts: &HostFacts,
         config: &Config,
-        image: &Image,
+        warnings: impl Iterator<Item = &'a String>,
         attachments: &[Attachment],
-        failures: &BTreeMap<Pinned, String>,
+        failures: &'a BTreeMap<Pinned, String>,
     ) -> Self {
         let by_place: HashMap<(Role, &str), &Attachment> = attachments
             .iter()
@@ -156,29 +170,35 @@ impl Report {
                 }
             })
             .collect();
-        let mut enis: BTreeMap<(&str, Option<Vlan>), Vec<String>> = BTreeMap::new();
+        let mut enis: BTreeMap<_, (Vec<String>, usize)> = BTreeMap::new();
         for eni in model
             .enis
             .values()
             .filter(|eni| eni.state != EniState::Detached)
         {
-            if let Some(port) = &eni.port {
-                let of_port = enis.entry((port, eni.vlan)).or_default();
-                of_port.push(eni.id.clone());
+            if let Some(port) = eni.port.as_deref() {
+                let place = (port, eni.vlan);
+                let (named, more) = enis.entry(place).or_default();
+                if named.len() < NAMED {
+                    named.push(eni.id.clone());
+                } else {
+                    *more += 1;
+                }
             }
         }
         // Ports that all ENIs have left, but not their guests perhaps.
         for (role, interface) in by_place.keys() {
             if *role == Role::Port && !enis.keys().any(|(port, _)| port == interface) {
-                enis.insert((interface, None), Vec::new());
+                enis.insert((interface, None), Default::default());
             }
         }
         let ports = enis
             .into_iter()
-            .map(|((port, vlan), enis)| PortReport {
+            .map(|((port, vlan), (enis, more_enis))| PortReport {
                 interface: port.to_owned(),
                 vlan,
                 enis,
+                more_enis,
                 link: LinkState::of(facts, port),
                 attached: attached(Role::Port, port),
             })
@@ -189,12 +209,7 @@ impl Report {
             config: config.clone(),
             uplinks,
             ports,
-            warnings: image
-                .warnings
-                .iter()
-                .cloned()
-                .chain(failures.values().cloned())
-                .collect(),
+            warnings: warnings.chain(failures.values()).cloned().collect(),
             error: None,
         }
     }

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// The first look after a write …
-const FIRST_LOOK: Duration = Duration::from_millis(1);
+const FIRST_LOOK: Duration = Duration::from_micros(250);
 /// … and the last; each comes after twice the pause of the one before. Slow disks take longest to sync a commit.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 

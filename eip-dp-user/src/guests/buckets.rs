@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Client;
+use super::{Client, Leases};
 
 /// A client may send this many requests at once …
 const BURST: u32 = 16;
@@ -41,7 +41,7 @@ impl Buckets {
     }
 
     /// Forgets clients that left, so that there are never more than the directory has.
-    pub(super) fn keep_only_those_of<L>(&mut self, leases: &HashMap<Client, L>) {
+    pub(super) fn keep_only_those_of<L: Clone + PartialEq>(&mut self, leases: &Leases<L>) {
         if self.0.len() > leases.len() {
             self.0.retain(|client, _| leases.contains_key(client));
         }
@@ -73,7 +73,7 @@ mod tests {
         let served = (0..100).filter(|_| buckets.take(client(1), later)).count();
         assert_eq!(served, 16);
 
-        buckets.keep_only_those_of(&HashMap::<Client, Lease6>::new());
+        buckets.keep_only_those_of(&Leases::<Lease6>::default());
         assert!(buckets.0.is_empty());
     }
 }

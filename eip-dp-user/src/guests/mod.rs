@@ -8,14 +8,16 @@ mod buckets;
 pub mod dhcp4;
 pub mod dhcp6;
 mod filter;
+mod leases;
 pub mod ra;
 mod server;
 
-use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, time::Duration};
 
 use eip_dp_common::abi::LinkKey;
 use ipnet::Ipv6Net;
 
+pub use leases::Leases;
 pub use server::Server;
 
 /// Whom to answer, and with what. An ENI that is not served (stranded, detached) is in none of it; one with addresses
@@ -23,9 +25,23 @@ pub use server::Server;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     /// The IPv4 lease of each ENI.
-    pub leases4: HashMap<Client, dhcp4::Lease>,
+    pub leases4: Leases<dhcp4::Lease>,
     /// The IPv6 lease of each ENI.
-    pub leases6: HashMap<Client, Lease6>,
+    pub leases6: Leases<Lease6>,
+}
+
+impl Directory {
+    /// Gives a client these leases, and no other.
+    pub fn tell(&mut self, client: Client, lease4: Option<dhcp4::Lease>, lease6: Option<Lease6>) {
+        match lease4 {
+            Some(lease) => self.leases4.insert(client, lease),
+            None => self.leases4.remove(&client),
+        }
+        match lease6 {
+            Some(lease) => self.leases6.insert(client, lease),
+            None => self.leases6.remove(&client),
+        }
+    }
 }
 
 /// Where an ENI stands: the port, and its Ethernet address there.

@@ -1,96 +1,143 @@
 //! Who owns which address: the EIPs, and the ENIs' addresses.
 
+use std::net::IpAddr;
+
 use eip_dp_common::abi::{EipEntry, EipMode, NONE, PrivateEntry, PrivateKey, PrivateState, Sealed};
 
 use super::{
-    Address, Eip, Image, InVpc, Private,
+    Address, Allocations, Eip, FamilyContent, InVpc, Private,
     enis::{Placed, Scene},
-    tag,
+    fill,
 };
 use crate::model::objects::{EniState, Mode};
 
-/// Fills in the ENIs' addresses and the EIPs of one family.
-pub fn compile<A: Address>(image: &mut Image, scene: &Scene<'_>) {
-    for (ip, eip) in &scene.eips {
+/// Fills in the ENIs' addresses and the EIPs. Returns whether two ENIs have one address.
+pub fn compile(
+    v4: &mut FamilyContent<[u8; 4]>,
+    v6: &mut FamilyContent<[u8; 16]>,
+    allocations: &Allocations,
+    scene: &Scene<'_>,
+) -> bool {
+    let mut found = (Found::<[u8; 4]>::default(), Found::<[u8; 16]>::default());
+    for placed in &scene.enis {
+        found.0.eni(placed, allocations);
+        found.1.eni(placed, allocations);
+    }
+    found.0.fill(v4, &scene.eips, allocations) | found.1.fill(v6, &scene.eips, allocations)
+}
+
+/// Adds the EIPs of the family that have no association. Both are in order.
+fn with_silent<A: Address>(
+    associated: Vec<(A, Eip<A>)>,
+    all: &[IpAddr],
+    allocations: &Allocations,
+) -> Vec<(A, Eip<A>)> {
+    let mut eips = Vec::with_capacity(all.len());
+    let mut associated = associated.into_iter().peekable();
+    for ip in all {
         let Some(address) = A::of(*ip) else { continue };
-        if let Some(slot) = image.allocations.slots.get(ip) {
-            let mode = EipMode::Unassociated;
-            let entry = silent_eip(slot, mode).sealed(&address);
-            A::part_mut(&mut image.content).eips.insert(address, entry);
+        while associated.next_if(|(next, _)| *next < address).is_some() {}
+        if let Some(eip) = associated.next_if(|(next, _)| *next == address) {
+            eips.push(eip);
+        } else if let Some(slot) = allocations.slots.get(ip) {
+            let entry = silent_eip(slot, EipMode::Unassociated).sealed(&address);
+            eips.push((address, entry));
         } else {
-            tracing::debug!(eip = eip.id, "left out: no counters are free");
+            tracing::debug!(%ip, "left out: no counters are free");
         }
     }
-    for placed in &scene.enis {
-        // Without an index of its VPC an ENI cannot be told from those of other VPCs.
-        let vpc = image.allocations.vpcs.get(&tag(&placed.eni.vpc));
-        compile_eni::<A>(image, placed, vpc);
+    eips
+}
+
+/// The records of one family, in no order.
+struct Found<A> {
+    eips: Vec<(A, Eip<A>)>,
+    private: Vec<(InVpc<A>, Private<A>)>,
+}
+
+impl<A> Default for Found<A> {
+    fn default() -> Self {
+        Self {
+            eips: Vec::new(),
+            private: Vec::new(),
+        }
     }
 }
 
-/// Fills in an ENI's addresses, and its EIPs.
-fn compile_eni<A: Address>(image: &mut Image, placed: &Placed<'_>, vpc: Option<u32>) {
-    let target = placed
-        .stand
-        .as_ref()
-        .and_then(|_| image.allocations.targets.get(&placed.tag))
-        .filter(|_| vpc.is_some());
-    let stranded = placed.eni.state == EniState::Stranded;
-    let quiet = match (stranded, target) {
-        (true, _) => Some((EipMode::Stranded, PrivateState::Stranded)),
-        (false, None) => Some((EipMode::Detached, PrivateState::Detached)),
-        (false, Some(_)) => None,
-    };
-    // Where the link is down, packets from the Internet are counted as for a detached ENI; the ENI's own
-    // addresses stay usable, so that its first packets after the link came up are not lost.
-    let link_up = placed.stand.as_ref().is_some_and(|stand| stand.link.up);
-    let content = A::part_mut(&mut image.content);
-    if let Some(vpc) = vpc {
+impl<A: Address> Found<A> {
+    fn fill(
+        mut self,
+        content: &mut FamilyContent<A>,
+        all: &[IpAddr],
+        allocations: &Allocations,
+    ) -> bool {
+        self.eips.sort_by_key(|(address, _)| *address);
+        fill(&mut content.eips, with_silent(self.eips, all, allocations));
+        fill(&mut content.private, self.private)
+    }
+
+    /// Adds an ENI's addresses, and its EIPs.
+    fn eni(&mut self, placed: &Placed<'_>, allocations: &Allocations) {
+        let (vpc, target) = (placed.vpc_index, placed.target);
+        let stranded = placed.eni.state == EniState::Stranded;
+        let quiet = match (stranded, target) {
+            (true, _) => Some((EipMode::Stranded, PrivateState::Stranded)),
+            (false, None) => Some((EipMode::Detached, PrivateState::Detached)),
+            (false, Some(_)) => None,
+        };
+        // Where the link is down, packets from the Internet are counted as for a detached ENI; the ENI's own
+        // addresses stay usable, so that its first packets after the link came up are not lost.
+        let link_up = placed.stand.as_ref().is_some_and(|stand| stand.link.up);
+        let first = self.private.len();
+        for one in placed.associations {
+            let (Some(private), Some(eip)) = (A::of(one.private), A::of(one.eip)) else {
+                continue;
+            };
+            let Some(slot) = allocations.slots.get(&one.eip) else {
+                continue;
+            };
+            let (Some(vpc), Some(target), None) = (vpc, target, quiet) else {
+                let mode = quiet.map_or(EipMode::Detached, |(mode, _)| mode);
+                self.eips.push((eip, silent_eip(slot, mode).sealed(&eip)));
+                continue;
+            };
+            let link = Association {
+                private,
+                eip,
+                slot,
+                target,
+                vpc,
+            };
+            let (entry, key, address) = match one.mode {
+                Mode::Nat => link.nat(),
+                Mode::CutThrough => link.cut_through(),
+            };
+            let entry = if link_up {
+                entry
+            } else {
+                silent_eip(slot, EipMode::Detached)
+            };
+            self.eips.push((eip, entry.sealed(&eip)));
+            self.private.push((key, address.sealed(&key)));
+        }
+        let Some(vpc) = vpc else { return };
         let state = match quiet {
             Some((_, state)) => state,
             None if placed.is_cut_through() => PrivateState::Off,
             None => PrivateState::NoEip,
         };
+        let last = self.private.len();
         for address in placed.eni.private_ips.iter().filter_map(|ip| A::of(*ip)) {
             let key = PrivateKey { vpc, address };
-            let entry = plain_address(state, target.unwrap_or(NONE));
-            let before = content.private.insert(key, entry.sealed(&key));
-            if before.is_some() {
-                tracing::debug!(eni = placed.eni.id, "an address that another ENI has too");
+            // Those that an EIP stands for are there.
+            if !self.private[first..last]
+                .iter()
+                .any(|(there, _)| *there == key)
+            {
+                let entry = plain_address(state, target.unwrap_or(NONE));
+                self.private.push((key, entry.sealed(&key)));
             }
         }
-    }
-    for (private, ip, mode) in &placed.associations {
-        let (Some(private), Some(eip)) = (A::of(*private), A::of(*ip)) else {
-            continue;
-        };
-        let Some(slot) = image.allocations.slots.get(ip) else {
-            continue;
-        };
-        let (Some(vpc), Some(target), None) = (vpc, target, quiet) else {
-            let mode = quiet.map_or(EipMode::Detached, |(mode, _)| mode);
-            let entry = silent_eip(slot, mode).sealed(&eip);
-            content.eips.insert(eip, entry);
-            continue;
-        };
-        let link = Association {
-            private,
-            eip,
-            slot,
-            target,
-            vpc,
-        };
-        let (entry, key, address) = match mode {
-            Mode::Nat => link.nat(),
-            Mode::CutThrough => link.cut_through(),
-        };
-        let entry = if link_up {
-            entry
-        } else {
-            silent_eip(slot, EipMode::Detached)
-        };
-        content.eips.insert(eip, entry.sealed(&eip));
-        content.private.insert(key, address.sealed(&key));
     }
 }
 

@@ -1,22 +1,20 @@
 //! Which ENIs and EIPs are served, and where they are: VPCs, targets, ports and MACs.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use eip_dp_common::abi::{
-    Cidr, MAX_CIDRS, MacKey, NONE, Port, PortMac, Sealed, Target, TargetFlags, Vpc, maps,
+    Cidr, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac, Sealed, Target, TargetFlags, Vpc, maps,
 };
 use ipnet::IpNet;
 
 use super::{
-    Address, Image, Limits, limits,
+    Address, Allocations, Content, HashMap, Image, Limits, fill,
+    known::{Crowds, Known, Link, is_local},
+    limits,
     place::{Placer, Stand},
-    tag,
 };
 use crate::{
-    attach,
+    attach::{self, Attachment},
     config::Config,
     host::HostFacts,
     model::{
@@ -25,16 +23,20 @@ use crate::{
     },
 };
 
-/// The table as this host sees it: which ENI stands where, and which EIPs are its.
+/// The table as this host sees it, or a part of it: which ENI stands where, and which EIPs are its.
 pub struct Scene<'a> {
     /// The ENIs that are served, in the order of their ids.
     pub enis: Vec<Placed<'a>>,
-    /// The EIPs that are served, by address.
-    pub eips: BTreeMap<IpAddr, &'a objects::Eip>,
-    /// The pools.
+    /// The addresses of the EIPs that are served, in order.
+    pub eips: Vec<IpAddr>,
+    /// The pools, and the VPCs.
     pub model: &'a Model,
-    /// The ids of the VPCs that the served ENIs are in.
-    vpcs: BTreeSet<&'a str>,
+    /// The VPCs, by tag.
+    pub vpcs: BTreeMap<u64, &'a str>,
+    /// The ENIs, counted.
+    pub crowds: Crowds,
+    /// Whether anything is refused because of another object.
+    pub contested: bool,
 }
 
 /// An ENI and where it stands.
@@ -43,25 +45,31 @@ pub struct Placed<'a> {
     pub eni: &'a Eni,
     /// Hash of its id.
     pub tag: u64,
+    /// Hash of its VPC's id.
+    pub vpc: u64,
     /// Where it stands; `None` while it is detached, or where its port is not there.
     pub stand: Option<Stand<'a>>,
-    /// Its associations whose EIPs are served: the private address, the EIP's address, the mode.
-    pub associations: Vec<(IpAddr, IpAddr, Mode)>,
+    /// Its associations whose EIPs are served.
+    pub associations: &'a [Link],
+    /// Its VPC's index. Without one an ENI cannot be told from those of other VPCs.
+    pub vpc_index: Option<u32>,
+    /// Its target, if it stands somewhere and its VPC has an index.
+    pub target: Option<u32>,
 }
 
 impl Placed<'_> {
     /// Whether the ENI is in cut-through mode: its private networking is off, in both families.
     pub fn is_cut_through(&self) -> bool {
         let mut associations = self.associations.iter();
-        associations.any(|(_, _, mode)| *mode == Mode::CutThrough)
+        associations.any(|link| link.mode == Mode::CutThrough)
     }
 
     /// The EIP that the guest has itself, of a family.
     pub fn cut_through<A: Address>(&self) -> Option<A> {
         self.associations
             .iter()
-            .filter(|(_, _, mode)| *mode == Mode::CutThrough)
-            .find_map(|(_, eip, _)| A::of(*eip))
+            .filter(|link| link.mode == Mode::CutThrough)
+            .find_map(|link| A::of(link.eip))
     }
 }
 
@@ -75,68 +83,56 @@ pub fn networks<A: Address>(vpc: &objects::Vpc) -> impl Iterator<Item = (IpNet, 
 }
 
 impl<'a> Scene<'a> {
-    /// Looks at the table; what cannot be served is left out with a warning.
-    pub fn new(image: &mut Image, model: &'a Model, facts: &'a HostFacts, config: &Config) -> Self {
-        let served = |region: &Option<String>| {
-            config.region.is_none() || region.is_none() || *region == config.region
-        };
-        let hosts: HashSet<IpAddr> = facts.host_addresses().collect();
-        let mut eips = BTreeMap::new();
-        for eip in model.eips.values().filter(|eip| served(&eip.region)) {
-            if hosts.contains(&eip.address) {
-                image.warnings.push(format!(
-                    "eip {}: this host itself has the address {}, so it is left to the host; take it off the host's \
-                     interface, or release the EIP",
-                    eip.id, eip.address
-                ));
-                continue;
-            }
-            eips.insert(eip.address, eip);
-        }
-        let mut associations: HashMap<&str, Vec<_>> = HashMap::new();
-        for association in model.associations.values() {
-            if let Some(eip) = model.eips.get(&association.eip)
-                && eips.contains_key(&eip.address)
+    /// Looks at these ENIs, which come in the order of their ids. What cannot be served is left out with a warning. The
+    /// EIPs are still to be named.
+    pub fn new(
+        warnings: &mut Vec<String>,
+        (model, facts, config): (&'a Model, &'a HostFacts, &'a Config),
+        known: &'a Known,
+        enis: impl Iterator<Item = &'a Eni>,
+        is_careful: bool,
+    ) -> Self {
+        let mut placer = Placer::new(facts, config, known, is_careful);
+        let mut all = Vec::with_capacity(enis.size_hint().0);
+        let mut vpcs = BTreeMap::new();
+        let mut crowds = Crowds::default();
+        for eni in enis.filter(|eni| is_local(eni.region.as_ref(), config)) {
+            if let Some(tag) = placer.tag("eni", &eni.id, warnings)
+                && let Some(vpc) = placer.tag("vpc", &eni.vpc, warnings)
             {
-                let of_eni = associations.entry(association.eni.as_str()).or_default();
-                of_eni.push((association.private_ip, eip.address, association.mode));
-            }
-        }
-        let mut placer = Placer::new(facts, config);
-        let mut enis = Vec::new();
-        let mut vpcs = BTreeSet::new();
-        for eni in model.enis.values().filter(|eni| served(&eni.region)) {
-            if let Some(tag) = placer.tag("eni", &eni.id, image)
-                && placer.tag("vpc", &eni.vpc, image).is_some()
-            {
-                vpcs.insert(eni.vpc.as_str());
-                enis.push(Placed {
+                if !crowds.vpcs.contains_key(&vpc) {
+                    vpcs.insert(vpc, eni.vpc.as_str());
+                }
+                let one = Placed {
                     eni,
                     tag,
-                    stand: placer.place(eni, image),
-                    associations: associations.remove(eni.id.as_str()).unwrap_or_default(),
-                });
+                    vpc,
+                    stand: placer.place(eni, warnings),
+                    associations: known.links.get(&tag).map_or(&[], |links| links.as_slice()),
+                    vpc_index: None,
+                    target: None,
+                };
+                crowds.add(&one);
+                all.push(one);
             }
         }
         Self {
-            enis,
-            eips,
+            enis: all,
+            eips: Vec::new(),
             model,
             vpcs,
+            crowds,
+            contested: placer.contested,
         }
     }
 
     /// Hands out indexes.
-    pub fn allocate(&self, image: &mut Image, limits: &Limits) {
+    pub fn allocate(&mut self, image: &mut Image, limits: &Limits) {
         let allocations = &mut image.allocations;
-        let missing_slots = allocations
-            .slots
-            .assign(&self.eips.keys().copied().collect());
-        let placed = self.enis.iter().filter(|eni| eni.stand.is_some());
-        let missing_targets = allocations
-            .targets
-            .assign(&placed.map(|eni| eni.tag).collect());
-        let vpcs = self.vpcs.iter().map(|id| tag(id)).collect();
+        let missing_slots = allocations.slots.assign(&self.eips);
+        let targets: Vec<u64> = self.standing().collect();
+        let missing_targets = allocations.targets.assign(&targets);
+        let vpcs: Vec<u64> = self.vpcs.keys().copied().collect();
         let missing_vpcs = allocations.vpcs.assign(&vpcs);
         image.starved = (missing_slots > 0 && allocations.slots.has_resting())
             || (missing_targets > 0 && allocations.targets.has_resting())
@@ -147,86 +143,164 @@ impl<'a> Scene<'a> {
             (maps::VPCS, limits.vpcs, missing_vpcs),
         ] {
             if missing > 0 {
+                image.is_short = true;
                 image.warnings.push(limits::full(map, size, missing));
             }
         }
+        self.look_up(&image.allocations);
     }
 
-    /// Fills in VPCs and their CIDRs.
-    pub fn vpcs(&self, image: &mut Image) {
-        for id in &self.vpcs {
-            let (Some(vpc), Some(index)) = (
-                self.model.vpcs.get(*id),
-                image.allocations.vpcs.get(&tag(id)),
-            ) else {
-                continue;
-            };
-            let record = Vpc {
-                tag: tag(id),
-                reserved: 0,
-                seal: 0,
-            };
-            image.content.vpcs.insert(index, record.sealed(&index));
-            cidrs::<[u8; 4]>(image, vpc, index);
-            cidrs::<[u8; 16]>(image, vpc, index);
+    /// Looks up the ENIs' indexes.
+    pub fn look_up(&mut self, allocations: &Allocations) {
+        for placed in &mut self.enis {
+            placed.vpc_index = allocations.vpcs.get(&placed.vpc);
+            if placed.stand.is_some() && placed.vpc_index.is_some() {
+                placed.target = allocations.targets.get(&placed.tag);
+            }
         }
     }
 
-    /// Fills in targets, ports, MACs, the devices for XDP, and the ports' attachments.
-    pub fn ports(&self, image: &mut Image, config: &Config) {
-        let mut attached = BTreeMap::new();
+    /// What is left of it: how many there are.
+    pub fn into_crowds(self) -> Crowds {
+        self.crowds
+    }
+
+    /// The tags of the ENIs that stand somewhere.
+    pub fn standing(&self) -> impl Iterator<Item = u64> + '_ {
+        let standing = self.enis.iter().filter(|placed| placed.stand.is_some());
+        standing.map(|placed| placed.tag)
+    }
+
+    /// Fills in VPCs and their CIDRs.
+    pub fn vpcs(
+        &self,
+        content: &mut Content,
+        warnings: &mut Vec<String>,
+        allocations: &Allocations,
+    ) {
+        for (tag, id) in &self.vpcs {
+            let (Some(vpc), Some(index)) = (self.model.vpcs.get(*id), allocations.vpcs.get(tag))
+            else {
+                continue;
+            };
+            let record = Vpc {
+                tag: *tag,
+                reserved: 0,
+                seal: 0,
+            };
+            content.vpcs.insert(index, record.sealed(&index));
+            cidrs::<[u8; 4]>(content, warnings, vpc, index);
+            cidrs::<[u8; 16]>(content, warnings, vpc, index);
+        }
+    }
+
+    /// Fills in targets and MACs. Returns whether two ENIs have one Ethernet address on the same port.
+    pub fn places(
+        &self,
+        targets: &mut BTreeMap<u32, Target>,
+        macs: &mut BTreeMap<MacKey, PortMac>,
+        config: &Config,
+    ) -> bool {
+        let mut by_xdp = HashMap::default();
+        let mut found_targets = Vec::with_capacity(self.enis.len());
+        let mut found_macs = Vec::with_capacity(self.enis.len());
         for placed in &self.enis {
-            let Some(stand) = &placed.stand else {
+            let (Some(stand), Some(vpc), Some(index)) =
+                (&placed.stand, placed.vpc_index, placed.target)
+            else {
                 continue;
             };
-            let (key, link) = (stand.key, stand.link);
-            let attachment = attached
-                .entry(key.ifindex)
-                .or_insert_with(|| attach::port(key.ifindex, link, config.delivery(&link.name)));
-            let (Some(vpc), Some(index)) = (
-                image.allocations.vpcs.get(&tag(&placed.eni.vpc)),
-                image.allocations.targets.get(&placed.tag),
-            ) else {
-                continue;
-            };
-            let content = &mut image.content;
-            let mac = placed.eni.mac.0;
-            let target = target(placed, stand, vpc, attachment.xdp_delivery);
-            content.targets.insert(index, target.sealed(&index));
-            if attachment.xdp_delivery {
-                content.devices.insert(key.ifindex);
-            }
-            let port = match content.ports.get(&key) {
-                None => Port {
-                    vpc,
-                    target: index,
-                    mac: link.mac,
-                    eni_mac: mac,
-                    seal: 0,
-                },
-                Some(first) => Port {
-                    target: NONE,
-                    eni_mac: [0; 6],
-                    ..*first
-                },
-            };
-            content.ports.insert(key, port.sealed(&key));
-            let key = MacKey::on(key, mac);
+            let key = stand.key;
+            let by_xdp = *by_xdp.entry(key.ifindex).or_insert_with(|| {
+                let delivery = config.delivery(&stand.link.name);
+                attach::port(key.ifindex, stand.link, delivery).xdp_delivery
+            });
+            let target = target(placed, stand, vpc, by_xdp);
+            found_targets.push((index, target.sealed(&index)));
+            let key = MacKey::on(key, placed.eni.mac.0);
             let record = PortMac {
                 target: index,
                 seal: 0,
             };
-            content.macs.insert(key, record.sealed(&key));
+            found_macs.push((key, record.sealed(&key)));
         }
-        image.attachments.extend(attached.into_values());
+        fill(targets, found_targets);
+        fill(macs, found_macs)
     }
 }
 
+/// Who stands on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The VPC's index.
+    pub vpc: u32,
+    /// The ENI's target.
+    pub target: u32,
+    /// The ENI's Ethernet address.
+    pub mac: [u8; 6],
+}
+
+/// The record of a port that `first` stands on, alone or not.
+pub fn port(key: LinkKey, first: Member, is_alone: bool, facts: &HostFacts) -> Option<Port> {
+    let link = facts.links.get(&key.ifindex)?;
+    let (target, eni_mac) = if is_alone {
+        (first.target, first.mac)
+    } else {
+        (NONE, [0; 6])
+    };
+    let port = Port {
+        vpc: first.vpc,
+        target,
+        mac: link.mac,
+        eni_mac,
+        seal: 0,
+    };
+    Some(port.sealed(&key))
+}
+
+/// Fills in the ports, and the interfaces that XDP sends to: wherever there is an Ethernet address.
+pub fn ports(content: &mut Content, facts: &HostFacts) {
+    let mut ports = Vec::new();
+    let mut members = content.macs.iter().peekable();
+    while let Some((mac, record)) = members.next() {
+        let Some(target) = content.targets.get(&record.target) else {
+            continue;
+        };
+        let key = LinkKey::tagged(mac.ifindex, mac.vlan);
+        let first = Member {
+            vpc: target.vpc,
+            target: record.target,
+            mac: mac.mac,
+        };
+        let mut is_alone = true;
+        let is_here = |other: &MacKey| (other.ifindex, other.vlan) == (mac.ifindex, mac.vlan);
+        while members.next_if(|(other, _)| is_here(other)).is_some() {
+            is_alone = false;
+        }
+        ports.extend(port(key, first, is_alone, facts).map(|port| (key, port)));
+        if target.flags & TargetFlags::XDP != 0 {
+            content.devices.insert(mac.ifindex);
+        }
+    }
+    fill(&mut content.ports, ports);
+}
+
+/// What goes on the port of that interface.
+pub fn attachment(ifindex: u32, facts: &HostFacts, config: &Config) -> Option<Attachment> {
+    let link = facts.links.get(&ifindex)?;
+    Some(attach::port(ifindex, link, config.delivery(&link.name)))
+}
+
 /// Fills in the CIDRs of one family of the VPC with that index.
-fn cidrs<A: Address>(image: &mut Image, vpc: &objects::Vpc, index: u32) {
+fn cidrs<A: Address>(
+    content: &mut Content,
+    warnings: &mut Vec<String>,
+    vpc: &objects::Vpc,
+    index: u32,
+) {
     for (place, (cidr, gateway)) in (0..).zip(networks::<A>(vpc)) {
         if place == MAX_CIDRS {
-            image.warnings.push(format!(
+            warnings.push(format!(
                 "vpc {}: only its first {MAX_CIDRS} {} CIDRs are served, more are not built yet; spread the ENIs over \
                  more VPCs",
                 vpc.id,
@@ -247,7 +321,7 @@ fn cidrs<A: Address>(image: &mut Image, vpc: &objects::Vpc, index: u32) {
             used: 1,
             seal: 0,
         };
-        let cidrs = &mut A::part_mut(&mut image.content).cidrs;
+        let cidrs = &mut A::part_mut(content).cidrs;
         cidrs.insert(index, record.sealed(&index));
     }
 }
@@ -263,7 +337,7 @@ fn target(placed: &Placed<'_>, stand: &Stand<'_>, vpc: u32, by_xdp: bool) -> Tar
     Target {
         tag: placed.tag,
         // An ENI without an instance shares its addresses with no other.
-        instance: placed.eni.instance.as_deref().map_or(placed.tag, tag),
+        instance: stand.instance.unwrap_or(placed.tag),
         ifindex: stand.key.ifindex,
         mtu: u16::try_from(stand.mtu()).unwrap_or(u16::MAX),
         vpc,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    Address, Image,
+    Address,
     enis::{Placed, Scene, networks},
     place::Stand,
 };
@@ -24,23 +24,21 @@ use crate::{
 /// router goes by its link-local address.)
 const ROUTER_OF_ROUTED_POOLS: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
-/// Fills in the directory. A stranded ENI, and one whose port is not there, gets no lease.
-pub fn compile(image: &mut Image, scene: &Scene<'_>, config: &Config) {
-    for placed in &scene.enis {
-        let Some(stand) = &placed.stand else {
-            continue;
-        };
+/// What one guest is told: it has a lease of one family, of both, or of none.
+pub type Told = (Client, Option<dhcp4::Lease>, Option<Lease6>);
+
+/// What the guests of a scene are told. A stranded ENI, and one whose port is not there, gets no lease.
+pub fn compile<'a>(scene: &'a Scene<'_>, config: &'a Config) -> impl Iterator<Item = Told> + 'a {
+    scene.enis.iter().filter_map(|placed| {
+        let stand = placed.stand.as_ref()?;
         if placed.eni.state == EniState::Stranded {
-            continue;
+            return None;
         }
         let client = Client::on(stand.key, placed.eni.mac.0);
-        if let Some(lease) = lease4(scene, placed, stand, config) {
-            image.directory.leases4.insert(client, lease);
-        }
-        if let Some(lease) = lease6(scene, placed, stand, config) {
-            image.directory.leases6.insert(client, lease);
-        }
-    }
+        let lease4 = lease4(scene, placed, stand, config);
+        let lease6 = lease6(scene, placed, stand, config);
+        Some((client, lease4, lease6))
+    })
 }
 
 /// The address of a family that a guest is to use, and where it is from.

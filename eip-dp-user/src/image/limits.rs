@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eip_dp_common::abi::{FIRST_ENI_TARGET, MAX_CIDRS, maps};
 
-use super::{Address, Have, Image};
+use super::{Address, Content, Have, Image};
 use crate::config::MapSizes;
 
 /// How many elements the maps can hold.
@@ -111,6 +111,7 @@ pub fn full(map: &str, size: u32, left_out: usize) -> String {
 /// Takes out what does not fit. What the kernel has already stays before what is new.
 pub fn fit(image: &mut Image, have: &Have) {
     let limits = have.limits;
+    let said = image.warnings.len();
     fit_family::<[u8; 4]>(image, have);
     fit_family::<[u8; 16]>(image, have);
     let (want, old, warnings) = (&mut image.content, &have.content, &mut image.warnings);
@@ -135,6 +136,21 @@ pub fn fit(image: &mut Image, have: &Have) {
         want.devices = kept.copied().collect();
         warnings.push(full(maps::DEVICES, limits.devices, excess));
     }
+    image.is_short |= image.warnings.len() > said;
+}
+
+/// Whether all of it fits once the elements `old` have become `new`.
+pub fn fits(have: &Have, old: &Content, new: &Content) -> bool {
+    let limits = have.limits;
+    let content = &have.content;
+    let fits = |len: fn(&Content) -> usize, limit: u32| {
+        len(content) + len(new) <= limit as usize + len(old)
+    };
+    fits(|content| content.v4.private.len(), limits.private_addresses)
+        && fits(|content| content.v6.private.len(), limits.private_addresses)
+        && fits(|content| content.ports.len(), limits.ports)
+        && fits(|content| content.macs.len(), limits.macs)
+        && fits(|content| content.devices.len(), limits.devices)
 }
 
 fn fit_family<A: Address>(image: &mut Image, have: &Have) {

@@ -5,10 +5,12 @@
 //! server answers. What cannot be served is left out with a warning that names the object and the cure.
 
 mod addresses;
+mod change;
 mod content;
 mod enis;
 mod family;
 mod indexes;
+mod known;
 mod leases;
 pub mod limits;
 mod place;
@@ -19,15 +21,23 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_change;
+#[cfg(test)]
 mod tests_dual_stack;
 #[cfg(test)]
 mod tests_leases;
+mod touched;
 mod uplinks;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use eip_dp_common::abi::{FIRST_ENI_TARGET, NONE, Sealed};
+use foldhash::fast::FixedState;
 
+pub use change::Changed;
 pub use content::{Content, FamilyContent, FamilyWrite, Kind, Write, differences};
 pub use family::{Address, Eip, InVpc, PrefixRecord, Private};
 pub use indexes::Indexes;
@@ -37,13 +47,20 @@ pub use settings::smallest_mtu;
 pub use tag::tag;
 pub use uplinks::{Way, next_hop, ways};
 
+use enis::Scene;
+use known::{Known, is_local};
+
 use crate::{
     attach::Attachment,
     config::Config,
     guests::Directory,
     host::{HostFacts, Setting},
     model::Model,
+    plan::both,
 };
+
+type HashMap<K, V> = std::collections::HashMap<K, V, FixedState>;
+type HashSet<K> = std::collections::HashSet<K, FixedState>;
 
 /// What is wanted of the kernel, and of the daemon's servers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,6 +79,35 @@ pub struct Image {
     pub allocations: Allocations,
     /// Whether something was left out for want of an index that is only resting.
     pub starved: bool,
+    /// Whether something was left out for want of room.
+    is_short: bool,
+    /// Whether two objects want what one of them can have.
+    contested: bool,
+}
+
+/// What is served, besides the content of the maps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Served {
+    /// Which program goes on which interface; one entry for each uplink and port that exists.
+    pub attachments: Vec<Attachment>,
+    /// What guests are told.
+    pub directory: Directory,
+    /// The settings of interfaces that are needed, by index.
+    pub settings: BTreeSet<(u32, Setting)>,
+    /// What is not served and why, what is served in another way than one may think; a sentence each.
+    warnings: Vec<String>,
+    /// What hangs on all ports together: the packets that have to be fragmented.
+    fragmenting: Option<String>,
+    /// How many of the attachments are uplinks'; they come first.
+    uplinks: usize,
+    known: Known,
+}
+
+impl Served {
+    /// What is not served and why, what is served in another way than one may think; a sentence each.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.warnings.iter().chain(&self.fragmenting)
+    }
 }
 
 /// What is there already: the kernel's maps, and who has which index in them.
@@ -190,49 +236,159 @@ impl Seen {
 
 /// Compiles the table for this host.
 pub fn compile(model: &Model, facts: &HostFacts, config: &Config, have: &Have) -> Image {
+    let (mut image, served) = compile_all(model, facts, config, have);
+    image.warnings = served.warnings().cloned().collect();
+    image.attachments = served.attachments;
+    image.directory = served.directory;
+    image.settings = served.settings;
+    image
+}
+
+/// The same in two parts: what the kernel is to hold, and what else is served, with all that [`Served::change`] has to
+/// know. The first without attachments, directory, settings and warnings, which are in the second.
+pub fn compile_all(
+    model: &Model,
+    facts: &HostFacts,
+    config: &Config,
+    have: &Have,
+) -> (Image, Served) {
+    // That two ENIs have one Ethernet address on the same port is rare: to look for it first would take longer than to see
+    // that there are fewer records than ENIs, and to begin again.
+    let quick = compile_with(model, facts, config, have, false);
+    if quick.0.contested || quick.0.is_short {
+        return compile_with(model, facts, config, have, true);
+    }
+    quick
+}
+
+fn compile_with(
+    model: &Model,
+    facts: &HostFacts,
+    config: &Config,
+    have: &Have,
+    is_careful: bool,
+) -> (Image, Served) {
     let mut image = Image {
         allocations: have.allocations.clone(),
         ..Image::default()
     };
+    let mut known = Known::new(model, facts, config);
     uplinks::compile(&mut image, model, facts, config);
-    let scene = enis::Scene::new(&mut image, model, facts, config);
+    let uplinks = image.attachments.len();
+    let table = (model, facts, config);
+    let (mut scene, enis_warnings) = std::thread::scope(|threads| {
+        let enis = threads.spawn(|| {
+            let mut warnings = Vec::new();
+            let enis = model.enis.values();
+            let scene = Scene::new(&mut warnings, table, &known, enis, is_careful);
+            (scene, warnings)
+        });
+        let eips = served_eips(&mut image, &known, model, config);
+        let (mut scene, warnings) = enis.join().expect("no part of the compiler panics");
+        scene.eips = eips;
+        (scene, warnings)
+    });
+    image.warnings.extend(enis_warnings);
     scene.allocate(&mut image, &have.limits);
-    scene.vpcs(&mut image);
-    scene.ports(&mut image, config);
-    addresses::compile::<[u8; 4]>(&mut image, &scene);
-    addresses::compile::<[u8; 16]>(&mut image, &scene);
-    leases::compile(&mut image, &scene, config);
-    settings::compile(&mut image, &scene, facts, config);
+    let mut directory = Directory::default();
+    let (content, allocations) = (&mut image.content, &image.allocations);
+    scene.vpcs(content, &mut image.warnings, allocations);
+    let Content {
+        v4,
+        v6,
+        targets,
+        macs,
+        ..
+    } = content;
+    let contested = std::thread::scope(|threads| {
+        let places = threads.spawn(|| {
+            for (client, lease4, lease6) in leases::compile(&scene, config) {
+                directory.tell(client, lease4, lease6);
+            }
+            scene.places(targets, macs, config)
+        });
+        let addresses = addresses::compile(v4, v6, allocations, &scene);
+        addresses | places.join().expect("no part of the compiler panics")
+    });
+    image.contested |= contested | scene.contested;
+    known.enter(&scene.into_crowds());
+    enis::ports(&mut image.content, facts);
+    let (settings, fragmenting) = settings::compile(&known, model, facts, config);
+    let ports = known.interfaces.keys();
+    let ports = ports.filter_map(|ifindex| enis::attachment(*ifindex, facts, config));
+    image.attachments.extend(ports);
     limits::fit(&mut image, have);
-    image
+    known.contested |= image.contested || image.is_short;
+    let served = Served {
+        attachments: std::mem::take(&mut image.attachments),
+        directory,
+        settings,
+        warnings: std::mem::take(&mut image.warnings),
+        fragmenting,
+        uplinks,
+        known,
+    };
+    (image, served)
 }
 
-/// The EIPs that are no longer served when `old` becomes `new`.
-pub fn silenced(old: &Content, new: &Content) -> BTreeSet<IpAddr> {
-    let (v4, v6) = (served::<[u8; 4]>(new), served::<[u8; 16]>(new));
-    let now: BTreeSet<IpAddr> = v4.chain(v6).map(|(address, _)| address).collect();
-    served::<[u8; 4]>(old)
-        .chain(served::<[u8; 16]>(old))
-        .map(|(address, _)| address)
-        .filter(|address| !now.contains(address))
+/// The addresses of the EIPs that are served, in order.
+fn served_eips(image: &mut Image, known: &Known, model: &Model, config: &Config) -> Vec<IpAddr> {
+    let mut eips = Vec::with_capacity(model.eips.len());
+    for eip in model.eips.values() {
+        if known.serves(eip, config) {
+            eips.push(eip.address);
+        } else if is_local(eip.region.as_ref(), config) && known.hosts.contains(&eip.address) {
+            image.warnings.push(format!(
+                "eip {}: this host itself has the address {}, so it is left to the host; take it off the host's \
+                 interface, or release the EIP",
+                eip.id, eip.address
+            ));
+        }
+    }
+    eips.sort_unstable();
+    let all = eips.len();
+    eips.dedup();
+    image.contested |= eips.len() < all;
+    eips
+}
+
+/// Adds records to a map; a later one of the same key replaces an earlier one. Returns whether there was such a one.
+fn fill<K: Ord, V>(map: &mut BTreeMap<K, V>, records: Vec<(K, V)>) -> bool {
+    let all = map.len() + records.len();
+    // Built at once it takes a fraction of the time.
+    let mut records = records.into_iter().collect();
+    if map.is_empty() {
+        *map = records;
+    } else {
+        map.append(&mut records);
+    }
+    map.len() < all
+}
+
+/// The EIPs that are no longer served when `old` becomes `new`, in order.
+pub fn silenced(old: &Content, new: &Content) -> Vec<IpAddr> {
+    let was = |new: Option<u32>, old: Option<u32>| new.is_none() && old.is_some();
+    targets_where::<[u8; 4]>(old, new, was)
+        .chain(targets_where::<[u8; 16]>(old, new, was))
         .collect()
 }
 
-/// The EIPs that begin to be served, or move, when `old` becomes `new`: upstream routers are told.
-pub fn moved(old: &Content, new: &Content) -> BTreeSet<IpAddr> {
-    let before: BTreeSet<(IpAddr, u32)> = served::<[u8; 4]>(old)
-        .chain(served::<[u8; 16]>(old))
-        .collect();
-    served::<[u8; 4]>(new)
-        .chain(served::<[u8; 16]>(new))
-        .filter(|one| !before.contains(one))
-        .map(|(address, _)| address)
+/// The EIPs that begin to be served, or move, when `old` becomes `new`, in order: upstream routers are told.
+pub fn moved(old: &Content, new: &Content) -> Vec<IpAddr> {
+    let moves = |new: Option<u32>, old: Option<u32>| new.is_some() && new != old;
+    targets_where::<[u8; 4]>(old, new, moves)
+        .chain(targets_where::<[u8; 16]>(old, new, moves))
         .collect()
 }
 
-/// The EIPs that packets are delivered for, each with its target.
-fn served<A: Address>(content: &Content) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
-    let eips = A::part(content).eips.iter();
-    eips.filter(|(_, entry)| entry.target != NONE)
-        .map(|(address, entry)| (address.ip(), entry.target))
+/// The EIPs for whose targets, new and old, `is_meant` says so. An EIP that nothing is delivered for has none.
+fn targets_where<'a, A: Address>(
+    old: &'a Content,
+    new: &'a Content,
+    is_meant: fn(Option<u32>, Option<u32>) -> bool,
+) -> impl Iterator<Item = IpAddr> + 'a {
+    let target = |eip: Option<&Eip<A>>| eip.map(|eip| eip.target).filter(|one| *one != NONE);
+    both(&A::part(new).eips, &A::part(old).eips)
+        .filter(move |(_, new, old)| is_meant(target(*new), target(*old)))
+        .map(|(address, _, _)| address.ip())
 }

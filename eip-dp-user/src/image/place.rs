@@ -1,10 +1,8 @@
 //! Where ENIs stand.
 
-use std::collections::{HashMap, HashSet};
-
 use eip_dp_common::abi::LinkKey;
 
-use super::{Image, tag};
+use super::{HashMap, known::Known, tag};
 use crate::{
     attach,
     config::Config,
@@ -21,6 +19,8 @@ pub struct Stand<'a> {
     pub key: LinkKey,
     /// The interface.
     pub link: &'a Link,
+    /// Hash of the instance's id, if the ENI is one's.
+    pub instance: Option<u64>,
 }
 
 impl Stand<'_> {
@@ -32,78 +32,101 @@ impl Stand<'_> {
 
 /// Finds out where ENIs stand, and refuses what cannot stand together.
 pub struct Placer<'a> {
-    links: HashMap<&'a str, (u32, &'a Link)>,
-    uplinks: HashSet<String>,
-    tags: HashMap<(&'static str, u64), &'a str>,
+    facts: &'a HostFacts,
+    config: &'a Config,
+    names: &'a HashMap<String, u32>,
+    /// Whether tags have to be compared; `None`: all of the table's are known to be different.
+    tags: Option<HashMap<(&'static str, u64), &'a str>>,
     vpc_of_port: HashMap<LinkKey, &'a str>,
-    mac_of_port: HashMap<(LinkKey, objects::Mac), &'a str>,
+    /// `None`: nobody looks whether two ENIs have one Ethernet address.
+    mac_of_port: Option<HashMap<(LinkKey, objects::Mac), &'a str>>,
+    /// Whether anything was refused because of another object.
+    pub contested: bool,
 }
 
 impl<'a> Placer<'a> {
-    /// Nobody stands anywhere yet.
-    pub fn new(facts: &'a HostFacts, config: &Config) -> Self {
+    /// Nobody stands anywhere yet. Only a careful one refuses an Ethernet address that another ENI has on the same port.
+    pub fn new(
+        facts: &'a HostFacts,
+        config: &'a Config,
+        known: &'a Known,
+        is_careful: bool,
+    ) -> Self {
         Self {
-            links: facts
-                .links
-                .iter()
-                .map(|(index, link)| (link.name.as_str(), (*index, link)))
-                .collect(),
-            uplinks: config
-                .uplinks
-                .iter()
-                .map(|uplink| uplink.interface.clone())
-                .collect(),
-            tags: HashMap::new(),
-            vpc_of_port: HashMap::new(),
-            mac_of_port: HashMap::new(),
+            facts,
+            config,
+            names: &known.names,
+            tags: known.contested.then(HashMap::default),
+            vpc_of_port: HashMap::default(),
+            mac_of_port: is_careful.then(HashMap::default),
+            contested: false,
         }
     }
 
     /// The object's tag, unless another object has it.
-    pub fn tag(&mut self, kind: &'static str, id: &'a str, image: &mut Image) -> Option<u64> {
+    pub fn tag(
+        &mut self,
+        kind: &'static str,
+        id: &'a str,
+        warnings: &mut Vec<String>,
+    ) -> Option<u64> {
         let value = tag(id);
-        let owner = *self.tags.entry((kind, value)).or_insert(id);
+        let Some(tags) = &mut self.tags else {
+            return Some(value);
+        };
+        let owner = *tags.entry((kind, value)).or_insert(id);
         if owner == id {
             return Some(value);
         }
-        image.warnings.push(format!(
+        self.contested = true;
+        warnings.push(format!(
             "{kind} {id}: its id has the same 64-bit hash as {kind} {owner}, so it is not served; give it another id"
         ));
         None
     }
 
     /// Where the ENI stands.
-    pub fn place(&mut self, eni: &'a Eni, image: &mut Image) -> Option<Stand<'a>> {
+    pub fn place(&mut self, eni: &'a Eni, warnings: &mut Vec<String>) -> Option<Stand<'a>> {
         if eni.state == EniState::Detached {
             return None;
         }
         let port = eni.port.as_deref()?;
         // A port that is not there yet is no mistake: a tap appears with its machine.
-        let (ifindex, link) = *self.links.get(port)?;
+        let ifindex = *self.names.get(port)?;
+        let link = self.facts.links.get(&ifindex)?;
         let key = Vlan::key(eni.vlan, ifindex);
         let shown = link_name(port, eni.vlan);
         let vpc = *self.vpc_of_port.entry(key).or_insert(&eni.vpc);
-        let owner = *self.mac_of_port.entry((key, eni.mac)).or_insert(&eni.id);
-        let instance = eni.instance.as_deref();
-        let problem = if self.uplinks.contains(port) {
+        let owner = match &mut self.mac_of_port {
+            Some(macs) => *macs.entry((key, eni.mac)).or_insert(&eni.id),
+            None => &eni.id,
+        };
+        let mut uplinks = self.config.uplinks.iter();
+        let problem = if uplinks.any(|uplink| uplink.interface == port) {
             format!("its port {port} is an uplink; attach it to another")
         } else if let Err(why) = attach::can_carry(link) {
             format!("its port {why}")
         } else if vpc != eni.vpc {
+            self.contested = true;
             format!("ENIs of the VPC {vpc} stand on its port {shown}; attach it to another")
         } else if owner != eni.id {
+            self.contested = true;
             format!(
                 "the ENI {owner} has the Ethernet address {} on port {shown} too; attach it to another",
                 eni.mac
             )
-        } else if let Some(instance) = instance
-            && self.tag("instance", instance, image).is_none()
-        {
-            return None;
         } else {
-            return Some(Stand { key, link });
+            let instance = match &eni.instance {
+                Some(id) => Some(self.tag("instance", id, warnings)?),
+                None => None,
+            };
+            return Some(Stand {
+                key,
+                link,
+                instance,
+            });
         };
-        image.warnings.push(format!("eni {}: {problem}", eni.id));
+        warnings.push(format!("eni {}: {problem}", eni.id));
         None
     }
 }

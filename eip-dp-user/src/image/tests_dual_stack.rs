@@ -97,7 +97,7 @@ fn a_dual_stack_eni_has_one_target_and_counters_for_each_eip() {
     assert_eq!(cidr.mask[..8], [0xff; 8]);
     assert_eq!(cidr.mask[8..], [0; 8]);
     assert_eq!(image.warnings, [""; 0]);
-    let both = BTreeSet::from([IpAddr::from(eip_address(0)), IpAddr::from(eip6_address(0))]);
+    let both = [IpAddr::from(eip_address(0)), IpAddr::from(eip6_address(0))];
     assert_eq!(moved(&Content::default(), &image.content), both);
     assert_eq!(silenced(&image.content, &Content::default()), both);
 }

@@ -52,7 +52,7 @@ fn directory(model: &Model) -> Directory {
 }
 
 fn lease6(model: &Model) -> Option<Lease6> {
-    directory(model).leases6.into_values().next()
+    directory(model).leases6.values().next().cloned()
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use eip_dp_common::abi::{
-    Ingress, LINKS, Link, LinkKey, NONE, NextHop, Owner, Port, Sealed, Target, TargetFlags, Uplink,
+    FIRST_ENI_TARGET, Ingress, LINKS, Link, LinkKey, NONE, NextHop, Owner, Port, Sealed, Target,
+    TargetFlags, Uplink,
 };
 
 use super::{index::Pool, mapped::Mapped};
@@ -85,10 +86,17 @@ impl Hops {
         self.writer.ports = untagged.map(|(key, port)| (key.ifindex, *port)).collect();
     }
 
-    /// Targets as they stand.
+    /// Targets as they stand; an uplink's that leads nowhere is one, too.
     pub(super) fn read(&self) -> BTreeMap<u32, Target> {
+        let nowhere = |index: u32| {
+            let target = NextHop::default().target(&Link {
+                vpc: NONE,
+                ..Link::default()
+            });
+            (index < FIRST_ENI_TARGET).then(|| target.sealed(&index))
+        };
         (0..self.words.elements())
-            .filter_map(|index| Some((index, self.target(index)?)))
+            .filter_map(|index| Some((index, self.target(index).or_else(|| nowhere(index))?)))
             .collect()
     }
 

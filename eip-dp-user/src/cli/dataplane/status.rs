@@ -232,9 +232,10 @@ impl Status {
                 attached(out, uplink.attached.as_ref())?;
             }
             for port in &self.ports {
-                let enis = match port.enis.as_slice() {
-                    [] => "no ENI".to_owned(),
-                    enis => enis.join(", "),
+                let enis = match (port.enis.as_slice(), port.more_enis) {
+                    ([], _) => "no ENI".to_owned(),
+                    (enis, 0) => enis.join(", "),
+                    (enis, more) => format!("{}, and {more} more", enis.join(", ")),
                 };
                 let name = link_name(&port.interface, port.vlan);
                 writeln!(out, "\nport {name}: {}, {enis}", link(port.link))?;

@@ -123,19 +123,33 @@ impl Advertiser {
 
     /// Advertises from now on what the directory says, at once where that is new.
     pub(in crate::guests) fn follow(&mut self, directory: &Arc<Directory>, now: Instant) {
-        self.directory = Arc::clone(directory);
-        for (router, state) in &mut self.routers {
-            let lease = directory.leases6.get(&router.guest);
+        let before = std::mem::replace(&mut self.directory, Arc::clone(directory));
+        let changed = directory.leases6.changed_since(&before.leases6);
+        for guest in &changed {
+            let Some(old) = before.leases6.get(guest) else {
+                continue;
+            };
+            let router = Router {
+                guest: *guest,
+                mac: old.port_mac,
+            };
+            let lease = directory.leases6.get(guest);
             let is_served = lease.is_some_and(|lease| lease.port_mac == router.mac);
-            if state.is_served && !is_served {
+            if let Some(state) = self.routers.get_mut(&router)
+                && state.is_served
+                && !is_served
+            {
                 state.is_served = false;
                 state.soon = FINAL;
                 state.answer = None;
                 state.hasten(now);
-                self.schedule.set(*router, state.due());
+                self.schedule.set(router, state.due());
             }
         }
-        for (guest, lease) in &directory.leases6 {
+        for guest in &changed {
+            let Some(lease) = directory.leases6.get(guest) else {
+                continue;
+            };
             let router = Router {
                 guest: *guest,
                 mac: lease.port_mac,

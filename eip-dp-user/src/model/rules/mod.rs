@@ -34,7 +34,7 @@ mod instance;
 mod network;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::{Code, Context, Decision, Refusal, View, command::Command};
 use draft::Draft;

@@ -3,7 +3,7 @@
 mod apply;
 mod codes;
 mod lifecycle;
-mod random;
+pub(crate) mod random;
 
 /// Two VPCs with the same addresses, an instance, one ENI of each kind, three EIPs.
 const WORLD: &str = "

@@ -11,13 +11,14 @@ use proptest::{
 
 use crate::{
     model::{
-        Document, Model, Vlan,
+        Change, Document, Model, Vlan,
         command::{Command, EipSpec, EniSpec, Expiry},
         objects::{
             Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mode, Pool,
             Vpc,
         },
-        testing::{at, mac, second},
+        rules,
+        testing::{at, command, mac, second},
     },
     table::testing::{Pair, follow},
 };
@@ -425,6 +426,37 @@ proptest! {
             // From one revision on, and from all of them if the log is long.
             prop_assert!(known.is_sorted());
             prop_assert!(limit < 1 << 20 || known[0]);
+        }
+    }
+}
+
+/// Random commands for tests of what follows a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Tale(Vec<Step>);
+
+/// Any.
+pub(crate) fn tales() -> impl Strategy<Value = Tale> {
+    vec(step(), 32..64).prop_map(Tale)
+}
+
+impl Tale {
+    /// Hands over what each command changes, first of those that build the table to begin with.
+    pub(crate) fn tell(self, mut changed: impl FnMut(&[Change])) {
+        let mut model = Model::default();
+        let mut now = 1_000;
+        let mut run = |model: &mut Model, command: &Command, now: i64| {
+            if let Ok(decision) = rules::decide(model, command, &at(now)) {
+                model.change(&decision.changes);
+                changed(&decision.changes);
+            }
+        };
+        for line in START.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            run(&mut model, &command(line), now);
+        }
+        for step in self.0 {
+            if let Some(command) = step.command(&model, &mut now) {
+                run(&mut model, &command, now);
+            }
         }
     }
 }

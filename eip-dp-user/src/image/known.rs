@@ -1,0 +1,256 @@
+//! What the compiler has to know of the objects that a change of the table does not name.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{HashMap, HashSet, enis::Placed, tag};
+use crate::{
+    config::Config,
+    host::HostFacts,
+    model::{
+        Model,
+        objects::{Association, Eip, Mode},
+    },
+};
+
+/// The table by what the compiler looks things up by, and what stands on each interface.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// The associations of each ENI of the table whose EIPs are served, by the ENI's tag.
+    pub links: HashMap<u64, Links>,
+    /// How many served ENIs each VPC of the table has, by tag.
+    pub vpcs: HashMap<u64, u32>,
+    /// The tags of the table's instances.
+    pub instances: HashSet<u64>,
+    /// What stands on each interface.
+    pub interfaces: BTreeMap<u32, Crowd>,
+    /// The interfaces by name.
+    pub names: HashMap<String, u32>,
+    /// The host's own addresses.
+    pub hosts: HashSet<IpAddr>,
+    /// Whether two objects want what one of them can have: who gets it hangs on all of them.
+    pub contested: bool,
+}
+
+/// An association whose EIP is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The ENI's address.
+    pub private: IpAddr,
+    /// The EIP's address.
+    pub eip: IpAddr,
+    /// What it does to packets.
+    pub mode: Mode,
+}
+
+/// The associations of an ENI, in the order of their EIPs; nearly always one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Links {
+    /// None.
+    #[default]
+    None,
+    /// One.
+    One(Link),
+    /// Several.
+    Many(Vec<Link>),
+}
+
+impl Links {
+    /// All of them.
+    pub fn as_slice(&self) -> &[Link] {
+        match self {
+            Self::None => &[],
+            Self::One(link) => std::slice::from_ref(link),
+            Self::Many(links) => links,
+        }
+    }
+
+    fn add(&mut self, link: Link) {
+        if matches!(self, Self::None) {
+            *self = Self::One(link);
+            return;
+        }
+        let mut links = self.as_slice().to_vec();
+        let place = links.partition_point(|one| one.eip < link.eip);
+        links.insert(place, link);
+        *self = Self::Many(links);
+    }
+
+    fn remove(&mut self, eip: IpAddr) {
+        let mut links = self.as_slice().to_vec();
+        links.retain(|link| link.eip != eip);
+        *self = match links[..] {
+            [] => Self::None,
+            [link] => Self::One(link),
+            _ => Self::Many(links),
+        };
+    }
+}
+
+/// Those who stand on an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// How many ENIs.
+    pub enis: u32,
+    /// How many of them have an IPv6 address.
+    pub with_ipv6: u32,
+    /// How many of them send as an IPv4 EIP.
+    pub sending_ipv4: u32,
+}
+
+impl Crowd {
+    /// Both together.
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            enis: self.enis + more.enis,
+            with_ipv6: self.with_ipv6 + more.with_ipv6,
+            sending_ipv4: self.sending_ipv4 + more.sending_ipv4,
+        }
+    }
+
+    /// Those who are not of a part of it.
+    pub fn without(self, less: Self) -> Self {
+        Self {
+            enis: self.enis - less.enis,
+            with_ipv6: self.with_ipv6 - less.with_ipv6,
+            sending_ipv4: self.sending_ipv4 - less.sending_ipv4,
+        }
+    }
+
+    /// What of it others can tell.
+    pub fn shape(self) -> (bool, bool, bool) {
+        (self.enis > 0, self.with_ipv6 > 0, self.sending_ipv4 > 0)
+    }
+}
+
+/// Whether an object of that region is this host's.
+pub fn is_local(region: Option<&String>, config: &Config) -> bool {
+    config.region.is_none() || region.is_none() || region == config.region.as_ref()
+}
+
+impl Known {
+    /// Looks through the whole table. Who stands where is not known yet.
+    pub fn new(model: &Model, facts: &HostFacts, config: &Config) -> Self {
+        std::thread::scope(|threads| {
+            let instances = threads.spawn(|| {
+                let mut tags = HashSet::default();
+                tags.reserve(model.instances.len());
+                tags.extend(model.instances.keys().map(|id| tag(id)));
+                tags
+            });
+            let known = Self::of_enis(model, facts, config);
+            known.with_instances(instances.join().unwrap_or_default(), model)
+        })
+    }
+
+    fn with_instances(mut self, tags: HashSet<u64>, model: &Model) -> Self {
+        self.contested |= tags.len() < model.instances.len();
+        self.instances = tags;
+        self
+    }
+
+    fn of_enis(model: &Model, facts: &HostFacts, config: &Config) -> Self {
+        let mut known = Self {
+            names: facts
+                .links
+                .iter()
+                .map(|(index, link)| (link.name.clone(), *index))
+                .collect(),
+            hosts: facts.host_addresses().collect(),
+            ..Self::default()
+        };
+        known.links.reserve(model.enis.len());
+        let enis = model.enis.keys().map(|id| (tag(id), Links::None));
+        known.links.extend(enis);
+        let vpcs = model.vpcs.keys().map(|id| (tag(id), 0));
+        known.vpcs.extend(vpcs);
+        known.contested =
+            known.links.len() < model.enis.len() || known.vpcs.len() < model.vpcs.len();
+        // Both are sorted by the EIP's id.
+        let mut eips = model.eips.values().peekable();
+        for association in model.associations.values() {
+            while eips.next_if(|eip| eip.id < association.eip).is_some() {}
+            if let Some(eip) = eips.peek().filter(|eip| eip.id == association.eip) {
+                known.link(association, eip, config);
+            }
+        }
+        known
+    }
+
+    /// Whether packets of an EIP are this host's to deliver.
+    pub fn serves(&self, eip: &Eip, config: &Config) -> bool {
+        is_local(eip.region.as_ref(), config) && !self.hosts.contains(&eip.address)
+    }
+
+    /// Adds an association.
+    pub fn link(&mut self, association: &Association, eip: &Eip, config: &Config) {
+        if !self.serves(eip, config) {
+            return;
+        }
+        match self.links.get_mut(&tag(&association.eni)) {
+            Some(links) => links.add(Link {
+                private: association.private_ip,
+                eip: eip.address,
+                mode: association.mode,
+            }),
+            None => self.contested = true,
+        }
+    }
+
+    /// Takes an association away.
+    pub fn unlink(&mut self, association: &Association, eip: &Eip) {
+        if let Some(links) = self.links.get_mut(&tag(&association.eni)) {
+            links.remove(eip.address);
+        }
+    }
+
+    /// Counts ENIs in.
+    pub fn enter(&mut self, crowds: &Crowds) {
+        for (tag, more) in &crowds.vpcs {
+            match self.vpcs.get_mut(tag) {
+                Some(enis) => *enis += more,
+                None => self.contested = true,
+            }
+        }
+        for (ifindex, more) in &crowds.interfaces {
+            let crowd = self.interfaces.entry(*ifindex).or_default();
+            *crowd = crowd.and(*more);
+        }
+    }
+
+    /// Counts them out again.
+    pub fn leave(&mut self, crowds: &Crowds) {
+        for (tag, less) in &crowds.vpcs {
+            if let Some(enis) = self.vpcs.get_mut(tag) {
+                *enis -= less;
+            }
+        }
+        for (ifindex, less) in &crowds.interfaces {
+            if let Some(crowd) = self.interfaces.get_mut(ifindex) {
+                *crowd = crowd.without(*less);
+            }
+        }
+    }
+}
+
+/// The ENIs of a scene, counted.
+#[derive(Debug, Default)]
+pub struct Crowds {
+    /// How many each VPC has, by tag.
+    pub vpcs: HashMap<u64, u32>,
+    /// Those who stand on each interface.
+    pub interfaces: HashMap<u32, Crowd>,
+}
+
+impl Crowds {
+    /// Counts one more.
+    pub fn add(&mut self, placed: &Placed<'_>) {
+        *self.vpcs.entry(placed.vpc).or_default() += 1;
+        let Some(stand) = &placed.stand else { return };
+        let crowd = self.interfaces.entry(stand.key.ifindex).or_default();
+        crowd.enis += 1;
+        let with_ipv6 = placed.eni.private_ips.iter().any(IpAddr::is_ipv6);
+        crowd.with_ipv6 += u32::from(with_ipv6);
+        let sending_ipv4 = placed.associations.iter().any(|link| link.eip.is_ipv4());
+        crowd.sending_ipv4 += u32::from(sending_ipv4);
+    }
+}
