@@ -10,7 +10,7 @@ use eip_dp_common::abi::programs;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::Delivery,
+    config::{Delivery, PortMode},
     host::{Link, LinkKind, XdpFeatures},
 };
 
@@ -116,17 +116,18 @@ pub fn uplink(ifindex: u32, link: &Link) -> Attachment {
 }
 
 /// What goes on a port, with the delivery that is configured for it.
-pub fn port(ifindex: u32, link: &Link, delivery: Delivery) -> Attachment {
+pub fn port(ifindex: u32, link: &Link, mode: PortMode) -> Attachment {
     let is_virtual = link.kind.is_virtual_port();
-    let no_xdp = if is_virtual {
+    let no_xdp = if is_virtual && !mode.complete_checksums {
         Some(format!(
-            "{} ports get tc: their frames come from a local stack, with partial checksums and GSO",
+            "{} ports get tc: their frames come from a local stack, with partial checksums and GSO, unless the \
+             configuration says `complete_checksums = true`",
             link.kind
         ))
     } else {
         no_native_xdp(link)
     };
-    let no_xdp_delivery = match delivery {
+    let no_xdp_delivery = match mode.delivery {
         Delivery::Tcx => Some("the configuration says `delivery = \"tcx\"`".to_owned()),
         Delivery::Auto if is_virtual => Some(format!("{} ports are served by tc", link.kind)),
         Delivery::Auto | Delivery::Xdp => no_xdp_frames(link),

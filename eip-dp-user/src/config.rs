@@ -30,7 +30,10 @@ pub struct Config {
     pub table: Option<String>,
     /// How packets are delivered to ports that nothing is said about.
     pub delivery: Delivery,
-    /// Ports with a delivery of their own.
+    /// Whether guests on those ports complete the checksums of what they send, see [`PortMode::complete_checksums`].
+    #[serde(default)]
+    pub complete_checksums: bool,
+    /// Ports with a mode of their own.
     pub ports: Vec<Port>,
     /// What guests are given besides the address.
     pub dhcp: Dhcp,
@@ -83,7 +86,21 @@ pub struct Port {
     /// The interface's name.
     pub interface: String,
     /// How packets are delivered to it.
+    #[serde(default)]
     pub delivery: Delivery,
+    /// See [`PortMode::complete_checksums`].
+    #[serde(default)]
+    pub complete_checksums: bool,
+}
+
+/// How packets go to and from a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortMode {
+    /// To it.
+    pub delivery: Delivery,
+    /// Whether guests there complete the checksums of what they send (`ethtool -K eth0 tx off` in the guest), and send no packet
+    /// that is still to be segmented. Of a veth or tap only then XDP takes frames: it cannot see that a checksum is not complete.
+    pub complete_checksums: bool,
 }
 
 /// How packets from the uplink reach a port.
@@ -210,12 +227,19 @@ impl Config {
         Ok(config)
     }
 
-    /// How packets are delivered to the port `interface`.
-    pub fn delivery(&self, interface: &str) -> Delivery {
+    /// How packets go to and from the port `interface`.
+    pub fn port_mode(&self, interface: &str) -> PortMode {
+        let of_all = PortMode {
+            delivery: self.delivery,
+            complete_checksums: self.complete_checksums,
+        };
         self.ports
             .iter()
             .find(|port| port.interface == interface)
-            .map_or(self.delivery, |port| port.delivery)
+            .map_or(of_all, |port| PortMode {
+                delivery: port.delivery,
+                complete_checksums: port.complete_checksums,
+            })
     }
 }
 

@@ -73,6 +73,7 @@ struct RawTable {
 #[serde(deny_unknown_fields, default)]
 struct RawPorts {
     delivery: Delivery,
+    complete_checksums: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -233,6 +234,7 @@ impl Raw {
             region: self.gateway.region,
             table: self.table.url,
             delivery: self.ports.delivery,
+            complete_checksums: self.ports.complete_checksums,
             ports,
             dhcp: self.dhcp.check(source)?,
             maps: self.maps.map_or_else(

@@ -84,8 +84,8 @@ fn every_key_is_read() {
             },
         }
     );
-    assert_eq!(config.delivery("vf0"), Delivery::Xdp);
-    assert_eq!(config.delivery("tap0"), Delivery::Tcx);
+    assert_eq!(config.port_mode("vf0").delivery, Delivery::Xdp);
+    assert_eq!(config.port_mode("tap0").delivery, Delivery::Tcx);
 }
 
 #[test]

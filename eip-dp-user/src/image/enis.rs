@@ -212,8 +212,8 @@ impl<'a> Scene<'a> {
             };
             let key = stand.key;
             let by_xdp = *by_xdp.entry(key.ifindex).or_insert_with(|| {
-                let delivery = config.delivery(&stand.link.name);
-                attach::port(key.ifindex, stand.link, delivery).xdp_delivery
+                let mode = config.port_mode(&stand.link.name);
+                attach::port(key.ifindex, stand.link, mode).xdp_delivery
             });
             let target = target(placed, stand, vpc, by_xdp);
             found_targets.push((index, target.sealed(&index)));
@@ -288,7 +288,7 @@ pub fn ports(content: &mut Content, facts: &HostFacts) {
 /// What goes on the port of that interface.
 pub fn attachment(ifindex: u32, facts: &HostFacts, config: &Config) -> Option<Attachment> {
     let link = facts.links.get(&ifindex)?;
-    Some(attach::port(ifindex, link, config.delivery(&link.name)))
+    Some(attach::port(ifindex, link, config.port_mode(&link.name)))
 }
 
 /// Fills in the CIDRs of one family of the VPC with that index.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Line, Status};
 use crate::{
     attach,
-    config::{Config, Delivery, Uplink},
+    config::{Config, Delivery, PortMode, Uplink},
     host::{Family, HostFacts, Link, LinkKind, Offloads, Setting, offloads, reverse_path_of_all},
     image::{self, Way},
     model::{Model, objects::Mac},
@@ -189,8 +189,8 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
         .into_iter()
         .flat_map(|name| {
             let is_uplink = uplinks.iter().any(|uplink| uplink.interface == name);
-            let delivery = config.map_or(Delivery::Auto, |config| config.delivery(name));
-            let mut lines = port(facts, name, is_uplink, (smallest, largest), delivery);
+            let mode = config.map_or(PortMode::default(), |config| config.port_mode(name));
+            let mut lines = port(facts, name, is_uplink, (smallest, largest), mode);
             if on_vlans(name) {
                 lines.extend(vlan_offload(facts, name));
             }
@@ -204,7 +204,7 @@ fn port(
     name: &str,
     is_uplink: bool,
     (smallest, largest): (Option<u32>, Option<u32>),
-    delivery: Delivery,
+    mode: PortMode,
 ) -> Vec<Line> {
     let subject = format!("port {name}");
     if is_uplink {
@@ -224,9 +224,9 @@ fn port(
     if let Err(reason) = attach::can_carry(link) {
         return vec![Line::fail_with_cure_inside(subject, reason)];
     }
-    let attachment = attach::port(index, link, delivery);
+    let attachment = attach::port(index, link, mode);
     let by = match attachment.no_xdp_delivery {
-        Some(reason) if delivery == Delivery::Xdp => {
+        Some(reason) if mode.delivery == Delivery::Xdp => {
             let cure = "delivered by tc until then; on a veth turn GRO on at its peer: `ethtool -K PEER gro on`";
             return vec![Line::warn(
                 subject,

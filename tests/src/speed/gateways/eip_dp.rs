@@ -56,9 +56,11 @@ fn configuration(shape: &Shape, spare: Spare, delivery: &str) -> String {
         // The EIP besides the private address.
         Mode::CutThrough => 2 * shape.eips,
     };
+    // The generator's are, and of a port on XDP both directions are measured so.
+    let complete = delivery == "xdp";
     let mut text = format!(
         "[[uplink]]\ninterface = \"{UPLINK}\"\nnext_hop = [\"{NEXT_HOP4}\", \"{NEXT_HOP6}\"]\n\
-         [ports]\ndelivery = \"{delivery}\"\n[maps]\n"
+         [ports]\ndelivery = \"{delivery}\"\ncomplete_checksums = {complete}\n[maps]\n"
     );
     for (key, wanted, default) in [
         ("eips", shape.eips + spare.0, 65_536),

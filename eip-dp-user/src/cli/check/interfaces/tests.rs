@@ -122,7 +122,11 @@ fn offloads_that_hurt_are_named_with_the_command_that_ends_them() {
 fn ports_that_are_missing_bridged_small_or_uplinks_are_told() {
     let mut facts = facts();
     let lines = |facts: &HostFacts, name: &str, is_uplink, delivery| {
-        port(facts, name, is_uplink, (Some(1500), Some(1500)), delivery)
+        let mode = PortMode {
+            delivery,
+            ..PortMode::default()
+        };
+        port(facts, name, is_uplink, (Some(1500), Some(1500)), mode)
     };
     let auto = Delivery::Auto;
     assert_eq!(
