@@ -64,7 +64,9 @@ fn every_key_is_read() {
             region: Some("west".to_owned()),
             table: Some("sqlite:/tmp/t.db".to_owned()),
             delivery: Delivery::Tcx,
+            complete_checksums: false,
             ports: vec![Port {
+                complete_checksums: false,
                 interface: "vf0".to_owned(),
                 delivery: Delivery::Xdp,
             }],
