@@ -227,6 +227,15 @@ impl Quick for Maps {
     }
 
     #[inline(always)]
+    fn fetch_counters(&self, slot: u32, receives: bool) {
+        let flow = if receives { received(slot) } else { sent(slot) };
+        if let Some(flow) = flow {
+            // The load is the point.
+            load(flow.cast());
+        }
+    }
+
+    #[inline(always)]
     fn next_hop(&self, index: &u32) -> NextHop {
         Self::hop(*index)
     }

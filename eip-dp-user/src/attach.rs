@@ -97,9 +97,18 @@ pub fn takes_xdp_frames(link: &Link) -> bool {
     link.xdp.is_some_and(XdpFeatures::ndo_xmit)
 }
 
-/// What goes on an uplink.
-pub fn uplink(ifindex: u32, link: &Link) -> Attachment {
-    let no_xdp = no_native_xdp(link);
+/// What goes on an uplink. `asks_for_xdp`: whether the configuration asks for delivery by XDP.
+pub fn uplink(ifindex: u32, link: &Link, asks_for_xdp: bool) -> Attachment {
+    // A veth copies a local stack's packets for XDP, and they lose the batches that GRO would make of them.
+    let no_xdp = if link.kind.is_virtual_port() && !asks_for_xdp {
+        Some(format!(
+            "frames of a {} come from a local stack: tc takes them, after GRO, unless the configuration says \
+             `delivery = \"xdp\"`",
+            link.kind
+        ))
+    } else {
+        no_native_xdp(link)
+    };
     let mut programs = BTreeSet::from([Program::UplinkTc]);
     if no_xdp.is_none() {
         programs.insert(Program::UplinkXdp);

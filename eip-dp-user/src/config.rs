@@ -227,6 +227,12 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether packets are to be delivered by XDP to some port, whatever it is.
+    pub fn asks_for_xdp(&self) -> bool {
+        let mut ports = self.ports.iter();
+        self.delivery == Delivery::Xdp || ports.any(|port| port.delivery == Delivery::Xdp)
+    }
+
     /// How packets go to and from the port `interface`.
     pub fn port_mode(&self, interface: &str) -> PortMode {
         let of_all = PortMode {

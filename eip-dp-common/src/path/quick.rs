@@ -23,6 +23,8 @@ pub trait Quick: Links {
     fn ingress(&self, ifindex: u32, is_uplink: bool, into: &mut Link) -> u32;
     /// Where a target is reached.
     fn next_hop(&self, index: &u32) -> NextHop;
+    /// Has the counters of a slot fetched, of what its EIP receives or sends: nothing waits for them until the packet is sent.
+    fn fetch_counters(&self, slot: u32, receives: bool);
 }
 
 /// Not a packet for the short way.
@@ -58,6 +60,7 @@ pub fn quick_from_uplink<F: Local, P: Packet, T: Tables<F> + Quick>(
     let Ok(translation) = receiving::<F>(&eip) else {
         return LEFT;
     };
+    tables.fetch_counters(eip.slot, true);
     let source = &datagram.source;
     if F::is_martian_source(source) || tables.is_screened(source) {
         return LEFT;
@@ -117,6 +120,7 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
         Some(PrivateState::CutThrough) => Translation::NONE,
         _ => return LEFT,
     };
+    tables.fetch_counters(owner.slot, false);
     // Whose address it is stands here, with this MAC.
     if !tables.next_hop(&owner.target).is_at(ethernet.source, link) {
         return LEFT;

@@ -127,6 +127,8 @@ impl Quick for World {
         ifindex
     }
 
+    fn fetch_counters(&self, _slot: u32, _receives: bool) {}
+
     fn next_hop(&self, index: &u32) -> NextHop {
         self.targets
             .get(index)

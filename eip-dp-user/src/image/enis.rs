@@ -266,14 +266,14 @@ pub fn ports(content: &mut Content, facts: &HostFacts) {
         let Some(target) = content.targets.get(&record.target) else {
             continue;
         };
-        let key = LinkKey::tagged(mac.ifindex, mac.vlan);
+        let key = LinkKey::stacked(mac.ifindex, mac.outer, mac.vlan);
         let first = Member {
             vpc: target.vpc,
             target: record.target,
             mac: mac.mac,
         };
         let mut is_alone = true;
-        let is_here = |other: &MacKey| (other.ifindex, other.vlan) == (mac.ifindex, mac.vlan);
+        let is_here = |other: &MacKey| MacKey::on(key, other.mac) == *other;
         while members.next_if(|(other, _)| is_here(other)).is_some() {
             is_alone = false;
         }

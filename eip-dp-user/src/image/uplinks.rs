@@ -133,7 +133,7 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
             image.content.devices.insert(way.key.ifindex);
         }
         if attached.insert(way.key.ifindex) {
-            let attachment = attach::uplink(way.key.ifindex, way.link);
+            let attachment = attach::uplink(way.key.ifindex, way.link, config.asks_for_xdp());
             image.attachments.push(attachment);
         }
         egress.consider(facts, &way);

@@ -145,9 +145,12 @@ impl Gateway {
         serde_json::from_str(&self.ok(&format!("--output json {line}"))).unwrap()
     }
 
-    /// Starts the daemon on `wan`, and waits until it is ready.
+    /// Starts the daemon on `wan`, with XDP there, and waits until it is ready.
     pub fn start(&self) -> Daemon {
-        self.start_with(&["--uplink", "wan"])
+        let path = self.path("xdp.toml");
+        let text = "[[uplink]]\ninterface = \"wan\"\n[ports]\ndelivery = \"xdp\"\n";
+        fs::write(&path, text).unwrap();
+        self.start_with(&["--config", path.to_str().unwrap()])
     }
 
     /// Starts the daemon, and waits until it says that it is ready.

@@ -62,7 +62,8 @@ fn state(subject: &str, link: &Link) -> Line {
 }
 
 fn xdp(subject: &str, index: u32, link: &Link) -> Line {
-    if let Some(reason) = attach::uplink(index, link).no_xdp {
+    // What the driver can do, whether the configuration asks for it or not.
+    if let Some(reason) = attach::uplink(index, link, true).no_xdp {
         return Line::warn(
             subject,
             format!("served by tc alone: {reason}"),
