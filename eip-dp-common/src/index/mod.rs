@@ -150,7 +150,7 @@ const SPARE: u64 = 16;
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "less than `range`")]
 const fn scaled(number: u32, range: u32) -> u32 {
-    (number as u64 * range as u64 >> 32) as u32
+    ((number as u64 * range as u64) >> 32) as u32
 }
 
 /// Looks a key up. `word` reads a word of a line, each time anew and in this order, or 0 where there is no such line.

@@ -150,7 +150,7 @@ impl Hops {
     }
 
     /// Lets the short way take frames from a port, or no more.
-    pub(super) fn set_port(&mut self, key: &LinkKey, port: Option<&Port>) {
+    pub(super) fn set_port(&mut self, key: LinkKey, port: Option<&Port>) {
         if !key.is_untagged() {
             return;
         }
@@ -166,7 +166,7 @@ impl Hops {
     }
 
     /// Likewise from an uplink. Without a free link it goes without the short way.
-    pub(super) fn set_uplink(&mut self, key: &LinkKey, uplink: Option<&Uplink>) {
+    pub(super) fn set_uplink(&mut self, key: LinkKey, uplink: Option<&Uplink>) {
         if !key.is_untagged() {
             return;
         }

@@ -51,7 +51,7 @@ const LONGEST_SEARCH: usize = 4096;
 impl<S: Shape, W: Words> Index<S, W> {
     /// Takes over an index as it stands.
     pub fn new(words: W, seed: u64, mask: u64) -> Self {
-        let lines = u32::try_from(words.len() / LINE_WORDS).unwrap_or(u32::MAX);
+        let lines = u32::try_from(words.count() / LINE_WORDS).unwrap_or(u32::MAX);
         Self {
             words,
             geometry: Geometry { lines, seed },
@@ -108,13 +108,13 @@ impl<S: Shape, W: Words> Index<S, W> {
     /// Begins to make room for keys that had none: entries in their way, or in the way of those, are written to their other
     /// lines, too. A grace period later [`Self::end`] has to follow. More than one round of this may be needed.
     pub fn begin<'a>(&mut self, keys: impl IntoIterator<Item = &'a Key>) -> Moves {
-        let mut moved = HashSet::new();
+        let mut taken = HashSet::new();
         let mut moves = Vec::new();
         for key in keys {
-            if let Some((from, to)) = self.last_step(key, &moved) {
+            if let Some((from, to)) = self.last_step(key, &taken) {
                 let Entry { found, rest } = self.entry(from);
                 self.write(to, found.head, found.payload, rest);
-                moved.extend([from, to]);
+                taken.extend([from, to]);
                 moves.push(from);
             }
         }
@@ -140,7 +140,7 @@ impl<S: Shape, W: Words> Index<S, W> {
             let (first, second) = self.geometry.lines_of(&key);
             let twice = [first, second]
                 .into_iter()
-                .flat_map(|line| self.in_line(line))
+                .flat_map(|line| Self::in_line(line))
                 .any(|other| other != at && self.is_at(other, &key));
             if twice {
                 self.clear(at);
@@ -149,19 +149,19 @@ impl<S: Shape, W: Words> Index<S, W> {
     }
 
     /// The place that can be emptied into a free one, on the shortest way to room for a key.
-    fn last_step(&self, key: &Key, moved: &HashSet<usize>) -> Option<(usize, usize)> {
+    fn last_step(&self, key: &Key, taken: &HashSet<usize>) -> Option<(usize, usize)> {
         let (first, second) = self.geometry.lines_of(key);
         // Who has put a place into the queue stands for it: the first hop of the way is made last, in a later round.
         let mut queue: VecDeque<u32> = [first, second].into();
         let mut seen: HashSet<u32> = [first, second].into();
         let mut looked_at = 0;
         while let Some(line) = queue.pop_front() {
-            for at in self.in_line(line) {
+            for at in Self::in_line(line) {
                 looked_at += 1;
                 if looked_at > LONGEST_SEARCH {
                     return None;
                 }
-                if moved.contains(&at) || self.words.load(at) == 0 {
+                if taken.contains(&at) || self.words.load(at) == 0 {
                     continue;
                 }
                 let Entry { found, rest } = self.entry(at);
@@ -187,14 +187,14 @@ impl<S: Shape, W: Words> Index<S, W> {
     }
 
     /// The places of a line.
-    fn in_line(&self, line: u32) -> impl Iterator<Item = usize> + use<S, W> {
+    fn in_line(line: u32) -> impl Iterator<Item = usize> + use<S, W> {
         let start = line as usize * LINE_WORDS;
         (start..start + LINE_WORDS).step_by(S::WORDS)
     }
 
     /// The places in use.
     fn places(&self) -> impl Iterator<Item = usize> + '_ {
-        let all = (0..self.words.len()).step_by(S::WORDS);
+        let all = (0..self.words.count()).step_by(S::WORDS);
         all.filter(|at| self.words.load(*at) & USED != 0)
     }
 
@@ -202,7 +202,7 @@ impl<S: Shape, W: Words> Index<S, W> {
         let (first, second) = self.geometry.lines_of(key);
         [first, second]
             .into_iter()
-            .flat_map(|line| self.in_line(line))
+            .flat_map(|line| Self::in_line(line))
             .find(|at| self.is_at(*at, key))
     }
 
@@ -233,8 +233,7 @@ impl<S: Shape, W: Words> Index<S, W> {
     }
 
     fn free_in(&self, line: u32) -> Option<usize> {
-        self.in_line(line)
-            .find(|at| self.words.load(*at) == 0 && !self.resting.contains(at))
+        Self::in_line(line).find(|at| self.words.load(*at) == 0 && !self.resting.contains(at))
     }
 
     /// The head last: with it the entry is there.

@@ -107,6 +107,7 @@ impl Kernel {
     }
 
     /// Says that no program runs yet that reads these maps: until the first writes are made, nothing has to be waited for.
+    #[must_use]
     pub fn is_unread(mut self) -> Self {
         self.unread = true;
         self
@@ -175,12 +176,12 @@ impl Kernel {
             }
             Write::Port(key, value) => {
                 // Who goes can send no more, by neither way.
-                self.hops.set_port(key, value.as_ref());
+                self.hops.set_port(*key, value.as_ref());
                 put(&mut self.ports, key, value.as_ref())
             }
             Write::Mac(key, value) => put(&mut self.macs, key, value.as_ref()),
             Write::Uplink(key, value) => {
-                self.hops.set_uplink(key, value.as_ref());
+                self.hops.set_uplink(*key, value.as_ref());
                 put(&mut self.uplinks, key, value.as_ref())
             }
             Write::Vpc(index, value) => {

@@ -17,8 +17,8 @@ pub struct Mapped<T> {
     words: NonNull<AtomicU64>,
     /// How many words the array has.
     len: usize,
-    /// How many bytes are mapped.
-    mapped: usize,
+    /// How many bytes of this process's addresses it has.
+    bytes: usize,
     /// How many elements there are.
     elements: u32,
     element: PhantomData<T>,
@@ -64,7 +64,7 @@ impl<T: Pod> Mapped<T> {
         Ok(Self {
             words,
             len: bytes / 8,
-            mapped,
+            bytes: mapped,
             elements,
             element: PhantomData,
         })
@@ -120,14 +120,14 @@ impl<T: Pod> Mapped<T> {
 impl<T> Drop for Mapped<T> {
     fn drop(&mut self) {
         // SAFETY: what `new` mapped; nothing refers to it any more.
-        unsafe { libc::munmap(self.words.as_ptr().cast(), self.mapped) };
+        unsafe { libc::munmap(self.words.as_ptr().cast(), self.bytes) };
     }
 }
 
 /// The words of an index.
 pub trait Words {
     /// How many there are.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
     /// Reads one.
     fn load(&self, at: usize) -> u64;
     /// Stores one, after all that was stored before.
@@ -135,7 +135,7 @@ pub trait Words {
 }
 
 impl<T: Pod> Words for Mapped<T> {
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.len
     }
 
@@ -149,8 +149,8 @@ impl<T: Pod> Words for Mapped<T> {
 }
 
 impl Words for Vec<AtomicU64> {
-    fn len(&self) -> usize {
-        self.as_slice().len()
+    fn count(&self) -> usize {
+        self.len()
     }
 
     fn load(&self, at: usize) -> u64 {

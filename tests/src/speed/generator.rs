@@ -248,14 +248,14 @@ fn count(
             seen.right
         }
     };
-    let began = until(PATIENCE, "the first frame to arrive", || {
+    let first = until(PATIENCE, "the first frame to arrive", || {
         let count = progress(&object.seen()?, sent()?);
         Ok((all_send()? && count > 0).then_some(()))
     });
-    if began.is_err() {
+    if first.is_err() {
         check(object, row, sent()?)?;
     }
-    began?;
+    first?;
     thread::sleep(WARM_UP);
     let sample = || {
         let now = (clocks.read(), Instant::now());
@@ -272,18 +272,18 @@ fn count(
             break (after, sent, end);
         }
     };
-    let spent = end.0.saturating_sub(begin.0).as_secs_f64() / clocks.cores;
+    let busy = end.0.saturating_sub(begin.0).as_secs_f64() / clocks.cores;
     let arrived = float(progress(&after, sent) - progress(&before, sent_before));
     let sent = float(sent - sent_before);
     ensure!(
         arrived > 0.0,
-        "nothing arrived in {window:?}, of {sent} frames that were sent ({} foreign ones arrived; the cores ran for {spent:.3} s)",
+        "nothing arrived in {window:?}, of {sent} frames that were sent ({} foreign ones arrived; the cores ran for {busy:.3} s)",
         after.foreign
     );
     Ok(Counted {
-        rate: arrived / spent,
-        bits: float(after.bytes - before.bytes) * 8.0 / spent,
-        share: spent / (end.1 - begin.1).as_secs_f64(),
+        rate: arrived / busy,
+        bits: float(after.bytes - before.bytes) * 8.0 / busy,
+        share: busy / (end.1 - begin.1).as_secs_f64(),
         // What is under way at either end of the window is no loss.
         lost: ((sent - arrived) / sent.max(1.0)).max(0.0),
     })

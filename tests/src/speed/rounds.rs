@@ -263,7 +263,7 @@ mod tests {
         }
         counts.sort_unstable_by(|a, b| b.cmp(a));
         let harmonic: f64 = (1..=MEMBERS).map(|rank| 1.0 / f64::from(rank)).sum();
-        for rank in [1, 2, 10] {
+        for rank in [1_u32, 2, 10] {
             let expected = f64::from(SEQUENCE) / harmonic / f64::from(rank);
             let seen = f64::from(counts[rank as usize - 1]);
             assert!(

@@ -243,8 +243,8 @@ fn under_churn<S: Shape + Sync + Send + 'static>() {
 struct Shared(Arc<Vec<AtomicU64>>);
 
 impl Words for Shared {
-    fn len(&self) -> usize {
-        Words::len(&*self.0)
+    fn count(&self) -> usize {
+        Words::count(&*self.0)
     }
 
     fn load(&self, at: usize) -> u64 {
