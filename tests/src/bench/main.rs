@@ -27,6 +27,7 @@ use eip_dp_tests::{
     name = "eip-dp-bench",
     about = "Measures how fast eip-dp forwards and changes, beside other gateways"
 )]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Arguments {
     /// Under three minutes: IPv4, fewer sizes and rounds
     #[arg(long)]
@@ -123,7 +124,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         rows.retain(pktgen::can_send);
     }
     if arguments.list {
-        rows.iter().for_each(|row| println!("{}", row.name()));
+        for row in &rows {
+            println!("{}", row.name());
+        }
         println!("{TRANSFERS}\n{TABLE}");
         return Ok(());
     }
