@@ -33,20 +33,26 @@ fn is_the_same_in_short(
     outcome: &Outcome,
     after: &[u8],
 ) {
+    let (short, bytes) = run_in_short(world, ifindex, frame);
+    if short.verdict == Verdict::Slow {
+        assert_eq!(bytes, frame, "left, but not untouched");
+        return;
+    }
+    assert_eq!(short, *outcome);
+    assert_eq!(bytes, after);
+}
+
+/// Runs a frame from this interface the short way, which is not for all.
+pub fn run_in_short(world: &World, ifindex: u32, frame: &[u8]) -> (Outcome, Vec<u8>) {
     let mut packet = Buffer::new(frame.to_vec());
     let is_ipv6 = frame.get(12..14) == Some(&TYPE6);
-    let short = match (ifindex == UPLINK, is_ipv6) {
+    let outcome = match (ifindex == UPLINK, is_ipv6) {
         (true, true) => quick_from_uplink::<V6, _, _>(&mut packet, world, ifindex),
         (true, false) => quick_from_uplink::<V4, _, _>(&mut packet, world, ifindex),
         (false, true) => quick_from_port::<V6, _, _>(&mut packet, world, ifindex),
         (false, false) => quick_from_port::<V4, _, _>(&mut packet, world, ifindex),
     };
-    if short.verdict == Verdict::Slow {
-        assert_eq!(packet.bytes, frame, "left, but not untouched");
-        return;
-    }
-    assert_eq!(short, *outcome);
-    assert_eq!(packet.bytes, after);
+    (outcome, packet.bytes)
 }
 
 /// Runs a frame from this interface through the path of the [site](super::site)'s world.

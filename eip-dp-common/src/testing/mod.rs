@@ -16,5 +16,5 @@ pub mod wire;
 mod world;
 
 pub use buffer::Buffer;
-pub use hold::{hold, run};
+pub use hold::{hold, run, run_in_short};
 pub use world::{Addressed, World, world};

@@ -149,6 +149,7 @@ fn eip_dp(delivery: &str) -> Result<Scene> {
             // A veth takes XDP frames only while its peer polls.
             run(guest.command("ethtool").args(["-K", "eth0", "gro", "on"]))?;
         }
+        with_gro(&backbone.gateway)?;
         let mut gateway = Gateway::new(lab, &backbone.gateway, &configuration)?;
         for verb in [
             format!("pool create {POOL}"),
@@ -169,16 +170,22 @@ fn eip_dp(delivery: &str) -> Result<Scene> {
     })
 }
 
+/// Has the gateway's interfaces poll, and merge what belongs together: off for a veth, on for a NIC.
+fn with_gro(gateway: &Netns) -> Result<()> {
+    for interface in [UPLINK, PORT] {
+        run(gateway
+            .command("ethtool")
+            .args(["-K", interface, "gro", "on"]))?;
+    }
+    Ok(())
+}
+
 /// nftables, stateless, with GRO on.
 fn kernel() -> Result<Scene> {
     scene(BULK_RIVAL, |lab, backbone, _| {
         let gateway = &backbone.gateway;
         gateway.ip(&format!("address add {ROUTER}/24 dev {PORT}"))?;
-        for interface in [UPLINK, PORT] {
-            run(gateway
-                .command("ethtool")
-                .args(["-K", interface, "gro", "on"]))?;
-        }
+        with_gro(gateway)?;
         gateway.enter(|| {
             let path = Path::new("/proc/sys/net/ipv4/ip_forward");
             fs::write(path, "1").context("cannot make the gateway a router")

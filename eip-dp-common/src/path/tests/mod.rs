@@ -11,7 +11,7 @@ use crate::{
     family::{V4, V6},
     testing::{
         craft::{Draft, INWARD, Link, asks, echo, icmp_error, outward, transport},
-        hold, run,
+        hold, run, run_in_short,
         site::{ENIS, Eni, Plan, UPLINK},
         wire::{IP, Ip},
         world,
@@ -124,6 +124,29 @@ fn every_kind_is_delivered<F: Plan>() {
 fn every_kind_is_delivered_by_every_way() {
     every_kind_is_delivered::<V4>();
     every_kind_is_delivered::<V6>();
+}
+
+/// What there is most of goes the short way, between an EIP and the Internet.
+fn plain_packets_go_the_short_way<F: Plan>() {
+    let world = world();
+    for route in routes::<F>() {
+        let one_end_is_outside = (route.sender == NONE) != (route.receiver == NONE);
+        let (ping, request) = echo::<F>(true, b"ping");
+        let payloads = [6, 17, 50].map(|protocol| (protocol, transport(protocol, b"payload")));
+        for (protocol, payload) in payloads.into_iter().chain([(ping, request)]) {
+            let mut draft = Draft::<F>::new(route.source, route.destination, protocol, payload);
+            draft.sum();
+            let (outcome, _) = run_in_short(&world, route.ifindex, &draft.frame(route.link));
+            let is_sent = outcome.verdict == Verdict::Send;
+            assert_eq!(is_sent, one_end_is_outside, "{draft:?}");
+        }
+    }
+}
+
+#[test]
+fn most_packets_go_the_short_way() {
+    plain_packets_go_the_short_way::<V4>();
+    plain_packets_go_the_short_way::<V6>();
 }
 
 /// Whatever is cut off a packet, it is delivered whole or not at all.
