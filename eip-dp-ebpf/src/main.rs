@@ -3,9 +3,9 @@
 //! What happens to a packet is in `eip_dp_common::path`; here are the entrances, where packets are ([`context`]), where
 //! the tables are ([`maps`]), the counters ([`account`]) and the ways out.
 //!
-//! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched. IPv6, ARP and
-//! neighbour discovery, pings of the gateway, ICMP errors of its own, and in tc the end of every way are programs that these
-//! go on to ([`stage`]).
+//! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched. What the
+//! short way of XDP leaves, IPv6, ARP and neighbour discovery, pings of the gateway, ICMP errors of its own, and in tc the
+//! end of every way are programs that these go on to ([`stage`]).
 #![no_std]
 #![no_main]
 // Instructions that the compiler gives no other way to, see `account` and `wide`.
@@ -72,7 +72,7 @@ fn uplink6_xdp(context: XdpContext) -> u32 {
     uplink_frame::<V6>(&context)
 }
 
-/// On a port that is a NIC or a VF: packets from ENIs.
+/// On a port that is a NIC or a VF, or whose guests complete their checksums: packets from ENIs. Most take the short way.
 #[xdp(frags)]
 #[inline(always)]
 fn port_xdp(context: XdpContext) -> u32 {

@@ -2,7 +2,8 @@
 //!
 //! XDP runs natively or not at all: generic XDP is slower than tc and sees frames that were copied once more. tc is
 //! always there on an uplink, as the slow path of XDP and for delivery to virtual ports. A veth or tap port gets tc
-//! alone: its frames come from a local stack, with partial checksums and GSO that XDP cannot see.
+//! alone, unless its guests are said to complete their checksums: its frames come from a local stack, with partial checksums and
+//! GSO that XDP cannot see. A veth or tap uplink gets tc alone, which sees them after GRO, unless XDP is asked for.
 
 use std::collections::BTreeSet;
 

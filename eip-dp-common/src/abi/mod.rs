@@ -124,7 +124,7 @@ pub mod programs {
     pub const UPLINK_XDP: &str = "uplink_xdp";
     /// tc ingress on an uplink: the slow path of [`UPLINK_XDP`], and delivery to virtual ports.
     pub const UPLINK_TC: &str = "uplink_tc";
-    /// XDP on a port that is a NIC or a VF.
+    /// XDP on a port that is a NIC or a VF, or whose guests complete their checksums.
     pub const PORT_XDP: &str = "port_xdp";
     /// tc ingress on a port.
     pub const PORT_TC: &str = "port_tc";

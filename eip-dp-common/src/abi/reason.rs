@@ -41,7 +41,7 @@ counted! {
     UnsupportedEthertype = 17 "unsupported-ethertype";
     /// There is no uplink with a next hop to send to.
     NoNextHop = 18 "no-next-hop";
-    /// The record of an EIP, ENI or port changed while the packet was looked up.
+    /// The record of a port, uplink, VPC or pool changed while the packet was looked up, or its way out went away.
     TableBusy = 19 "table-busy";
     /// A record of the table holds what this program does not know.
     BadRecord = 20 "bad-record";

@@ -1,4 +1,5 @@
-//! Records of the maps.
+//! Records of the maps, and what programs and user space make of words there: [`EipEntry`] and [`PrivateEntry`]
+//! ([`crate::index`]), [`Target`] ([`super::NextHop`]).
 //!
 //! `tag`s identify an object across restarts of the daemon: a 64-bit hash of its id, so that the next daemon finds
 //! the index that an object already has in the kernel.

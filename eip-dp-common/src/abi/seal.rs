@@ -2,7 +2,10 @@
 //!
 //! The kernel may hand a deleted hash element to the next insertion at once, while a program still reads it, and
 //! writes array elements by `memcpy`. So the writer stores with each record a sum over its words and its key, and a
-//! reader that finds another sum has seen a record change under its eyes: it looks again, then drops the packet.
+//! reader that finds another sum has seen a record change under its eyes, and drops the packet.
+//!
+//! EIPs, addresses of ENIs and targets need none where they stand as words ([`crate::index`], [`super::NextHop`]); they have
+//! one in user space and in tests, where they are like other records.
 
 use core::{fmt::Debug, hash::Hash};
 

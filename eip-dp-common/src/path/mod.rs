@@ -46,7 +46,7 @@ pub enum Verdict {
     Pass,
     /// A guest's DHCP message, for the daemon; untouched.
     Daemon,
-    /// Left to this interface's slow path, untouched.
+    /// Left to this interface's slow path, or by the short way to the whole one, untouched.
     Slow,
     /// Not delivered.
     Drop(Reason),

@@ -254,7 +254,7 @@ pub struct Port {
     pub vpc: u32,
 }
 
-/// A record of `TARGETS` and one of `MACS`.
+/// A target and a record of `MACS`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of the records")]
