@@ -141,7 +141,7 @@ impl Shape {
         let at = self.transport() + ICMP_HEADER;
         let kind = *frame.get(self.transport())?;
         let is_error = if self.is_ipv6 {
-            matches!(kind, 1..=4)
+            kind < 128
         } else {
             matches!(kind, 3 | 4 | 5 | 11 | 12)
         };
@@ -243,7 +243,8 @@ pub fn check(input: &[u8], run: &Run) -> Result<()> {
             check_rewritten(input, output).context("left to the kernel, but not untouched")
         }
         Verdict::Redirect => {
-            let (input, output) = (untagged(input), untagged(output));
+            // A VLAN may be within another.
+            let [input, output] = [input, output].map(|frame| untagged(&untagged(frame)));
             if tells(&input, &output) || advertises(&input, &output) {
                 Ok(())
             } else {
