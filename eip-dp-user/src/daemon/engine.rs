@@ -312,6 +312,7 @@ impl Engine {
         if wanted == self.attached && self.failures.is_empty() && self.complete {
             return;
         }
+        self.reconciler.plane.put_to_use();
         match self.links.sync(&mut self.programs, &wanted) {
             Ok(failures) => {
                 self.failures = failures;

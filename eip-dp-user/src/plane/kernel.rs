@@ -106,11 +106,16 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Says that no program runs yet that reads these maps: until the first writes are made, nothing has to be waited for.
+    /// Says that no program runs yet that reads these maps: until [`Self::put_to_use`], nothing has to be waited for.
     #[must_use]
     pub fn is_unread(mut self) -> Self {
         self.unread = true;
         self
+    }
+
+    /// From now on programs may read these maps.
+    pub fn put_to_use(&mut self) {
+        self.unread = false;
     }
 
     /// Mends what a daemon left behind that ended in the middle of a change.
@@ -319,7 +324,6 @@ impl Plane for Kernel {
                 });
             }
         }
-        self.unread = false;
         Ok(())
     }
 

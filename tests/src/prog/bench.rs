@@ -138,6 +138,7 @@ impl Bench {
         let mut maps = Maps::new(layout.open_new(&Source::Object(&ebpf))?);
         maps.fill(world, &indices)?;
         maps.fill_targets(world, &indices, Delivery::Xdp)?;
+        maps.put_to_use();
         let drops = take(&mut ebpf, maps::DROPS)?;
         let events = take(&mut ebpf, maps::EVENTS)?;
         let limits = take(&mut ebpf, LIMITS)?;

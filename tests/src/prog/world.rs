@@ -86,6 +86,11 @@ impl Maps {
         &self.kernel
     }
 
+    /// From now on programs run that read them.
+    pub fn put_to_use(&mut self) {
+        self.kernel.put_to_use();
+    }
+
     /// Makes one change.
     pub fn write(&mut self, write: Write) -> Result<()> {
         Ok(self.kernel.write(&[write])?)
