@@ -164,6 +164,8 @@ struct Waiting {
     key: Key,
     head: u64,
     payload: u64,
+    /// What the entry that it replaces names of others.
+    leaves: u32,
 }
 
 /// Why a change was not made.
@@ -185,6 +187,8 @@ where
     private: IndexOf<A>,
     others: A::Others,
     waiting: Vec<Waiting>,
+    /// What replaced entries name of others, till they are taken away.
+    leaving: Vec<u32>,
     prefixes: LpmTrie<MapData, A, PrefixRecord<A>>,
     cidrs: Array<MapData, Cidr<A>>,
     screen: Array<MapData, u64>,
@@ -203,6 +207,7 @@ where
             private: Index::new(source.mapped(A::MAPS.private)?, seed, private_mask),
             others: A::Others::open(source)?,
             waiting: Vec::new(),
+            leaving: Vec::new(),
             prefixes: source.typed(A::MAPS.prefixes)?,
             cidrs: source.typed(A::MAPS.cidrs)?,
             screen: source.typed(A::MAPS.screen)?,
@@ -356,10 +361,17 @@ where
             mode: record.mode,
         };
         let [head, payload] = words.pack(&key);
-        self.put(Kind::Eips, key, head, payload);
-        if other != before.other {
-            self.others.give_back(before.other);
-        }
+        self.put(Waiting {
+            kind: Kind::Eips,
+            key,
+            head,
+            payload,
+            leaves: if other == before.other {
+                0
+            } else {
+                before.other
+            },
+        });
         Ok(())
     }
 
@@ -386,10 +398,17 @@ where
             state: record.state,
         };
         let [head, payload] = words.pack(&key);
-        self.put(Kind::Addresses, key, head, payload);
-        if other != before.other {
-            self.others.give_back(before.other);
-        }
+        self.put(Waiting {
+            kind: Kind::Addresses,
+            key,
+            head,
+            payload,
+            leaves: if other == before.other {
+                0
+            } else {
+                before.other
+            },
+        });
         Ok(())
     }
 
@@ -406,15 +425,37 @@ where
         }
     }
 
-    fn put(&mut self, kind: Kind, key: Key, head: u64, payload: u64) {
-        if self.index(kind).put(&key, head, payload) == Err(NoRoom) {
-            self.waiting.push(Waiting {
-                kind,
-                key,
-                head,
-                payload,
-            });
+    fn put(&mut self, entry: Waiting) {
+        let Waiting {
+            kind,
+            key,
+            head,
+            payload,
+            leaves,
+        } = entry;
+        match self.index(kind).put(&key, head, payload) {
+            Ok(()) => self.others.give_back(leaves),
+            Err(NoRoom) => self.waiting.push(entry),
         }
+    }
+
+    /// Begins to replace entries that can be only by one in front. What cannot goes on waiting.
+    fn replace(&mut self) -> (Moves, Moves) {
+        let mut begun = (Moves::default(), Moves::default());
+        for entry in std::mem::take(&mut self.waiting) {
+            let index = self.index(entry.kind);
+            let moves = index.replace(&entry.key, entry.head, entry.payload);
+            if moves.is_empty() {
+                self.waiting.push(entry);
+                continue;
+            }
+            self.leaving.push(entry.leaves);
+            match entry.kind {
+                Kind::Eips => begun.0.append(moves),
+                Kind::Addresses => begun.1.append(moves),
+            }
+        }
+        begun
     }
 
     fn index(&mut self, kind: Kind) -> &mut IndexOf<A> {
@@ -432,7 +473,12 @@ where
     /// Puts in what has room by now, and begins to make room for the rest. Returns `None` if none can be made.
     pub(super) fn begin(&mut self) -> Option<(Moves, Moves)> {
         for waiting in std::mem::take(&mut self.waiting) {
-            self.put(waiting.kind, waiting.key, waiting.head, waiting.payload);
+            self.put(waiting);
+        }
+        let replaced = self.replace();
+        if !(replaced.0.is_empty() && replaced.1.is_empty()) {
+            // Room for the rest in the next round: what stands twice is not to be moved.
+            return Some(replaced);
         }
         let keys = |kind: Kind| {
             let of_kind = self
@@ -454,6 +500,9 @@ where
     pub(super) fn end(&mut self, (eips, private): (Moves, Moves)) {
         self.eips.end(eips);
         self.private.end(private);
+        for named in std::mem::take(&mut self.leaving) {
+            self.others.give_back(named);
+        }
     }
 
     /// Gives up on what waits. Returns the map that is full.

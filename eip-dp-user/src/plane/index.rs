@@ -43,6 +43,11 @@ impl Moves {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// More of them.
+    pub fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
 }
 
 /// How many places a search for room looks at, for one key.
@@ -72,20 +77,37 @@ impl<S: Shape, W: Words> Index<S, W> {
         self.places().map(|at| self.entry(at))
     }
 
-    /// Stores an entry. One with another head under the same key is replaced, without a moment in which there is none.
+    /// Stores an entry. One with another head under the same key is replaced, without a moment in which there is none: by one
+    /// behind it, where who did not find it any more looks next. If only places in front of it are free, [`Self::replace`]
+    /// has to be called.
     pub fn put(&mut self, key: &Key, head: u64, payload: u64) -> Result<(), NoRoom> {
         let before = self.place_of(key);
         if let Some(at) = before.filter(|at| self.words.load(*at) == head) {
             self.words.store(at + 1, payload);
             return Ok(());
         }
-        let (first, second) = self.geometry.lines_of(key);
-        let place = self.free_in(first).or_else(|| self.free_in(second));
-        self.write(place.ok_or(NoRoom)?, head, payload, key.rest);
+        let mut behind = self
+            .places_of(key)
+            .skip_while(|at| before.is_some_and(|before| before != *at));
+        let place = behind.find(|at| self.is_free(*at)).ok_or(NoRoom)?;
+        self.write(place, head, payload, key.rest);
         if let Some(at) = before {
             self.clear(at);
         }
         Ok(())
+    }
+
+    /// Begins to replace an entry by one in front of it. None if there is no entry, or no room. A grace period later
+    /// [`Self::end`] has to follow.
+    pub fn replace(&mut self, key: &Key, head: u64, payload: u64) -> Moves {
+        let Some(before) = self.place_of(key) else {
+            return Moves::default();
+        };
+        let Some(place) = self.places_of(key).find(|at| self.is_free(*at)) else {
+            return Moves::default();
+        };
+        self.write(place, head, payload, key.rest);
+        Moves(vec![before])
     }
 
     /// Takes an entry away.
@@ -128,21 +150,12 @@ impl<S: Shape, W: Words> Index<S, W> {
         }
     }
 
-    /// Takes away what stands twice since a writer ended between [`Self::begin`] and [`Self::end`].
+    /// Takes away what stands twice since a writer ended before [`Self::end`]: the one that a look finds stays.
     pub fn heal(&mut self) {
         let places: Vec<usize> = self.places().collect();
         for at in places {
             let Entry { found, rest } = self.entry(at);
-            if found.is_nothing() {
-                continue;
-            }
-            let key = self.key(found.head, rest);
-            let (first, second) = self.geometry.lines_of(&key);
-            let twice = [first, second]
-                .into_iter()
-                .flat_map(|line| Self::in_line(line))
-                .any(|other| other != at && self.is_at(other, &key));
-            if twice {
+            if self.place_of(&self.key(found.head, rest)) != Some(at) {
                 self.clear(at);
             }
         }
@@ -198,12 +211,14 @@ impl<S: Shape, W: Words> Index<S, W> {
         all.filter(|at| self.words.load(*at) & USED != 0)
     }
 
-    fn place_of(&self, key: &Key) -> Option<usize> {
+    /// The places that a key can have, in the order in which they are looked at.
+    fn places_of(&self, key: &Key) -> impl Iterator<Item = usize> + use<S, W> {
         let (first, second) = self.geometry.lines_of(key);
-        [first, second]
-            .into_iter()
-            .flat_map(|line| Self::in_line(line))
-            .find(|at| self.is_at(*at, key))
+        Self::in_line(first).chain(Self::in_line(second))
+    }
+
+    fn place_of(&self, key: &Key) -> Option<usize> {
+        self.places_of(key).find(|at| self.is_at(*at, key))
     }
 
     fn is_at(&self, at: usize, key: &Key) -> bool {
@@ -233,7 +248,11 @@ impl<S: Shape, W: Words> Index<S, W> {
     }
 
     fn free_in(&self, line: u32) -> Option<usize> {
-        Self::in_line(line).find(|at| self.words.load(*at) == 0 && !self.resting.contains(at))
+        Self::in_line(line).find(|at| self.is_free(*at))
+    }
+
+    fn is_free(&self, at: usize) -> bool {
+        self.words.load(at) == 0 && !self.resting.contains(&at)
     }
 
     /// The head last: with it the entry is there.
@@ -336,5 +355,7 @@ impl Pool {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -29,19 +29,26 @@ fn key<S: Shape>(number: u32) -> Key {
 fn insert<S: Shape, W: Words>(
     index: &mut Index<S, W>,
     key: &Key,
+    head: u64,
     payload: u64,
     mut grace: impl FnMut(&Index<S, W>),
 ) -> Option<u32> {
     for round in 0.. {
-        if index.put(key, key.head, payload).is_ok() {
+        if index.put(key, head, payload).is_ok() {
             return Some(round);
         }
         if index.has_resting() {
             grace(index);
             index.wake();
-            if index.put(key, key.head, payload).is_ok() {
+            if index.put(key, head, payload).is_ok() {
                 return Some(round);
             }
+        }
+        let replaced = index.replace(key, head, payload);
+        if !replaced.is_empty() {
+            grace(index);
+            index.end(replaced);
+            return Some(round);
         }
         let moves = index.begin([key]);
         if moves.is_empty() {
@@ -59,7 +66,7 @@ fn holds_all<S: Shape>() {
     let mut index = empty::<S>(lines);
     for number in 0..ENTRIES {
         let key = key::<S>(number);
-        insert(&mut index, &key, number.into(), |_| {})
+        insert(&mut index, &key, key.head, number.into(), |_| {})
             .expect("room for as many as were asked for");
     }
     for number in 0..ENTRIES {
@@ -79,16 +86,19 @@ fn an_index_holds_as_many_as_it_was_made_for() {
 fn a_full_index_says_so() {
     let mut index = empty::<Short>(2);
     for number in 0..8 {
-        assert!(insert(&mut index, &key::<Short>(number), 1, |_| {}).is_some());
+        let key = key::<Short>(number);
+        assert!(insert(&mut index, &key, key.head, 1, |_| {}).is_some());
     }
-    assert!(insert(&mut index, &key::<Short>(8), 1, |_| {}).is_none());
+    let key = key::<Short>(8);
+    assert!(insert(&mut index, &key, key.head, 1, |_| {}).is_none());
 }
 
 #[test]
 fn a_place_rests_before_another_gets_it() {
     let mut index = empty::<Short>(2);
     for number in 0..8 {
-        assert!(insert(&mut index, &key::<Short>(number), 1, |_| {}).is_some());
+        let key = key::<Short>(number);
+        assert!(insert(&mut index, &key, key.head, 1, |_| {}).is_some());
     }
     index.remove(&key::<Short>(3));
     assert_eq!(
@@ -134,15 +144,7 @@ fn like_a_map<S: Shape>() {
         } else if model.contains_key(&number) || model.len() < most {
             // A head that differs in what is not the key's: another slot.
             let head = key.head | u64::from(rng.u32(0..4)) << 32;
-            loop {
-                if index.put(&key, head, step).is_ok() {
-                    break;
-                }
-                index.wake();
-                let moves = index.begin([&key]);
-                index.end(moves);
-                index.wake();
-            }
+            insert(&mut index, &key, head, step, |_| {}).expect("room");
             model.insert(number, (head, step));
         }
         if rng.u8(0..20) == 0 {
@@ -167,20 +169,15 @@ fn an_index_is_a_map() {
 fn under_churn<S: Shape + Sync + Send + 'static>() {
     const STEADY: u32 = 24;
     // So few lines that entries are in each other's way.
-    let lines = if S::WORDS == 2 { 11 } else { 24 };
+    let lines = if S::WORDS == 2 { 14 } else { 28 };
     let words: Arc<Vec<AtomicU64>> =
         Arc::new((0..lines * LINE_WORDS).map(|_| AtomicU64::new(0)).collect());
     let mask = EipWords::key(0, [0; 2]).mask;
     let mut index: Index<S, Shared> = Index::new(Shared(words.clone()), 7, mask);
     let geometry = index.geometry;
     for number in 0..STEADY {
-        insert(
-            &mut index,
-            &key::<S>(number),
-            u64::from(number) << 32,
-            |_| {},
-        )
-        .expect("room");
+        let key = key::<S>(number);
+        insert(&mut index, &key, key.head, u64::from(number) << 32, |_| {}).expect("room");
     }
     // Every look is a section of its own: it counts when it begins and when it ends.
     let (looks, done) = (
@@ -229,7 +226,8 @@ fn under_churn<S: Shape + Sync + Send + 'static>() {
             index.remove(&key);
         } else {
             let payload = u64::from(number) << 32 | step & 0xffff;
-            let made = insert(&mut index, &key, payload, grace);
+            let head = key.head | (step % 3) << 32;
+            let made = insert(&mut index, &key, head, payload, grace);
             assert!(made.is_some() || number >= STEADY, "{number} has a place");
             rounds += made.unwrap_or_default();
         }
