@@ -101,7 +101,10 @@ impl Site {
                 format!("interface = \"{}\"", wire.interface())
             }
         };
-        let configuration = format!("[[uplink]]\n{uplink}\nnext_hop = \"{INTERNET}\"\n");
+        // XDP on the uplink whatever it is; these guests' ports take no frames from it, and are served by tc.
+        let configuration = format!(
+            "[[uplink]]\n{uplink}\nnext_hop = \"{INTERNET}\"\n[ports]\ndelivery = \"xdp\"\n"
+        );
         let gateway = Gateway::new(&lab, &backbone.gateway, &configuration)?;
         let guests = [
             Guest {
