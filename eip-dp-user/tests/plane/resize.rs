@@ -234,6 +234,27 @@ fn a_daemon_goes_on_where_another_was_cut_off() {
 }
 
 #[test]
+fn a_daemon_that_is_killed_meanwhile_leaves_what_the_next_one_mends() {
+    run(|| {
+        let gateway = Gateway::served();
+        start(&gateway, "eips = 1000").kill();
+        count(3);
+        let file = configuration(&gateway, "eips = 3000");
+        let mut daemon = gateway.spawn(&["-c", &file]);
+        gateway.until("new maps", || pins().next().map(maps::STATUS).exists());
+        daemon.kill();
+        check_counted(&gateway, 3);
+        let mut daemon = gateway.spawn(&["-c", &file]);
+        gateway.until("programs to use them", || kernel().limits().eips == 3000);
+        daemon.kill();
+        check_counted(&gateway, 3);
+        let _daemon = start(&gateway, "eips = 3000");
+        check_served(&gateway, 3000);
+        check_counted(&gateway, 3);
+    });
+}
+
+#[test]
 fn unload_takes_away_maps_that_were_not_in_place_yet() {
     run(|| {
         let gateway = Gateway::served();
