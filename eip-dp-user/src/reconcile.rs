@@ -28,6 +28,8 @@ pub struct Reconciler<P> {
     served: Served,
     /// Whether the kernel has all that the last step wanted.
     settled: bool,
+    /// Whether the last whole step left something out for want of room.
+    short: bool,
 }
 
 /// What a step did.
@@ -70,6 +72,7 @@ impl<P: Plane> Reconciler<P> {
             },
             served: Served::default(),
             settled: false,
+            short: false,
         })
     }
 
@@ -81,6 +84,11 @@ impl<P: Plane> Reconciler<P> {
     /// What the last step found to be served.
     pub fn served(&self) -> &Served {
         &self.served
+    }
+
+    /// Whether the last whole step left something out because it does not fit into the maps.
+    pub fn is_short(&self) -> bool {
+        self.short
     }
 
     /// Makes the data plane what the table wants on this host.
@@ -115,6 +123,7 @@ impl<P: Plane> Reconciler<P> {
         let start = Instant::now();
         let (image, served) = image::compile_all(model, facts, config, &self.have);
         self.served = served;
+        self.short = image.is_short;
         // From here on the indexes are given, whatever becomes of the writes.
         self.have.allocations = image.allocations;
         let old = std::mem::take(&mut self.have.content);

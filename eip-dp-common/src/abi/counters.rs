@@ -35,6 +35,21 @@ pub struct EipCounters {
     pub out_dropped: u64,
 }
 
+impl EipCounters {
+    /// Both.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            in_packets: self.in_packets.wrapping_add(other.in_packets),
+            in_bytes: self.in_bytes.wrapping_add(other.in_bytes),
+            in_dropped: self.in_dropped.wrapping_add(other.in_dropped),
+            out_packets: self.out_packets.wrapping_add(other.out_packets),
+            out_bytes: self.out_bytes.wrapping_add(other.out_bytes),
+            out_dropped: self.out_dropped.wrapping_add(other.out_dropped),
+        }
+    }
+}
+
 /// Words of the `STATUS` map.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +70,9 @@ pub enum StatusWord {
     Moving = 6,
     /// How many addresses of ENIs each family may have.
     PrivateAddresses = 7,
+    /// How far these maps are in taking the place of others of other sizes: 0 not at all, 1 programs change to them, 2 they
+    /// have it.
+    Switch = 8,
 }
 
 /// The `STATUS` map.

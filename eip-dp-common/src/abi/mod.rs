@@ -25,7 +25,7 @@ pub use records::{
 pub use seal::{Address, SealKey, Sealed};
 
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
-pub const ABI_VERSION: u64 = 3;
+pub const ABI_VERSION: u64 = 4;
 
 /// The names of the maps, as the BPF object declares them and as they are pinned.
 pub mod maps {
@@ -70,15 +70,16 @@ pub mod maps {
     pub const CIDR6: &str = "CIDR6";
     /// `DevMapHash`: the interfaces that XDP may redirect to, by interface index.
     pub const DEVICES: &str = "DEVICES";
-    /// `Array<Flow>`, by [`super::Flow::index`]: delivered to the ENI.
+    /// `Array<Flow>`, by [`super::Flow::index`]: delivered to the ENI. Behind the CPUs' a row of what was counted in maps before.
     pub const EIP_IN: &str = "EIP_IN";
     /// The same: sent for the ENI, to an uplink or to another EIP.
     pub const EIP_OUT: &str = "EIP_OUT";
     /// `Array<[u64; 2]>`, by slot, of all CPUs: packets to the EIP, and from its private address, that were dropped.
+    /// Behind these a row of what was counted in maps before.
     pub const EIP_DROPS: &str = "EIP_DROPS";
-    /// `PerCpuArray<u64>`, by [`super::Reason`].
+    /// `PerCpuArray<u64>`, by [`super::Reason`]; behind these as many of what was counted in maps before.
     pub const DROPS: &str = "DROPS";
-    /// `PerCpuArray<u64>`, by [`super::Event`].
+    /// `PerCpuArray<u64>`, by [`super::Event`]; likewise.
     pub const EVENTS: &str = "EVENTS";
     /// `PerCpuArray<HandedOver>`: what one program leaves for the next.
     pub const HANDED_OVER: &str = "HANDED_OVER";

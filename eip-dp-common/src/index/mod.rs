@@ -13,6 +13,8 @@
 //!   after the head belongs to that head.
 //! - An entry that has to make room is written to its other line before it is taken away from the first, a grace period apart:
 //!   so a program that looks in both, in whatever moment, finds it.
+//! - An entry whose head changes is one that is written anew: behind the old one in the order in which a program looks, which is
+//!   taken away at once, or else in front of it, which is taken away a grace period later.
 //!
 //! Readers need their loads in the order of the program, which x86-64 gives; the other side is in `eip_dp_user::plane`.
 

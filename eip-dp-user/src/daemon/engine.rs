@@ -22,7 +22,7 @@ use crate::{
     host::{Family, HostFacts, Link, Setting},
     image::{self, Content, Limits, tag},
     model::{Change, Context, command::Command, rules},
-    plane::{self, Kernel, Links, Pinned, Pins, PlaneError, Programs},
+    plane::{self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize},
     reconcile::{Reconciler, Step},
     table::{FileId, Snapshot, Table, TableError},
 };
@@ -43,6 +43,8 @@ pub struct Engine {
     reconciler: Reconciler<Kernel>,
     programs: Programs,
     links: Links,
+    /// Whose place the maps are to take after the first sync.
+    resize: Option<Resize>,
     attached: Vec<Attachment>,
     failures: BTreeMap<Pinned, String>,
     announced_on: Vec<(LinkKey, [u8; 6])>,
@@ -116,7 +118,11 @@ impl Engine {
         // A table that cannot be read must not look like an empty one.
         let snapshot = table.snapshot()?;
         let pins = Pins::new(name);
-        let (kernel, programs) = plane::load(&pins, &Limits::from(&config.maps), tag(&location))?;
+        let Loaded {
+            kernel,
+            programs,
+            resize,
+        } = plane::load(&pins, &Limits::from(&config.maps), tag(&location))?;
         let applied = kernel.word(StatusWord::Revision)?;
         check_not_emptied(&table, &snapshot, applied)?;
         let reconciler = Reconciler::adopt(kernel)?;
@@ -128,6 +134,7 @@ impl Engine {
             reconciler,
             programs,
             links: Links::new(&pins),
+            resize,
             attached: Vec::new(),
             failures: BTreeMap::new(),
             announced_on: Vec::new(),
@@ -148,7 +155,8 @@ impl Engine {
     }
 
     /// Makes the kernel what the table wants now, if there is something to do. `is_time`: the time of an EIP is over.
-    pub fn sync(&mut self, facts: Arc<HostFacts>, is_time: bool) -> Outcome {
+    /// Fails if the maps cannot get other sizes: those that there were forward on.
+    pub fn sync(&mut self, facts: Arc<HostFacts>, is_time: bool) -> Result<Outcome, PlaneError> {
         let mut outcome = Outcome::default();
         let start = Instant::now();
         let news = self.refresh().unwrap_or_else(|error| {
@@ -190,6 +198,9 @@ impl Engine {
         if whole {
             let (model, facts) = (&self.snapshot.model, &self.facts);
             let step = self.reconciler.step(model, facts, &self.config);
+            if let Some(resize) = self.resize.take() {
+                self.switch(resize, &step)?;
+            }
             self.apply(step, reading, &mut outcome);
             self.tell();
         }
@@ -198,7 +209,28 @@ impl Engine {
         outcome.next_hops.clone_from(&self.next_hops);
         let indexes = &self.reconciler.have().allocations;
         outcome.has_chores = self.report_is_due || indexes.has_resting();
-        outcome
+        Ok(outcome)
+    }
+
+    /// Puts the maps that the step has filled in the place of those in use.
+    fn switch(&mut self, resize: Resize, step: &Step) -> Result<(), PlaneError> {
+        let refused = |reason: &str| {
+            let message = format!("the maps keep the sizes that they have: {reason}");
+            Err(PlaneError(message))
+        };
+        if let Some(error) = &step.error {
+            return refused(&error.to_string());
+        }
+        let limits = self.reconciler.plane.limits();
+        if self.reconciler.is_short() && resize.is_smaller(&limits) {
+            let warnings = self.reconciler.served().warnings().map(String::as_str);
+            let full: Vec<&str> = warnings
+                .filter(|text| image::limits::says_full(text))
+                .collect();
+            return refused(&full.join("; "));
+        }
+        let kernel = &mut self.reconciler.plane;
+        resize.switch(kernel, &mut self.programs, &mut self.links)
     }
 
     /// What of the facts the image hangs on: a busy link has neighbours that come and go all the time.

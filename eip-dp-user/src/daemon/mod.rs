@@ -307,7 +307,7 @@ impl Work {
                 engine.write_report();
             }
         }
-        Ok(engine.sync(facts, matches!(self, Self::Expire)))
+        engine.sync(facts, matches!(self, Self::Expire))
     }
 
     /// What can wait until then.

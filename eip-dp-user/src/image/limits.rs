@@ -100,12 +100,17 @@ pub fn key_of(map: &str) -> Option<&'static str> {
 /// The sentence about a map that is full.
 pub fn full(map: &str, size: u32, left_out: usize) -> String {
     let cure = match key_of(map) {
-        Some(key) => format!(
-            "raise `{key}` of [maps] in the configuration, then `eip-dp unload` and start again"
-        ),
+        Some(key) => {
+            format!("raise `{key}` of [maps] in the configuration and start the daemon again")
+        }
         None => "this many are not built yet; have fewer".to_owned(),
     };
     format!("map {map} is full: it holds {size}, {left_out} more are left out; {cure}")
+}
+
+/// Whether a warning is that sentence.
+pub fn says_full(warning: &str) -> bool {
+    warning.starts_with("map ") && warning.contains(" is full: it holds ")
 }
 
 /// Takes out what does not fit. What the kernel has already stays before what is new.

@@ -80,7 +80,7 @@ pub struct Image {
     /// Whether something was left out for want of an index that is only resting.
     pub starved: bool,
     /// Whether something was left out for want of room.
-    is_short: bool,
+    pub is_short: bool,
     /// Whether two objects want what one of them can have.
     contested: bool,
 }

@@ -228,6 +228,15 @@ where
         (!found.is_nothing()).then(|| EipWords::unpack(found.head, found.payload).slot)
     }
 
+    /// The slots of the EIPs that are in both, here and there.
+    pub(super) fn slots_in(&self, other: &Self) -> impl Iterator<Item = (u32, u32)> {
+        self.eips.entries().filter_map(|entry| {
+            let slot = EipWords::unpack(entry.found.head, entry.found.payload).slot;
+            let address = A::of_entry(entry.found.head, entry.rest);
+            Some((slot, other.slot(&address)?))
+        })
+    }
+
     pub(super) fn read(&self, hops: &Hops) -> Result<FamilyContent<A>, PlaneError> {
         let read = |name: &'static str| move |error: MapError| broken(name, &error);
         let prefixes = self.prefixes.iter().map(|element| {

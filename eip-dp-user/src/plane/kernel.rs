@@ -6,10 +6,7 @@ use aya::{
     Pod,
     maps::{Array, DevMapHash, HashMap, MapData, MapError, PerCpuArray},
 };
-use eip_dp_common::abi::{
-    EipCounters, Event, LinkKey, MacKey, Port, PortMac, Reason, Sealed, StatusWord, Uplink, Vpc,
-    maps,
-};
+use eip_dp_common::abi::{LinkKey, MacKey, Port, PortMac, Sealed, StatusWord, Uplink, Vpc, maps};
 
 use super::{
     Pins, Plane, PlaneError, WriteError, chain,
@@ -17,6 +14,7 @@ use super::{
     family::{FamilyMaps, Refused},
     hops::Hops,
     os_error,
+    resize::{Moment, Stage},
     source::Source,
     with_cure,
 };
@@ -24,21 +22,23 @@ use crate::image::{Content, Limits, Write, limits};
 
 /// The maps of one gateway.
 pub struct Kernel {
-    v4: FamilyMaps<[u8; 4]>,
-    v6: FamilyMaps<[u8; 16]>,
+    pub(super) v4: FamilyMaps<[u8; 4]>,
+    pub(super) v6: FamilyMaps<[u8; 16]>,
     hops: Hops,
     vpcs: Array<MapData, Vpc>,
     ports: HashMap<MapData, LinkKey, Port>,
     macs: HashMap<MapData, MacKey, PortMac>,
     uplinks: HashMap<MapData, LinkKey, Uplink>,
     devices: DevMapHash<MapData>,
-    counters: Counters,
-    drops: PerCpuArray<MapData, u64>,
-    events: PerCpuArray<MapData, u64>,
+    pub(super) counters: Counters,
+    pub(super) drops: PerCpuArray<MapData, u64>,
+    pub(super) events: PerCpuArray<MapData, u64>,
     status: Array<MapData, u64>,
     limits: Limits,
     /// Whether no program runs yet that reads these maps.
     unread: bool,
+    /// The maps whose place these take, while programs change over: what they count is not carried over yet.
+    pub(super) before: Option<Box<Self>>,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -56,7 +56,25 @@ impl Kernel {
         if !pins.exist()? {
             return Ok(None);
         }
-        Self::from_source(&Source::Pins(pins)).map(Some)
+        loop {
+            let moment = Moment::of(pins)?;
+            let opened = match moment.stage {
+                Stage::None => Self::from_source(&Source::Pins(pins)),
+                Stage::Switching => Self::from_source(&Source::Pins(&pins.next())),
+                Stage::Switched => Self::from_source(&Source::Moving(pins)),
+            };
+            let opened = opened.and_then(|kernel| match moment.stage {
+                Stage::Switching => Ok(Self {
+                    before: Some(Box::new(Self::from_source(&Source::Pins(pins))?)),
+                    ..kernel
+                }),
+                Stage::None | Stage::Switched => Ok(kernel),
+            });
+            // Maps that took each other's place meanwhile do not belong together.
+            if Moment::of(pins)? == moment {
+                return opened.map(Some);
+            }
+        }
     }
 
     /// Opens the gateway's maps, all of which must be there.
@@ -100,6 +118,7 @@ impl Kernel {
             status,
             limits,
             unread: false,
+            before: None,
         };
         let ports = collect(kernel.ports.iter()).map_err(|error| broken(maps::PORTS, &error))?;
         kernel.hops.know_ports(&ports);
@@ -140,21 +159,6 @@ impl Kernel {
         self.status
             .set(word as u32, value, 0)
             .map_err(|error| broken(maps::STATUS, &error))
-    }
-
-    /// The counters of a slot, of all CPUs.
-    pub fn counters(&self, slot: u32) -> Result<EipCounters, PlaneError> {
-        self.counters.of(slot)
-    }
-
-    /// How many packets were dropped for that reason, on all CPUs.
-    pub fn drops(&self, reason: Reason) -> Result<u64, PlaneError> {
-        total(&self.drops, maps::DROPS, reason.index())
-    }
-
-    /// How often that happened, on all CPUs.
-    pub fn events(&self, event: Event) -> Result<u64, PlaneError> {
-        total(&self.events, maps::EVENTS, event.index())
     }
 
     /// Where the counters of an EIP are; `None` if the kernel has no such EIP.
@@ -354,22 +358,13 @@ pub(super) fn seed(pins: &Pins) -> Result<Option<u64>, PlaneError> {
     Ok(word_of(pins, StatusWord::Seed)?.filter(|seed| *seed != 0))
 }
 
-fn word_of(pins: &Pins, word: StatusWord) -> Result<Option<u64>, PlaneError> {
+pub(super) fn word_of(pins: &Pins, word: StatusWord) -> Result<Option<u64>, PlaneError> {
     if !pins.map(maps::STATUS).exists() {
         return Ok(None);
     }
     let status: Array<MapData, u64> = Source::Pins(pins).typed(maps::STATUS)?;
     let word = status.get(&(word as u32), 0);
     word.map(Some).map_err(|error| broken(maps::STATUS, &error))
-}
-
-/// A counter, of all CPUs.
-fn total(counters: &PerCpuArray<MapData, u64>, map: &str, index: u32) -> Result<u64, PlaneError> {
-    let per_cpu = counters
-        .get(&index, 0)
-        .map_err(|error| broken(map, &error))?;
-    let cpus = per_cpu.iter();
-    Ok(cpus.fold(0, |sum: u64, cpu| sum.wrapping_add(*cpu)))
 }
 
 /// The writes at the beginning that are to one map.

@@ -14,8 +14,8 @@ use aya::programs::{
     xdp::XdpLink,
 };
 use eip_dp_common::abi::maps;
-use nix::net::if_::if_nametoindex;
-use tracing::{debug, info};
+use nix::net::if_::{if_indextoname, if_nametoindex};
+use tracing::{debug, info, warn};
 
 use super::{Pins, PlaneError, Programs, chain, clsact::Clsact, os_error, with_cure};
 use crate::{
@@ -144,6 +144,26 @@ impl Links {
         }
         self.ours.retain(|pin| keep.contains(pin));
         Ok(failures)
+    }
+
+    /// Lets every link that there is run this daemon's programs. One that cannot be made to is taken away.
+    pub fn take_over(&mut self, programs: &mut Programs) -> Result<(), PlaneError> {
+        for pin in self.pinned()? {
+            let Ok(interface) = if_indextoname(pin.ifindex) else {
+                self.detach(pin)?;
+                continue;
+            };
+            match self.attach(programs, pin, &interface.to_string_lossy()) {
+                Ok(()) => {
+                    self.ours.insert(pin);
+                }
+                Err(error) => {
+                    self.detach(pin)?;
+                    warn!(%error, "a program cannot be replaced by a new one");
+                }
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, pin: Pinned) -> PathBuf {

@@ -7,18 +7,19 @@ use aya::{
     util::{KernelVersion, nr_cpus},
 };
 use eip_dp_common::{
-    abi::{ABI_VERSION, LINKS, StatusWord, maps, stages},
+    abi::{ABI_VERSION, Event, LINKS, Reason, StatusWord, maps, stages},
     index::{Geometry, Long, Short},
 };
-use tracing::debug;
+use tracing::{debug, info};
 
-use super::{Kernel, Pins, PlaneError, Source, chain, kernel, os_error, with_cure};
-use crate::{
-    PROGRAMS,
-    attach::Program,
-    image::{Limits, limits},
-    requirements::OLDEST_KERNEL,
+use super::{
+    Kernel, Links, Pins, Plane, PlaneError, Resize, Source, chain,
+    counters::ROWS_OF_DROPS,
+    kernel, os_error,
+    resize::{self, Moment, Stage},
+    with_cure,
 };
+use crate::{PROGRAMS, attach::Program, image::Limits, requirements::OLDEST_KERNEL};
 
 /// The programs in the kernel. They stay there while a link is pinned, also without this value.
 #[derive(Debug)]
@@ -26,9 +27,20 @@ pub struct Programs {
     object: Ebpf,
 }
 
+/// What was loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The maps.
+    pub kernel: Kernel,
+    /// The programs that use them.
+    pub programs: Programs,
+    /// Whose place the maps are to take, once they hold everything.
+    pub resize: Option<Resize>,
+}
+
 /// Loads the programs and opens their maps. Maps that are pinned already are adopted if they are of this version and
-/// of these sizes; `table` tells them from another table's.
-pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Programs), PlaneError> {
+/// of these sizes; `table` tells them from another table's. Of other sizes, new ones are made beside them.
+pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneError> {
     Pins::check_mounted()?;
     let (major, minor) = OLDEST_KERNEL;
     let oldest = KernelVersion::new(major, minor, 0);
@@ -37,18 +49,30 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Program
             "this kernel is older than Linux {major}.{minor}, the oldest that is supported: use a newer kernel"
         )));
     }
-    let adopt = pins.exist()?;
+    let mut adopt = pins.exist()?;
     if adopt {
         // Maps of another version may have other sizes, and that would not be the point.
         check_version(pins)?;
+        check_table(
+            pins,
+            kernel::word_of(pins, StatusWord::Table)?.unwrap_or(0),
+            table,
+        )?;
+        go_on(pins, table)?;
     }
     let seed = match kernel::seed(pins)? {
         Some(seed) if adopt => seed,
-        _ => fastrand::u64(1..),
+        _ => new_seed(),
     };
-    let layout = Layout::new(limits, seed)?;
-    if adopt {
-        check_sizes(pins, &layout)?;
+    let mut layout = Layout::new(limits, seed)?;
+    if adopt && !layout.is_pinned(pins) {
+        if kernel::version(pins)?.is_some_and(|version| version != 0) {
+            return load_beside(pins, limits, table);
+        }
+        // A daemon ended before it had loaded all of them: no program uses them.
+        pins.remove()?;
+        adopt = false;
+        layout = Layout::new(limits, new_seed())?;
     }
     pins.create()?;
     let loaded = load_into(pins, &layout, table, adopt);
@@ -56,7 +80,62 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<(Kernel, Program
         // What was made in vain does not stay; the error that is returned is the one that matters.
         let _ = pins.remove();
     }
-    loaded
+    let (kernel, programs) = loaded?;
+    Ok(Loaded {
+        kernel,
+        programs,
+        resize: None,
+    })
+}
+
+/// Makes new maps beside those in use.
+fn load_beside(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneError> {
+    let before = Kernel::from_source(&Source::Pins(pins))?;
+    let next = pins.next();
+    next.create_folder()?;
+    let load = || {
+        let layout = Layout::new(limits, new_seed())?;
+        let (mut kernel, programs) = load_into(&next, &layout, table, false)?;
+        for word in [
+            StatusWord::Revision,
+            StatusWord::AppliedAt,
+            StatusWord::TableFile,
+        ] {
+            kernel.set_word(word, before.word(word)?)?;
+        }
+        Ok((kernel, programs))
+    };
+    let (kernel, programs) = load().inspect_err(|_| {
+        let _ = pins.remove_next();
+    })?;
+    info!("the maps have other sizes than the configuration says; new ones are filled");
+    Ok(Loaded {
+        kernel,
+        programs,
+        resize: Some(Resize::new(pins, before.limits())),
+    })
+}
+
+/// Goes on with maps that were to take the place of those in use when a daemon ended.
+fn go_on(pins: &Pins, table: u64) -> Result<(), PlaneError> {
+    match Moment::of(pins)?.stage {
+        Stage::None => pins.remove_next().map(|_| ()),
+        Stage::Switching => {
+            let next = pins.next();
+            let before = Kernel::from_source(&Source::Pins(pins))?.limits();
+            let limits = Kernel::from_source(&Source::Pins(&next))?.limits();
+            let layout = Layout::new(&limits, kernel::seed(&next)?.unwrap_or_default())?;
+            let (mut kernel, mut programs) = load_into(&next, &layout, table, true)?;
+            let mut links = Links::new(pins);
+            Resize::new(pins, before).switch(&mut kernel, &mut programs, &mut links)
+        }
+        Stage::Switched => resize::finish(pins),
+    }
+}
+
+/// Nobody but this host is to know it.
+fn new_seed() -> u64 {
+    fastrand::u64(1..)
 }
 
 /// How large the maps are, and what the programs are told of it.
@@ -95,9 +174,12 @@ impl Layout {
                 maps::ADDRESSES6,
                 eips.saturating_mul(2).saturating_add(SPARE),
             ),
-            (maps::EIP_IN, eips.saturating_mul(cpus)),
-            (maps::EIP_OUT, eips.saturating_mul(cpus)),
-            (maps::EIP_DROPS, eips),
+            // A row for each CPU, and one for what was counted in maps before.
+            (maps::EIP_IN, eips.saturating_mul(cpus.saturating_add(1))),
+            (maps::EIP_OUT, eips.saturating_mul(cpus.saturating_add(1))),
+            (maps::EIP_DROPS, eips.saturating_mul(ROWS_OF_DROPS)),
+            (maps::DROPS, 2 * Reason::COUNTERS),
+            (maps::EVENTS, 2 * Event::COUNTERS),
             (maps::NEXT_HOPS, limits.targets),
             (maps::OWNERS, limits.targets),
             (maps::LINKS, links.min(LINKS)),
@@ -119,6 +201,13 @@ impl Layout {
             ],
             slots: eips,
             private_addresses,
+        })
+    }
+
+    /// Whether the maps that are pinned have these sizes.
+    fn is_pinned(&self, pins: &Pins) -> bool {
+        self.entries.iter().all(|(map, size)| {
+            MapInfo::from_pin(pins.map(map)).map_or(true, |info| info.max_entries() == *size)
         })
     }
 
@@ -189,7 +278,7 @@ fn load_into(
     } else {
         layout.open_new(&source)?
     };
-    claim(pins, &mut kernel, table)?;
+    claim(&mut kernel, table)?;
     kernel.heal()?;
     Ok((kernel, programs))
 }
@@ -206,41 +295,20 @@ fn check_version(pins: &Pins) -> Result<(), PlaneError> {
     }
 }
 
-/// Refuses maps of other sizes: what does not fit the configuration is never ignored.
-fn check_sizes(pins: &Pins, layout: &Layout) -> Result<(), PlaneError> {
-    for (map, size) in &layout.entries {
-        let Ok(info) = MapInfo::from_pin(pins.map(map)) else {
-            continue;
-        };
-        if info.max_entries() != *size {
-            let key =
-                limits::key_of(map).map_or(String::new(), |key| format!(" (`{key}` of [maps])"));
-            return Err(PlaneError(format!(
-                "the map {map} of gateway `{}` holds {} elements, the configuration wants {size}{key}: changing the \
-                 size of a loaded map is not built yet; run `eip-dp --name {} unload` first (forwarding stops until \
-                 the daemon runs again), or put the old size back",
-                pins.name(),
-                info.max_entries(),
-                pins.name()
-            )));
-        }
+/// Refuses the maps of another table.
+fn check_table(pins: &Pins, found: u64, table: u64) -> Result<(), PlaneError> {
+    let name = pins.name();
+    if found == 0 || found == table {
+        return Ok(());
     }
-    Ok(())
+    Err(PlaneError(format!(
+        "gateway `{name}` forwards for another table; give that one with `--table`, run a second gateway with \
+         `--name`, or run `eip-dp --name {name} unload` first"
+    )))
 }
 
-/// Refuses the maps of another table, and marks new ones as ours.
-fn claim(pins: &Pins, kernel: &mut Kernel, table: u64) -> Result<(), PlaneError> {
-    let name = pins.name();
-    match kernel.word(StatusWord::Table)? {
-        0 => {}
-        found if found == table => {}
-        _ => {
-            return Err(PlaneError(format!(
-                "gateway `{name}` forwards for another table; give that one with `--table`, run a second gateway with \
-                 `--name`, or run `eip-dp --name {name} unload` first"
-            )));
-        }
-    }
+/// Marks new maps as ours.
+fn claim(kernel: &mut Kernel, table: u64) -> Result<(), PlaneError> {
     kernel.set_word(StatusWord::Table, table)?;
     kernel.set_word(StatusWord::Abi, ABI_VERSION)
 }

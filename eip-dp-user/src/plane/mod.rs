@@ -1,6 +1,7 @@
 //! The kernel behind a trait: what the maps hold, and how they are changed.
 
 mod clsact;
+mod counted;
 mod counters;
 pub mod fake;
 mod family;
@@ -11,12 +12,14 @@ mod links;
 mod load;
 pub mod mapped;
 mod pins;
+mod resize;
 mod source;
 
 pub use kernel::Kernel;
 pub use links::{Links, Pinned};
-pub use load::{Layout, Programs, load};
+pub use load::{Layout, Loaded, Programs, load};
 pub use pins::Pins;
+pub use resize::Resize;
 pub use source::Source;
 
 use crate::image::{Content, Limits, Write};

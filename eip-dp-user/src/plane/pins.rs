@@ -46,6 +46,15 @@ impl Pins {
         self.root.join("links")
     }
 
+    /// Where the maps are that are to take the place of these.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            root: self.root.join("next"),
+        }
+    }
+
     /// Whether the BPF file system is there.
     pub fn check_mounted() -> Result<(), PlaneError> {
         let mounted = statfs(BPFFS).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC);
@@ -73,10 +82,35 @@ impl Pins {
             .map_err(|error| self.failed("create", &self.links(), &error))
     }
 
+    /// Creates the folder alone.
+    pub fn create_folder(&self) -> Result<(), PlaneError> {
+        fs::create_dir(&self.root).map_err(|error| self.failed("create", &self.root, &error))
+    }
+
+    /// Removes the maps that were to take the place of these, if there are any.
+    pub fn remove_next(&self) -> Result<bool, PlaneError> {
+        self.remove_files(&self.next().root)
+    }
+
+    /// Puts the maps that are to take the place of these there, and removes their folder.
+    pub fn replace(&self, maps: impl IntoIterator<Item = &'static str>) -> Result<(), PlaneError> {
+        let next = self.next();
+        for map in maps {
+            let from = next.map(map);
+            match fs::rename(&from, self.map(map)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.failed("rename", &from, &error)),
+            }
+        }
+        fs::remove_dir(&next.root).map_err(|error| self.failed("remove", &next.root, &error))
+    }
+
     /// Removes everything of this gateway: links first, so that no program runs without its maps. Returns whether
     /// there was anything.
     pub fn remove(&self) -> Result<bool, PlaneError> {
         let removed_links = self.remove_files(&self.links())?;
+        self.remove_next()?;
         let removed_maps = self.remove_files(&self.root)?;
         // The folder of all gateways stays while another one uses it.
         if let Some(parent) = self.root.parent() {

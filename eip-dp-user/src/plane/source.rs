@@ -14,6 +14,8 @@ use super::{Pins, PlaneError, chain, kernel::broken, mapped::Mapped, os_error, w
 pub enum Source<'a> {
     /// As they are pinned.
     Pins(&'a Pins),
+    /// As they are pinned, or are about to be.
+    Moving(&'a Pins),
     /// As they were loaded, pinned or not.
     Object(&'a Ebpf),
 }
@@ -23,6 +25,10 @@ impl Source<'_> {
     pub(super) fn data(&self, name: &str) -> Result<MapData, PlaneError> {
         match self {
             Self::Pins(pins) => pinned(pins, name),
+            // One that is not where it was is where it is to be.
+            Self::Moving(pins) => {
+                MapData::from_pin(pins.next().map(name)).or_else(|_| pinned(pins, name))
+            }
             Self::Object(object) => {
                 let map = object
                     .map(name)
@@ -58,7 +64,7 @@ impl Source<'_> {
 
     fn another(&self, map: &str, error: &MapError) -> PlaneError {
         let name = match self {
-            Self::Pins(pins) => pins.name(),
+            Self::Pins(pins) | Self::Moving(pins) => pins.name(),
             Self::Object(_) => "",
         };
         PlaneError(format!(

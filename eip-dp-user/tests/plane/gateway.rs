@@ -189,6 +189,15 @@ impl Gateway {
         }
     }
 
+    /// Starts the daemon, and does not wait for anything.
+    pub fn spawn(&self, args: &[&str]) -> Daemon {
+        let log = fs::File::create(self.path("log")).unwrap();
+        let child = self.command().arg("run").args(args).stderr(log).spawn();
+        Daemon {
+            child: child.unwrap(),
+        }
+    }
+
     /// What the daemon has logged since it was started.
     pub fn log(&self) -> String {
         log_of(&self.path("log"))

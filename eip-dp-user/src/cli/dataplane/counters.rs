@@ -76,7 +76,7 @@ pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
 
 /// The counters of an EIP; `None` if the kernel does not know it.
 fn row(kernel: &Kernel, eip: &Eip) -> Result<Option<Row>, Failure> {
-    let Some(slot) = kernel.slot(eip.address) else {
+    let Some(counted) = kernel.counters_of(eip.address)? else {
         return Ok(None);
     };
     let EipCounters {
@@ -86,7 +86,7 @@ fn row(kernel: &Kernel, eip: &Eip) -> Result<Option<Row>, Failure> {
         out_packets,
         out_bytes,
         out_dropped,
-    } = kernel.counters(slot)?;
+    } = counted;
     Ok(Some(Row {
         eip: eip.id.clone(),
         address: eip.address.to_string(),

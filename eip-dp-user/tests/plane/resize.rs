@@ -1,0 +1,273 @@
+//! Maps get other sizes while the gateway forwards.
+
+use aya::{
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
+};
+use eip_dp_common::abi::{EipCounters, Event, Flow, Reason, StatusWord, maps};
+use eip_dp_user::{
+    config::MapSizes,
+    image::{Content, Limits},
+    plan::plan,
+    plane::{self, Links, Loaded, Pins, Plane, Resize},
+};
+
+use super::{
+    EIP, NAME,
+    gateway::{Daemon, Gateway, run, sh},
+    kernel, programs,
+};
+
+fn pins() -> Pins {
+    Pins::new(&NAME.parse().unwrap())
+}
+
+/// Starts a daemon with these sizes.
+fn start(gateway: &Gateway, sizes: &str) -> Daemon {
+    gateway.start_with(&["-c", &configuration(gateway, sizes)])
+}
+
+fn configuration(gateway: &Gateway, sizes: &str) -> String {
+    let text =
+        format!("[[uplink]]\ninterface = \"wan\"\n[ports]\ndelivery = \"xdp\"\n[maps]\n{sizes}\n");
+    gateway.file("sizes.toml", &text)
+}
+
+fn map(name: &str) -> Map {
+    Map::from_map_data(MapData::from_pin(pins().map(name)).unwrap()).unwrap()
+}
+
+/// What a program counts on the first CPU.
+fn count(packets: u64) {
+    let slot = kernel().slot(EIP.into()).unwrap();
+    for (name, bytes) in [(maps::EIP_IN, 100), (maps::EIP_OUT, 200)] {
+        let mut flows: Array<_, Flow> = map(name).try_into().unwrap();
+        let mut flow = flows.get(&slot, 0).unwrap();
+        flow.packets += packets;
+        flow.bytes += packets * bytes;
+        flows.set(slot, flow, 0).unwrap();
+    }
+    let mut dropped: Array<_, [u64; 2]> = map(maps::EIP_DROPS).try_into().unwrap();
+    let before = dropped.get(&slot, 0).unwrap();
+    dropped
+        .set(slot, [before[0] + packets, before[1] + 2 * packets], 0)
+        .unwrap();
+    for (name, index) in [
+        (maps::DROPS, Reason::NoAssociation.index()),
+        (maps::EVENTS, Event::ALL[0].index()),
+    ] {
+        let mut counters: PerCpuArray<_, u64> = map(name).try_into().unwrap();
+        let mut values = counters.get(&index, 0).unwrap().to_vec();
+        assert_eq!(values.len(), nr_cpus().unwrap());
+        values[0] += packets;
+        let values = PerCpuValues::try_from(values).unwrap();
+        counters.set(index, values, 0).unwrap();
+    }
+}
+
+/// All that was counted is there.
+fn check_counted(gateway: &Gateway, packets: u64) {
+    let counted = kernel().counters_of(EIP.into()).unwrap().unwrap();
+    let wanted = EipCounters {
+        in_packets: packets,
+        in_bytes: packets * 100,
+        in_dropped: packets,
+        out_packets: packets,
+        out_bytes: packets * 200,
+        out_dropped: packets * 2,
+    };
+    assert_eq!(counted, wanted);
+    assert_eq!(kernel().drops(Reason::NoAssociation).unwrap(), packets);
+    assert_eq!(kernel().events(Event::ALL[0]).unwrap(), packets);
+    let row = gateway.json("stats x");
+    assert_eq!(
+        (&row["in_packets"], &row["out_dropped"]),
+        (&packets.into(), &(2 * packets).into())
+    );
+}
+
+/// The gateway serves with maps of `eips` EIPs, and nothing is left of others.
+fn check_served(gateway: &Gateway, eips: u32) {
+    assert_eq!(kernel().limits().eips, eips);
+    assert!(!pins().next().root().exists());
+    assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
+    gateway.ok("verify");
+    let status = gateway.json("status");
+    assert_eq!(status["applied"]["revision"], status["table"]["revision"]);
+}
+
+#[test]
+fn maps_get_other_sizes_and_keep_what_was_counted() {
+    run(|| {
+        let gateway = Gateway::served();
+        gateway.ok("pool create 2001:db8:7::/64");
+        gateway.ok("eip create y --address 2001:db8:7::9");
+        start(&gateway, "eips = 1000").stop();
+        count(3);
+        let mut daemon = start(&gateway, "eips = 3000\nenis = 50\nports = 9");
+        check_served(&gateway, 3000);
+        check_counted(&gateway, 3);
+        // What is counted now adds to it, and it can be done again.
+        count(2);
+        check_counted(&gateway, 5);
+        gateway.ok("disassociate x --wait");
+        gateway.ok("associate x e --wait");
+        daemon.stop();
+        let mut daemon = start(&gateway, "eips = 20");
+        check_served(&gateway, 20);
+        check_counted(&gateway, 5);
+        daemon.kill();
+        // The same sizes again: adopted.
+        let _daemon = start(&gateway, "eips = 20");
+        check_served(&gateway, 20);
+        check_counted(&gateway, 5);
+        // A slot that another EIP gets has counted nothing.
+        gateway.ok("disassociate x --wait");
+        gateway.ok("eip release x --wait");
+        for number in 11..30 {
+            gateway.ok(&format!(
+                "eip create n{number} --address 203.0.113.{number} --wait"
+            ));
+            let counted = gateway.json(&format!("stats n{number}"));
+            assert_eq!(
+                (&counted["in_packets"], &counted["in_dropped"]),
+                (&0.into(), &0.into())
+            );
+        }
+    });
+}
+
+#[test]
+fn what_does_not_fit_keeps_the_old_maps() {
+    run(|| {
+        let gateway = Gateway::served();
+        gateway.ok("eip create y --address 203.0.113.11");
+        start(&gateway, "eips = 1000").stop();
+        count(7);
+        let file = configuration(&gateway, "eips = 1");
+        let refused = gateway.fails(&format!("run -c {file}"));
+        for word in ["keep the sizes", maps::EIP_IN, "`eips`"] {
+            assert!(refused.contains(word), "{refused}");
+        }
+        let _daemon = start(&gateway, "eips = 1000");
+        check_served(&gateway, 1000);
+        check_counted(&gateway, 7);
+    });
+}
+
+/// New maps for 2000 EIPs that hold what the others do, and programs that nobody runs yet.
+fn filled() -> (Loaded, Resize) {
+    let (table, content) = {
+        let kernel = kernel();
+        let content = kernel.read().unwrap();
+        (kernel.word(StatusWord::Table).unwrap(), content)
+    };
+    let sizes = MapSizes {
+        eips: 2000,
+        ..MapSizes::default()
+    };
+    let mut loaded = plane::load(&pins(), &Limits::from(&sizes), table).unwrap();
+    let resize = loaded.resize.take().expect("other sizes");
+    let writes = plan(&content, &Content::default());
+    loaded.kernel.write(&writes).unwrap();
+    (loaded, resize)
+}
+
+/// How far a daemon comes before it is killed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Until {
+    Loaded,
+    Begun,
+    Carried,
+    HalfMoved,
+}
+
+fn cut_off_at(until: Until, sizes: &'static str, eips: u32) {
+    run(move || {
+        let gateway = Gateway::served();
+        start(&gateway, "eips = 1000").kill();
+        count(3);
+        let (mut loaded, mut resize) = filled();
+        check_counted(&gateway, 3);
+        gateway.ok("status");
+        let mut counted = 3;
+        if until != Until::Loaded {
+            let mut links = Links::new(&pins());
+            resize
+                .begin(&mut loaded.kernel, &mut loaded.programs, &mut links)
+                .unwrap();
+            check_counted(&gateway, 3);
+            // The last packets of the old programs.
+            count(2);
+            counted += 2;
+            check_counted(&gateway, counted);
+            assert_eq!(kernel().limits().eips, 2000);
+        }
+        if matches!(until, Until::Carried | Until::HalfMoved) {
+            resize.carry(&mut loaded.kernel).unwrap();
+            check_counted(&gateway, counted);
+        }
+        if until == Until::HalfMoved {
+            for map in &maps::ALL[..maps::ALL.len() / 2] {
+                std::fs::rename(pins().next().map(map), pins().map(map)).unwrap();
+            }
+            check_counted(&gateway, counted);
+        }
+        // As if it had been killed.
+        drop(loaded);
+        std::mem::forget(resize);
+        check_counted(&gateway, counted);
+        let _daemon = start(&gateway, sizes);
+        check_served(&gateway, eips);
+        check_counted(&gateway, counted);
+    });
+}
+
+#[test]
+fn a_daemon_goes_on_where_another_was_cut_off() {
+    // With the sizes that the other wanted, those that there were, and yet others.
+    cut_off_at(Until::Loaded, "eips = 1000", 1000);
+    cut_off_at(Until::Begun, "eips = 2000", 2000);
+    cut_off_at(Until::Begun, "eips = 1000", 1000);
+    cut_off_at(Until::Carried, "eips = 7", 7);
+    cut_off_at(Until::HalfMoved, "eips = 2000", 2000);
+}
+
+#[test]
+fn a_daemon_that_is_killed_meanwhile_leaves_what_the_next_one_mends() {
+    run(|| {
+        let gateway = Gateway::served();
+        start(&gateway, "eips = 1000").kill();
+        count(3);
+        let file = configuration(&gateway, "eips = 3000");
+        let mut daemon = gateway.spawn(&["-c", &file]);
+        gateway.until("new maps", || pins().next().map(maps::STATUS).exists());
+        daemon.kill();
+        check_counted(&gateway, 3);
+        let mut daemon = gateway.spawn(&["-c", &file]);
+        gateway.until("programs to use them", || kernel().limits().eips == 3000);
+        daemon.kill();
+        check_counted(&gateway, 3);
+        let _daemon = start(&gateway, "eips = 3000");
+        check_served(&gateway, 3000);
+        check_counted(&gateway, 3);
+    });
+}
+
+#[test]
+fn unload_takes_away_maps_that_were_not_in_place_yet() {
+    run(|| {
+        let gateway = Gateway::served();
+        start(&gateway, "eips = 1000").kill();
+        let (mut loaded, mut resize) = filled();
+        let mut links = Links::new(&pins());
+        resize
+            .begin(&mut loaded.kernel, &mut loaded.programs, &mut links)
+            .unwrap();
+        drop((loaded, resize));
+        gateway.ok("unload");
+        assert!(!pins().root().exists());
+        let links = sh("ip -d link show");
+        assert!(!links.contains("xdp"), "{links}");
+    });
+}
