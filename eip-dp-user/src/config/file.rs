@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
 
+use eip_dp_common::{
+    abi::{FIRST_ENI_TARGET, LINKS},
+    index,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -276,13 +280,26 @@ impl RawDhcp {
 /// The largest map that is asked of the kernel; far above what a gateway's memory holds.
 const MAX_ENTRIES: u32 = 1 << 26;
 
+/// As many as entries of the index and next hops have bits for.
+fn most(key: &str) -> u32 {
+    match key {
+        "eips" => index::SLOTS,
+        "enis" => index::TARGETS - FIRST_ENI_TARGET,
+        "vpcs" => index::VPCS,
+        // Each has a link, and one more while it changes.
+        "ports" => LINKS / 4,
+        _ => MAX_ENTRIES,
+    }
+}
+
 fn check_sizes(maps: &Spanned<MapSizes>, source: &Source<'_>) -> Result<MapSizes, ConfigError> {
     let sizes = *maps.get_ref();
     for (key, value) in sizes.by_key() {
-        if !(1..=MAX_ENTRIES).contains(&value) {
+        let most = most(key);
+        if !(1..=most).contains(&value) {
             return Err(source.invalid(
                 Some(maps.span()),
-                format!("`{key}` of [maps]: {value} is not between 1 and {MAX_ENTRIES}"),
+                format!("`{key}` of [maps]: {value} is not between 1 and {most}"),
             ));
         }
     }

@@ -141,6 +141,18 @@ fn refusals_name_key_line_and_cure() {
         ),
         ("UPLINK[dhcp]\nlease = 5", &["line 4", "lease", "60"]),
         ("UPLINK[maps]\neips = 0", &["eips", "0 is not between"]),
+        (
+            "UPLINK[maps]\neips = 4194304",
+            &["eips", "4194304 is not between 1 and 4194303"],
+        ),
+        (
+            "UPLINK[maps]\nenis = 4194302",
+            &["enis", "4194302 is not between 1 and 4194301"],
+        ),
+        (
+            "UPLINK[maps]\nvpcs = 65537",
+            &["vpcs", "65537 is not between 1 and 65536"],
+        ),
         ("UPLINK[map]\neips = 1", &["line 3", "map"]),
     ];
     for (text, wants) in cases {
