@@ -1,12 +1,12 @@
 //! `cargo xtask bench`: how fast the product is, beside others (`docs/performance.md`).
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 
 use crate::{
     build,
-    run::{instead_of_this, is_root, root},
+    run::{instead_of_this, is_root, of_profile, root},
     setup,
 };
 
@@ -25,12 +25,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     setup::run()?;
     build::run(&build::Arguments { release: true })?;
-    let folder = root().join("target/release");
-    let mut bench = Command::new(folder.join("eip-dp-bench"));
+    let mut bench = of_profile("release", "eip-dp-bench");
     bench
         .arg("--folder")
         .arg(root().join("target/bench"))
-        .args(&arguments.rest)
-        .env("EIP_DP_BIN", folder.join("eip-dp"));
+        .args(&arguments.rest);
     instead_of_this(bench)
 }

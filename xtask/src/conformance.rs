@@ -1,15 +1,12 @@
 //! `cargo xtask conformance`: who passes what of the conformance suite for 1:1 NAT gateways (`docs/conformance.md`).
 
-use std::{
-    os::unix::process::CommandExt,
-    process::{Command, ExitCode},
-};
+use std::process::ExitCode;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 
 use crate::{
     build,
-    run::{is_root, root},
+    run::{in_the_lab, instead_of_this, is_root, root},
     setup,
 };
 
@@ -27,17 +24,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     setup::run()?;
     build::run(&build::Arguments { release: false })?;
-    let folder = root().join("target/debug");
-    let mut runner = Command::new(folder.join("eip-dp-conformance"));
+    let mut runner = in_the_lab("eip-dp-conformance");
     runner
         .arg("--vm")
         .arg(root().join(".tools/vm"))
-        .args(&arguments.rest)
-        .env("EIP_DP_BIN", folder.join("eip-dp"));
-    // In this process's place: a signal then reaches the runner itself, which cleans up before it ends.
-    let error = runner.exec();
-    Err(anyhow!(
-        "cannot start {}: {error}",
-        runner.get_program().display()
-    ))
+        .args(&arguments.rest);
+    instead_of_this(runner)
 }

@@ -27,7 +27,12 @@ pub fn cargo() -> Command {
 
 /// A program of the lab that this build made, with the command that it is about.
 pub fn in_the_lab(program: &str) -> Command {
-    let folder = root().join("target/debug");
+    of_profile("debug", program)
+}
+
+/// The same, of that profile's build.
+pub fn of_profile(profile: &str, program: &str) -> Command {
+    let folder = root().join("target").join(profile);
     let mut command = Command::new(folder.join(program));
     command.env("EIP_DP_BIN", folder.join("eip-dp"));
     command

@@ -168,6 +168,20 @@ struct Waiting {
     leaves: u32,
 }
 
+impl Waiting {
+    /// `named`: what the entry before named of others, and what this one does.
+    fn new(kind: Kind, key: Key, [head, payload]: [u64; 2], named: [u32; 2]) -> Self {
+        let [before, now] = named;
+        Self {
+            kind,
+            key,
+            head,
+            payload,
+            leaves: if before == now { 0 } else { before },
+        }
+    }
+}
+
 /// Why a change was not made.
 pub(super) enum Refused {
     /// The kernel says so.
@@ -369,18 +383,8 @@ where
             target: record.target,
             mode: record.mode,
         };
-        let [head, payload] = words.pack(&key);
-        self.put(Waiting {
-            kind: Kind::Eips,
-            key,
-            head,
-            payload,
-            leaves: if other == before.other {
-                0
-            } else {
-                before.other
-            },
-        });
+        let named = [before.other, other];
+        self.put(Waiting::new(Kind::Eips, key, words.pack(&key), named));
         Ok(())
     }
 
@@ -406,18 +410,8 @@ where
             target: record.target,
             state: record.state,
         };
-        let [head, payload] = words.pack(&key);
-        self.put(Waiting {
-            kind: Kind::Addresses,
-            key,
-            head,
-            payload,
-            leaves: if other == before.other {
-                0
-            } else {
-                before.other
-            },
-        });
+        let named = [before.other, other];
+        self.put(Waiting::new(Kind::Addresses, key, words.pack(&key), named));
         Ok(())
     }
 

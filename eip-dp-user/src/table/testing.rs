@@ -13,6 +13,19 @@ use crate::model::{
     testing::{at, check_invariants, command},
 };
 
+/// The tables of the first version, each behind those that it refers to.
+pub(crate) const TABLES: [&str; 9] = [
+    "meta",
+    "pool",
+    "vpc",
+    "vpc_cidr",
+    "instance",
+    "eni",
+    "eni_ip",
+    "eip",
+    "association",
+];
+
 /// The two tables.
 pub(crate) struct Pair {
     pub(crate) model: Model,
@@ -123,19 +136,7 @@ impl Pair {
     pub(crate) fn dump(&self) -> Vec<(String, Vec<Value>)> {
         let connection = &self.table.connection;
         let mut rows = Vec::new();
-        let tables = [
-            "meta",
-            "pool",
-            "vpc",
-            "vpc_cidr",
-            "instance",
-            "eni",
-            "eni_ip",
-            "eip",
-            "association",
-            "log",
-        ];
-        for table in tables {
+        for table in TABLES.into_iter().chain(["log"]) {
             let sql = format!("SELECT * FROM {table} ORDER BY 1, 2");
             let mut statement = connection.prepare_cached(&sql).expect("a table");
             let columns = statement.column_count();

@@ -31,38 +31,35 @@ pub struct Plot {
     pub title: &'static str,
 }
 
+/// Draws a plot into a file, under a title; false if the report has no figures for it.
+type Painter = fn(&Report, &File, &str) -> Result<bool>;
+
 /// Draws what the report has figures for, into a folder.
 pub fn draw(report: &Report, folder: &File) -> Result<Vec<Plot>> {
+    let all: [(_, _, Painter); 4] = [
+        (
+            "rates.svg",
+            "Million packets a second on one core, NAT in, 64 bytes, IPv4",
+            rates,
+        ),
+        (
+            "shares.svg",
+            "Share of the bare redirect by the number of EIPs, uniformly drawn",
+            shares,
+        ),
+        ("transfers.svg", "iperf3, Gbit/s, one stream", transfers),
+        (
+            "associate.svg",
+            "associate --wait, milliseconds: the share of calls that took no longer",
+            latencies,
+        ),
+    ];
     let mut plots = Vec::new();
-    let mut add = |file, title, drawn: bool| {
-        if drawn {
+    for (file, title, draw) in all {
+        if draw(report, &folder.join(file), title)? {
             plots.push(Plot { file, title });
         }
-    };
-    let title = "Million packets a second on one core, NAT in, 64 bytes, IPv4";
-    add(
-        "rates.svg",
-        title,
-        rates(report, &folder.join("rates.svg"), title)?,
-    );
-    let title = "Share of the bare redirect by the number of EIPs, uniformly drawn";
-    add(
-        "shares.svg",
-        title,
-        shares(report, &folder.join("shares.svg"), title)?,
-    );
-    let title = "iperf3, Gbit/s, one stream";
-    add(
-        "transfers.svg",
-        title,
-        transfers(report, &folder.join("transfers.svg"), title)?,
-    );
-    let title = "associate --wait, milliseconds: the share of calls that took no longer";
-    add(
-        "associate.svg",
-        title,
-        latencies(report, &folder.join("associate.svg"), title)?,
-    );
+    }
     Ok(plots)
 }
 

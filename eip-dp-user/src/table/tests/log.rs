@@ -11,7 +11,7 @@ use crate::{
     table::{
         Table, record,
         schema::{APPLICATION_ID, MIGRATIONS},
-        testing::{Pair, follow},
+        testing::{Pair, TABLES, follow},
     },
 };
 
@@ -107,26 +107,16 @@ fn a_table_of_the_first_version_is_upgraded() {
     let copy = format!(
         "ATTACH '{}' AS current; BEGIN; DELETE FROM meta; {} COMMIT;",
         current.display(),
-        [
-            "meta",
-            "pool",
-            "vpc",
-            "vpc_cidr",
-            "instance",
-            "eni",
-            "eni_ip",
-            "eip",
-            "association"
-        ]
-        .map(|table| {
-            let columns = if table == "eni" {
-                "id, vpc, kind, mac, region, antispoof, state, instance, port, vlan"
-            } else {
-                "*"
-            };
-            format!("INSERT INTO {table} SELECT {columns} FROM current.{table};")
-        })
-        .concat(),
+        TABLES
+            .map(|table| {
+                let columns = if table == "eni" {
+                    "id, vpc, kind, mac, region, antispoof, state, instance, port, vlan"
+                } else {
+                    "*"
+                };
+                format!("INSERT INTO {table} SELECT {columns} FROM current.{table};")
+            })
+            .concat(),
     );
     old.execute_batch(&copy).unwrap();
     drop(old);
