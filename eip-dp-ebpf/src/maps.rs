@@ -17,7 +17,7 @@ use eip_dp_common::{
     },
     checksum::Delta,
     family::{Family, V4, V6, v4},
-    index::{self, EipWords, Found, Geometry, Line, Long, PrivateWords, Short},
+    index::{self, EipWords, Found, Geometry, Key, Keyed, Line, PrivateWords},
     packet::Packet,
     path::Quick,
     tables::{Links, Options, Scratch, Tables},
@@ -52,6 +52,7 @@ set_by_the_loader! {
     PRIVATE4_LINES: u32;
     PRIVATE6_LINES: u32;
     SLOTS: u32;
+    TARGETS: u32;
 }
 
 /// Reads such a number.
@@ -106,6 +107,9 @@ pub static DEVICES: DevMapHash = DevMapHash::with_max_entries(PORT_COUNT, 0);
 static EIP_IN: Array<Flow> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
 static EIP_OUT: Array<Flow> = Array::with_max_entries(EIPS, MAPPED);
+/// For the daemon, and for who looks: where an EIP's counters of what it sends are.
+#[map]
+static OUT_SLOTS: Array<[u32; 2]> = Array::with_max_entries(EIPS / 2, MAPPED);
 #[map]
 static EIP_DROPS: Array<[u64; 2]> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
@@ -185,6 +189,22 @@ fn flow_of(flows: &Array<Flow>, slot: u32) -> Option<*mut Flow> {
     flows.get_ptr_mut(Flow::index(set(&SLOTS), cpu, slot))
 }
 
+/// Has the counters fetched that those of a key are mostly among, long before the key's entry says where they are.
+#[inline(always)]
+fn fetch_at_home(flows: &Array<Flow>, key: &Key) {
+    let slot = index::home(key, set(&SEED), set(&SLOTS), Flow::IN_A_LINE);
+    fetch(flow_of(flows, slot));
+}
+
+/// Has the line fetched that this is in: nothing waits for it.
+#[inline(always)]
+fn fetch<T>(what: Option<*mut T>) {
+    if let Some(what) = what {
+        // The load is the point.
+        load(what.cast());
+    }
+}
+
 /// A slot's counters of packets that were delivered to the ENI, on this CPU.
 #[inline(always)]
 pub fn received(slot: u32) -> Option<*mut Flow> {
@@ -228,11 +248,13 @@ impl Quick for Maps {
 
     #[inline(always)]
     fn fetch_counters(&self, slot: u32, receives: bool) {
-        let flow = if receives { received(slot) } else { sent(slot) };
-        if let Some(flow) = flow {
-            // The load is the point.
-            load(flow.cast());
-        }
+        fetch(if receives { received(slot) } else { sent(slot) });
+    }
+
+    #[inline(always)]
+    fn fetch_next_hop(&self, mac: [u8; 6]) {
+        let home = NextHop::home(mac, set(&SEED), set(&TARGETS));
+        fetch(NEXT_HOPS.get_ptr_mut(home));
     }
 
     #[inline(always)]
@@ -294,8 +316,6 @@ impl Links for Maps {
 
 /// How an address family's addresses stand in the entries of an index.
 trait Indexed: Family {
-    /// The address as a key has it.
-    fn key(address: &Self::Address) -> (u32, [u64; 2]);
     /// The other address that an entry names.
     fn other(other: u32) -> Self::Address;
     /// The checksum difference between two addresses.
@@ -303,11 +323,6 @@ trait Indexed: Family {
 }
 
 impl Indexed for V4 {
-    #[inline(always)]
-    fn key(address: &[u8; 4]) -> (u32, [u64; 2]) {
-        (u32::from_ne_bytes(*address), [0; 2])
-    }
-
     #[inline(always)]
     fn other(other: u32) -> [u8; 4] {
         other.to_ne_bytes()
@@ -320,13 +335,6 @@ impl Indexed for V4 {
 }
 
 impl Indexed for V6 {
-    #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "the halves")]
-    fn key(address: &[u8; 16]) -> (u32, [u64; 2]) {
-        let address = u128::from_ne_bytes(*address);
-        (0, [address as u64, (address >> 64) as u64])
-    }
-
     #[inline(always)]
     fn other(other: u32) -> [u8; 16] {
         match ADDRESSES6.get_ptr(other) {
@@ -394,19 +402,19 @@ fn read_private<F: Indexed>(
 /// The tables of an address family, in its maps.
 macro_rules! tables_of {
     (
-        $family:ty, $address:ty, $shape:ty, $scratch:ident,
+        $family:ty, $address:ty, $scratch:ident,
         $eip:ident $eip_lines:ident $private:ident $private_lines:ident $prefix:ident $cidr:ident $screen:ident
     ) => {
         impl Tables<$family> for Maps {
             #[inline(always)]
             fn eip(&self, address: &$address, into: &mut EipEntry<$address>) -> bool {
-                let (word, rest) = <$family as Indexed>::key(address);
-                let key = EipWords::key(word, rest);
+                let key = EipWords::key(*address);
                 let geometry = Geometry {
                     lines: set(&$eip_lines),
                     seed: set(&SEED),
                 };
-                let found = index::find::<$shape>(geometry, &key, |line| $eip.get_ptr(line), load);
+                fetch_at_home(&EIP_IN, &key);
+                let found = index::find::<<$address as Keyed>::Shape>(geometry, &key, |line| $eip.get_ptr(line), load);
                 read_eip::<$family>(found, address, into)
             }
 
@@ -416,14 +424,14 @@ macro_rules! tables_of {
                 key: &PrivateKey<$address>,
                 into: &mut PrivateEntry<$address>,
             ) -> bool {
-                let (word, rest) = <$family as Indexed>::key(&key.address);
-                let words = PrivateWords::key(key.vpc, word, rest);
+                let words = PrivateWords::key(key.vpc, key.address);
                 let geometry = Geometry {
                     lines: set(&$private_lines),
                     seed: set(&SEED),
                 };
+                fetch_at_home(&EIP_OUT, &words);
                 let found =
-                    index::find::<$shape>(geometry, &words, |line| $private.get_ptr(line), load);
+                    index::find::<<$address as Keyed>::Shape>(geometry, &words, |line| $private.get_ptr(line), load);
                 read_private::<$family>(found, &key.address, into)
             }
 
@@ -455,11 +463,11 @@ macro_rules! tables_of {
 }
 
 tables_of!(
-    V4, [u8; 4], Short, on_stack,
+    V4, [u8; 4], on_stack,
     EIP4 EIP4_LINES PRIVATE4 PRIVATE4_LINES PREFIX4 CIDR4 SCREEN4
 );
 tables_of!(
-    V6, [u8; 16], Long, in_map,
+    V6, [u8; 16], in_map,
     EIP6 EIP6_LINES PRIVATE6 PRIVATE6_LINES PREFIX6 CIDR6 SCREEN6
 );
 

@@ -131,8 +131,14 @@ pub struct Dhcp {
 pub struct MapSizes {
     /// EIPs of both families together.
     pub eips: u32,
-    /// Private addresses of all ENIs, and the EIPs in cut-through mode, of each family.
+    /// How many of them may be IPv6 addresses; by default all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eips6: Option<u32>,
+    /// IPv4 addresses of all ENIs, and the EIPs in cut-through mode.
     pub private_addresses: u32,
+    /// The same of IPv6; by default as many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private_addresses6: Option<u32>,
     /// VPCs.
     pub vpcs: u32,
     /// Ports and uplinks.
@@ -145,7 +151,9 @@ impl Default for MapSizes {
     fn default() -> Self {
         Self {
             eips: 65_536,
+            eips6: None,
             private_addresses: 131_072,
+            private_addresses6: None,
             vpcs: 1_024,
             ports: 4_096,
             enis: 65_536,
@@ -263,11 +271,23 @@ impl Uplink {
 }
 
 impl MapSizes {
+    /// How many EIPs may be IPv6 addresses.
+    pub fn eips6(&self) -> u32 {
+        self.eips6.unwrap_or(self.eips)
+    }
+
+    /// How many IPv6 addresses ENIs may have.
+    pub fn private_addresses6(&self) -> u32 {
+        self.private_addresses6.unwrap_or(self.private_addresses)
+    }
+
     /// The sizes with their keys in the file.
-    pub fn by_key(&self) -> [(&'static str, u32); 5] {
+    pub fn by_key(&self) -> [(&'static str, u32); 7] {
         [
             ("eips", self.eips),
+            ("eips6", self.eips6()),
             ("private_addresses", self.private_addresses),
+            ("private_addresses6", self.private_addresses6()),
             ("vpcs", self.vpcs),
             ("ports", self.ports),
             ("enis", self.enis),

@@ -10,6 +10,7 @@ pub mod guests;
 pub mod host;
 pub mod image;
 pub mod model;
+mod places;
 pub mod plan;
 pub mod plane;
 pub mod reconcile;

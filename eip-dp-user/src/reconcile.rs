@@ -62,7 +62,7 @@ impl<P: Plane> Reconciler<P> {
         let content = plane.read()?;
         // Programs may hold indexes that the daemon before this one took back at its very end.
         plane.grace()?;
-        let allocations = Allocations::recover(&content, &limits);
+        let allocations = Allocations::recover(&content, &limits, plane.homes());
         Ok(Self {
             plane,
             have: Have {

@@ -11,10 +11,18 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Where the counters of a slot stand for a CPU: each CPU's stand together.
+    /// How many share a cache line.
+    pub const IN_A_LINE: u32 = 4;
+
+    /// How many a CPU has, for so many slots: they begin and end with a cache line.
+    pub const fn row(slots: u32) -> u32 {
+        slots.next_multiple_of(Self::IN_A_LINE)
+    }
+
+    /// Where the counters of a slot stand for a CPU, whose [`Self::row`] stands together.
     #[inline(always)]
-    pub const fn index(slots: u32, cpu: u32, slot: u32) -> u32 {
-        cpu.wrapping_mul(slots).wrapping_add(slot)
+    pub const fn index(row: u32, cpu: u32, slot: u32) -> u32 {
+        cpu.wrapping_mul(row).wrapping_add(slot)
     }
 }
 
@@ -68,11 +76,19 @@ pub enum StatusWord {
     Seed = 5,
     /// 1 while an entry of an index may stand in both of its lines.
     Moving = 6,
-    /// How many addresses of ENIs each family may have.
+    /// How many IPv4 addresses ENIs may have.
     PrivateAddresses = 7,
     /// How far these maps are in taking the place of others of other sizes: 0 not at all, 1 programs change to them, 2 they
     /// have it.
     Switch = 8,
+    /// How many EIPs there may be.
+    Eips = 9,
+    /// How many of them may be IPv6 addresses.
+    Eips6 = 10,
+    /// How many IPv6 addresses ENIs may have.
+    PrivateAddresses6 = 11,
+    /// 1 where the counters have a row of what was counted in maps before.
+    Carries = 12,
 }
 
 /// The `STATUS` map.
@@ -84,7 +100,7 @@ impl Status {
     pub const LEN: u32 = 16;
 }
 
-const _: () = assert!(size_of::<Flow>() == 16);
+const _: () = assert!(size_of::<Flow>() * Flow::IN_A_LINE as usize == 64);
 
 // SAFETY: `repr(C)`, integers of one size only.
 #[cfg(feature = "user")]

@@ -25,7 +25,7 @@ pub use records::{
 pub use seal::{Address, SealKey, Sealed};
 
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
-pub const ABI_VERSION: u64 = 4;
+pub const ABI_VERSION: u64 = 5;
 
 /// The names of the maps, as the BPF object declares them and as they are pinned.
 pub mod maps {
@@ -70,13 +70,17 @@ pub mod maps {
     pub const CIDR6: &str = "CIDR6";
     /// `DevMapHash`: the interfaces that XDP may redirect to, by interface index.
     pub const DEVICES: &str = "DEVICES";
-    /// `Array<Flow>`, by [`super::Flow::index`]: delivered to the ENI. Behind the CPUs' a row of what was counted in maps before.
+    /// `Array<Flow>`, by [`super::Flow::index`] and the EIP's slot: delivered to the ENI. In maps that took the place of others a
+    /// row more, behind the CPUs': what was counted in those.
     pub const EIP_IN: &str = "EIP_IN";
-    /// The same: sent for the ENI, to an uplink or to another EIP.
+    /// The same, by the slot in [`OUT_SLOTS`]: sent for the ENI, to an uplink or to another EIP.
     pub const EIP_OUT: &str = "EIP_OUT";
-    /// `Array<[u64; 2]>`, by slot, of all CPUs: packets to the EIP, and from its private address, that were dropped.
-    /// Behind these a row of what was counted in maps before.
+    /// `Array<[u64; 2]>`, of all CPUs: how many packets were dropped, first those to the EIP with this slot, then those from the
+    /// private address of the EIP with this slot in [`OUT_SLOTS`]. With a row more, as above.
     pub const EIP_DROPS: &str = "EIP_DROPS";
+    /// `Array<[u32; 2]>`, two slots an element: one more than where in [`EIP_OUT`] the counters of the slot's EIP are, 0 where there
+    /// are none.
+    pub const OUT_SLOTS: &str = "OUT_SLOTS";
     /// `PerCpuArray<u64>`, by [`super::Reason`]; behind these as many of what was counted in maps before.
     pub const DROPS: &str = "DROPS";
     /// `PerCpuArray<u64>`, by [`super::Event`]; likewise.
@@ -86,7 +90,7 @@ pub mod maps {
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 29] = [
+    pub const ALL: [&str; 30] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
@@ -114,6 +118,7 @@ pub mod maps {
         EIP_IN,
         EIP_OUT,
         EIP_DROPS,
+        OUT_SLOTS,
         DROPS,
         STATUS,
     ];

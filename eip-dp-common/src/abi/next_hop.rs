@@ -1,6 +1,7 @@
 //! Where packets leave: the last two records on a packet's way, small enough that a million ENIs' stay in a cache.
 
 use super::records::{Target, TargetFlags};
+use crate::index::{self, Key};
 
 /// A way out of this host, or in: an interface, its VLAN, and what all who stand behind it have in common. What a record holds
 /// never changes while something leads to it: another content gets another index.
@@ -44,6 +45,20 @@ impl NextHop {
         let mac = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
         let flag = if antispoof_eni { ANTISPOOF_ENI } else { 0 };
         Self(mac | (link as u64) << 48 | flag)
+    }
+
+    /// How many words share a cache line.
+    pub const IN_A_LINE: u32 = 8;
+
+    /// Where the target of an ENI with this MAC is best put among so many, see [`index::home`].
+    #[inline(always)]
+    pub fn home(mac: [u8; 6], seed: u64, targets: u32) -> u32 {
+        let key = Key {
+            head: Self::new(mac, 0, false).0,
+            mask: MAC,
+            rest: [0; 2],
+        };
+        index::home(&key, seed, targets, Self::IN_A_LINE)
     }
 
     /// A word of the map.

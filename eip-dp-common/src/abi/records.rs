@@ -28,7 +28,7 @@ pub const MAX_CIDRS: u32 = 8;
 pub struct EipEntry<A> {
     /// The private address that it stands for; in cut-through mode the EIP itself.
     pub private: A,
-    /// Where its counters are.
+    /// Its slot: where what it receives is counted.
     pub slot: u32,
     /// The ENI's target, or [`NONE`].
     pub target: u32,
@@ -66,7 +66,7 @@ pub enum EipMode {
 pub struct PrivateEntry<A> {
     /// The EIP that stands for it ([`PrivateState::Nat`], [`PrivateState::CutThrough`]), else zeros.
     pub public: A,
-    /// The EIP's counters, or [`NONE`].
+    /// The EIP's slot, or [`NONE`]; to a program, where what the EIP sends is counted.
     pub slot: u32,
     /// The ENI's target, or [`NONE`] while the ENI is detached.
     pub target: u32,

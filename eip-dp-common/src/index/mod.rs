@@ -20,7 +20,7 @@
 
 mod words;
 
-pub use words::{EipWords, PrivateWords, SLOTS, TARGETS, VPCS};
+pub use words::{EipWords, Keyed, PrivateWords, SLOTS, TARGETS, VPCS};
 
 /// A line: 64 bytes.
 pub type Line = [u64; LINE_WORDS];
@@ -115,7 +115,7 @@ impl Geometry {
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the halves of a word")]
     pub fn lines_of(self, key: &Key) -> (u32, u32) {
-        let hash = self.hash(key);
+        let hash = hash(key, self.seed);
         let first = scaled((hash >> 32) as u32, self.lines);
         let step = scaled(hash as u32, self.lines - 1);
         let second = first + 1 + step;
@@ -126,23 +126,31 @@ impl Geometry {
         };
         (first, second)
     }
+}
 
-    /// Multiplications and shifts, two rounds for a key of one word.
-    #[inline(always)]
-    fn hash(self, key: &Key) -> u64 {
-        const A: u64 = 0x9e37_79b9_7f4a_7c15;
-        const B: u64 = 0xd6e8_feb8_6659_fd93;
-        let mut hash = key.head ^ self.seed;
-        if key.rest != [0; 2] {
-            hash = (hash ^ key.rest[0]).wrapping_mul(A);
-            hash = (hash ^ hash >> 32 ^ key.rest[1]).wrapping_mul(B);
-            hash ^= hash >> 29;
-        }
-        hash = hash.wrapping_mul(A);
-        hash ^= hash >> 32;
-        hash = hash.wrapping_mul(B);
-        hash ^ hash >> 32
+/// The element of another array of `elements` where what belongs to a key is best put, or one of the `in_a_line - 1` behind it,
+/// which share its cache line: a program that knows the key can have it fetched before it knows which it is.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the upper half of a word")]
+pub fn home(key: &Key, seed: u64, elements: u32, in_a_line: u32) -> u32 {
+    scaled((hash(key, seed) >> 32) as u32, elements / in_a_line) * in_a_line
+}
+
+/// Multiplications and shifts, two rounds for a key of one word.
+#[inline(always)]
+fn hash(key: &Key, seed: u64) -> u64 {
+    const A: u64 = 0x9e37_79b9_7f4a_7c15;
+    const B: u64 = 0xd6e8_feb8_6659_fd93;
+    let mut hash = key.head ^ seed;
+    if key.rest != [0; 2] {
+        hash = (hash ^ key.rest[0]).wrapping_mul(A);
+        hash = (hash ^ hash >> 32 ^ key.rest[1]).wrapping_mul(B);
+        hash ^= hash >> 29;
     }
+    hash = hash.wrapping_mul(A);
+    hash ^= hash >> 32;
+    hash = hash.wrapping_mul(B);
+    hash ^ hash >> 32
 }
 
 /// Lines that a table has in any case.

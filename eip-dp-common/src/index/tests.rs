@@ -17,7 +17,7 @@ proptest! {
         address in any::<u32>(), slot in 0..SLOTS, other in any::<u32>(), target in target(), mode in 0..16u8,
     ) {
         let words = EipWords { slot, other, target, mode };
-        let key = EipWords::key(address, [0; 2]);
+        let key = EipWords::key(address.to_ne_bytes());
         let [head, payload] = words.pack(&key);
         prop_assert_eq!(EipWords::unpack(head, payload), words);
         prop_assert_eq!(head & key.mask, key.head);
@@ -28,12 +28,12 @@ proptest! {
         address in any::<u32>(), vpc in 0..VPCS, slot in slot(), other in any::<u32>(), target in target(), state in 0..8u8,
     ) {
         let words = PrivateWords { other, slot, target, state };
-        let key = PrivateWords::key(vpc, address, [0; 2]);
+        let key = PrivateWords::key(vpc, address.to_ne_bytes());
         let [head, payload] = words.pack(&key);
         prop_assert_eq!(PrivateWords::unpack(head, payload), words);
         prop_assert_eq!(head & key.mask, key.head);
         // Another VPC's address is another key.
-        let other = PrivateWords::key(vpc ^ 1, address, [0; 2]);
+        let other = PrivateWords::key(vpc ^ 1, address.to_ne_bytes());
         prop_assert_ne!(head & other.mask, other.head);
     }
 
@@ -42,6 +42,15 @@ proptest! {
         let key = Key { head, mask: u64::MAX, rest };
         let (first, second) = Geometry { lines, seed }.lines_of(&key);
         prop_assert!(first < lines && second < lines && first != second);
+    }
+
+    /// It begins a cache line, and the line is in the array.
+    #[test]
+    fn a_home_is_a_line(head in any::<u64>(), seed in any::<u64>(), elements in 8..1u32 << 26, shift in 0..4u32) {
+        let key = Key { head, mask: u64::MAX, rest: [0; 2] };
+        let home = home(&key, seed, elements, 1 << shift);
+        prop_assert_eq!(home % (1 << shift), 0);
+        prop_assert!(home + (1 << shift) <= elements);
     }
 }
 
@@ -56,7 +65,7 @@ fn neighbours_are_spread() {
     let mut filled = vec![0u32; LINES as usize];
     for host in 0..3 * LINES {
         let address = u32::from_ne_bytes((0x0a00_0000 + host).to_be_bytes());
-        let (first, _) = geometry.lines_of(&EipWords::key(address, [0; 2]));
+        let (first, _) = geometry.lines_of(&EipWords::key(address.to_ne_bytes()));
         filled[first as usize] += 1;
     }
     // Of a Poisson distribution with mean 3: 5 % of the lines have none, 18.5 % more than 4.

@@ -8,7 +8,7 @@
 //! [`Other`] is the address on the other side of NAT: itself for IPv4; for IPv6 its index in the map `ADDRESSES6`, whose
 //! elements never change while something leads to them.
 
-use super::{Key, USED};
+use super::{Key, Long, Shape, Short, USED};
 use crate::abi::NONE;
 
 /// One more than the highest slot, which also an ENI's address can name.
@@ -21,10 +21,52 @@ pub const VPCS: u32 = 1 << 16;
 /// The other address, or where it is.
 pub type Other = u32;
 
+/// An address, as the entries of an index have it.
+pub trait Keyed: Copy {
+    /// How long an entry is.
+    type Shape: Shape;
+
+    /// What a head has of it, and an entry's rest.
+    fn to_words(self) -> (u32, [u64; 2]);
+    /// The address of an entry, from its head and its rest.
+    fn of_words(head: u64, rest: [u64; 2]) -> Self;
+}
+
+impl Keyed for [u8; 4] {
+    type Shape = Short;
+
+    #[inline(always)]
+    fn to_words(self) -> (u32, [u64; 2]) {
+        (u32::from_ne_bytes(self), [0; 2])
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "the lower half")]
+    fn of_words(head: u64, _rest: [u64; 2]) -> Self {
+        (head as u32).to_ne_bytes()
+    }
+}
+
+impl Keyed for [u8; 16] {
+    type Shape = Long;
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "the halves")]
+    fn to_words(self) -> (u32, [u64; 2]) {
+        let address = u128::from_ne_bytes(self);
+        (0, [address as u64, (address >> 64) as u64])
+    }
+
+    #[inline(always)]
+    fn of_words(_head: u64, rest: [u64; 2]) -> Self {
+        (u128::from(rest[1]) << 64 | u128::from(rest[0])).to_ne_bytes()
+    }
+}
+
 /// An EIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EipWords {
-    /// Where its counters are.
+    /// Where what it receives is counted.
     pub slot: u32,
     /// The private address.
     pub other: Other,
@@ -39,7 +81,7 @@ pub struct EipWords {
 pub struct PrivateWords {
     /// The EIP's address.
     pub other: Other,
-    /// The EIP's counters, or [`NONE`].
+    /// Where what the EIP sends is counted, or [`NONE`].
     pub slot: u32,
     /// The ENI's target, or [`NONE`].
     pub target: u32,
@@ -54,12 +96,16 @@ impl EipWords {
     const ADDRESS: u64 = 0xffff_ffff;
     const TARGET_BITS: u64 = (1 << 28) - 1;
 
-    /// The key of an address: of IPv4 its four bytes as a number of the host, of IPv6 0, and the rest.
+    /// Which bits of a head are the key's.
+    pub const MASK: u64 = USED | Self::ADDRESS;
+
+    /// The key of an address.
     #[inline(always)]
-    pub const fn key(address: u32, rest: [u64; 2]) -> Key {
+    pub fn key<A: Keyed>(address: A) -> Key {
+        let (word, rest) = address.to_words();
         Key {
-            head: USED | address as u64,
-            mask: USED | Self::ADDRESS,
+            head: USED | u64::from(word),
+            mask: Self::MASK,
             rest,
         }
     }
@@ -95,12 +141,16 @@ impl EipWords {
 impl PrivateWords {
     const KEY: u64 = 0xffff_ffff_ffff;
 
-    /// The key of an address in a VPC; see [`EipWords::key`].
+    /// Which bits of a head are the key's.
+    pub const MASK: u64 = USED | Self::KEY;
+
+    /// The key of an address in a VPC.
     #[inline(always)]
-    pub const fn key(vpc: u32, address: u32, rest: [u64; 2]) -> Key {
+    pub fn key<A: Keyed>(vpc: u32, address: A) -> Key {
+        let (word, rest) = address.to_words();
         Key {
-            head: USED | (vpc as u64) << 32 & Self::KEY | address as u64,
-            mask: USED | Self::KEY,
+            head: USED | u64::from(vpc) << 32 & Self::KEY | u64::from(word),
+            mask: Self::MASK,
             rest,
         }
     }

@@ -79,9 +79,9 @@ impl Way {
 pub struct Outcome {
     /// What becomes of the packet.
     pub verdict: Verdict,
-    /// The slot of the EIP that it was for, or [`NONE`].
+    /// Where it counts for the EIP that it was for, or [`NONE`].
     pub receiver: u32,
-    /// The slot of the EIP that it was from, or [`NONE`].
+    /// Where it counts for the EIP that it was from, or [`NONE`].
     pub sender: u32,
     /// The packet's length in bytes, from the IP header on.
     pub bytes: u32,

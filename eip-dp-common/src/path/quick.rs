@@ -25,6 +25,8 @@ pub trait Quick: Links {
     fn next_hop(&self, index: &u32) -> NextHop;
     /// Has the counters of a slot fetched, of what its EIP receives or sends: nothing waits for them until the packet is sent.
     fn fetch_counters(&self, slot: u32, receives: bool);
+    /// Has the next hop fetched of the ENI that most likely has this MAC.
+    fn fetch_next_hop(&self, mac: [u8; 6]);
 }
 
 /// Not a packet for the short way.
@@ -107,6 +109,7 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
     if port::is_dhcp(packet, &datagram) {
         return LEFT;
     }
+    tables.fetch_next_hop(ethernet.source);
     let key = PrivateKey {
         vpc: port.vpc,
         address: datagram.source,

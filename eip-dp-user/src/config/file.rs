@@ -283,7 +283,7 @@ const MAX_ENTRIES: u32 = 1 << 26;
 /// As many as entries of the index and next hops have bits for.
 fn most(key: &str) -> u32 {
     match key {
-        "eips" => index::SLOTS,
+        "eips" | "eips6" => index::SLOTS,
         "enis" => index::TARGETS - FIRST_ENI_TARGET,
         "vpcs" => index::VPCS,
         // Each has a link, and one more while it changes.

@@ -33,6 +33,7 @@ fn every_key_is_read() {
         lease = 600
         [maps]
         eips = 10
+        eips6 = 6
         private_addresses = 20
         vpcs = 3
         ports = 4
@@ -79,7 +80,9 @@ fn every_key_is_read() {
             },
             maps: MapSizes {
                 eips: 10,
+                eips6: Some(6),
                 private_addresses: 20,
+                private_addresses6: None,
                 vpcs: 3,
                 ports: 4,
                 enis: 5,

@@ -14,7 +14,7 @@ use std::{
 use eip_dp_common::abi::{LinkKey, MacKey};
 
 use super::{
-    Address, Allocations, Content, HashSet, Have, Served, addresses,
+    Address, Allocations, Content, HashSet, Have, Served, Wanted, addresses,
     enis::{self, Member, Scene},
     known::{Crowd, Crowds, Known},
     leases::{self, Told},
@@ -221,7 +221,7 @@ impl Look {
         Some(Self {
             content,
             ports: stands.map(|stand| stand.key).collect(),
-            standing: scene.standing().collect(),
+            standing: scene.standing().map(|(tag, _)| tag).collect(),
             told: leases::compile(&scene, config).collect(),
             eips: scene.eips,
             crowds: scene.crowds,
@@ -229,22 +229,20 @@ impl Look {
     }
 }
 
-/// Takes back the indexes of what is served no longer, then gives what is new the lowest that are free. `false` if they do
-/// not suffice.
+/// Takes back the indexes of what is served no longer, then gives what is new those that are free. `false` if they do not
+/// suffice.
 fn reallocate(allocations: &mut Allocations, known: &Known, old: &Look, scene: &Scene<'_>) -> bool {
-    let slots = &mut allocations.slots;
-    let (gone, new) = moves(&old.eips, &scene.eips);
-    for eip in &gone {
-        slots.release(eip);
+    for eip in gone(&old.eips, &scene.eips) {
+        allocations.slots.release(&eip);
     }
-    let mut suffices = new.into_iter().all(|eip| slots.take(eip));
-    let targets = &mut allocations.targets;
-    let standing: Vec<u64> = scene.standing().collect();
-    let (gone, new) = moves(&old.standing, &standing);
-    for tag in &gone {
-        targets.release(tag);
+    let slots = allocations.slots_of(scene.eips.iter());
+    let mut missing = allocations.slots.add(&slots);
+    let standing: Vec<u64> = scene.standing().map(|(tag, _)| tag).collect();
+    for tag in gone(&old.standing, &standing) {
+        allocations.targets.release(&tag);
     }
-    suffices &= new.into_iter().all(|tag| targets.take(tag));
+    let targets = allocations.targets_of(scene.standing());
+    missing += allocations.targets.add(&targets);
     let vpcs = &mut allocations.vpcs;
     let others = |tag: &u64| known.vpcs.get(tag).is_some_and(|enis| *enis > 0);
     let (used, idle): (Vec<u64>, Vec<u64>) = scene
@@ -254,17 +252,15 @@ fn reallocate(allocations: &mut Allocations, known: &Known, old: &Look, scene: &
     for tag in &idle {
         vpcs.release(tag);
     }
-    suffices & used.into_iter().all(|tag| vpcs.take(tag))
+    let used: Vec<_> = used.into_iter().map(Wanted::from).collect();
+    missing + vpcs.add(&used) == 0
 }
 
-/// What is only in `old`, and what is only in `new`, in their order.
-fn moves<K: Copy + Eq + Hash>(old: &[K], new: &[K]) -> (Vec<K>, Vec<K>) {
-    let without = |of: &[K], others: &[K]| {
-        let others: HashSet<K> = others.iter().copied().collect();
-        let only = of.iter().filter(|one| !others.contains(one));
-        only.copied().collect()
-    };
-    (without(old, new), without(new, old))
+/// What is only in `old`, in its order.
+fn gone<K: Copy + Eq + Hash>(old: &[K], new: &[K]) -> Vec<K> {
+    let new: HashSet<K> = new.iter().copied().collect();
+    let only = old.iter().filter(|one| !new.contains(one));
+    only.copied().collect()
 }
 
 /// Those who stand on the interfaces of `old` and `new`, with `more`.

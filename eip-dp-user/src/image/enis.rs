@@ -19,7 +19,7 @@ use crate::{
     host::HostFacts,
     model::{
         Model,
-        objects::{self, Antispoof, Eni, Mode},
+        objects::{self, Antispoof, Eni, Mac, Mode},
     },
 };
 
@@ -129,15 +129,18 @@ impl<'a> Scene<'a> {
     /// Hands out indexes.
     pub fn allocate(&mut self, image: &mut Image, limits: &Limits) {
         let allocations = &mut image.allocations;
-        let missing_slots = allocations.slots.assign(&self.eips);
-        let targets: Vec<u64> = self.standing().collect();
+        let (eips, missing_eips6) = limits::eips(&self.eips, allocations, limits);
+        let slots = allocations.slots_of(eips.iter());
+        let missing_slots = allocations.slots.assign(&slots);
+        let targets = allocations.targets_of(self.standing());
         let missing_targets = allocations.targets.assign(&targets);
-        let vpcs: Vec<u64> = self.vpcs.keys().copied().collect();
+        let vpcs: Vec<_> = self.vpcs.keys().map(|tag| (*tag).into()).collect();
         let missing_vpcs = allocations.vpcs.assign(&vpcs);
         image.starved = (missing_slots > 0 && allocations.slots.has_resting())
             || (missing_targets > 0 && allocations.targets.has_resting())
             || (missing_vpcs > 0 && allocations.vpcs.has_resting());
         for (map, size, missing) in [
+            (maps::EIP6, limits.eips6, missing_eips6),
             (maps::EIP_IN, limits.eips, missing_slots),
             (maps::NEXT_HOPS, limits.targets, missing_targets),
             (maps::VPCS, limits.vpcs, missing_vpcs),
@@ -165,10 +168,10 @@ impl<'a> Scene<'a> {
         self.crowds
     }
 
-    /// The tags of the ENIs that stand somewhere.
-    pub fn standing(&self) -> impl Iterator<Item = u64> + '_ {
+    /// The tags and MACs of the ENIs that stand somewhere.
+    pub fn standing(&self) -> impl Iterator<Item = (u64, Mac)> + '_ {
         let standing = self.enis.iter().filter(|placed| placed.stand.is_some());
-        standing.map(|placed| placed.tag)
+        standing.map(|placed| (placed.tag, placed.eni.mac))
     }
 
     /// Fills in VPCs and their CIDRs.

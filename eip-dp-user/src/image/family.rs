@@ -14,7 +14,7 @@ use eip_dp_common::{
 };
 use ipnet::IpNet;
 
-use super::{Content, FamilyContent, FamilyWrite, Write};
+use super::{Content, FamilyContent, FamilyWrite, Limits, Write};
 use crate::host::Family;
 
 /// The names of the maps that each family has of its own.
@@ -55,6 +55,8 @@ pub trait Address: abi::Address + Ord + Hash + Debug + Default + Send + Sync + P
     fn part(content: &Content) -> &FamilyContent<Self>;
     /// The family's part of the content.
     fn part_mut(content: &mut Content) -> &mut FamilyContent<Self>;
+    /// How many addresses ENIs may have.
+    fn private_addresses(limits: &Limits) -> u32;
     /// A change of the family's maps.
     fn write(write: FamilyWrite<Self>) -> Write;
 }
@@ -107,6 +109,10 @@ impl Address for [u8; 4] {
         &mut content.v4
     }
 
+    fn private_addresses(limits: &Limits) -> u32 {
+        limits.private_addresses
+    }
+
     fn write(write: FamilyWrite<Self>) -> Write {
         Write::V4(write)
     }
@@ -149,6 +155,10 @@ impl Address for [u8; 16] {
 
     fn part_mut(content: &mut Content) -> &mut FamilyContent<Self> {
         &mut content.v6
+    }
+
+    fn private_addresses(limits: &Limits) -> u32 {
+        limits.private_addresses6
     }
 
     fn write(write: FamilyWrite<Self>) -> Write {

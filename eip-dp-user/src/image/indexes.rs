@@ -4,21 +4,39 @@
 //! rests first: it is handed out again only after [`Indexes::wake`], which the daemon calls once the kernel's maps
 //! no longer lead to it and every program that ran meanwhile has ended.
 
-use std::{collections::BTreeSet, hash::Hash};
+//!
+//! An index may have a home: the few elements of an array among which programs look for it before they know it. Who comes
+//! first has it; the others get the lowest that is free.
+
+use std::{collections::BTreeSet, hash::Hash, ops::Range};
 
 use super::{HashMap, HashSet};
+use crate::places::Places;
 
 /// The indexes of one array, by what they stand for.
 #[derive(Clone, Debug)]
 pub struct Indexes<K> {
     used: HashMap<K, u32>,
     resting: BTreeSet<u32>,
-    /// The free ones below `next`.
-    holes: BTreeSet<u32>,
-    /// This one and those above it were never handed out.
-    next: u32,
+    /// Free is what is neither used nor rests.
+    places: Places,
     first: u32,
     end: u32,
+}
+
+/// Who is to have an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted<K> {
+    /// For what it stands.
+    pub key: K,
+    /// Where it is at home.
+    pub home: Option<Range<u32>>,
+}
+
+impl<K> From<K> for Wanted<K> {
+    fn from(key: K) -> Self {
+        Self { key, home: None }
+    }
 }
 
 /// Equal if the same keys have the same indexes and the same indexes rest.
@@ -38,8 +56,7 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
         Self {
             used: HashMap::default(),
             resting: BTreeSet::new(),
-            holes: BTreeSet::new(),
-            next: first,
+            places: Places::new(first, end),
             first,
             end,
         }
@@ -47,43 +64,27 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
 
     /// Takes over what the kernel's maps say. An index that two claim, or that is out of range, stays with none.
     pub fn recover(&mut self, claims: impl IntoIterator<Item = (K, u32)>) {
-        let mut taken: HashSet<u32> = self.used.values().copied().collect();
         for (key, index) in claims {
-            let in_range = (self.first..self.end).contains(&index);
-            if in_range && !self.used.contains_key(&key) && taken.insert(index) {
+            if !self.used.contains_key(&key) && self.places.claim(index) {
                 self.used.insert(key, index);
             }
         }
-        self.find_holes();
     }
 
     /// Lets indexes rest that something in the kernel still leads to, unless they have an owner.
     pub fn rest(&mut self, seen: impl IntoIterator<Item = u32>) {
         let owned: HashSet<u32> = self.used.values().copied().collect();
-        self.resting
-            .extend(seen.into_iter().filter(|index| !owned.contains(index)));
-        self.find_holes();
-    }
-
-    fn find_holes(&mut self) {
-        let mut taken: Vec<u32> = self.used.values().copied().collect();
-        taken.extend(self.resting.range(self.first..self.end));
-        taken.sort_unstable();
-        self.next = taken.last().map_or(self.first, |last| last + 1);
-        let mut holes = Vec::new();
-        let mut free = self.first;
-        for index in taken {
-            holes.extend(free..index);
-            free = index + 1;
+        for index in seen.into_iter().filter(|index| !owned.contains(index)) {
+            self.places.claim(index);
+            self.resting.insert(index);
         }
-        self.holes = holes.into_iter().collect();
     }
 
     /// Gives every wanted key an index, in their order; what had one keeps it, what is no longer wanted loses it. Returns
     /// how many keys found no free index.
-    pub fn assign(&mut self, wanted: &[K]) -> usize {
+    pub fn assign(&mut self, wanted: &[Wanted<K>]) -> usize {
         if !self.used.is_empty() {
-            let wanted: HashSet<K> = wanted.iter().copied().collect();
+            let wanted: HashSet<K> = wanted.iter().map(|one| one.key).collect();
             let resting = &mut self.resting;
             self.used.retain(|key, index| {
                 let keep = wanted.contains(key);
@@ -94,24 +95,35 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
             });
         }
         self.used.reserve(wanted.len() - self.used.len());
-        wanted.iter().filter(|key| !self.take(**key)).count()
+        self.add(wanted)
     }
 
-    /// Gives a key an index, the lowest that is free, if it has none; `false` if none is free.
-    pub fn take(&mut self, key: K) -> bool {
-        if self.used.contains_key(&key) {
-            return true;
-        }
-        let index = match self.holes.pop_first() {
-            Some(hole) => hole,
-            None if self.next < self.end => {
-                self.next += 1;
-                self.next - 1
+    /// Gives those of the keys an index that have none: first to each the one at home, if it is free, then to the others in their
+    /// order the lowest that is. Returns how many found none.
+    pub fn add(&mut self, wanted: &[Wanted<K>]) -> usize {
+        let mut others = Vec::new();
+        for Wanted { key, home } in wanted {
+            if self.used.contains_key(key) {
+                continue;
             }
-            None => return false,
-        };
-        self.used.insert(key, index);
-        true
+            let home = home.clone();
+            match home.and_then(|home| self.places.claim_one_of(home)) {
+                Some(index) => {
+                    self.used.insert(*key, index);
+                }
+                None => others.push(*key),
+            }
+        }
+        let mut missing = 0;
+        for key in others {
+            match self.places.claim_any() {
+                Some(index) => {
+                    self.used.insert(key, index);
+                }
+                None => missing += 1,
+            }
+        }
+        missing
     }
 
     /// Takes a key's index back: it rests.
@@ -123,7 +135,7 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
 
     /// How many keys could have an index besides those that do.
     pub fn room(&self) -> usize {
-        self.holes.len() + self.end.saturating_sub(self.next) as usize
+        self.places.free() as usize
     }
 
     /// The key's index.
@@ -138,11 +150,9 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
 
     /// Makes the resting indexes free: no program holds one any more.
     pub fn wake(&mut self) {
-        // Those of the kernel that no key could have had are none to hand out.
-        let resting = std::mem::take(&mut self.resting);
-        let range = self.first..self.next;
-        self.holes
-            .extend(resting.into_iter().filter(|index| range.contains(index)));
+        for index in std::mem::take(&mut self.resting) {
+            self.places.give_back(index);
+        }
     }
 }
 
@@ -150,16 +160,20 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
 mod tests {
     use super::*;
 
+    fn keys<const N: usize>(keys: [u32; N]) -> [Wanted<u32>; N] {
+        keys.map(Wanted::from)
+    }
+
     #[test]
     fn an_index_rests_before_another_gets_it() {
         let mut indexes = Indexes::new(1, 3);
-        assert_eq!(indexes.assign(&[10, 20]), 0);
+        assert_eq!(indexes.assign(&keys([10, 20])), 0);
         assert_eq!((indexes.get(&10), indexes.get(&20)), (Some(1), Some(2)));
-        assert_eq!(indexes.assign(&[20, 30]), 1);
+        assert_eq!(indexes.assign(&keys([20, 30])), 1);
         assert_eq!(indexes.get(&30), None);
         assert!(indexes.has_resting());
         indexes.wake();
-        assert_eq!(indexes.assign(&[20, 30]), 0);
+        assert_eq!(indexes.assign(&keys([20, 30])), 0);
         assert_eq!((indexes.get(&20), indexes.get(&30)), (Some(2), Some(1)));
     }
 
@@ -168,7 +182,7 @@ mod tests {
         let mut indexes = Indexes::new(1, 10);
         indexes.recover([(10, 7), (20, 7), (30, 99), (40, 0), (10, 8)]);
         indexes.rest([7, 3]);
-        assert_eq!(indexes.assign(&[10, 20, 30, 40]), 0);
+        assert_eq!(indexes.assign(&keys([10, 20, 30, 40])), 0);
         assert_eq!(indexes.get(&10), Some(7));
         assert_eq!(indexes.get(&20), Some(1));
         assert_eq!(indexes.get(&30), Some(2));
@@ -178,22 +192,36 @@ mod tests {
     #[test]
     fn one_by_one_is_as_all_at_once() {
         let mut indexes = Indexes::new(2, 8);
-        assert_eq!(indexes.assign(&[10, 20, 30, 40]), 0);
+        assert_eq!(indexes.assign(&keys([10, 20, 30, 40])), 0);
         let mut other = indexes.clone();
-        assert_eq!(indexes.assign(&[20, 40, 50]), 0);
+        assert_eq!(indexes.assign(&keys([20, 40, 50])), 0);
         other.release(&10);
         other.release(&30);
-        assert!(other.take(50));
+        assert_eq!(other.add(&keys([50])), 0);
         assert_eq!(indexes, other);
         indexes.wake();
         other.wake();
         assert_eq!(indexes.room(), 3);
-        assert_eq!(indexes.assign(&[20, 40, 50, 60, 70, 80, 90]), 1);
-        for key in [60, 70, 80] {
-            assert!(other.take(key));
-        }
-        assert!(!other.take(90));
+        assert_eq!(indexes.assign(&keys([20, 40, 50, 60, 70, 80, 90])), 1);
+        assert_eq!(other.add(&keys([60, 70, 80])), 0);
+        assert_eq!(other.add(&keys([90])), 1);
         assert_eq!(indexes, other);
         assert_eq!((other.get(&60), other.get(&80)), (Some(2), Some(7)));
+    }
+
+    #[test]
+    fn who_is_at_home_does_not_lose_it_to_who_is_not() {
+        let mut indexes = Indexes::new(0, 8);
+        let at = |key, home| Wanted {
+            key,
+            home: Some(home),
+        };
+        let wanted = [at(10, 4..6), 20.into(), at(30, 4..6), at(40, 4..6), at(50, 0..2)];
+        assert_eq!(indexes.assign(&wanted), 0);
+        let found = [10, 20, 30, 40, 50].map(|key| indexes.get(&key));
+        assert_eq!(found, [4, 1, 5, 2, 0].map(Some));
+        // One that is there stays, wherever it was at home.
+        assert_eq!(indexes.assign(&[at(40, 4..6)]), 0);
+        assert_eq!(indexes.get(&40), Some(2));
     }
 }

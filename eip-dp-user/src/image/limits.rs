@@ -1,19 +1,27 @@
 //! What fits into the maps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use eip_dp_common::abi::{FIRST_ENI_TARGET, MAX_CIDRS, maps};
 
-use super::{Address, Content, Have, Image};
+use super::{Address, Allocations, Content, HashSet, Have, Image};
 use crate::config::MapSizes;
 
 /// How many elements the maps can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `EIP_IN` and the other counters, which both families share, and each family's EIPs.
+    /// `EIP_IN` and the other counters, which both families share, and `EIP4`.
     pub eips: u32,
-    /// Each family's addresses of ENIs.
+    /// `EIP6`, no more than `eips`.
+    pub eips6: u32,
+    /// `PRIVATE4`.
     pub private_addresses: u32,
+    /// `PRIVATE6`.
+    pub private_addresses6: u32,
     /// Each family's prefixes.
     pub prefixes: u32,
     /// `VPCS`.
@@ -45,7 +53,9 @@ impl From<&MapSizes> for Limits {
     fn from(sizes: &MapSizes) -> Self {
         Self {
             eips: sizes.eips,
+            eips6: sizes.eips6(),
             private_addresses: sizes.private_addresses,
+            private_addresses6: sizes.private_addresses6(),
             prefixes: PREFIXES,
             vpcs: sizes.vpcs,
             targets: sizes.enis.saturating_add(FIRST_ENI_TARGET),
@@ -62,10 +72,10 @@ impl Limits {
     pub fn by_map(&self) -> [(&'static str, u32); 15] {
         [
             (maps::EIP4, self.eips),
-            (maps::EIP6, self.eips),
+            (maps::EIP6, self.eips6),
             (maps::EIP_IN, self.eips),
             (maps::PRIVATE4, self.private_addresses),
-            (maps::PRIVATE6, self.private_addresses),
+            (maps::PRIVATE6, self.private_addresses6),
             (maps::PREFIX4, self.prefixes),
             (maps::PREFIX6, self.prefixes),
             (maps::VPCS, self.vpcs),
@@ -83,13 +93,12 @@ impl Limits {
 /// The key of the configuration that makes a map larger.
 pub fn key_of(map: &str) -> Option<&'static str> {
     match map {
-        maps::EIP4
-        | maps::EIP6
-        | maps::EIP_IN
-        | maps::EIP_OUT
-        | maps::EIP_DROPS
-        | maps::ADDRESSES6 => Some("eips"),
-        maps::PRIVATE4 | maps::PRIVATE6 => Some("private_addresses"),
+        maps::EIP4 | maps::EIP_IN | maps::EIP_OUT | maps::EIP_DROPS | maps::OUT_SLOTS => {
+            Some("eips")
+        }
+        maps::EIP6 | maps::ADDRESSES6 => Some("eips6"),
+        maps::PRIVATE4 => Some("private_addresses"),
+        maps::PRIVATE6 => Some("private_addresses6"),
         maps::VPCS | maps::CIDR4 | maps::CIDR6 => Some("vpcs"),
         maps::NEXT_HOPS | maps::OWNERS | maps::MACS => Some("enis"),
         maps::PORTS | maps::DEVICES | maps::LINKS => Some("ports"),
@@ -111,6 +120,25 @@ pub fn full(map: &str, size: u32, left_out: usize) -> String {
 /// Whether a warning is that sentence.
 pub fn says_full(warning: &str) -> bool {
     warning.starts_with("map ") && warning.contains(" is full: it holds ")
+}
+
+/// The EIPs that may have a slot, and how many may not: IPv6's beyond `eips6`. Those that have one already keep it.
+pub fn eips<'a>(
+    all: &'a [IpAddr],
+    allocations: &Allocations,
+    limits: &Limits,
+) -> (Cow<'a, [IpAddr]>, usize) {
+    let of_v6 = all.iter().filter(|eip| eip.is_ipv6());
+    let excess = of_v6.clone().count().saturating_sub(limits.eips6 as usize);
+    if excess == 0 {
+        return (Cow::Borrowed(all), 0);
+    }
+    let (old, new): (Vec<IpAddr>, Vec<IpAddr>) =
+        of_v6.partition(|eip| allocations.slots.get(eip).is_some());
+    let last = new.iter().rev().chain(old.iter().rev());
+    let left_out: HashSet<IpAddr> = last.take(excess).copied().collect();
+    let kept = all.iter().filter(|eip| !left_out.contains(eip));
+    (kept.copied().collect(), excess)
 }
 
 /// Takes out what does not fit. What the kernel has already stays before what is new.
@@ -151,8 +179,9 @@ pub fn fits(have: &Have, old: &Content, new: &Content) -> bool {
     let fits = |len: fn(&Content) -> usize, limit: u32| {
         len(content) + len(new) <= limit as usize + len(old)
     };
-    fits(|content| content.v4.private.len(), limits.private_addresses)
-        && fits(|content| content.v6.private.len(), limits.private_addresses)
+    fits(|content| content.v6.eips.len(), limits.eips6)
+        && fits(|content| content.v4.private.len(), limits.private_addresses)
+        && fits(|content| content.v6.private.len(), limits.private_addresses6)
         && fits(|content| content.ports.len(), limits.ports)
         && fits(|content| content.macs.len(), limits.macs)
         && fits(|content| content.devices.len(), limits.devices)
@@ -165,7 +194,7 @@ fn fit_family<A: Address>(image: &mut Image, have: &Have) {
         &mut want.private,
         &old.private,
         A::MAPS.private,
-        limits.private_addresses,
+        A::private_addresses(&limits),
         warnings,
     );
     fit_map(

@@ -9,6 +9,7 @@ mod change;
 mod content;
 mod enis;
 mod family;
+mod homes;
 mod indexes;
 mod known;
 mod leases;
@@ -40,7 +41,8 @@ use foldhash::fast::FixedState;
 pub use change::Changed;
 pub use content::{Content, FamilyContent, FamilyWrite, Kind, Write, differences};
 pub use family::{Address, Eip, InVpc, PrefixRecord, Private};
-pub use indexes::Indexes;
+pub use homes::Homes;
+pub use indexes::{Indexes, Wanted};
 pub use limits::Limits;
 pub use place::link_name;
 pub use settings::smallest_mtu;
@@ -55,7 +57,7 @@ use crate::{
     config::Config,
     guests::Directory,
     host::{HostFacts, Setting},
-    model::Model,
+    model::{Model, objects::Mac},
     plan::both,
 };
 
@@ -130,27 +132,48 @@ pub struct Allocations {
     pub targets: Indexes<u64>,
     /// The VPCs, by tag.
     pub vpcs: Indexes<u64>,
+    /// Where programs look first.
+    homes: Homes,
 }
 
 impl Default for Allocations {
     fn default() -> Self {
-        Self::new(&Limits::default())
+        Self::new(&Limits::default(), Homes::default())
     }
 }
 
 impl Allocations {
     /// Nothing is handed out.
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, homes: Homes) -> Self {
         Self {
             slots: Indexes::new(0, limits.eips),
             targets: Indexes::new(FIRST_ENI_TARGET, limits.targets),
             vpcs: Indexes::new(0, limits.vpcs),
+            homes,
         }
     }
 
+    /// What EIPs want.
+    fn slots_of<'a>(&self, eips: impl Iterator<Item = &'a IpAddr>) -> Vec<Wanted<IpAddr>> {
+        let of = |eip: &IpAddr| Wanted {
+            key: *eip,
+            home: Some(self.homes.eip(*eip)),
+        };
+        eips.map(of).collect()
+    }
+
+    /// What ENIs want.
+    fn targets_of(&self, enis: impl Iterator<Item = (u64, Mac)>) -> Vec<Wanted<u64>> {
+        let of = |(tag, mac): (u64, Mac)| Wanted {
+            key: tag,
+            home: Some(self.homes.eni(mac.0)),
+        };
+        enis.map(of).collect()
+    }
+
     /// What the kernel's maps say about who has which index. Records that are not whole say nothing.
-    pub fn recover(content: &Content, limits: &Limits) -> Self {
-        let mut allocations = Self::new(limits);
+    pub fn recover(content: &Content, limits: &Limits, homes: Homes) -> Self {
+        let mut allocations = Self::new(limits, homes);
         let (v4, v6) = (Seen::of::<[u8; 4]>(content), Seen::of::<[u8; 16]>(content));
         let claims = v4.claims.iter().chain(&v6.claims).copied();
         allocations.slots.recover(claims);

@@ -505,6 +505,7 @@ fn small(eips: u32, enis: u32) -> Limits {
         private_addresses: 2,
         vpcs: 2,
         ports: 8,
+        ..MapSizes::default()
     })
 }
 

@@ -23,7 +23,9 @@ fn limits(spare: bool) -> Limits {
     let more = if spare { 20 } else { 0 };
     Limits::from(&MapSizes {
         eips: 9 + more,
+        eips6: Some(5 + more),
         private_addresses: 16 + more,
+        private_addresses6: Some(12 + more),
         vpcs: 2 + more,
         ports: 6 + more,
         enis: 6 + more,

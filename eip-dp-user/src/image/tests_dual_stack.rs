@@ -109,7 +109,7 @@ fn the_counters_of_both_families_are_recovered() {
     let image = compiled(&model);
     let limits = Limits::default();
     let have = Have {
-        allocations: Allocations::recover(&image.content, &limits),
+        allocations: Allocations::recover(&image.content, &limits, Homes::default()),
         content: image.content.clone(),
         limits,
     };

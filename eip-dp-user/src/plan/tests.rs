@@ -132,6 +132,7 @@ fn small() -> Limits {
         vpcs: 2,
         ports: 8,
         enis: 6,
+        ..MapSizes::default()
     })
 }
 

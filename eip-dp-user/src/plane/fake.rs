@@ -1,7 +1,7 @@
 //! A data plane in memory, for tests.
 
 use super::{Plane, PlaneError, WriteError};
-use crate::image::{Content, Limits, Write};
+use crate::image::{Content, Homes, Limits, Write};
 
 /// Maps in memory.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,10 @@ pub struct Fake {
 impl Plane for Fake {
     fn limits(&self) -> Limits {
         self.limits
+    }
+
+    fn homes(&self) -> Homes {
+        Homes::new(1, &self.limits)
     }
 
     fn read(&self) -> Result<Content, PlaneError> {

@@ -7,12 +7,13 @@ use aya::{
     maps::{Array, LpmTrie, MapData, MapError, lpm_trie},
 };
 use eip_dp_common::{
-    abi::{Cidr, EipEntry, EipMode, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed, maps},
-    index::{EipWords, Key, Line, Long, PrivateWords, Shape, Short},
+    abi::{Cidr, EipEntry, EipMode, Flow, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed, maps},
+    index::{self, EipWords, Key, Keyed, Line, PrivateWords},
 };
 
 use super::{
     PlaneError,
+    counters::Counters,
     hops::Hops,
     index::{Entry, Index, Moves, NoRoom, Pool},
     kernel::{absent_is_fine, broken, used},
@@ -22,45 +23,17 @@ use super::{
 use crate::image::{Address, Eip, FamilyContent, FamilyWrite, InVpc, PrefixRecord, Private};
 
 /// How a family's addresses stand in the entries of an index, see [`eip_dp_common::index`].
-pub(super) trait Indexed: Address {
-    /// How long an entry is.
-    type Shape: Shape;
+pub(super) trait Indexed: Address + Keyed {
     /// Where the other addresses of entries are.
     type Others: Others<Self>;
-
-    /// The address as a key has it.
-    fn key(self) -> (u32, [u64; 2]);
-    /// The address of an entry, from its head and its rest.
-    fn of_entry(head: u64, rest: [u64; 2]) -> Self;
 }
 
 impl Indexed for [u8; 4] {
-    type Shape = Short;
     type Others = Inline;
-
-    fn key(self) -> (u32, [u64; 2]) {
-        (u32::from_ne_bytes(self), [0; 2])
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "the lower half")]
-    fn of_entry(head: u64, _rest: [u64; 2]) -> Self {
-        (head as u32).to_ne_bytes()
-    }
 }
 
 impl Indexed for [u8; 16] {
-    type Shape = Long;
     type Others = Apart;
-
-    #[allow(clippy::cast_possible_truncation, reason = "the halves")]
-    fn key(self) -> (u32, [u64; 2]) {
-        let address = u128::from_ne_bytes(self);
-        (0, [address as u64, (address >> 64) as u64])
-    }
-
-    fn of_entry(_head: u64, rest: [u64; 2]) -> Self {
-        (u128::from(rest[1]) << 64 | u128::from(rest[0])).to_ne_bytes()
-    }
 }
 
 /// The addresses on the other side of NAT.
@@ -149,7 +122,7 @@ impl Others<[u8; 16]> for Apart {
 }
 
 /// An index and what its entries name.
-type IndexOf<A> = Index<<A as Indexed>::Shape, Mapped<Line>>;
+type IndexOf<A> = Index<<A as Keyed>::Shape, Mapped<Line>>;
 
 /// Which index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +170,7 @@ pub(super) struct FamilyMaps<A: Indexed>
 where
     Cidr<A>: Pod,
 {
+    seed: u64,
     eips: IndexOf<A>,
     private: IndexOf<A>,
     others: A::Others,
@@ -214,11 +188,10 @@ where
     Cidr<A>: Pod,
 {
     pub(super) fn open(source: &Source<'_>, seed: u64) -> Result<Self, PlaneError> {
-        let eip_mask = EipWords::key(0, [0; 2]).mask;
-        let private_mask = PrivateWords::key(0, 0, [0; 2]).mask;
         let mut maps = Self {
-            eips: Index::new(source.mapped(A::MAPS.eips)?, seed, eip_mask),
-            private: Index::new(source.mapped(A::MAPS.private)?, seed, private_mask),
+            seed,
+            eips: Index::new(source.mapped(A::MAPS.eips)?, seed, EipWords::MASK),
+            private: Index::new(source.mapped(A::MAPS.private)?, seed, PrivateWords::MASK),
             others: A::Others::open(source)?,
             waiting: Vec::new(),
             leaving: Vec::new(),
@@ -237,8 +210,7 @@ where
     }
 
     pub(super) fn slot(&self, address: &A) -> Option<u32> {
-        let (word, rest) = address.key();
-        let found = self.eips.get(&EipWords::key(word, rest));
+        let found = self.eips.get(&EipWords::key(*address));
         (!found.is_nothing()).then(|| EipWords::unpack(found.head, found.payload).slot)
     }
 
@@ -246,12 +218,13 @@ where
     pub(super) fn slots_in(&self, other: &Self) -> impl Iterator<Item = (u32, u32)> {
         self.eips.entries().filter_map(|entry| {
             let slot = EipWords::unpack(entry.found.head, entry.found.payload).slot;
-            let address = A::of_entry(entry.found.head, entry.rest);
+            let address = A::of_words(entry.found.head, entry.rest);
             Some((slot, other.slot(&address)?))
         })
     }
 
-    pub(super) fn read(&self, hops: &Hops) -> Result<FamilyContent<A>, PlaneError> {
+    /// `slots`: by their out slots, see [`Counters`].
+    pub(super) fn read(&self, hops: &Hops, slots: &[u32]) -> Result<FamilyContent<A>, PlaneError> {
         let read = |name: &'static str| move |error: MapError| broken(name, &error);
         let prefixes = self.prefixes.iter().map(|element| {
             element.map(|(key, value)| {
@@ -275,7 +248,7 @@ where
             private: self
                 .private
                 .entries()
-                .map(|entry| self.address(&entry))
+                .map(|entry| self.address(&entry, slots))
                 .collect(),
             prefixes: prefixes.map_err(read(A::MAPS.prefixes))?,
             cidrs: used(self.cidrs.iter(), &Sealed::zeroed()).map_err(read(A::MAPS.cidrs))?,
@@ -285,7 +258,7 @@ where
 
     /// An EIP from its entry.
     fn eip(&self, entry: &Entry, hops: &Hops) -> (A, Eip<A>) {
-        let address = A::of_entry(entry.found.head, entry.rest);
+        let address = A::of_words(entry.found.head, entry.rest);
         let words = EipWords::unpack(entry.found.head, entry.found.payload);
         let translates = words.mode == EipMode::Nat as u8;
         let private = if words.mode == EipMode::CutThrough as u8 {
@@ -314,8 +287,8 @@ where
     }
 
     /// An address of an ENI from its entry.
-    fn address(&self, entry: &Entry) -> (InVpc<A>, Private<A>) {
-        let address = A::of_entry(entry.found.head, entry.rest);
+    fn address(&self, entry: &Entry, slots: &[u32]) -> (InVpc<A>, Private<A>) {
+        let address = A::of_words(entry.found.head, entry.rest);
         let key = InVpc {
             vpc: PrivateWords::vpc_of(entry.found.head),
             address,
@@ -329,7 +302,7 @@ where
         };
         let record = PrivateEntry {
             public,
-            slot: words.slot,
+            slot: slots.get(words.slot as usize).copied().unwrap_or(NONE),
             target: words.target,
             delta: if translates {
                 A::delta(&address, &public).to_record()
@@ -343,10 +316,16 @@ where
         (key, record.sealed(&key))
     }
 
-    pub(super) fn apply(&mut self, write: &FamilyWrite<A>) -> Result<(), Refused> {
+    pub(super) fn apply(
+        &mut self,
+        write: &FamilyWrite<A>,
+        counters: &mut Counters,
+    ) -> Result<(), Refused> {
         match write {
             FamilyWrite::Eip(address, record) => self.set_eip(address, record.as_ref()),
-            FamilyWrite::Private(key, record) => self.set_private(key, record.as_ref()),
+            FamilyWrite::Private(key, record) => {
+                self.set_private(key, record.as_ref(), counters)
+            }
             FamilyWrite::Prefix(key, value) => {
                 let key = lpm_trie::Key::new(key.length, key.network);
                 let result = match value {
@@ -366,8 +345,7 @@ where
     }
 
     fn set_eip(&mut self, address: &A, record: Option<&Eip<A>>) -> Result<(), Refused> {
-        let (word, rest) = address.key();
-        let key = EipWords::key(word, rest);
+        let key = EipWords::key(*address);
         let found = self.eips.get(&key);
         let before = EipWords::unpack(found.head, found.payload);
         let Some(record) = record else {
@@ -392,9 +370,9 @@ where
         &mut self,
         in_vpc: &InVpc<A>,
         record: Option<&Private<A>>,
+        counters: &mut Counters,
     ) -> Result<(), Refused> {
-        let (word, rest) = in_vpc.address.key();
-        let key = PrivateWords::key(in_vpc.vpc, word, rest);
+        let key = PrivateWords::key(in_vpc.vpc, in_vpc.address);
         let found = self.private.get(&key);
         let before = PrivateWords::unpack(found.head, found.payload);
         let Some(record) = record else {
@@ -404,9 +382,11 @@ where
         };
         let translates = record.state == PrivateState::Nat as u8;
         let other = self.name(translates.then_some(&record.public), before.other)?;
+        let home = index::home(&key, self.seed, counters.slots(), Flow::IN_A_LINE);
+        let out_slot = counters.out_slot_at(record.slot, home..home + Flow::IN_A_LINE);
         let words = PrivateWords {
             other,
-            slot: record.slot,
+            slot: out_slot.unwrap_or(NONE),
             target: record.target,
             state: record.state,
         };

@@ -18,7 +18,7 @@ use super::{
     source::Source,
     with_cure,
 };
-use crate::image::{Content, Limits, Write, limits};
+use crate::image::{Content, Homes, Limits, Write, limits};
 
 /// The maps of one gateway.
 pub struct Kernel {
@@ -35,6 +35,7 @@ pub struct Kernel {
     pub(super) events: PerCpuArray<MapData, u64>,
     status: Array<MapData, u64>,
     limits: Limits,
+    seed: u64,
     /// Whether no program runs yet that reads these maps.
     unread: bool,
     /// The maps whose place these take, while programs change over: what they count is not carried over yet.
@@ -85,11 +86,13 @@ impl Kernel {
             value.map_err(|error| broken(maps::STATUS, &error))
         };
         let seed = word(StatusWord::Seed)?;
-        let private_addresses = word(StatusWord::PrivateAddresses)?;
-        let counters = Counters::open(source)?;
+        let size = |of| Ok::<_, PlaneError>(u32::try_from(word(of)?).unwrap_or(u32::MAX));
+        let counters = Counters::open(source, word(StatusWord::Carries)? != 0)?;
         let limits = Limits {
-            eips: counters.slots(),
-            private_addresses: u32::try_from(private_addresses).unwrap_or(u32::MAX),
+            eips: size(StatusWord::Eips)?,
+            eips6: size(StatusWord::Eips6)?,
+            private_addresses: size(StatusWord::PrivateAddresses)?,
+            private_addresses6: size(StatusWord::PrivateAddresses6)?,
             prefixes: source.size(maps::PREFIX4)?,
             vpcs: source.size(maps::VPCS)?,
             targets: source.size(maps::NEXT_HOPS)?,
@@ -117,6 +120,7 @@ impl Kernel {
             events: source.typed(maps::EVENTS)?,
             status,
             limits,
+            seed,
             unread: false,
             before: None,
         };
@@ -171,8 +175,8 @@ impl Kernel {
 
     fn apply(&mut self, write: &Write) -> Result<(), Refused> {
         let result = match write {
-            Write::V4(write) => return self.v4.apply(write),
-            Write::V6(write) => return self.v6.apply(write),
+            Write::V4(write) => return self.v4.apply(write, &mut self.counters),
+            Write::V6(write) => return self.v6.apply(write, &mut self.counters),
             Write::Target(index, value) => {
                 let result = self.hops.set(*index, value.as_ref());
                 return result.map_err(|full| {
@@ -207,7 +211,10 @@ impl Kernel {
             // The kernel takes an interface out by itself when it disappears.
             Write::Device(ifindex, false) => absent_is_fine(self.devices.remove(*ifindex)),
             Write::ClearCounters(slot) => {
-                self.counters.clear(*slot);
+                // New maps are zeros.
+                if !self.unread {
+                    self.counters.clear(*slot);
+                }
                 Ok(())
             }
         };
@@ -292,11 +299,16 @@ impl Plane for Kernel {
         self.limits
     }
 
+    fn homes(&self) -> Homes {
+        Homes::new(self.seed, &self.limits)
+    }
+
     fn read(&self) -> Result<Content, PlaneError> {
         let read = |map: &'static str| move |error: MapError| broken(map, &error);
+        let slots = self.counters.by_out_slot();
         Ok(Content {
-            v4: self.v4.read(&self.hops)?,
-            v6: self.v6.read(&self.hops)?,
+            v4: self.v4.read(&self.hops, &slots)?,
+            v6: self.v6.read(&self.hops, &slots)?,
             vpcs: used(self.vpcs.iter(), &Sealed::zeroed()).map_err(read(maps::VPCS))?,
             targets: self.hops.read(),
             ports: collect(self.ports.iter()).map_err(read(maps::PORTS))?,
@@ -351,6 +363,11 @@ impl Plane for Kernel {
 /// The version of the ABI that the pinned maps are of; `None` where they do not tell.
 pub(super) fn version(pins: &Pins) -> Result<Option<u64>, PlaneError> {
     word_of(pins, StatusWord::Abi)
+}
+
+/// Whether the pinned counters have a row of what was counted in maps before.
+pub(super) fn carries(pins: &Pins) -> Result<bool, PlaneError> {
+    Ok(word_of(pins, StatusWord::Carries)?.is_some_and(|word| word != 0))
 }
 
 /// What spreads the keys of the pinned indexes; `None` where there are none.

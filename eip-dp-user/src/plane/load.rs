@@ -7,14 +7,14 @@ use aya::{
     util::{KernelVersion, nr_cpus},
 };
 use eip_dp_common::{
-    abi::{ABI_VERSION, Event, LINKS, Reason, StatusWord, maps, stages},
+    abi::{ABI_VERSION, Event, Flow, LINKS, Reason, StatusWord, maps, stages},
     index::{Geometry, Long, Short},
 };
 use tracing::{debug, info};
 
 use super::{
     Kernel, Links, Pins, Plane, PlaneError, Resize, Source, chain,
-    counters::ROWS_OF_DROPS,
+    counters::rows_of_drops,
     kernel, os_error,
     resize::{self, Moment, Stage},
     with_cure,
@@ -64,7 +64,7 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneErr
         Some(seed) if adopt => seed,
         _ => new_seed(),
     };
-    let mut layout = Layout::new(limits, seed)?;
+    let mut layout = Layout::new(limits, seed, adopt && kernel::carries(pins)?)?;
     if adopt && !layout.is_pinned(pins) {
         if kernel::version(pins)?.is_some_and(|version| version != 0) {
             return load_beside(pins, limits, table);
@@ -72,7 +72,7 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneErr
         // A daemon ended before it had loaded all of them: no program uses them.
         pins.remove()?;
         adopt = false;
-        layout = Layout::new(limits, new_seed())?;
+        layout = Layout::new(limits, new_seed(), false)?;
     }
     pins.create()?;
     let loaded = load_into(pins, &layout, table, adopt);
@@ -94,7 +94,7 @@ fn load_beside(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, Plane
     let next = pins.next();
     next.create_folder()?;
     let load = || {
-        let layout = Layout::new(limits, new_seed())?;
+        let layout = Layout::new(limits, new_seed(), true)?;
         let (mut kernel, programs) = load_into(&next, &layout, table, false)?;
         for word in [
             StatusWord::Revision,
@@ -124,7 +124,8 @@ fn go_on(pins: &Pins, table: u64) -> Result<(), PlaneError> {
             let next = pins.next();
             let before = Kernel::from_source(&Source::Pins(pins))?.limits();
             let limits = Kernel::from_source(&Source::Pins(&next))?.limits();
-            let layout = Layout::new(&limits, kernel::seed(&next)?.unwrap_or_default())?;
+            let seed = kernel::seed(&next)?.unwrap_or_default();
+            let layout = Layout::new(&limits, seed, true)?;
             let (mut kernel, mut programs) = load_into(&next, &layout, table, true)?;
             let mut links = Links::new(pins);
             Resize::new(pins, before).switch(&mut kernel, &mut programs, &mut links)
@@ -144,24 +145,31 @@ pub struct Layout {
     entries: Vec<(&'static str, u32)>,
     seed: u64,
     lines: [(&'static str, u32); 4],
-    slots: u32,
-    private_addresses: u32,
+    /// Other numbers for the programs.
+    numbers: [(&'static str, u32); 2],
+    /// What who opens the maps has to know.
+    words: [(StatusWord, u64); 6],
 }
 
 impl Layout {
-    /// For these limits. `seed` spreads the keys of the indexes: nobody but this host is to know it.
-    pub fn new(limits: &Limits, seed: u64) -> Result<Self, PlaneError> {
+    /// For these limits. `seed` spreads the keys of the indexes: nobody but this host is to know it. `carries`: with a row of
+    /// what was counted in maps before.
+    pub fn new(limits: &Limits, seed: u64, carries: bool) -> Result<Self, PlaneError> {
         let cpus = nr_cpus().map_err(|(file, error)| PlaneError(format!("{file}: {error}")))?;
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         let Limits {
             eips,
+            eips6,
             private_addresses,
+            private_addresses6,
             ..
         } = *limits;
         let eip4 = Geometry::lines_for::<Short>(eips);
-        let eip6 = Geometry::lines_for::<Long>(eips);
+        let eip6 = Geometry::lines_for::<Long>(eips6);
         let private4 = Geometry::lines_for::<Short>(private_addresses);
-        let private6 = Geometry::lines_for::<Long>(private_addresses);
+        let private6 = Geometry::lines_for::<Long>(private_addresses6);
+        let slots = Flow::row(eips);
+        let flows = slots.saturating_mul(cpus.saturating_add(carries.into()));
         // A link stands for an interface or VLAN; a changed one stands beside what it was for a moment.
         let links = limits.devices.saturating_mul(2).saturating_add(SPARE);
         let mut entries = vec![
@@ -172,12 +180,15 @@ impl Layout {
             // An association names two.
             (
                 maps::ADDRESSES6,
-                eips.saturating_mul(2).saturating_add(SPARE),
+                eips6.saturating_mul(2).saturating_add(SPARE),
             ),
-            // A row for each CPU, and one for what was counted in maps before.
-            (maps::EIP_IN, eips.saturating_mul(cpus.saturating_add(1))),
-            (maps::EIP_OUT, eips.saturating_mul(cpus.saturating_add(1))),
-            (maps::EIP_DROPS, eips.saturating_mul(ROWS_OF_DROPS)),
+            (maps::EIP_IN, flows),
+            (maps::EIP_OUT, flows),
+            (
+                maps::EIP_DROPS,
+                slots.saturating_mul(rows_of_drops(carries)),
+            ),
+            (maps::OUT_SLOTS, slots / 2),
             (maps::DROPS, 2 * Reason::COUNTERS),
             (maps::EVENTS, 2 * Event::COUNTERS),
             (maps::NEXT_HOPS, limits.targets),
@@ -199,8 +210,15 @@ impl Layout {
                 ("PRIVATE4_LINES", private4),
                 ("PRIVATE6_LINES", private6),
             ],
-            slots: eips,
-            private_addresses,
+            numbers: [("SLOTS", slots), ("TARGETS", limits.targets)],
+            words: [
+                (StatusWord::Seed, seed),
+                (StatusWord::Eips, eips.into()),
+                (StatusWord::Eips6, eips6.into()),
+                (StatusWord::PrivateAddresses, private_addresses.into()),
+                (StatusWord::PrivateAddresses6, private_addresses6.into()),
+                (StatusWord::Carries, carries.into()),
+            ],
         })
     }
 
@@ -216,11 +234,10 @@ impl Layout {
         for (map, size) in &self.entries {
             loader.map_max_entries(map, *size);
         }
-        for (name, lines) in &self.lines {
-            loader.override_global(name, lines, true);
+        for (name, number) in self.lines.iter().chain(&self.numbers) {
+            loader.override_global(name, number, true);
         }
         loader.override_global("SEED", &self.seed, true);
-        loader.override_global("SLOTS", &self.slots, true);
     }
 
     /// Opens the maps that were loaded so, which no program reads yet.
@@ -232,11 +249,7 @@ impl Layout {
     /// Leaves in the maps what who opens them has to know.
     fn mark(&self, source: &Source<'_>) -> Result<(), PlaneError> {
         let mut status: Array<MapData, u64> = source.typed(maps::STATUS)?;
-        let words = [
-            (StatusWord::Seed, self.seed),
-            (StatusWord::PrivateAddresses, self.private_addresses.into()),
-        ];
-        for (word, value) in words {
+        for (word, value) in self.words {
             let result = status.set(word as u32, value, 0);
             result.map_err(|error| kernel::broken(maps::STATUS, &error))?;
         }

@@ -115,6 +115,14 @@ impl<T: Pod> Mapped<T> {
             word.store(unsafe { from.add(at).read_unaligned() }, Ordering::Release);
         }
     }
+
+    /// Writes one word of an element.
+    pub fn set_word(&self, index: u32, word: usize, value: u64) {
+        let at = index as usize * Self::WORDS + word;
+        if let Some(word) = self.words().get(at) {
+            word.store(value, Ordering::Release);
+        }
+    }
 }
 
 impl<T> Drop for Mapped<T> {

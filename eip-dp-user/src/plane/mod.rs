@@ -22,12 +22,15 @@ pub use pins::Pins;
 pub use resize::Resize;
 pub use source::Source;
 
-use crate::image::{Content, Limits, Write};
+use crate::image::{Content, Homes, Limits, Write};
 
 /// The data plane, as far as the reconciler needs it.
 pub trait Plane {
     /// How large the maps are.
     fn limits(&self) -> Limits;
+
+    /// Where programs look first in them.
+    fn homes(&self) -> Homes;
 
     /// Reads everything.
     fn read(&self) -> Result<Content, PlaneError>;

@@ -104,10 +104,12 @@ impl Bench {
         }
         let limits = Limits {
             eips: SLOTS,
+            eips6: SLOTS,
             private_addresses: ADDRESSES,
+            private_addresses6: ADDRESSES,
             ..Limits::default()
         };
-        let layout = Layout::new(&limits, SEED)?;
+        let layout = Layout::new(&limits, SEED, false)?;
         let mut loader = EbpfLoader::new();
         layout.configure(&mut loader);
         let mut ebpf = loader

@@ -164,7 +164,7 @@ impl Verifier {
     fn have(&self) -> Result<Have, Failure> {
         let limits = self.kernel.limits();
         let content = self.kernel.read()?;
-        let allocations = Allocations::recover(&content, &limits);
+        let allocations = Allocations::recover(&content, &limits, self.kernel.homes());
         Ok(Have {
             content,
             allocations,

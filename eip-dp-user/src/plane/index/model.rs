@@ -45,9 +45,9 @@ type Grace<'a> = &'a dyn Fn();
 /// A key of one word or of three.
 fn key<S: Shape>(number: u32) -> Key {
     if S::WORDS == 2 {
-        EipWords::key(number, [0; 2])
+        EipWords::key(number.to_ne_bytes())
     } else {
-        EipWords::key(0, [number.into(), 1 << 40])
+        EipWords::key(u128::from(number).to_ne_bytes())
     }
 }
 
@@ -71,7 +71,7 @@ fn payload<S: Shape>(key: &Key, version: u64) -> u64 {
 /// An empty index.
 fn index<S: Shape>() -> Modelling<S> {
     let words = (0..LINES * LINE_WORDS).map(|_| AtomicU64::new(0)).collect();
-    Index::new(Modelled(Arc::new(words)), 7, EipWords::key(0, [0; 2]).mask)
+    Index::new(Modelled(Arc::new(words)), 7, EipWords::MASK)
 }
 
 /// Keys that look into the line first.

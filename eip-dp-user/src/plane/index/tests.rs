@@ -13,15 +13,15 @@ use super::*;
 
 fn empty<S: Shape>(lines: usize) -> Index<S, Vec<AtomicU64>> {
     let words = (0..lines * LINE_WORDS).map(|_| AtomicU64::new(0)).collect();
-    Index::new(words, 7, EipWords::key(0, [0; 2]).mask)
+    Index::new(words, 7, EipWords::MASK)
 }
 
 /// A key of one word or of three.
 fn key<S: Shape>(number: u32) -> Key {
     if S::WORDS == 2 {
-        EipWords::key(number, [0; 2])
+        EipWords::key(number.to_ne_bytes())
     } else {
-        EipWords::key(0, [number.into(), 1 << 40])
+        EipWords::key(u128::from(number).to_ne_bytes())
     }
 }
 
@@ -172,7 +172,7 @@ fn under_churn<S: Shape + Sync + Send + 'static>() {
     let lines = if S::WORDS == 2 { 14 } else { 28 };
     let words: Arc<Vec<AtomicU64>> =
         Arc::new((0..lines * LINE_WORDS).map(|_| AtomicU64::new(0)).collect());
-    let mask = EipWords::key(0, [0; 2]).mask;
+    let mask = EipWords::MASK;
     let mut index: Index<S, Shared> = Index::new(Shared(words.clone()), 7, mask);
     let geometry = index.geometry;
     for number in 0..STEADY {

@@ -1,0 +1,48 @@
+//! Where programs look for counters and next hops before they know where these are.
+
+use std::{net::IpAddr, ops::Range};
+
+use eip_dp_common::{
+    abi::{Flow, NextHop},
+    index::{self, EipWords},
+};
+
+use super::Limits;
+
+/// What homes hang on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Homes {
+    /// What spreads the keys of the indexes.
+    seed: u64,
+    /// How many slots there are.
+    slots: u32,
+    /// How many targets there are.
+    targets: u32,
+}
+
+impl Homes {
+    /// In maps of these sizes.
+    pub fn new(seed: u64, limits: &Limits) -> Self {
+        Self {
+            seed,
+            slots: Flow::row(limits.eips),
+            targets: limits.targets,
+        }
+    }
+
+    /// Of an EIP's slot.
+    pub fn eip(&self, eip: IpAddr) -> Range<u32> {
+        let key = match eip {
+            IpAddr::V4(address) => EipWords::key(address.octets()),
+            IpAddr::V6(address) => EipWords::key(address.octets()),
+        };
+        let first = index::home(&key, self.seed, self.slots, Flow::IN_A_LINE);
+        first..first + Flow::IN_A_LINE
+    }
+
+    /// Of the target of an ENI with that MAC.
+    pub fn eni(&self, mac: [u8; 6]) -> Range<u32> {
+        let first = NextHop::home(mac, self.seed, self.targets);
+        first..first + NextHop::IN_A_LINE
+    }
+}
