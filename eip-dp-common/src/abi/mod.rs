@@ -25,7 +25,7 @@ pub use records::{
 pub use seal::{Address, SealKey, Sealed};
 
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
-pub const ABI_VERSION: u64 = 4;
+pub const ABI_VERSION: u64 = 5;
 
 /// The names of the maps, as the BPF object declares them and as they are pinned.
 pub mod maps {
