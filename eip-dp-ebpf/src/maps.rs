@@ -16,7 +16,7 @@ use eip_dp_common::{
         Reason, Sealed, Status, Target, Uplink, Vpc,
     },
     checksum::Delta,
-    family::{Family, V4, V6, v4},
+    family::{Family, SCREEN_BITS, V4, V6, v4},
     index::{self, EipWords, Found, Geometry, Key, Keyed, Line, PrivateWords},
     packet::Packet,
     path::Quick,
@@ -32,7 +32,7 @@ const PORT_COUNT: u32 = 4_096;
 const LINK_COUNT: u32 = 8_192;
 const PREFIXES: u32 = 4_096;
 const UPLINK_COUNT: u32 = 64;
-const SCREEN_WORDS: u32 = 1_024;
+const SCREEN_WORDS: u32 = SCREEN_BITS / 64;
 
 /// User space writes these maps by plain stores.
 const MAPPED: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
@@ -399,6 +399,14 @@ fn read_private<F: Indexed>(
     true
 }
 
+/// Whether a screen has this bit.
+#[inline(always)]
+fn is_set(screen: &Array<u64>, bit: u32) -> bool {
+    screen
+        .get(bit / 64)
+        .is_some_and(|word| word >> (bit % 64) & 1 == 1)
+}
+
 /// The tables of an address family, in its maps.
 macro_rules! tables_of {
     (
@@ -449,9 +457,8 @@ macro_rules! tables_of {
 
             #[inline(always)]
             fn is_screened(&self, address: &$address) -> bool {
-                let screen = <$family>::screen(address);
-                let (word, bit) = (u32::from(screen >> 6), screen & 63);
-                $screen.get(word).is_some_and(|word| word >> bit & 1 == 1)
+                let [short, long] = <$family>::screen(address);
+                is_set(&$screen, short) && is_set(&$screen, long)
             }
 
             #[inline(always)]

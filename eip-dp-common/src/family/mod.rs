@@ -14,6 +14,17 @@ use crate::{
     tables::Links,
 };
 
+/// How many bits a `SCREEN` map has; the first half is of short prefixes.
+pub const SCREEN_BITS: u32 = 2 << 16;
+
+/// A prefix in 16 bits, all words of it exclusive-or'ed: each bit of the last word changes one.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "16 bits are wanted")]
+const fn fold(prefix: u64) -> u32 {
+    let half = prefix ^ prefix >> 32;
+    (half ^ half >> 16) as u32 & 0xffff
+}
+
 /// An address family.
 pub trait Family: Copy + 'static {
     /// An address, in network order.
@@ -41,10 +52,24 @@ pub trait Family: Copy + 'static {
     /// The length of the headers in front of that quotation, IP's and ICMP's.
     const ERROR_HEADERS: usize;
 
-    /// Which bit of the `SCREEN` map stands for the prefix that holds `address`: 16 bits, word in the upper ten.
-    /// A clear bit says that no pool has the address; a set one says that it is worth a look. For IPv4 the upper 16 bits
-    /// of the address, for IPv6 its first two words, exclusive-or'ed.
-    fn screen(address: &Self::Address) -> u16;
+    /// How long the prefixes are that the `SCREEN` map has bits for, the short ones and the long ones: those that
+    /// providers have, and those that they hand out. So a pool's neighbours at the same provider are told from it, too.
+    const SCREENED: [u32; 2];
+
+    /// The first 64 bits of an address, or all of it and zeros.
+    fn upper(address: &Self::Address) -> u64;
+
+    /// Which bits of the `SCREEN` map stand for the short and the long prefix that hold `address`. A clear one says that no
+    /// pool has the address; two set ones say that it is worth a look.
+    #[inline(always)]
+    fn screen(address: &Self::Address) -> [u32; 2] {
+        let upper = Self::upper(address);
+        let [short, long] = Self::SCREENED;
+        [
+            fold(upper >> (64 - short)),
+            SCREEN_BITS / 2 + fold(upper >> (64 - long)),
+        ]
+    }
 
     /// `address` under `mask`.
     fn mask(address: &Self::Address, mask: &Self::Address) -> Self::Address;

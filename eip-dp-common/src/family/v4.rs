@@ -44,9 +44,12 @@ impl Family for V4 {
     const LONGEST_QUOTE: usize = 576 - Self::ERROR_HEADERS;
     const ERROR_HEADERS: usize = Ipv4Hdr::LEN + Icmpv4Hdr::LEN;
 
+    /// Nobody routes longer ones than the second.
+    const SCREENED: [u32; 2] = [16, 24];
+
     #[inline(always)]
-    fn screen(address: &[u8; 4]) -> u16 {
-        u16::from_be_bytes([address[0], address[1]])
+    fn upper(address: &[u8; 4]) -> u64 {
+        (u32::from_be_bytes(*address) as u64) << 32
     }
 
     #[inline(always)]

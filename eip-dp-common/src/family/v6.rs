@@ -44,10 +44,11 @@ impl Family for V6 {
     const LONGEST_QUOTE: usize = 1280 - Self::ERROR_HEADERS;
     const ERROR_HEADERS: usize = Ipv6Hdr::LEN + Icmpv6Hdr::LEN;
 
+    const SCREENED: [u32; 2] = [32, 56];
+
     #[inline(always)]
-    fn screen(address: &[u8; 16]) -> u16 {
-        let [a, b, c, d, ..] = *address;
-        u16::from_be_bytes([a, b]) ^ u16::from_be_bytes([c, d])
+    fn upper(address: &[u8; 16]) -> u64 {
+        u64::from_be_bytes(upper(address))
     }
 
     #[inline(always)]

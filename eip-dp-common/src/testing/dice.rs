@@ -121,10 +121,17 @@ impl<'a> Dice<'a> {
 
     fn anybody<F: Plan>(&mut self) -> F::Address {
         let last = self.of(&[GATEWAY, HOST, UNASSOCIATED, 10, 11, 20, 21, 40, 50, 70]);
-        match self.byte() % 4 {
+        match self.byte() % 5 {
             0 => F::public(last),
             1 => F::private(last),
             2 => F::far(last),
+            3 => {
+                // Somebody near the pool.
+                let mut bytes = F::bytes(&F::public(last)).to_vec();
+                let place = usize::from(self.byte()) % bytes.len();
+                bytes[place] ^= self.byte();
+                F::address(&bytes)
+            }
             _ => {
                 let bytes: Vec<u8> = (0..size_of::<F::Address>()).map(|_| self.byte()).collect();
                 F::address(&bytes)

@@ -160,7 +160,8 @@ impl<F: Kept> Tables<F> for World {
     }
 
     fn is_screened(&self, address: &F::Address) -> bool {
-        F::screen(address) == F::screen(&F::public(0))
+        let pool = F::screen(&F::public(0));
+        F::screen(address) == pool
     }
 
     fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R> {

@@ -10,7 +10,7 @@ use aya::Pod;
 use eip_dp_common::{
     abi::{self, EipEntry, Prefix, PrivateEntry, PrivateKey, UPLINK_TARGET4, UPLINK_TARGET6, maps},
     checksum::Delta,
-    family::{Family as _, V4, V6},
+    family::{Family as _, SCREEN_BITS, V4, V6},
 };
 use ipnet::IpNet;
 
@@ -40,8 +40,8 @@ pub trait Address: abi::Address + Ord + Hash + Debug + Default + Send + Sync + P
     const MAPS: FamilyMaps;
     /// The target that stands for the next hop of the family.
     const UPLINK_TARGET: u32;
-    /// The length of the prefixes that the screen has a bit for.
-    const SCREENED: u8;
+    /// The lengths of the prefixes that the screen has bits for, see [`eip_dp_common::family::Family::SCREENED`].
+    const SCREENED: [u32; 2];
 
     /// The address, if it is of this family.
     fn of(address: IpAddr) -> Option<Self>;
@@ -49,8 +49,8 @@ pub trait Address: abi::Address + Ord + Hash + Debug + Default + Send + Sync + P
     fn ip(self) -> IpAddr;
     /// The checksum difference of a change.
     fn delta(old: &Self, new: &Self) -> Delta;
-    /// The bit of the screen that stands for the address.
-    fn screen(self) -> u16;
+    /// The bits of the screen that stand for the address, one for each of these lengths.
+    fn screen(self) -> [u32; 2];
     /// The family's part of the content.
     fn part(content: &Content) -> &FamilyContent<Self>;
     /// The family's part of the content.
@@ -80,7 +80,7 @@ impl Address for [u8; 4] {
         screen: maps::SCREEN4,
     };
     const UPLINK_TARGET: u32 = UPLINK_TARGET4;
-    const SCREENED: u8 = 16;
+    const SCREENED: [u32; 2] = V4::SCREENED;
 
     fn of(address: IpAddr) -> Option<Self> {
         match address {
@@ -97,7 +97,7 @@ impl Address for [u8; 4] {
         Delta::between(old, new)
     }
 
-    fn screen(self) -> u16 {
+    fn screen(self) -> [u32; 2] {
         V4::screen(&self)
     }
 
@@ -128,7 +128,7 @@ impl Address for [u8; 16] {
         screen: maps::SCREEN6,
     };
     const UPLINK_TARGET: u32 = UPLINK_TARGET6;
-    const SCREENED: u8 = 32;
+    const SCREENED: [u32; 2] = V6::SCREENED;
 
     fn of(address: IpAddr) -> Option<Self> {
         match address {
@@ -145,7 +145,7 @@ impl Address for [u8; 16] {
         Delta::between(old, new)
     }
 
-    fn screen(self) -> u16 {
+    fn screen(self) -> [u32; 2] {
         V6::screen(&self)
     }
 
@@ -167,22 +167,28 @@ impl Address for [u8; 16] {
 }
 
 /// The bits of the screen that the addresses of a prefix can have.
-pub fn screen_bits<A: Address>(cidr: &IpNet) -> Vec<u16> {
+pub fn screen_bits<A: Address>(cidr: &IpNet) -> Vec<u32> {
+    const ALL: u32 = SCREEN_BITS / 2;
     let Some(first) = A::of(cidr.network()) else {
         return Vec::new();
     };
-    if cidr.prefix_len() >= A::SCREENED {
-        return vec![first.screen()];
+    let length = u32::from(cidr.prefix_len());
+    let mut bits = Vec::new();
+    for (place, screened) in (0..).zip(A::SCREENED) {
+        let bit = |address: A| address.screen()[place];
+        if length >= screened {
+            bits.push(bit(first));
+        } else if length + ALL.ilog2() <= screened {
+            // The 16 bits before the screened length take every value: so does the screen.
+            let begin = bit(first) / ALL * ALL;
+            bits.extend(begin..begin + ALL);
+        } else {
+            let parts = u8::try_from(screened).map(|screened| cidr.subnets(screened));
+            let parts = parts.into_iter().flatten().flatten();
+            bits.extend(parts.filter_map(|part| A::of(part.network())).map(bit));
+        }
     }
-    // The 16 bits before the screened length take every value: so does the screen.
-    if cidr.prefix_len() + 16 <= A::SCREENED {
-        return (0..=u16::MAX).collect();
-    }
-    let parts = cidr.subnets(A::SCREENED).into_iter().flatten();
-    parts
-        .filter_map(|part| A::of(part.network()))
-        .map(Address::screen)
-        .collect()
+    bits
 }
 
 #[cfg(test)]
@@ -191,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    fn bits<A: Address>(cidr: &str) -> BTreeSet<u16> {
+    fn bits<A: Address>(cidr: &str) -> BTreeSet<u32> {
         screen_bits::<A>(&cidr.parse().expect("a prefix"))
             .into_iter()
             .collect()
@@ -202,6 +208,9 @@ mod tests {
     fn every_address_of_a_prefix_has_its_bit() {
         for cidr in [
             "2001:db8::/64",
+            "2001:db8:7::/48",
+            "2001:db8::/41",
+            "2001:db8::/40",
             "2001:db8::/32",
             "2001:db8::/29",
             "2001::/17",
@@ -214,14 +223,54 @@ mod tests {
             for step in 0..1000_u128 {
                 let host = step.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) & host_bits;
                 let address = (net.network().to_bits() | host).to_be_bytes();
-                assert!(bits.contains(&address.screen()), "{cidr} {host:x}");
+                let found = address.screen().iter().all(|bit| bits.contains(bit));
+                assert!(found, "{cidr} {host:x}");
             }
         }
-        assert_eq!(bits::<[u8; 16]>("2001:db8::/64").len(), 1);
-        assert_eq!(bits::<[u8; 16]>("2001:db8::/29").len(), 8);
-        assert_eq!(bits::<[u8; 16]>("2000::/3").len(), 65_536);
-        assert_eq!(bits::<[u8; 4]>("203.0.113.0/24").len(), 1);
-        assert_eq!(bits::<[u8; 4]>("100.64.0.0/14").len(), 4);
+        for (cidr, short, long) in [
+            ("2001:db8::/64", 1, 1),
+            ("2001:db8::/48", 1, 256),
+            ("2001:db8::/32", 1, 65_536),
+            ("2001:db8::/29", 8, 65_536),
+            ("2000::/3", 65_536, 65_536),
+        ] {
+            assert_eq!(bits::<[u8; 16]>(cidr).len(), short + long, "{cidr}");
+        }
+        for (cidr, short, long) in [
+            ("203.0.113.64/28", 1, 1),
+            ("203.0.113.0/24", 1, 1),
+            ("100.64.0.0/14", 4, 1_024),
+            ("0.0.0.0/0", 65_536, 65_536),
+        ] {
+            assert_eq!(bits::<[u8; 4]>(cidr).len(), short + long, "{cidr}");
+        }
         assert_eq!(bits::<[u8; 4]>("2001:db8::/64").len(), 0);
+    }
+
+    /// Who has another prefix of the same provider is one of the Internet.
+    #[test]
+    fn neighbours_are_told_from_a_pool() {
+        fn is_screened<A: Address>(pool: &str, address: IpAddr) -> bool {
+            let bits = bits::<A>(pool);
+            let address = A::of(address).expect("of the family");
+            address.screen().iter().all(|bit| bits.contains(bit))
+        }
+        for pool in [
+            "2001:db8:7::/48",
+            "2001:db8:7:300::/56",
+            "2001:db8:7:301::/64",
+        ] {
+            let screened = (0..=u16::MAX).filter(|site| {
+                let address = Ipv6Addr::new(0x2001, 0xdb8, *site, 0x300, 0, 0, 0, 1);
+                is_screened::<[u8; 16]>(pool, address.into())
+            });
+            assert!((1..=256).contains(&screened.count()), "{pool}");
+        }
+        for pool in ["203.0.113.0/24", "203.0.113.64/28"] {
+            let screened = (0..=u8::MAX).filter(|third| {
+                is_screened::<[u8; 4]>(pool, Ipv4Addr::new(203, 0, *third, 9).into())
+            });
+            assert_eq!(screened.count(), 1, "{pool}");
+        }
     }
 }

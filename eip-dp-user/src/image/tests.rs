@@ -408,7 +408,12 @@ fn prefixes_and_the_screen() {
         .values()
         .map(|word| word.count_ones())
         .sum();
-    assert_eq!(bits, 5, "four /16 of one pool, one of the other");
+    let long = 4 * 256 + 1;
+    assert_eq!(
+        bits,
+        5 + long,
+        "four /16 of one pool, one of the other; their /24"
+    );
     let word = (100 << 8 | 64) >> 6;
     assert_eq!(image.content.v4.screen[&word], 0b1111);
 

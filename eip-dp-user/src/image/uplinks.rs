@@ -283,8 +283,8 @@ fn prefixes<A: Address>(image: &mut Image, model: &Model, facts: &HostFacts, con
         let own = router.and_then(A::of).unwrap_or_default();
         put(&mut content.prefixes, &cidr, AddressClass::Pool, own);
         for bit in screen_bits::<A>(&cidr) {
-            let word = content.screen.entry(u32::from(bit >> 6)).or_default();
-            *word |= 1 << (bit & 63);
+            let word = content.screen.entry(bit / 64).or_default();
+            *word |= 1 << (bit % 64);
         }
         // On an on-link pool the gateway is the upstream router itself: nothing of ours answers for it.
         if let Some(router) = router

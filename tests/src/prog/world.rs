@@ -187,8 +187,10 @@ impl Maps {
         let key = PrefixKey { length, network };
         self.write_of::<F>(FamilyWrite::Prefix(key, Some(record.sealed(&PREFIX_SEAL))))?;
         if class == AddressClass::Pool {
-            let bit = u32::from(<F as Family>::screen(&network));
-            *screen.entry(bit / 64).or_default() |= 1 << (bit % 64);
+            // Each pool is in one prefix of either length.
+            for bit in <F as Family>::screen(&network) {
+                *screen.entry(bit / 64).or_default() |= 1 << (bit % 64);
+            }
         }
         Ok(())
     }

@@ -23,7 +23,8 @@ const REMOTE4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 const EIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0x1000, 0);
 const NOBODY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0x2000, 0);
 const PRIVATE6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0x1000, 0);
-const REMOTE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xbeef, 0, 0, 0, 0, 0x77);
+/// As far from the pool as that of IPv4 is: of the other prefix for documentation (RFC 9637).
+const REMOTE6: Ipv6Addr = Ipv6Addr::new(0x3fff, 0, 0xbeef, 0, 0, 0, 0, 0x77);
 
 /// The MAC of the Internet's end of the uplink.
 pub const SOURCE_MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
@@ -177,5 +178,19 @@ impl Row {
     /// Whether none may arrive: what is counted then is what was sent.
     pub fn arrives_nowhere(&self) -> bool {
         self.path == Path::Flood || self.gateway == Gateway::Ceiling
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eip_dp_common::family::{Family as _, V4, V6};
+
+    use super::*;
+
+    /// As most of the Internet is.
+    #[test]
+    fn who_sends_from_the_internet_is_no_neighbour_of_the_pool() {
+        assert_ne!(V4::screen(&REMOTE4.octets()), V4::screen(&EIP4.octets()));
+        assert_ne!(V6::screen(&REMOTE6.octets()), V6::screen(&EIP6.octets()));
     }
 }

@@ -20,9 +20,9 @@ pub const OWN4: &str = "198.51.100.2";
 /// The next hop's address.
 pub const NEXT_HOP4: &str = "198.51.100.1";
 /// The gateway's address of IPv6.
-pub const OWN6: &str = "2001:db8:ffff::2";
+pub const OWN6: &str = "3fff:0:ffff::2";
 /// The next hop's address of IPv6.
-pub const NEXT_HOP6: &str = "2001:db8:ffff::1";
+pub const NEXT_HOP6: &str = "3fff:0:ffff::1";
 
 /// Where one candidate stands.
 pub struct Site {

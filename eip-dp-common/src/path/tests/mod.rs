@@ -126,17 +126,25 @@ fn every_kind_is_delivered_by_every_way() {
     every_kind_is_delivered::<V6>();
 }
 
-/// What there is most of goes the short way, between an EIP and the Internet.
+/// What there is most of goes the short way, between an EIP and the Internet, the pool's own neighbours included.
 fn plain_packets_go_the_short_way<F: Plan>() {
     let world = world();
-    // Far from the pools, too: what the screen has a bit for is looked at by the whole path.
-    let mut bytes = F::bytes(&F::far(7)).to_vec();
-    bytes[0] ^= 0x10;
-    let far = F::address(&bytes);
-    let farther = |address: F::Address| if address == F::far(7) { far } else { address };
-    for route in routes::<F>() {
+    let mut bytes = F::bytes(&F::public(7)).to_vec();
+    bytes[F::SCREENED[1] as usize / 8 - 1] ^= 1;
+    let neighbour = F::address(&bytes);
+    for (route, outside) in routes::<F>()
+        .iter()
+        .flat_map(|route| [(route, F::far(7)), (route, neighbour)])
+    {
+        let end = |address: F::Address| {
+            if address == F::far(7) {
+                outside
+            } else {
+                address
+            }
+        };
         let one_end_is_outside = (route.sender == NONE) != (route.receiver == NONE);
-        let (source, destination) = (farther(route.source), farther(route.destination));
+        let (source, destination) = (end(route.source), end(route.destination));
         let (ping, request) = echo::<F>(true, b"ping");
         let payloads = [6, 17, 50].map(|protocol| (protocol, transport(protocol, b"payload")));
         for (protocol, payload) in payloads.into_iter().chain([(ping, request)]) {
