@@ -148,6 +148,16 @@ impl Others<[u8; 16]> for Apart {
     }
 }
 
+fn eip_key<A: Indexed>(address: A) -> Key {
+    let (word, rest) = address.key();
+    EipWords::key(word, rest)
+}
+
+fn private_key<A: Indexed>(in_vpc: InVpc<A>) -> Key {
+    let (word, rest) = in_vpc.address.key();
+    PrivateWords::key(in_vpc.vpc, word, rest)
+}
+
 /// An index and what its entries name.
 type IndexOf<A> = Index<<A as Indexed>::Shape, Mapped<Line>>;
 
@@ -237,8 +247,7 @@ where
     }
 
     pub(super) fn slot(&self, address: &A) -> Option<u32> {
-        let (word, rest) = address.key();
-        let found = self.eips.get(&EipWords::key(word, rest));
+        let found = self.eips.get(&eip_key(*address));
         (!found.is_nothing()).then(|| EipWords::unpack(found.head, found.payload).slot)
     }
 
@@ -343,6 +352,15 @@ where
         (key, record.sealed(&key))
     }
 
+    /// Has the processor fetch what a write needs soon.
+    pub(super) fn fetch(&self, write: &FamilyWrite<A>) {
+        match write {
+            FamilyWrite::Eip(address, _) => self.eips.fetch(&eip_key(*address)),
+            FamilyWrite::Private(key, _) => self.private.fetch(&private_key(*key)),
+            FamilyWrite::Prefix(..) | FamilyWrite::Cidr(..) | FamilyWrite::Screen(..) => {}
+        }
+    }
+
     pub(super) fn apply(&mut self, write: &FamilyWrite<A>) -> Result<(), Refused> {
         match write {
             FamilyWrite::Eip(address, record) => self.set_eip(address, record.as_ref()),
@@ -366,8 +384,7 @@ where
     }
 
     fn set_eip(&mut self, address: &A, record: Option<&Eip<A>>) -> Result<(), Refused> {
-        let (word, rest) = address.key();
-        let key = EipWords::key(word, rest);
+        let key = eip_key(*address);
         let found = self.eips.get(&key);
         let before = EipWords::unpack(found.head, found.payload);
         let Some(record) = record else {
@@ -393,8 +410,7 @@ where
         in_vpc: &InVpc<A>,
         record: Option<&Private<A>>,
     ) -> Result<(), Refused> {
-        let (word, rest) = in_vpc.address.key();
-        let key = PrivateWords::key(in_vpc.vpc, word, rest);
+        let key = private_key(*in_vpc);
         let found = self.private.get(&key);
         let before = PrivateWords::unpack(found.head, found.payload);
         let Some(record) = record else {
