@@ -3,8 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    num::NonZero,
+    panic::resume_unwind,
     path::PathBuf,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -115,17 +118,30 @@ impl Engine {
         let location = location_of(&table);
         // What expired while no daemon ran is not served for another moment.
         expire(&mut table, &facts);
-        // A table that cannot be read must not look like an empty one.
-        let snapshot = table.snapshot()?;
         let pins = Pins::new(name);
-        let Loaded {
-            kernel,
-            programs,
-            resize,
-        } = plane::load(&pins, &Limits::from(&config.maps), tag(&location))?;
-        let applied = kernel.word(StatusWord::Revision)?;
+        let limits = Limits::from(&config.maps);
+        let at_once = programs_at_once(&table);
+        let (snapshot, loaded) = thread::scope(|threads| {
+            let loading = threads.spawn(|| -> Result<_, PlaneError> {
+                let Loaded {
+                    kernel,
+                    programs,
+                    resize,
+                } = plane::load(&pins, &limits, tag(&location), at_once)?;
+                let applied = kernel.word(StatusWord::Revision)?;
+                Ok((Reconciler::adopt(kernel)?, programs, resize, applied))
+            });
+            let snapshot = table.snapshot();
+            let loaded = loading.join();
+            (
+                snapshot,
+                loaded.unwrap_or_else(|panic| resume_unwind(panic)),
+            )
+        });
+        // A table that cannot be read must not look like an empty one.
+        let snapshot = snapshot?;
+        let (reconciler, programs, resize, applied) = loaded?;
         check_not_emptied(&table, &snapshot, applied)?;
-        let reconciler = Reconciler::adopt(kernel)?;
         Ok(Self {
             file: table.file(),
             table,
@@ -155,7 +171,7 @@ impl Engine {
     }
 
     /// Makes the kernel what the table wants now, if there is something to do. `is_time`: the time of an EIP is over.
-    /// Fails if the maps cannot get other sizes: those that there were forward on.
+    /// Fails if the kernel refuses the programs, or if the maps cannot get other sizes: those that there were forward on.
     pub fn sync(&mut self, facts: Arc<HostFacts>, is_time: bool) -> Result<Outcome, PlaneError> {
         let mut outcome = Outcome::default();
         let start = Instant::now();
@@ -198,6 +214,8 @@ impl Engine {
         if whole {
             let (model, facts) = (&self.snapshot.model, &self.facts);
             let step = self.reconciler.step(model, facts, &self.config);
+            // Nothing is attached before.
+            self.programs.wait()?;
             if let Some(resize) = self.resize.take() {
                 self.switch(resize, &step)?;
             }
@@ -541,6 +559,17 @@ fn expire(table: &mut Table, facts: &HostFacts) -> Vec<Change> {
             error!(%error, "expired EIPs cannot be ended in the table; they are cut off, trying again");
             Vec::new()
         }
+    }
+}
+
+/// How many programs to have verified at a time: all processors' worth, but for one while a large table is read, compiled and
+/// written beside.
+fn programs_at_once(table: &Table) -> NonZero<usize> {
+    let processors = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    if table.is_large() {
+        NonZero::new(processors.get() - 1).unwrap_or(NonZero::<usize>::MIN)
+    } else {
+        processors
     }
 }
 

@@ -316,6 +316,15 @@ where
         (key, record.sealed(&key))
     }
 
+    /// Has the processor fetch what a write needs soon.
+    pub(super) fn fetch(&self, write: &FamilyWrite<A>) {
+        match write {
+            FamilyWrite::Eip(address, _) => self.eips.fetch(&EipWords::key(*address)),
+            FamilyWrite::Private(key, _) => self.private.fetch(&PrivateWords::key(key.vpc, key.address)),
+            FamilyWrite::Prefix(..) | FamilyWrite::Cidr(..) | FamilyWrite::Screen(..) => {}
+        }
+    }
+
     pub(super) fn apply(
         &mut self,
         write: &FamilyWrite<A>,

@@ -72,6 +72,14 @@ impl<S: Shape, W: Words> Index<S, W> {
             .map_or(Found::NOTHING, |at| self.found(at))
     }
 
+    /// Has the processor fetch the lines of a key that is looked up soon: for each by itself it would wait.
+    pub fn fetch(&self, key: &Key) {
+        let (first, second) = self.geometry.lines_of(key);
+        for line in [first, second] {
+            self.words.fetch(line as usize * LINE_WORDS);
+        }
+    }
+
     /// All entries, in no order.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         self.places().map(|at| self.entry(at))

@@ -211,7 +211,7 @@ impl Kernel {
             // The kernel takes an interface out by itself when it disappears.
             Write::Device(ifindex, false) => absent_is_fine(self.devices.remove(*ifindex)),
             Write::ClearCounters(slot) => {
-                // New maps are zeros.
+                // Where no program has run yet they are 0.
                 if !self.unread {
                     self.counters.clear(*slot);
                 }
@@ -219,6 +219,15 @@ impl Kernel {
             }
         };
         result.map_err(Refused::Error)
+    }
+
+    /// Has the processor fetch what a write needs soon.
+    fn fetch(&self, write: &Write) {
+        match write {
+            Write::V4(write) => self.v4.fetch(write),
+            Write::V6(write) => self.v6.fetch(write),
+            _ => {}
+        }
     }
 
     /// Makes a change, after a grace period if it needs one.
@@ -294,6 +303,9 @@ impl Kernel {
     }
 }
 
+/// So many writes ahead memory is fetched: about as long as that takes.
+const AHEAD: usize = 12;
+
 impl Plane for Kernel {
     fn limits(&self) -> Limits {
         self.limits
@@ -326,7 +338,10 @@ impl Plane for Kernel {
         let mut done = 0;
         while done < writes.len() {
             let batch = same_map(&writes[done..]);
-            for write in batch {
+            for (at, write) in batch.iter().enumerate() {
+                if let Some(soon) = batch.get(at + AHEAD) {
+                    self.fetch(soon);
+                }
                 if let Err(error) = self.make(write) {
                     return Err(WriteError { done, error });
                 }

@@ -1,31 +1,26 @@
 //! Loads the BPF object, into new maps or into those that an earlier daemon left.
 
+use std::num::NonZero;
+
 use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, MapData, MapInfo, ProgramArray},
-    programs::{ProgramError, SchedClassifier, Xdp},
+    EbpfLoader,
+    maps::{Array, MapData, MapInfo},
     util::{KernelVersion, nr_cpus},
 };
 use eip_dp_common::{
-    abi::{ABI_VERSION, Event, Flow, LINKS, Reason, StatusWord, maps, stages},
+    abi::{ABI_VERSION, Event, Flow, LINKS, Reason, StatusWord, maps},
     index::{Geometry, Long, Short},
 };
-use tracing::{debug, info};
+use tracing::info;
 
 use super::{
-    Kernel, Links, Pins, Plane, PlaneError, Resize, Source, chain,
+    Kernel, Links, Pins, Plane, PlaneError, Programs, Resize, Source, chain,
     counters::rows_of_drops,
     kernel, os_error,
     resize::{self, Moment, Stage},
     with_cure,
 };
-use crate::{PROGRAMS, attach::Program, image::Limits, requirements::OLDEST_KERNEL};
-
-/// The programs in the kernel. They stay there while a link is pinned, also without this value.
-#[derive(Debug)]
-pub struct Programs {
-    object: Ebpf,
-}
+use crate::{PROGRAMS, image::Limits, requirements::OLDEST_KERNEL};
 
 /// What was loaded.
 #[derive(Debug)]
@@ -38,9 +33,15 @@ pub struct Loaded {
     pub resize: Option<Resize>,
 }
 
-/// Loads the programs and opens their maps. Maps that are pinned already are adopted if they are of this version and
-/// of these sizes; `table` tells them from another table's. Of other sizes, new ones are made beside them.
-pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneError> {
+/// Opens the programs' maps, and has the programs verified, `at_once` of them at a time, which may last longer than this call.
+/// Maps that are pinned already are adopted if they are of this version and of these sizes; `table` tells them from another
+/// table's. Of other sizes, new ones are made beside them.
+pub fn load(
+    pins: &Pins,
+    limits: &Limits,
+    table: u64,
+    at_once: NonZero<usize>,
+) -> Result<Loaded, PlaneError> {
     Pins::check_mounted()?;
     let (major, minor) = OLDEST_KERNEL;
     let oldest = KernelVersion::new(major, minor, 0);
@@ -58,7 +59,7 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneErr
             kernel::word_of(pins, StatusWord::Table)?.unwrap_or(0),
             table,
         )?;
-        go_on(pins, table)?;
+        go_on(pins, table, at_once)?;
     }
     let seed = match kernel::seed(pins)? {
         Some(seed) if adopt => seed,
@@ -67,7 +68,7 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneErr
     let mut layout = Layout::new(limits, seed, adopt && kernel::carries(pins)?)?;
     if adopt && !layout.is_pinned(pins) {
         if kernel::version(pins)?.is_some_and(|version| version != 0) {
-            return load_beside(pins, limits, table);
+            return load_beside(pins, limits, table, at_once);
         }
         // A daemon ended before it had loaded all of them: no program uses them.
         pins.remove()?;
@@ -75,7 +76,7 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneErr
         layout = Layout::new(limits, new_seed(), false)?;
     }
     pins.create()?;
-    let loaded = load_into(pins, &layout, table, adopt);
+    let loaded = load_into(pins, &layout, table, adopt, at_once);
     if loaded.is_err() && !adopt {
         // What was made in vain does not stay; the error that is returned is the one that matters.
         let _ = pins.remove();
@@ -83,19 +84,28 @@ pub fn load(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneErr
     let (kernel, programs) = loaded?;
     Ok(Loaded {
         kernel,
-        programs,
+        programs: if adopt {
+            programs
+        } else {
+            programs.or_remove(pins)
+        },
         resize: None,
     })
 }
 
 /// Makes new maps beside those in use.
-fn load_beside(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, PlaneError> {
+fn load_beside(
+    pins: &Pins,
+    limits: &Limits,
+    table: u64,
+    at_once: NonZero<usize>,
+) -> Result<Loaded, PlaneError> {
     let before = Kernel::from_source(&Source::Pins(pins))?;
     let next = pins.next();
     next.create_folder()?;
     let load = || {
         let layout = Layout::new(limits, new_seed(), true)?;
-        let (mut kernel, programs) = load_into(&next, &layout, table, false)?;
+        let (mut kernel, programs) = load_into(&next, &layout, table, false, at_once)?;
         for word in [
             StatusWord::Revision,
             StatusWord::AppliedAt,
@@ -117,7 +127,7 @@ fn load_beside(pins: &Pins, limits: &Limits, table: u64) -> Result<Loaded, Plane
 }
 
 /// Goes on with maps that were to take the place of those in use when a daemon ended.
-fn go_on(pins: &Pins, table: u64) -> Result<(), PlaneError> {
+fn go_on(pins: &Pins, table: u64, at_once: NonZero<usize>) -> Result<(), PlaneError> {
     match Moment::of(pins)?.stage {
         Stage::None => pins.remove_next().map(|_| ()),
         Stage::Switching => {
@@ -126,7 +136,8 @@ fn go_on(pins: &Pins, table: u64) -> Result<(), PlaneError> {
             let limits = Kernel::from_source(&Source::Pins(&next))?.limits();
             let seed = kernel::seed(&next)?.unwrap_or_default();
             let layout = Layout::new(&limits, seed, true)?;
-            let (mut kernel, mut programs) = load_into(&next, &layout, table, true)?;
+            let (mut kernel, mut programs) = load_into(&next, &layout, table, true, at_once)?;
+            programs.wait()?;
             let mut links = Links::new(pins);
             Resize::new(pins, before).switch(&mut kernel, &mut programs, &mut links)
         }
@@ -265,6 +276,7 @@ fn load_into(
     layout: &Layout,
     table: u64,
     adopt: bool,
+    at_once: NonZero<usize>,
 ) -> Result<(Kernel, Programs), PlaneError> {
     let mut loader = EbpfLoader::new();
     layout.configure(&mut loader);
@@ -275,15 +287,7 @@ fn load_into(
         let message = format!("cannot load the BPF object: {}", chain(&error));
         with_cure(message, os_error(&error))
     })?;
-    let mut programs = Programs { object };
-    for program in Program::ALL {
-        programs.load(program.name(), program.is_xdp())?;
-    }
-    for (map, place, name) in stages::ALL {
-        let is_xdp = map == stages::XDP;
-        programs.load(name, is_xdp)?;
-        programs.enter(map, place, name, is_xdp)?;
-    }
+    let programs = Programs::verify(object, at_once);
     let source = Source::Pins(pins);
     let mut kernel = if adopt {
         layout.mark(&source)?;
@@ -324,68 +328,4 @@ fn check_table(pins: &Pins, found: u64, table: u64) -> Result<(), PlaneError> {
 fn claim(kernel: &mut Kernel, table: u64) -> Result<(), PlaneError> {
     kernel.set_word(StatusWord::Table, table)?;
     kernel.set_word(StatusWord::Abi, ABI_VERSION)
-}
-
-impl Programs {
-    fn load(&mut self, name: &str, is_xdp: bool) -> Result<(), PlaneError> {
-        let result = if is_xdp {
-            self.xdp(name)?.load()
-        } else {
-            self.tc(name)?.load()
-        };
-        result.map_err(|error| {
-            if let ProgramError::LoadError { verifier_log, .. } = &error {
-                debug!(program = name, %verifier_log, "the verifier refuses a program");
-            }
-            let code = os_error(&error);
-            let reason = code.map_or_else(|| chain(&error), |code| std::io::Error::from_raw_os_error(code).to_string());
-            let message = format!(
-                "the kernel refuses the program {name}: {reason} (the verifier's words are in the log at level debug)"
-            );
-            with_cure(message, code)
-        })
-    }
-
-    /// Puts a stage where the other programs find it; one of an earlier daemon is replaced in one step.
-    fn enter(&mut self, map: &str, place: u32, name: &str, is_xdp: bool) -> Result<(), PlaneError> {
-        let failed = |error: &(dyn std::error::Error + 'static)| {
-            let message = format!("map {map}: the program {name}: {}", chain(error));
-            with_cure(message, os_error(error))
-        };
-        let program = if is_xdp {
-            self.xdp(name)?.fd()
-        } else {
-            self.tc(name)?.fd()
-        };
-        let program = program
-            .map_err(|error| failed(&error))?
-            .try_clone()
-            .map_err(|error| failed(&error))?;
-        let array = self.object.map_mut(map).ok_or_else(|| missing(map))?;
-        ProgramArray::try_from(array)
-            .and_then(|mut array| array.set(place, &program, 0))
-            .map_err(|error| failed(&error))
-    }
-
-    /// The XDP program of that name.
-    pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp, PlaneError> {
-        let found = self.object.program_mut(name);
-        found
-            .and_then(|found| found.try_into().ok())
-            .ok_or_else(|| missing(name))
-    }
-
-    /// The tc program of that name.
-    pub fn tc(&mut self, name: &str) -> Result<&mut SchedClassifier, PlaneError> {
-        let found = self.object.program_mut(name);
-        found
-            .and_then(|found| found.try_into().ok())
-            .ok_or_else(|| missing(name))
-    }
-}
-
-fn missing(name: &str) -> PlaneError {
-    PlaneError(format!(
-        "the BPF object has no {name} of the right type; build eip-dp again"
-    ))
 }

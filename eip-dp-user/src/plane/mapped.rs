@@ -140,6 +140,8 @@ pub trait Words {
     fn load(&self, at: usize) -> u64;
     /// Stores one, after all that was stored before.
     fn store(&self, at: usize, word: u64);
+    /// Has the processor fetch one that is needed soon.
+    fn fetch(&self, _at: usize) {}
 }
 
 impl<T: Pod> Words for Mapped<T> {
@@ -153,6 +155,14 @@ impl<T: Pod> Words for Mapped<T> {
 
     fn store(&self, at: usize, word: u64) {
         self.words()[at].store(word, Ordering::Release);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn fetch(&self, at: usize) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let word = self.words().as_ptr().wrapping_add(at).cast();
+        // SAFETY: a hint, which touches no memory that the program sees, and is none where there is no such memory.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(word) };
     }
 }
 

@@ -12,13 +12,15 @@ mod links;
 mod load;
 pub mod mapped;
 mod pins;
+mod programs;
 mod resize;
 mod source;
 
 pub use kernel::Kernel;
 pub use links::{Links, Pinned};
-pub use load::{Layout, Loaded, Programs, load};
+pub use load::{Layout, Loaded, load};
 pub use pins::Pins;
+pub use programs::Programs;
 pub use resize::Resize;
 pub use source::Source;
 

@@ -159,7 +159,7 @@ impl Table {
         let transaction = self.begin(TransactionBehavior::Deferred)?;
         let read = || {
             let revision = read::revision(&transaction)?;
-            let second = self.second(&transaction, revision);
+            let second = self.second(revision);
             Ok(Snapshot {
                 revision,
                 model: read::model(&transaction, second)?,
@@ -198,12 +198,17 @@ impl Table {
         Ok(next)
     }
 
+    /// Whether the table is so large that its reading is worth more than one thread.
+    pub fn is_large(&self) -> bool {
+        let pages = self
+            .connection
+            .pragma_query_value(None, "page_count", |row| row.get(0));
+        pages.is_ok_and(|pages: u32| pages >= self.shared_from)
+    }
+
     /// Another connection that sees the table as the transaction does, where the table is so large that it is worth it.
-    fn second(&self, transaction: &Transaction<'_>, revision: u64) -> Option<Connection> {
-        let pages: u32 = transaction
-            .pragma_query_value(None, "page_count", |row| row.get(0))
-            .ok()?;
-        if pages < self.shared_from {
+    fn second(&self, revision: u64) -> Option<Connection> {
+        if !self.is_large() {
             return None;
         }
         let second = schema::open_reader(&self.path).ok()?;

@@ -1,5 +1,7 @@
 //! Maps get other sizes while the gateway forwards.
 
+use std::num::NonZero;
+
 use aya::{
     maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
     util::nr_cpus,
@@ -166,7 +168,8 @@ fn filled() -> (Loaded, Resize) {
         eips: 2000,
         ..MapSizes::default()
     };
-    let mut loaded = plane::load(&pins(), &Limits::from(&sizes), table).unwrap();
+    let mut loaded =
+        plane::load(&pins(), &Limits::from(&sizes), table, NonZero::<usize>::MIN).unwrap();
     let resize = loaded.resize.take().expect("other sizes");
     let writes = plan(&content, &Content::default());
     loaded.kernel.write(&writes).unwrap();
