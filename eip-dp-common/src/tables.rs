@@ -132,6 +132,10 @@ pub trait Links {
     fn mac(&self, key: &MacKey, into: &mut PortMac) -> bool;
     /// Where to deliver; whose it is only [`Self::instance`] says.
     fn target(&self, index: &u32, into: &mut Target) -> bool;
+    /// The target of an EIP's ENI.
+    fn receiver<A>(&self, eip: &EipEntry<A>, into: &mut Target) -> bool {
+        self.target(&eip.target, into)
+    }
     /// The instance that a target's ENI is attached to, see [`Target::instance`].
     fn instance(&self, index: &u32) -> u64;
     /// An uplink, by interface.
@@ -179,6 +183,25 @@ pub fn target<L: Links>(target: &mut Target, links: &L, index: u32) -> Result<()
     if links.target(&index, target) && target.ifindex != 0 {
         Ok(())
     } else if index == UPLINK_TARGET4 || index == UPLINK_TARGET6 {
+        Err(Reason::NoNextHop)
+    } else {
+        Err(Reason::TableBusy)
+    }
+}
+
+/// Looks the target up that an EIP's packets go to, or the uplink's that stands in its place.
+///
+/// # Errors
+/// As [`target`]'s.
+#[inline(always)]
+pub fn receiver<L: Links, A>(
+    target: &mut Target,
+    links: &L,
+    eip: &EipEntry<A>,
+) -> Result<(), Reason> {
+    if links.receiver(eip, target) && target.ifindex != 0 {
+        Ok(())
+    } else if eip.target == UPLINK_TARGET4 || eip.target == UPLINK_TARGET6 {
         Err(Reason::NoNextHop)
     } else {
         Err(Reason::TableBusy)

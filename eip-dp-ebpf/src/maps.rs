@@ -231,6 +231,19 @@ impl Maps {
     }
 }
 
+/// The target that is there.
+#[inline(always)]
+fn target_at(hop: NextHop, into: &mut Target) -> bool {
+    match LINKS.get_ptr(hop.link()) {
+        Some(link) if hop.link() != 0 => {
+            // SAFETY: as in `load`; nobody changes a record that is led to.
+            *into = hop.target(&unsafe { read_link(link) });
+            true
+        }
+        _ => false,
+    }
+}
+
 impl Quick for Maps {
     #[inline(always)]
     fn ingress(&self, ifindex: u32, is_uplink: bool, into: &mut Link) -> u32 {
@@ -276,15 +289,16 @@ impl Links for Maps {
 
     #[inline(always)]
     fn target(&self, index: &u32, into: &mut Target) -> bool {
-        let hop = Self::hop(*index);
-        match LINKS.get_ptr(hop.link()) {
-            Some(link) if hop.link() != 0 => {
-                // SAFETY: as in `load`; nobody changes a record that is led to.
-                *into = hop.target(&unsafe { read_link(link) });
-                true
-            }
-            _ => false,
-        }
+        target_at(Self::hop(*index), into)
+    }
+
+    #[inline(always)]
+    fn receiver<A>(&self, eip: &EipEntry<A>, into: &mut Target) -> bool {
+        let hop = match eip.stands_at() {
+            0 => Self::hop(eip.target),
+            hop => NextHop::from_word(hop),
+        };
+        target_at(hop, into)
     }
 
     #[inline(always)]
@@ -362,8 +376,11 @@ fn read_eip<F: Indexed>(
     }
     let words = EipWords::unpack(found.head, found.payload);
     into.slot = words.slot;
-    into.target = words.target;
     into.mode = words.mode;
+    into.lead_to(words.target);
+    if words.hop != 0 {
+        into.stand_at(words.hop);
+    }
     // In the other modes nothing is changed, or nothing delivered.
     if words.mode == EipMode::Nat as u8 {
         into.private = F::other(words.other);
@@ -422,7 +439,12 @@ macro_rules! tables_of {
                     seed: set(&SEED),
                 };
                 fetch_at_home(&EIP_IN, &key);
-                let found = index::find::<<$address as Keyed>::Shape>(geometry, &key, |line| $eip.get_ptr(line), load);
+                let found = index::find::<<$address as Keyed>::Shape>(
+                    geometry,
+                    &key,
+                    |line| $eip.get_ptr(line),
+                    load,
+                );
                 read_eip::<$family>(found, address, into)
             }
 
@@ -438,8 +460,12 @@ macro_rules! tables_of {
                     seed: set(&SEED),
                 };
                 fetch_at_home(&EIP_OUT, &words);
-                let found =
-                    index::find::<<$address as Keyed>::Shape>(geometry, &words, |line| $private.get_ptr(line), load);
+                let found = index::find::<<$address as Keyed>::Shape>(
+                    geometry,
+                    &words,
+                    |line| $private.get_ptr(line),
+                    load,
+                );
                 read_private::<$family>(found, &key.address, into)
             }
 

@@ -50,7 +50,11 @@ impl Places {
         while !self.claim(self.lowest) {
             // Full words at once.
             let is_full = self.taken[(self.lowest / WORD) as usize] == u64::MAX;
-            let step = if is_full { WORD - self.lowest % WORD } else { 1 };
+            let step = if is_full {
+                WORD - self.lowest % WORD
+            } else {
+                1
+            };
             self.lowest += step;
         }
         Some(self.lowest)

@@ -19,7 +19,7 @@ use std::{
 
 use eip_dp_common::abi::{NONE, PrivateState, Sealed};
 
-use crate::image::{Address, Content, FamilyContent, FamilyWrite, InVpc, Private, Write};
+use crate::image::{Address, Content, Eip, FamilyContent, FamilyWrite, InVpc, Private, Write};
 
 /// Who takes the writes of a plan, in order.
 pub trait Sink {
@@ -127,11 +127,20 @@ impl<'a, A: Address> Change<'a, A> {
                 writes.push(A::write(FamilyWrite::Screen(*word, old | bits)));
             }
         }
-        for (_, new, old) in both(&want.eips, &have.eips) {
-            let Some(new) = new else { continue };
-            if old.is_none_or(|old| old.slot != new.slot) {
-                writes.push(Write::ClearCounters(new.slot));
-            }
+        let begins = |(address, new, old): (&A, Option<&Eip<A>>, Option<&Eip<A>>)| {
+            let slot = new?.slot;
+            old.is_none_or(|old| old.slot != slot)
+                .then_some((*address, slot))
+        };
+        let mut begin = both(&want.eips, &have.eips).filter_map(begins).peekable();
+        if begin.peek().is_none() {
+            return;
+        }
+        // Who lost only its entry goes on counting where its address does.
+        let senders = have.private.values().filter(|entry| is_owner(entry));
+        let senders: HashSet<_> = senders.map(|entry| (entry.public, entry.slot)).collect();
+        for one in begin.filter(|one| !senders.contains(one)) {
+            writes.push(Write::ClearCounters(one.1));
         }
     }
 

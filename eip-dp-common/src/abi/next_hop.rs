@@ -86,6 +86,20 @@ impl NextHop {
         [a, b, c, d, e, f]
     }
 
+    /// The bits that an EIP's entry has room for.
+    pub const SHORT: u64 = (1 << 60) - 1;
+
+    /// Where the receiver is, if an EIP's entry has room for that; else 0.
+    #[inline(always)]
+    pub const fn fits(self) -> u64 {
+        let at = self.0 & !ANTISPOOF_ENI;
+        if self.link() == 0 || at > Self::SHORT {
+            0
+        } else {
+            at
+        }
+    }
+
     /// Whether a MAC is known.
     #[inline(always)]
     pub const fn is_resolved(self) -> bool {

@@ -38,10 +38,38 @@ pub struct EipEntry<A> {
     pub delta: u16,
     /// An [`EipMode`].
     pub mode: u8,
-    /// Always 0.
+    /// 0; 1 in a program where target and VPC are the halves of the ENI's [`NextHop`](super::NextHop).
     pub reserved: u8,
     /// See [`Sealed`].
     pub seal: u32,
+}
+
+impl<A> EipEntry<A> {
+    /// To a program: where the ENI is, in place of its target.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "the halves")]
+    pub const fn stand_at(&mut self, hop: u64) {
+        self.target = hop as u32;
+        self.vpc = (hop >> 32) as u32;
+        self.reserved = 1;
+    }
+
+    /// To a program: where the ENI is; 0 if only its target is known.
+    #[inline(always)]
+    pub const fn stands_at(&self) -> u64 {
+        if self.reserved == 1 {
+            self.target as u64 | (self.vpc as u64) << 32
+        } else {
+            0
+        }
+    }
+
+    /// To a program: another target in place of the ENI's.
+    #[inline(always)]
+    pub const fn lead_to(&mut self, target: u32) {
+        self.target = target;
+        self.reserved = 0;
+    }
 }
 
 /// What happens to a packet for an EIP.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::abi::NONE;
+use crate::abi::{EipMode, NONE, NextHop};
 
 fn slot() -> impl Strategy<Value = u32> {
     prop_oneof![Just(NONE), 0..SLOTS]
@@ -14,13 +14,27 @@ fn target() -> impl Strategy<Value = u32> {
 proptest! {
     #[test]
     fn an_eip_comes_back(
-        address in any::<u32>(), slot in 0..SLOTS, other in any::<u32>(), target in target(), mode in 0..16u8,
+        address in any::<u32>(), slot in 0..SLOTS, other in any::<u32>(), target in target(), mode in 0..15u8,
     ) {
-        let words = EipWords { slot, other, target, mode };
+        let words = EipWords { slot, other, target, mode, hop: 0 };
         let key = EipWords::key(address.to_ne_bytes());
         let [head, payload] = words.pack(&key);
         prop_assert_eq!(EipWords::unpack(head, payload), words);
         prop_assert_eq!(head & key.mask, key.head);
+    }
+
+    #[test]
+    fn an_eip_with_its_hop_comes_back(slot in 0..SLOTS, mac in any::<[u8; 6]>(), link in 0..1u32 << 15, spoof in any::<bool>()) {
+        let hop = NextHop::new(mac, link, spoof);
+        let fits = hop.fits();
+        prop_assert_eq!(fits != 0, (1..1 << 12).contains(&link));
+        let there = NextHop::from_word(fits);
+        prop_assert!(fits == 0 || there.is_at(mac, link));
+        let mode = EipMode::CutThrough as u8;
+        let words = EipWords { slot, other: 0, target: NONE, mode, hop: fits };
+        let key = EipWords::key([192, 0, 2, 1]);
+        let [head, payload] = words.pack(&key);
+        prop_assert_eq!(EipWords::unpack(head, payload), words);
     }
 
     #[test]

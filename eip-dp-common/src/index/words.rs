@@ -1,7 +1,8 @@
 //! What the words of an entry hold.
 //!
 //! The head of an EIP's entry, from its lowest bit: 32 bits address (IPv4) or zeros (IPv6), 31 bits slot of its counters, 1 bit
-//! [`USED`]. Its payload: 32 bits [`Other`], 28 bits target, 4 bits mode. The head of an ENI's address: 32 bits address or zeros,
+//! [`USED`]. Its payload: 32 bits [`Other`], 28 bits target, 4 bits mode; or, of one in cut-through mode, where the target is, so
+//! that nobody has to look: the lower 60 bits of a [`NextHop`], and 15. The head of an ENI's address: 32 bits address or zeros,
 //! 16 bits VPC, the lower 15 bits of the target, [`USED`]. Its payload: 32 bits [`Other`], 22 bits slot, 3 bits state, the upper
 //! 7 bits of the target.
 //!
@@ -9,7 +10,7 @@
 //! elements never change while something leads to them.
 
 use super::{Key, Long, Shape, Short, USED};
-use crate::abi::NONE;
+use crate::abi::{EipMode, NONE, NextHop};
 
 /// One more than the highest slot, which also an ENI's address can name.
 pub const SLOTS: u32 = (1 << 22) - 1;
@@ -72,8 +73,10 @@ pub struct EipWords {
     pub other: Other,
     /// The ENI's target, or [`NONE`].
     pub target: u32,
-    /// An [`EipMode`](crate::abi::EipMode).
+    /// An [`EipMode`].
     pub mode: u8,
+    /// Where the ENI is, in place of its target: only in cut-through mode, of a [`NextHop::fits`]; else 0.
+    pub hop: u64,
 }
 
 /// An address of an ENI.
@@ -95,6 +98,8 @@ const NO_TARGET: u32 = TARGETS;
 impl EipWords {
     const ADDRESS: u64 = 0xffff_ffff;
     const TARGET_BITS: u64 = (1 << 28) - 1;
+    /// In place of the mode: cut-through, with its hop.
+    const AT_HOP: u64 = 15;
 
     /// Which bits of a head are the key's.
     pub const MASK: u64 = USED | Self::ADDRESS;
@@ -118,22 +123,35 @@ impl EipWords {
         } else {
             self.target
         };
-        [
-            key.head | (self.slot as u64) << 32,
-            self.other as u64 | (target as u64) << 32 | (self.mode as u64) << 60,
-        ]
+        let payload = if self.hop == 0 {
+            self.other as u64 | (target as u64) << 32 | (self.mode as u64) << 60
+        } else {
+            self.hop | Self::AT_HOP << 60
+        };
+        [key.head | (self.slot as u64) << 32, payload]
     }
 
     /// Reads them.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "bit fields")]
     pub const fn unpack(head: u64, payload: u64) -> Self {
+        let slot = (head >> 32) as u32 & !(1 << 31);
+        if payload >> 60 == Self::AT_HOP {
+            return Self {
+                slot,
+                other: 0,
+                target: NONE,
+                mode: EipMode::CutThrough as u8,
+                hop: payload & NextHop::SHORT,
+            };
+        }
         let target = (payload >> 32 & Self::TARGET_BITS) as u32;
         Self {
-            slot: (head >> 32) as u32 & !(1 << 31),
+            slot,
             other: payload as u32,
             target: if target == NO_TARGET { NONE } else { target },
             mode: (payload >> 60) as u8,
+            hop: 0,
         }
     }
 }

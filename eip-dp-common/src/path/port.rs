@@ -280,7 +280,7 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
         Some(PrivateState::Nat) => Translation::nat(scratch.owner.delta),
         _ => Translation::NONE,
     };
-    let mut index = F::UPLINK_TARGET;
+    let mut by_uplink = true;
     let mut destination = datagram.destination;
     let mut translation = sending;
     let address = &datagram.destination;
@@ -289,7 +289,7 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
         if tables.eip(address, eip) {
             outcome.receiver = eip.slot;
             translation = sending.and(receiving::<F>(eip)?);
-            index = eip.target;
+            by_uplink = false;
             destination = eip.private;
         } else {
             match tables::class::<F, T>(&mut scratch.prefix, tables, address)? {
@@ -299,14 +299,17 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
             }
         }
     }
-    tables::target(&mut scratch.target, tables, index)?;
+    if by_uplink {
+        scratch.eip.lead_to(F::UPLINK_TARGET);
+    }
+    tables::receiver(&mut scratch.target, tables, &scratch.eip)?;
     let onward = Forward {
         target: &scratch.target,
         source: scratch.owner.public,
         destination,
         translation,
         routed: true,
-        by_kernel: index == F::UPLINK_TARGET,
+        by_kernel: by_uplink,
     };
     forward(packet, datagram, &onward, outcome)
 }

@@ -68,7 +68,7 @@ pub fn quick_from_uplink<F: Local, P: Packet, T: Tables<F> + Quick>(
         return LEFT;
     }
     let mut target = Target::zeroed();
-    if !tables.target(&eip.target, &mut target) || !is_outside::<F, T>(tables, target.vpc, source) {
+    if !tables.receiver(&eip, &mut target) || !is_outside::<F, T>(tables, target.vpc, source) {
         return LEFT;
     }
     let onward = Onward {

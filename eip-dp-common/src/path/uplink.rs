@@ -99,8 +99,8 @@ fn to_eip<F: Family, P: Packet, T: Tables<F>>(
     F::verify(packet, tables, datagram)?;
     let eip = &scratch.eip;
     let translation = receiving::<F>(eip)?;
-    let (target, destination) = (eip.target, eip.private);
-    tables::target(&mut scratch.target, tables, target)?;
+    let destination = eip.private;
+    tables::receiver(&mut scratch.target, tables, eip)?;
     if is_martian(tables, datagram, scratch.target.vpc, scratch)? {
         return Err(Reason::Martian);
     }

@@ -216,7 +216,13 @@ mod tests {
             key,
             home: Some(home),
         };
-        let wanted = [at(10, 4..6), 20.into(), at(30, 4..6), at(40, 4..6), at(50, 0..2)];
+        let wanted = [
+            at(10, 4..6),
+            20.into(),
+            at(30, 4..6),
+            at(40, 4..6),
+            at(50, 0..2),
+        ];
         assert_eq!(indexes.assign(&wanted), 0);
         let found = [10, 20, 30, 40, 50].map(|key| indexes.get(&key));
         assert_eq!(found, [4, 1, 5, 2, 0].map(Some));

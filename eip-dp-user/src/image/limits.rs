@@ -181,7 +181,10 @@ pub fn fits(have: &Have, old: &Content, new: &Content) -> bool {
     };
     fits(|content| content.v6.eips.len(), limits.eips6)
         && fits(|content| content.v4.private.len(), limits.private_addresses)
-        && fits(|content| content.v6.private.len(), limits.private_addresses6)
+        && fits(
+            |content| content.v6.private.len(),
+            limits.private_addresses6,
+        )
         && fits(|content| content.ports.len(), limits.ports)
         && fits(|content| content.macs.len(), limits.macs)
         && fits(|content| content.devices.len(), limits.devices)

@@ -1,13 +1,15 @@
 //! The maps that each address family has of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use aya::{
     Pod,
     maps::{Array, LpmTrie, MapData, MapError, lpm_trie},
 };
 use eip_dp_common::{
-    abi::{Cidr, EipEntry, EipMode, Flow, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed, maps},
+    abi::{
+        Cidr, EipEntry, EipMode, Flow, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed, maps,
+    },
     index::{self, EipWords, Key, Keyed, Line, PrivateWords},
 };
 
@@ -18,6 +20,7 @@ use super::{
     index::{Entry, Index, Moves, NoRoom, Pool},
     kernel::{absent_is_fine, broken, used},
     mapped::Mapped,
+    receivers::{Receivers, Whereabouts},
     source::Source,
 };
 use crate::image::{Address, Eip, FamilyContent, FamilyWrite, InVpc, PrefixRecord, Private};
@@ -118,6 +121,14 @@ impl Others<[u8; 16]> for Apart {
 
     fn wake(&mut self) {
         self.pool.wake();
+    }
+}
+
+/// The target of an EIP, or [`NONE`].
+fn target_of(words: &EipWords, whereabouts: &Whereabouts) -> u32 {
+    match words.hop {
+        0 => words.target,
+        hop => whereabouts.get(&hop).copied().unwrap_or(NONE),
     }
 }
 
@@ -223,8 +234,50 @@ where
         })
     }
 
+    /// The slots of the EIPs that are delivered, with the targets.
+    pub(super) fn receivers(&self, whereabouts: &Whereabouts) -> impl Iterator<Item = (u32, u32)> {
+        self.eips.entries().map(|entry| {
+            let words = EipWords::unpack(entry.found.head, entry.found.payload);
+            (words.slot, target_of(&words, whereabouts))
+        })
+    }
+
+    /// Whether some EIP's entry says where its ENI is.
+    pub(super) fn has_places(&self) -> bool {
+        let mut entries = self.eips.entries();
+        entries.any(|entry| EipWords::unpack(entry.found.head, entry.found.payload).hop != 0)
+    }
+
+    /// Has the entries say where their ENIs are by now, of those whose targets `moved`.
+    pub(super) fn redirect(&mut self, moved: &HashSet<u32>, receivers: &Receivers, hops: &Hops) {
+        let entries = self.eips.entries().filter_map(|entry| {
+            let words = EipWords::unpack(entry.found.head, entry.found.payload);
+            let target = receivers.of(words.slot);
+            let hop = hops.place_of(target);
+            if words.mode != EipMode::CutThrough as u8 || !moved.contains(&target) {
+                return None;
+            }
+            let key = EipWords::key(A::of_words(entry.found.head, entry.rest));
+            let words = EipWords {
+                target,
+                hop,
+                ..words
+            };
+            Some((key, words.pack(&key)))
+        });
+        for (key, [head, payload]) in entries.collect::<Vec<_>>() {
+            // The head stays, so there is room.
+            let _ = self.eips.put(&key, head, payload);
+        }
+    }
+
     /// `slots`: by their out slots, see [`Counters`].
-    pub(super) fn read(&self, hops: &Hops, slots: &[u32]) -> Result<FamilyContent<A>, PlaneError> {
+    pub(super) fn read(
+        &self,
+        hops: &Hops,
+        slots: &[u32],
+        whereabouts: &Whereabouts,
+    ) -> Result<FamilyContent<A>, PlaneError> {
         let read = |name: &'static str| move |error: MapError| broken(name, &error);
         let prefixes = self.prefixes.iter().map(|element| {
             element.map(|(key, value)| {
@@ -243,7 +296,7 @@ where
             eips: self
                 .eips
                 .entries()
-                .map(|entry| self.eip(&entry, hops))
+                .map(|entry| self.eip(&entry, hops, whereabouts))
                 .collect(),
             private: self
                 .private
@@ -257,7 +310,7 @@ where
     }
 
     /// An EIP from its entry.
-    fn eip(&self, entry: &Entry, hops: &Hops) -> (A, Eip<A>) {
+    fn eip(&self, entry: &Entry, hops: &Hops, whereabouts: &Whereabouts) -> (A, Eip<A>) {
         let address = A::of_words(entry.found.head, entry.rest);
         let words = EipWords::unpack(entry.found.head, entry.found.payload);
         let translates = words.mode == EipMode::Nat as u8;
@@ -266,11 +319,12 @@ where
         } else {
             self.others.get(words.other)
         };
+        let target = target_of(&words, whereabouts);
         let record = EipEntry {
             private,
             slot: words.slot,
-            target: words.target,
-            vpc: match words.target {
+            target,
+            vpc: match target {
                 NONE => NONE,
                 target => hops.vpc_of(target),
             },
@@ -320,7 +374,9 @@ where
     pub(super) fn fetch(&self, write: &FamilyWrite<A>) {
         match write {
             FamilyWrite::Eip(address, _) => self.eips.fetch(&EipWords::key(*address)),
-            FamilyWrite::Private(key, _) => self.private.fetch(&PrivateWords::key(key.vpc, key.address)),
+            FamilyWrite::Private(key, _) => {
+                self.private.fetch(&PrivateWords::key(key.vpc, key.address))
+            }
             FamilyWrite::Prefix(..) | FamilyWrite::Cidr(..) | FamilyWrite::Screen(..) => {}
         }
     }
@@ -329,12 +385,14 @@ where
         &mut self,
         write: &FamilyWrite<A>,
         counters: &mut Counters,
+        receivers: &mut Receivers,
+        hops: &Hops,
     ) -> Result<(), Refused> {
         match write {
-            FamilyWrite::Eip(address, record) => self.set_eip(address, record.as_ref()),
-            FamilyWrite::Private(key, record) => {
-                self.set_private(key, record.as_ref(), counters)
+            FamilyWrite::Eip(address, record) => {
+                self.set_eip(address, record.as_ref(), receivers, hops)
             }
+            FamilyWrite::Private(key, record) => self.set_private(key, record.as_ref(), counters),
             FamilyWrite::Prefix(key, value) => {
                 let key = lpm_trie::Key::new(key.length, key.network);
                 let result = match value {
@@ -353,7 +411,13 @@ where
         }
     }
 
-    fn set_eip(&mut self, address: &A, record: Option<&Eip<A>>) -> Result<(), Refused> {
+    fn set_eip(
+        &mut self,
+        address: &A,
+        record: Option<&Eip<A>>,
+        receivers: &mut Receivers,
+        hops: &Hops,
+    ) -> Result<(), Refused> {
         let key = EipWords::key(*address);
         let found = self.eips.get(&key);
         let before = EipWords::unpack(found.head, found.payload);
@@ -364,12 +428,19 @@ where
         };
         let translates = record.mode == EipMode::Nat as u8;
         let other = self.name(translates.then_some(&record.private), before.other)?;
+        let hop = if record.mode == EipMode::CutThrough as u8 {
+            hops.place_of(record.target)
+        } else {
+            0
+        };
         let words = EipWords {
             slot: record.slot,
             other,
             target: record.target,
             mode: record.mode,
+            hop,
         };
+        receivers.set(record.slot, record.target);
         let named = [before.other, other];
         self.put(Waiting::new(Kind::Eips, key, words.pack(&key), named));
         Ok(())

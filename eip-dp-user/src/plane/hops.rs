@@ -7,7 +7,7 @@ use eip_dp_common::abi::{
     TargetFlags, Uplink,
 };
 
-use super::{index::Pool, mapped::Mapped};
+use super::{index::Pool, mapped::Mapped, receivers::Whereabouts};
 
 /// The maps.
 pub(super) struct Hops {
@@ -113,6 +113,18 @@ impl Hops {
             ..hop.target(&self.links.get(hop.link()))
         };
         Some(target.sealed(&index))
+    }
+
+    /// Where a target is, as EIPs' entries have it; 0 where they have no room for it.
+    pub(super) fn place_of(&self, target: u32) -> u64 {
+        NextHop::from_word(self.words.get(target)).fits()
+    }
+
+    /// The targets by where they are.
+    pub(super) fn whereabouts(&self) -> Whereabouts {
+        let targets = FIRST_ENI_TARGET..self.words.elements();
+        let places = targets.map(|target| (self.place_of(target), target));
+        places.filter(|(place, _)| *place != 0).collect()
     }
 
     /// The VPC of a target, [`NONE`] where there is none.

@@ -14,6 +14,7 @@ use super::{
     family::{FamilyMaps, Refused},
     hops::Hops,
     os_error,
+    receivers::{Receivers, Whereabouts},
     resize::{Moment, Stage},
     source::Source,
     with_cure,
@@ -36,6 +37,7 @@ pub struct Kernel {
     status: Array<MapData, u64>,
     limits: Limits,
     seed: u64,
+    receivers: Receivers,
     /// Whether no program runs yet that reads these maps.
     unread: bool,
     /// The maps whose place these take, while programs change over: what they count is not carried over yet.
@@ -121,6 +123,7 @@ impl Kernel {
             status,
             limits,
             seed,
+            receivers: Receivers::default(),
             unread: false,
             before: None,
         };
@@ -175,10 +178,20 @@ impl Kernel {
 
     fn apply(&mut self, write: &Write) -> Result<(), Refused> {
         let result = match write {
-            Write::V4(write) => return self.v4.apply(write, &mut self.counters),
-            Write::V6(write) => return self.v6.apply(write, &mut self.counters),
+            Write::V4(write) => {
+                let (counters, receivers) = (&mut self.counters, &mut self.receivers);
+                return self.v4.apply(write, counters, receivers, &self.hops);
+            }
+            Write::V6(write) => {
+                let (counters, receivers) = (&mut self.counters, &mut self.receivers);
+                return self.v6.apply(write, counters, receivers, &self.hops);
+            }
             Write::Target(index, value) => {
+                let before = self.hops.place_of(*index);
                 let result = self.hops.set(*index, value.as_ref());
+                if before != 0 && before != self.hops.place_of(*index) {
+                    self.receivers.moves(*index);
+                }
                 return result.map_err(|full| {
                     if full.waits {
                         Refused::Wait
@@ -244,8 +257,50 @@ impl Kernel {
         }
     }
 
+    /// Has the EIPs' entries follow the targets that moved.
+    fn redirect(&mut self) {
+        let moved = self.receivers.take_moved();
+        if !moved.is_empty() {
+            self.v4.redirect(&moved, &self.receivers, &self.hops);
+            self.v6.redirect(&moved, &self.receivers, &self.hops);
+        }
+    }
+
+    /// Finds out whose the EIPs' entries are, if that is not known.
+    fn know_receivers(&mut self) {
+        if self.receivers.are_known() {
+            return;
+        }
+        let whereabouts = self.whereabouts();
+        let v4 = self.v4.receivers(&whereabouts);
+        let known = v4.chain(self.v6.receivers(&whereabouts));
+        self.receivers.know(self.counters.slots(), known);
+    }
+
+    /// The targets by where they are, if there are EIPs that know no more.
+    fn whereabouts(&self) -> Whereabouts {
+        if self.v4.has_places() || self.v6.has_places() {
+            self.hops.whereabouts()
+        } else {
+            Whereabouts::new()
+        }
+    }
+
+    /// Makes changes of one map. Returns how many were made before one failed, and why it did.
+    fn make_all(&mut self, batch: &[Write]) -> Result<(), (usize, PlaneError)> {
+        for (at, write) in batch.iter().enumerate() {
+            if let Some(soon) = batch.get(at + AHEAD) {
+                self.fetch(soon);
+            }
+            self.make(write).map_err(|error| (at, error))?;
+        }
+        Ok(())
+    }
+
     /// Waits for running programs, and lets what rests be used again.
     fn settle(&mut self) -> Result<(), PlaneError> {
+        // What entries lead to is not to be free.
+        self.redirect();
         self.grace()?;
         self.v4.wake();
         self.v6.wake();
@@ -318,9 +373,10 @@ impl Plane for Kernel {
     fn read(&self) -> Result<Content, PlaneError> {
         let read = |map: &'static str| move |error: MapError| broken(map, &error);
         let slots = self.counters.by_out_slot();
+        let whereabouts = self.whereabouts();
         Ok(Content {
-            v4: self.v4.read(&self.hops, &slots)?,
-            v6: self.v6.read(&self.hops, &slots)?,
+            v4: self.v4.read(&self.hops, &slots, &whereabouts)?,
+            v6: self.v6.read(&self.hops, &slots, &whereabouts)?,
             vpcs: used(self.vpcs.iter(), &Sealed::zeroed()).map_err(read(maps::VPCS))?,
             targets: self.hops.read(),
             ports: collect(self.ports.iter()).map_err(read(maps::PORTS))?,
@@ -336,24 +392,20 @@ impl Plane for Kernel {
 
     fn write(&mut self, writes: &[Write]) -> Result<(), WriteError> {
         let mut done = 0;
+        self.know_receivers();
         while done < writes.len() {
             let batch = same_map(&writes[done..]);
-            for (at, write) in batch.iter().enumerate() {
-                if let Some(soon) = batch.get(at + AHEAD) {
-                    self.fetch(soon);
-                }
-                if let Err(error) = self.make(write) {
-                    return Err(WriteError { done, error });
-                }
-                done += 1;
+            let made = self.make_all(batch);
+            self.redirect();
+            if let Err((at, error)) = made {
+                let done = done + at;
+                return Err(WriteError { done, error });
             }
             // What follows may rely on these.
             if let Err(error) = self.make_room() {
-                return Err(WriteError {
-                    done: done - batch.len(),
-                    error,
-                });
+                return Err(WriteError { done, error });
             }
+            done += batch.len();
         }
         Ok(())
     }

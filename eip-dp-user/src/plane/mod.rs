@@ -13,6 +13,7 @@ mod load;
 pub mod mapped;
 mod pins;
 mod programs;
+mod receivers;
 mod resize;
 mod source;
 

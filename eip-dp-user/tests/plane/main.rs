@@ -9,7 +9,7 @@ mod resize;
 
 use std::fs;
 
-use eip_dp_common::abi::{EipEntry, Event, Reason, maps};
+use eip_dp_common::abi::{EipEntry, EipMode, Event, NONE, Reason, Sealed, Target, maps};
 use eip_dp_user::{
     image::{FamilyWrite, Write},
     plane::{Kernel, Links, Pins, Plane},
@@ -372,5 +372,56 @@ fn links_and_pins_that_somebody_removed_are_noticed() {
         let _daemon = gateway.start();
         gateway.ok("verify");
         assert_eq!(eip().mode, 1, "NAT");
+    });
+}
+
+/// An EIP in cut-through mode has in its entry where its ENI is. When that is elsewhere, so does the entry say.
+#[test]
+fn an_eip_follows_its_eni() {
+    run(|| {
+        let gateway = Gateway::served();
+        let mut daemon = gateway.start();
+        let target = eip().target;
+        assert_ne!(target, NONE);
+        daemon.kill();
+        let mut writer = kernel();
+        let mut record = EipEntry {
+            private: EIP,
+            delta: 0,
+            mode: EipMode::CutThrough as u8,
+            ..eip()
+        };
+        let put = |record: EipEntry<_>| Write::V4(FamilyWrite::Eip(EIP, Some(record.sealed(&EIP))));
+        writer.write(&[put(record)]).unwrap();
+        assert_eq!(eip(), record.sealed(&EIP));
+        let there = kernel().read().unwrap().targets[&target];
+        for mac in [[2, 0, 0, 0, 9, 1], [2, 0, 0, 0, 9, 2]] {
+            let elsewhere = Target {
+                dst_mac: mac,
+                ..there
+            };
+            // In another daemon's time, too.
+            let mut writer = kernel();
+            let moved = Write::Target(target, Some(elsewhere.sealed(&target)));
+            writer.write(&[moved]).unwrap();
+            let content = kernel().read().unwrap();
+            assert_eq!(content.targets[&target].dst_mac, mac);
+            assert_eq!(
+                content.v4.eips[&EIP].target, target,
+                "the entry moved along"
+            );
+        }
+        // A target that goes leaves an entry that names it.
+        writer = kernel();
+        writer.write(&[Write::Target(target, None)]).unwrap();
+        assert_eq!(eip().target, target);
+        writer
+            .write(&[Write::Target(target, Some(there.sealed(&target)))])
+            .unwrap();
+        record.mode = EipMode::Detached as u8;
+        record.target = NONE;
+        writer.write(&[put(record)]).unwrap();
+        assert_eq!(eip().target, NONE);
+        gateway.ok("unload");
     });
 }

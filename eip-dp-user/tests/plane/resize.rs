@@ -42,7 +42,9 @@ fn map(name: &str) -> Map {
 /// What a program counts on the first CPU.
 fn count(packets: u64) {
     let slot = kernel().slot(EIP.into()).unwrap();
-    for (name, bytes) in [(maps::EIP_IN, 100), (maps::EIP_OUT, 200)] {
+    let out_slots: Array<_, [u32; 2]> = map(maps::OUT_SLOTS).try_into().unwrap();
+    let out_slot = out_slots.get(&(slot / 2), 0).unwrap()[slot as usize % 2] - 1;
+    for (name, slot, bytes) in [(maps::EIP_IN, slot, 100), (maps::EIP_OUT, out_slot, 200)] {
         let mut flows: Array<_, Flow> = map(name).try_into().unwrap();
         let mut flow = flows.get(&slot, 0).unwrap();
         flow.packets += packets;
@@ -50,10 +52,11 @@ fn count(packets: u64) {
         flows.set(slot, flow, 0).unwrap();
     }
     let mut dropped: Array<_, [u64; 2]> = map(maps::EIP_DROPS).try_into().unwrap();
-    let before = dropped.get(&slot, 0).unwrap();
-    dropped
-        .set(slot, [before[0] + packets, before[1] + 2 * packets], 0)
-        .unwrap();
+    for (slot, added) in [(slot, [packets, 0]), (out_slot, [0, 2 * packets])] {
+        let [received, sent] = dropped.get(&slot, 0).unwrap();
+        let sum = [received + added[0], sent + added[1]];
+        dropped.set(slot, sum, 0).unwrap();
+    }
     for (name, index) in [
         (maps::DROPS, Reason::NoAssociation.index()),
         (maps::EVENTS, Event::ALL[0].index()),

@@ -1,0 +1,54 @@
+//! Whose the EIPs are whose entries say where the ENI is, and not which target it has: when a target moves, they move along.
+
+use std::collections::{HashMap, HashSet};
+
+use eip_dp_common::abi::NONE;
+
+/// The targets of the EIPs, by slot.
+#[derive(Debug, Default)]
+pub(super) struct Receivers {
+    /// Empty until somebody writes.
+    targets: Vec<u32>,
+    /// Targets that stand elsewhere by now than entries say.
+    moved: HashSet<u32>,
+}
+
+/// The targets, by where they are: the bits of a [`eip_dp_common::abi::NextHop`] that an entry has.
+pub(super) type Whereabouts = HashMap<u64, u32>;
+
+impl Receivers {
+    /// Whether [`Self::know`] was called.
+    pub(super) fn are_known(&self) -> bool {
+        !self.targets.is_empty()
+    }
+
+    /// Takes over what stands in the maps, which have so many slots.
+    pub(super) fn know(&mut self, slots: u32, known: impl Iterator<Item = (u32, u32)>) {
+        self.targets = vec![NONE; slots as usize];
+        for (slot, target) in known {
+            self.set(slot, target);
+        }
+    }
+
+    /// The EIP with that slot has this target now, or [`NONE`].
+    pub(super) fn set(&mut self, slot: u32, target: u32) {
+        if let Some(place) = self.targets.get_mut(slot as usize) {
+            *place = target;
+        }
+    }
+
+    /// The target of the EIP with that slot.
+    pub(super) fn of(&self, slot: u32) -> u32 {
+        self.targets.get(slot as usize).copied().unwrap_or(NONE)
+    }
+
+    /// A target stands elsewhere.
+    pub(super) fn moves(&mut self, target: u32) {
+        self.moved.insert(target);
+    }
+
+    /// The targets that moved, each told once.
+    pub(super) fn take_moved(&mut self) -> HashSet<u32> {
+        std::mem::take(&mut self.moved)
+    }
+}
