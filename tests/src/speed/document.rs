@@ -39,6 +39,9 @@ Written by `cargo xtask bench` from the figures of one run; only ratios within a
   there are, and its chains, which all candidates share, to four a flow.
 - eip-dp is the release build with every feature on, its daemon stopped while packets are counted. Rows of `eip-dp` have
   `delivery = xdp`, those of `eip-dp-auto` the default.
+- iperf3 runs between a guest as it comes and a host on the Internet, for a second at a time: all gateways in turn, in many rounds, each
+  round in the other order, and a gateway's times are those of its transfer over the rival's in the same round. Client and server have a
+  core each. The gateway's end of the uplink takes segments and checksums off it, as a NIC does; the Internet's end sends complete frames.
 - The kernel's forwarding, nftables and iptables do one direction only, with one map or one rule for all addresses.
 ";
 
