@@ -6,7 +6,8 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use eip_dp_bench_ebpf::{
-    Address, BATCH, ENI_MAC, Follows, MAX_VPCS, PORT_MARK, Plan, SEQUENCE, STEPS, State,
+    Address, BATCH, ENI_MAC, FLOW_BITS, FLOWS, Follows, LOWER_BITS, MAX_VPCS, PORT_MARK, Plan,
+    SEQUENCE, STEPS, State, UPPER_BITS,
 };
 
 use crate::{
@@ -35,6 +36,15 @@ pub struct Choice {
     pub eip: u32,
     pub partner: u32,
     pub partner_member: u32,
+}
+
+/// The two ports, of a flow of an EIP; the upper half is the source's.
+#[inline(always)]
+fn ports_of(eip: u32, flow: u32) -> u32 {
+    let mark = u32::from(PORT_MARK);
+    let marked = flow << FLOW_BITS | flow ^ (FLOWS - 1);
+    let upper = mark | marked << UPPER_BITS | eip >> LOWER_BITS;
+    upper << 16 | mark | eip & ((1 << LOWER_BITS) - 1)
 }
 
 impl Choice {
@@ -79,43 +89,43 @@ impl Choice {
     pub fn mac(&self, plan: &Plan) -> u32 {
         self.vpc << 24 | self.member >> (plan.eni_bits & 31)
     }
-
-    /// The ports that carry the number.
-    #[inline(always)]
-    fn ports(&self) -> u32 {
-        let mark = u32::from(PORT_MARK);
-        (mark | self.eip >> 14) << 16 | mark | self.eip & 0x3fff
-    }
 }
 
-/// The next frame's EIP.
+/// The next frame's EIP, and its ports.
 #[inline(always)]
-fn next(plan: &Plan, state: &mut State) -> Choice {
+fn next(plan: &Plan, state: &mut State) -> (Choice, u32) {
     let number = state.sent;
     state.sent = number + 1;
-    let member = if plan.in_sequence != 0 {
-        #[allow(clippy::cast_possible_truncation, reason = "wanted")]
+    // xorshift64*, of which the upper bits are the good ones.
+    let mut random = state.random;
+    random ^= random >> 12;
+    random ^= random << 25;
+    random ^= random >> 27;
+    state.random = random;
+    let random = random.wrapping_mul(0x2545_f491_4f6c_dd1d);
+    #[allow(clippy::cast_possible_truncation, reason = "wanted")]
+    let mut flow = (random >> 24) as u32;
+    #[allow(clippy::cast_possible_truncation, reason = "wanted")]
+    let member = if plan.in_order != 0 {
+        flow = number as u32;
+        let turn = (number >> FLOW_BITS) as u32;
+        turn.checked_rem(plan.members).unwrap_or(0)
+    } else if plan.in_sequence != 0 {
         let step = number as u32 & (SEQUENCE - 1);
         match SEQUENCES.get(step / STEPS) {
             Some(steps) => steps[(step % STEPS) as usize],
             None => 0,
         }
     } else {
-        // xorshift64*, of which the upper bits are the good ones.
-        let mut random = state.random;
-        random ^= random >> 12;
-        random ^= random << 25;
-        random ^= random >> 27;
-        state.random = random;
-        let drawn = random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        #[allow(clippy::cast_possible_truncation, reason = "below `members`")]
-        let member = (drawn * u64::from(plan.members) >> 32) as u32;
-        member
+        // Below `members`.
+        ((random >> 32) * u64::from(plan.members) >> 32) as u32
     };
     // A batch stays in one VPC, behind one interface: a NIC's queue would bring it so.
     #[allow(clippy::cast_possible_truncation, reason = "wanted")]
     let vpc = (number / u64::from(BATCH)) as u32 & ((1 << (plan.vpc_bits & 31)) - 1);
-    Choice::of(plan, member << (plan.vpc_bits & 31) | vpc)
+    let choice = Choice::of(plan, member << (plan.vpc_bits & 31) | vpc);
+    let ports = ports_of(choice.eip, flow & (FLOWS - 1));
+    (choice, ports)
 }
 
 /// The frame's length from now on.
@@ -254,7 +264,7 @@ fn parts() -> Option<(&'static Plan, &'static mut State)> {
 #[inline(always)]
 pub fn udp4(context: &XdpContext) -> Option<u32> {
     let (plan, state) = parts()?;
-    let choice = next(plan, state);
+    let (choice, ports) = next(plan, state);
     let length = resize(context, plan, state)?.wrapping_sub(ETHERNET as u32);
     let frame = head::<{ ETHERNET + IPV4 + UDP }>(context)?;
     let source = choice.last_word(&plan.source);
@@ -270,14 +280,14 @@ pub fn udp4(context: &XdpContext) -> Option<u32> {
     );
     let payload = length.wrapping_sub(IPV4 as u32) & 0xffff;
     let sum = halves(source) + halves(destination);
-    udp(frame, ETHERNET + IPV4, payload, choice.ports(), sum);
+    udp(frame, ETHERNET + IPV4, payload, ports, sum);
     Some(send(&choice))
 }
 
 #[inline(always)]
 pub fn udp6(context: &XdpContext) -> Option<u32> {
     let (plan, state) = parts()?;
-    let choice = next(plan, state);
+    let (choice, ports) = next(plan, state);
     let length = resize(context, plan, state)?;
     let payload = length.wrapping_sub((ETHERNET + IPV6) as u32) & 0xffff;
     let frame = head::<{ ETHERNET + IPV6 + UDP }>(context)?;
@@ -287,7 +297,7 @@ pub fn udp6(context: &XdpContext) -> Option<u32> {
         (&plan.destination, choice.last_word(&plan.destination)),
     ];
     let sum = header6(frame, ETHERNET, payload, PROTOCOL_UDP, addresses);
-    udp(frame, ETHERNET + IPV6, payload, choice.ports(), sum);
+    udp(frame, ETHERNET + IPV6, payload, ports, sum);
     Some(send(&choice))
 }
 
@@ -297,7 +307,7 @@ pub fn error4(context: &XdpContext) -> Option<u32> {
     const QUOTE: usize = ETHERNET + IPV4 + ICMP;
     const QUOTED: u32 = (IPV4 + UDP) as u32;
     let (plan, state) = parts()?;
-    let choice = next(plan, state);
+    let (choice, ports) = next(plan, state);
     let frame = head::<{ QUOTE + IPV4 + UDP }>(context)?;
     let source = choice.last_word(&plan.source);
     let destination = choice.last_word(&plan.destination);
@@ -313,7 +323,6 @@ pub fn error4(context: &XdpContext) -> Option<u32> {
     );
     header4(frame, QUOTE, QUOTED, PROTOCOL_UDP, destination, source);
     let addresses = halves(source) + halves(destination);
-    let ports = choice.ports();
     let quoted = udp(frame, QUOTE + IPV4, UDP as u32, ports, addresses);
     // The quoted IP header sums up to nothing.
     let sum = UNREACHABLE4 + halves(ports) + UDP as u32 + u32::from(quoted);
@@ -328,7 +337,7 @@ pub fn error6(context: &XdpContext) -> Option<u32> {
     const QUOTE: usize = ETHERNET + IPV6 + ICMP;
     const QUOTED: u32 = (IPV6 + UDP) as u32;
     let (plan, state) = parts()?;
-    let choice = next(plan, state);
+    let (choice, ports) = next(plan, state);
     let frame = head::<{ QUOTE + IPV6 + UDP }>(context)?;
     ethernet(frame, plan, &choice);
     let source = (&plan.source, choice.last_word(&plan.source));
@@ -348,7 +357,6 @@ pub fn error6(context: &XdpContext) -> Option<u32> {
         PROTOCOL_UDP,
         [destination, source],
     );
-    let ports = choice.ports();
     let quoted = udp(frame, QUOTE + IPV6, UDP as u32, ports, inner);
     let header = 0x6000 + UDP as u32 + (PROTOCOL_UDP << 8 | TTL);
     let quote = header + inner + halves(ports) + UDP as u32 + u32::from(quoted);

@@ -15,8 +15,20 @@ pub const SEQUENCE: u32 = 1 << 20;
 /// How many steps one element of the map holds.
 pub const STEPS: u32 = 16;
 
-/// The upper bits of both ports, which tell the bench's frames from others; below are 14 bits of the EIP's number each.
+/// The upper bits of both ports, which tell the bench's frames from others. Below the lower one has 14 bits of the EIP's
+/// number; the upper one the flow's number, its complement, and the other bits of the EIP's.
 pub const PORT_MARK: u16 = 0x4000;
+
+/// How many flows each EIP has: so many source ports.
+pub const FLOWS: u32 = 1 << FLOW_BITS;
+
+/// The bits of a flow's number.
+pub const FLOW_BITS: u32 = 4;
+
+/// The bits of the EIP's number in the upper port; those in the lower one.
+pub const UPPER_BITS: u32 = 14 - 2 * FLOW_BITS;
+/// See [`UPPER_BITS`].
+pub const LOWER_BITS: u32 = 14;
 
 /// The first two octets of every ENI's MAC; below is its number.
 pub const ENI_MAC: [u8; 2] = [0x02, 0x0e];
@@ -71,6 +83,8 @@ pub struct Plan {
     pub partner: u32,
     /// Whether EIPs come as in the map `SEQUENCES`, not uniformly random.
     pub in_sequence: u32,
+    /// Whether flows come one after the other, each of them once before any comes again.
+    pub in_order: u32,
     /// Whether frames of three sizes are mixed.
     pub mixed: u32,
     /// Whether frames are sent with the ENI's MAC as source.

@@ -1,7 +1,9 @@
 //! The sink: counts frames, those that arrive as they have to apart from all others, and keeps none.
 
 use aya_ebpf::programs::XdpContext;
-use eip_dp_bench_ebpf::{Address, ENI_MAC, PORT_MARK, Plan, Seen};
+use eip_dp_bench_ebpf::{
+    Address, ENI_MAC, FLOW_BITS, FLOWS, LOWER_BITS, PORT_MARK, Plan, Seen, UPPER_BITS,
+};
 
 use crate::{
     PLAN, SEEN,
@@ -42,7 +44,7 @@ pub fn count(context: &XdpContext, judge: impl FnOnce(&Plan, &XdpContext) -> Opt
     }
 }
 
-/// The number that the ports carry.
+/// The number that the ports carry; of ports with another flow than was sent, a number that no EIP has.
 #[inline(always)]
 fn number<const N: usize>(frame: &[u8; N], at: usize) -> Option<u32> {
     const MARK: u32 = PORT_MARK as u32;
@@ -53,7 +55,10 @@ fn number<const N: usize>(frame: &[u8; N], at: usize) -> Option<u32> {
     if upper & 0xc000 != MARK || lower & 0xc000 != MARK {
         return None;
     }
-    Some((upper & 0x3fff) << 14 | lower & 0x3fff)
+    let marked = (upper & !MARK) >> UPPER_BITS;
+    let changed = marked >> FLOW_BITS ^ marked & (FLOWS - 1) ^ (FLOWS - 1);
+    let number = changed << UPPER_BITS | upper & ((1 << UPPER_BITS) - 1);
+    Some(number << LOWER_BITS | lower & !MARK)
 }
 
 #[inline(always)]

@@ -69,14 +69,12 @@ const TRANSFERS: &str = "iperf3";
 const TABLE: &str = "table";
 
 const QUICK_BULK: bulk::Effort = bulk::Effort {
-    rounds: 2,
-    seconds: 1,
-    udp: false,
+    rounds: 6,
+    all: false,
 };
 const FULL_BULK: bulk::Effort = bulk::Effort {
-    rounds: 5,
-    seconds: 3,
-    udp: true,
+    rounds: 12,
+    all: true,
 };
 const QUICK_TABLE: table_side::Effort = table_side::Effort {
     eips: 65_536,
@@ -205,6 +203,10 @@ fn measure(arguments: &Arguments, rows: &[eip_dp_tests::speed::shape::Row]) -> R
             QUICK_BULK
         } else {
             FULL_BULK
+        };
+        let effort = bulk::Effort {
+            rounds: arguments.rounds.unwrap_or(effort.rounds),
+            ..effort
         };
         match bulk::run_all(&effort, &mut say) {
             Ok(bulk) => report.bulk = bulk,

@@ -16,6 +16,7 @@ pub mod netns;
 pub mod process;
 pub mod scene;
 pub mod service;
+pub mod setting;
 pub mod sweep;
 pub mod topology;
 pub mod traffic;
@@ -177,6 +178,7 @@ fn remove_on_signals() {
             for lab in labs {
                 lab.close();
             }
+            setting::put_all_back();
             unmount_after_last(&[]);
             std::process::exit(128 + signal);
         }

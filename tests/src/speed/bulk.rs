@@ -5,14 +5,17 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::report::{BULK_RIVAL, Bulk};
+use super::{
+    object::cpus,
+    report::{BULK_RIVAL, Bulk},
+};
 use crate::lab::{
     Lab,
     gateway::Gateway,
     netns::Netns,
     process::{outcome, run, write},
     topology::{Backbone, INTERNET, UPLINK},
-    traffic::{Amount, IperfServer, iperf},
+    traffic::IperfServer,
 };
 
 const POOL: &str = "203.0.113.0/24";
@@ -23,16 +26,17 @@ const GUEST: &str = "10.0.0.10";
 const GUEST_MAC: &str = "02:00:00:00:0a:01";
 const PORT: &str = "p0";
 
-/// How long and how often.
+/// What and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     /// Rounds.
     pub rounds: u32,
-    /// Of each transfer.
-    pub seconds: u32,
-    /// Whether UDP is measured besides TCP.
-    pub udp: bool,
+    /// Whether more is measured than what is judged: the other ways of delivery, and UDP.
+    pub all: bool,
 }
+
+/// How long a transfer is: many short ones, in turn, are held against each other in what the machine does just then.
+const SECONDS: u32 = 1;
 
 /// A gateway between the two.
 struct Scene {
@@ -46,76 +50,90 @@ struct Scene {
 
 /// Runs all of them in turn.
 pub fn run_all(effort: &Effort, say: &mut dyn FnMut(&str)) -> Result<Vec<Bulk>> {
+    let (deliveries, protocols): (&[&str], &[&str]) = if effort.all {
+        (&["auto", "xdp", "tcx"], &["tcp", "udp"])
+    } else {
+        (&["auto"], &["tcp"])
+    };
     let mut scenes = vec![kernel()?];
-    for delivery in ["auto", "xdp", "tcx"] {
+    for delivery in deliveries {
         scenes.push(eip_dp(delivery)?);
     }
-    let protocols: &[&str] = if effort.udp {
-        &["tcp", "udp"]
-    } else {
-        &["tcp"]
-    };
+    // Those that are held against each other follow each other.
     let mut all = Vec::new();
-    for scene in &scenes {
-        for protocol in protocols {
-            for direction in ["out", "in"] {
-                all.push(Bulk {
+    for protocol in protocols {
+        for direction in ["out", "in"] {
+            for scene in &scenes {
+                let bulk = Bulk {
                     gateway: scene.name.clone(),
                     protocol: (*protocol).to_owned(),
                     direction: direction.to_owned(),
                     rates: Vec::new(),
-                });
+                };
+                all.push((bulk, &scene.guest));
             }
         }
     }
     for round in 1..=effort.rounds {
         say(&format!("iperf3, round {round} of {}", effort.rounds));
-        for bulk in &mut all {
-            let scene = scenes.iter().find(|scene| scene.name == bulk.gateway);
-            let guest = &scene.context("no such scene")?.guest;
-            let reverse = bulk.direction == "in";
-            let rate = if bulk.protocol == "tcp" {
-                let amount = Amount::Seconds(effort.seconds);
-                iperf(guest, Some(GUEST), INTERNET, amount, reverse)?.bits_per_second
-            } else {
-                udp(guest, effort.seconds, reverse)?
-            };
+        // Who is first in one round is last in the next.
+        all.reverse();
+        for (bulk, guest) in &mut all {
+            let rate = transfer(guest, &bulk.protocol, bulk.direction == "in")?;
+            if rate == 0.0 {
+                let Bulk {
+                    gateway,
+                    protocol,
+                    direction,
+                    ..
+                } = bulk;
+                bail!("{gateway} forwards nothing of {protocol} {direction}");
+            }
             bulk.rates.push(rate / 1e9);
         }
     }
-    for bulk in &all {
-        let Bulk {
-            gateway,
-            protocol,
-            direction,
-            rates,
-        } = bulk;
-        if rates.contains(&0.0) {
-            bail!("{gateway} forwards nothing of {protocol} {direction}");
-        }
+    let mut all: Vec<Bulk> = all.into_iter().map(|(bulk, _)| bulk).collect();
+    if effort.rounds % 2 == 1 {
+        all.reverse();
     }
     Ok(all)
 }
 
-/// As many datagrams as go in, in frames of full size; the bits a second that arrive.
-fn udp(guest: &Netns, seconds: u32, reverse: bool) -> Result<f64> {
+/// The guest's program and the Internet's each on a core of its own, where there are two: the same for all.
+fn placement() -> Result<Option<[&'static str; 2]>> {
+    Ok((cpus()? > 1).then_some(["-A", "0,1"]))
+}
+
+/// As much as goes in; the bits a second that arrive.
+fn transfer(guest: &Netns, protocol: &str, reverse: bool) -> Result<f64> {
     let mut command = guest.command("iperf3");
-    command.args([
-        "-J", "-p", "5201", "-u", "-b", "0", "-l", "1448", "-B", GUEST, "-c", INTERNET,
-    ]);
-    command.args(["-t", &seconds.to_string()]);
+    command.args(["-J", "-p", "5201", "-B", GUEST, "-c", INTERNET]);
+    command.args(["-t", &SECONDS.to_string()]);
+    command.args(placement()?.into_iter().flatten());
+    if protocol == "udp" {
+        // In frames of full size.
+        command.args(["-u", "-b", "0", "-l", DATAGRAM]);
+    }
     if reverse {
         command.arg("-R");
     }
     let output = outcome(&mut command)?;
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    let sum = &report["end"]["sum"];
+    let end = &report["end"];
     let rate = || {
+        if protocol == "tcp" {
+            return end["sum_received"]["bits_per_second"].as_f64();
+        }
+        let sum = &end["sum"];
         let (packets, lost) = (sum["packets"].as_f64()?, sum["lost_packets"].as_f64()?);
-        Some((packets - lost).max(0.0) * 1448.0 * 8.0 / sum["seconds"].as_f64()?)
+        let bits = DATAGRAM.parse::<f64>().ok()? * 8.0;
+        Some((packets - lost).max(0.0) * bits / sum["seconds"].as_f64()?)
     };
-    rate().with_context(|| format!("iperf3 over UDP printed no sum: {report}"))
+    rate().with_context(|| format!("iperf3 over {protocol} printed no sum: {report}"))
 }
+
+/// The payload of a datagram, in bytes.
+const DATAGRAM: &str = "1448";
 
 fn scene(
     name: &str,
@@ -129,6 +147,11 @@ fn scene(
     guest.ip(&format!("address add {GUEST}/24 dev eth0"))?;
     guest.ip("link set dev eth0 up")?;
     guest.ip(&format!("route add default via {ROUTER}"))?;
+    // What an uplink's NIC does for its host, this end of the wire does too: segments and checksums.
+    run(backbone
+        .gateway
+        .command("ethtool")
+        .args(["-K", UPLINK, "tx", "on"]))?;
     let gateway = start(&lab, &backbone, &guest).with_context(|| name.to_owned())?;
     let server = IperfServer::start(&backbone.internet, &lab.folder().join("iperf.log"))?;
     Ok(Scene {

@@ -32,9 +32,16 @@ Written by `cargo xtask bench` from the figures of one run; only ratios within a
   had (its thread's, and the kernel's softirq thread's): on a machine where others run too, it is less than what passed.
 - NAT: 16 private addresses, and so 16 EIPs, an ENI, all ENIs behind one port. Cut-through: an ENI for each EIP, all behind one port,
   told apart by MAC. Rows with 64 VPCs have 64 ports and the same private addresses in each VPC; 64 frames in a row are of
-  one VPC. Each EIP has one flow.
+  one VPC.
+- Each EIP has 16 flows, told apart by a port that is drawn at random (with pktgen one). Who tracks connections is sent each flow once
+  before the rounds, and has to know all of them before and after each: what is measured is packets of known connections, and none is
+  entered, forgotten or refused meanwhile. For that the kernel's limit of connections is raised for the time of the run, to more than
+  there are, and its chains, which all candidates share, to four a flow.
 - eip-dp is the release build with every feature on, its daemon stopped while packets are counted. Rows of `eip-dp` have
   `delivery = xdp`, those of `eip-dp-auto` the default.
+- iperf3 runs between a guest as it comes and a host on the Internet, for a second at a time: all gateways in turn, in many rounds, each
+  round in the other order, and a gateway's times are those of its transfer over the rival's in the same round. Client and server have a
+  core each. The gateway's end of the uplink takes segments and checksums off it, as a NIC does; the Internet's end sends complete frames.
 - The kernel's forwarding, nftables and iptables do one direction only, with one map or one rule for all addresses.
 ";
 

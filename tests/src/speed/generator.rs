@@ -26,6 +26,7 @@ use super::{
     pktgen, plan,
     shape::{Family, Path, Row, Size},
     site::Site,
+    tracker,
 };
 use crate::lab::wait::until;
 
@@ -77,7 +78,46 @@ pub fn measure(
         loose: u32::from(sender == Sender::Pktgen),
         ..plan::of_row(row)
     };
-    site.object.begin(&plan)?;
+    while_sent(site, row, sender, &plan, &|sending| {
+        count(row, window, sending)
+    })
+}
+
+/// Has each flow of a row sent at least once, until the gateway tracks all of them.
+pub fn fill(site: &mut Site, row: &Row, sender: Sender) -> Result<()> {
+    let flows = tracker::flows(&row.shape, sender);
+    let plan = Plan {
+        in_order: 1,
+        loose: u32::from(sender == Sender::Pktgen),
+        ..plan::of_row(row)
+    };
+    let gateway = site.gateway.clone();
+    while_sent(site, row, sender, &plan, &|_| {
+        until(PATIENCE, "all connections to be tracked", || {
+            Ok((tracker::count(&gateway)? >= flows).then_some(()))
+        })
+    })
+}
+
+/// What is under way while frames are sent.
+struct Sending<'a> {
+    object: &'a Object,
+    clocks: &'a Clocks,
+    /// Whether all generators have begun.
+    all_send: &'a dyn Fn() -> Result<bool>,
+    /// How many frames were sent.
+    sent: &'a dyn Fn() -> Result<u64>,
+}
+
+/// Sends a row's frames while `during` runs.
+fn while_sent<T: Send>(
+    site: &mut Site,
+    row: &Row,
+    sender: Sender,
+    plan: &Plan,
+    during: &(dyn Fn(&Sending<'_>) -> Result<T> + Sync),
+) -> Result<T> {
+    site.object.begin(plan)?;
     site.send_from_guests(row.is_outward())?;
     let namespace = if row.is_outward() {
         &site.guests
@@ -88,13 +128,18 @@ pub fn measure(
     let cores = cores(row.cores)?;
     namespace
         .enter(|| match sender {
-            Sender::LiveFrames => live_frames(object, row, window, &cores),
-            Sender::Pktgen => by_pktgen(object, row, window, &cores),
+            Sender::LiveFrames => live_frames(object, row, &cores, during),
+            Sender::Pktgen => by_pktgen(object, row, &cores, during),
         })
         .with_context(|| row.name())
 }
 
-fn live_frames(object: &Object, row: &Row, window: Duration, cores: &[usize]) -> Result<Counted> {
+fn live_frames<T>(
+    object: &Object,
+    row: &Row,
+    cores: &[usize],
+    during: &dyn Fn(&Sending<'_>) -> Result<T>,
+) -> Result<T> {
     let frame = template(row);
     catch_stop()?;
     let ended = AtomicBool::new(false);
@@ -111,8 +156,12 @@ fn live_frames(object: &Object, row: &Row, window: Duration, cores: &[usize]) ->
             }));
         }
         let clocks = Clocks::new(cores, threads.clone());
-        let all_send = || Ok(object.senders()? >= cores.len());
-        let counted = count(object, row, window, &clocks, &all_send, &|| object.sent());
+        let done = during(&Sending {
+            object,
+            clocks: &clocks,
+            all_send: &|| Ok(object.senders()? >= cores.len()),
+            sent: &|| object.sent(),
+        });
         ended.store(true, Ordering::SeqCst);
         for (thread, caller) in threads.iter().zip(callers) {
             // A signal before the call is lost: again, until it has ended.
@@ -123,20 +172,30 @@ fn live_frames(object: &Object, row: &Row, window: Duration, cores: &[usize]) ->
             let ended = caller.join();
             ended.map_err(|_| anyhow!("a generator panicked"))??;
         }
-        let counted = counted?;
+        let done = done?;
         check(object, row, object.sent()?)?;
-        Ok(counted)
+        Ok(done)
     })
 }
 
-fn by_pktgen(object: &Object, row: &Row, window: Duration, cores: &[usize]) -> Result<Counted> {
+fn by_pktgen<T>(
+    object: &Object,
+    row: &Row,
+    cores: &[usize],
+    during: &dyn Fn(&Sending<'_>) -> Result<T>,
+) -> Result<T> {
     pktgen::prepare(row, cores)?;
     thread::scope(|scope| {
         let caller = scope.spawn(pktgen::start);
         let clocks = Clocks::new(cores, Vec::new());
         let clocks = clocks.with(cores.iter().map(|core| pktgen::thread(*core)));
         let sent = || pktgen::sent(cores);
-        let counted = count(object, row, window, &clocks, &|| Ok(true), &sent);
+        let done = during(&Sending {
+            object,
+            clocks: &clocks,
+            all_send: &|| Ok(true),
+            sent: &sent,
+        });
         // One that has not begun yet would not end.
         while !caller.is_finished() {
             let _ = pktgen::stop();
@@ -144,9 +203,9 @@ fn by_pktgen(object: &Object, row: &Row, window: Duration, cores: &[usize]) -> R
         }
         let ended = caller.join();
         ended.map_err(|_| anyhow!("the thread that waits for pktgen panicked"))??;
-        let counted = counted?;
+        let done = done?;
         check(object, row, sent()?)?;
-        Ok(counted)
+        Ok(done)
     })
 }
 
@@ -233,14 +292,13 @@ fn call(program: &Xdp, frame: &[u8], core: usize, ended: &AtomicBool) -> Result<
     Ok(())
 }
 
-fn count(
-    object: &Object,
-    row: &Row,
-    window: Duration,
-    clocks: &Clocks,
-    all_send: &dyn Fn() -> Result<bool>,
-    sent: &dyn Fn() -> Result<u64>,
-) -> Result<Counted> {
+fn count(row: &Row, window: Duration, sending: &Sending<'_>) -> Result<Counted> {
+    let Sending {
+        object,
+        clocks,
+        all_send,
+        sent,
+    } = sending;
     let progress = |seen: &Seen, sent: u64| {
         if row.arrives_nowhere() {
             sent

@@ -29,3 +29,4 @@ pub mod shape;
 pub mod site;
 pub mod table_file;
 pub mod table_side;
+mod tracker;

@@ -24,7 +24,7 @@ unsafe impl<T: Copy + 'static> Pod for Plain<T> {}
 
 /// No padding: the sizes are those of the fields together.
 const _: () = {
-    assert!(size_of::<Plan>() == 4 * 20 + 11 * 4 + 2 * 6);
+    assert!(size_of::<Plan>() == 4 * 20 + 12 * 4 + 2 * 6);
     assert!(size_of::<State>() == 16);
     assert!(size_of::<Seen>() == 40);
     assert!(size_of::<Translated>() == 20);

@@ -153,6 +153,7 @@ pub fn of_row(row: &Row) -> Plan {
         eni_bits: row.shape.eni_bits(),
         partner: row.shape.eips / 2,
         in_sequence: u32::from(row.draw == Draw::Zipf),
+        in_order: 0,
         mixed: u32::from(row.size == Size::Mix),
         from_eni: u32::from(outward),
         // A hairpin's goes to the partner's ENI.

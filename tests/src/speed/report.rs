@@ -62,22 +62,30 @@ impl Report {
         self.rows.iter().find(|measured| measured.row == *row)
     }
 
-    /// eip-dp's transfers over the rival's, round by round.
+    /// eip-dp's transfers over the rival's.
     pub fn bulk_ratio(&self, protocol: &str, direction: &str) -> Option<f64> {
-        let rates = |gateway: &str| {
-            let mut all = self.bulk.iter();
-            all.find(|bulk| {
-                (
-                    bulk.gateway.as_str(),
-                    bulk.protocol.as_str(),
-                    bulk.direction.as_str(),
-                ) == (gateway, protocol, direction)
-            })
-            .map(|bulk| &bulk.rates)
+        median(&self.over_rival(self.transfers(BULK_OURS, protocol, direction)?))
+    }
+
+    fn transfers(&self, gateway: &str, protocol: &str, direction: &str) -> Option<&Bulk> {
+        let is = |bulk: &&Bulk| {
+            (
+                bulk.gateway.as_str(),
+                bulk.protocol.as_str(),
+                bulk.direction.as_str(),
+            ) == (gateway, protocol, direction)
         };
-        let (ours, theirs) = (rates(BULK_OURS)?, rates(BULK_RIVAL)?);
-        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
-        median(&ratios)
+        self.bulk.iter().find(is)
+    }
+
+    /// Transfers over the rival's, round by round.
+    fn over_rival(&self, bulk: &Bulk) -> Vec<f64> {
+        if bulk.gateway == BULK_RIVAL {
+            return Vec::new();
+        }
+        let rival = self.transfers(BULK_RIVAL, &bulk.protocol, &bulk.direction);
+        let theirs = rival.map_or(&[][..], |rival| &rival.rates);
+        bulk.rates.iter().zip(theirs).map(|(a, b)| a / b).collect()
     }
 
     /// Reads one.
@@ -122,11 +130,20 @@ impl Report {
             text += &line(measured);
         }
         if !self.bulk.is_empty() {
-            text += "\niperf3, Gbit/s (median, least, most)\n";
+            let _ = writeln!(
+                text,
+                "\niperf3, Gbit/s (median, least, most), and times {BULK_RIVAL}, round by round"
+            );
         }
         for bulk in &self.bulk {
             let what = format!("{} {} {}", bulk.gateway, bulk.protocol, bulk.direction);
-            let _ = writeln!(text, "{what:52} {}", three(&bulk.rates, 1.0, 2));
+            let (rates, times) = (&bulk.rates, self.over_rival(bulk));
+            let _ = writeln!(
+                text,
+                "{what:52} {}  {}",
+                three(rates, 1.0, 2),
+                three(&times, 1.0, 2)
+            );
         }
         if !self.table.is_empty() {
             text += "\nThe table (median, least, most)\n";

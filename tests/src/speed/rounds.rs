@@ -1,15 +1,16 @@
 //! Rounds: every row once in each, in turn, so that a machine that becomes slower meanwhile does so for all.
 
-use std::{any::Any, collections::BTreeMap, path::Path, time::Duration};
+use std::{any::Any, collections::BTreeMap, path::Path as File, time::Duration};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
     gateways,
-    generator::{Sender, measure, spread, stand_aside},
-    shape::{Draw, Gateway, Row, Shape},
+    generator::{Sender, fill, measure, spread, stand_aside},
+    shape::{Draw, Gateway, Path, Row, Shape},
     site::Site,
+    tracker::{self, Room},
 };
 use eip_dp_bench_ebpf::SEQUENCE;
 
@@ -63,8 +64,10 @@ pub struct Done {
 }
 
 /// Runs all of it. `say` is told what goes on.
-pub fn run(rows: &[Row], effort: &Effort, cache: &Path, say: &mut dyn FnMut(&str)) -> Result<Done> {
+pub fn run(rows: &[Row], effort: &Effort, cache: &File, say: &mut dyn FnMut(&str)) -> Result<Done> {
     let mut done = Done::default();
+    // Given back when all of them are gone.
+    let _room = room(rows, effort.sender, &mut done);
     let mut standing: BTreeMap<Place, Option<Standing>> = BTreeMap::new();
     for row in rows {
         let at = (row.gateway, row.shape);
@@ -75,7 +78,7 @@ pub fn run(rows: &[Row], effort: &Effort, cache: &Path, say: &mut dyn FnMut(&str
         say(&format!("building {name}"));
         let mut on = rows.iter().filter(|row| (row.gateway, row.shape) == at);
         let is_zipf = on.any(|row| row.draw == Draw::Zipf);
-        let built = build(at, is_zipf, cache);
+        let built = build(at, is_zipf, cache, effort.sender);
         let built = built.map_err(|error| done.failures.push(format!("{name}: {error:#}")));
         standing.insert(at, built.ok());
     }
@@ -93,12 +96,31 @@ pub fn run(rows: &[Row], effort: &Effort, cache: &Path, say: &mut dyn FnMut(&str
     Ok(done)
 }
 
-fn build((gateway, shape): Place, is_zipf: bool, cache: &Path) -> Result<Standing> {
+/// Room for what gateways track.
+fn room(rows: &[Row], sender: Sender, done: &mut Done) -> Option<Room> {
+    let tracked = rows.iter().filter(|row| tracker::is_in(row.gateway));
+    let most = tracked
+        .map(|row| tracker::flows(&row.shape, sender))
+        .max()?;
+    let room = Room::make(most);
+    // Those that do not find room are measured no more, and say so.
+    room.map_err(|error| {
+        done.failures
+            .push(format!("connection tracking: {error:#}"))
+    })
+    .ok()
+}
+
+fn build((gateway, shape): Place, is_zipf: bool, cache: &File, sender: Sender) -> Result<Standing> {
     let mut site = Site::new(shape, gateway)?;
     if is_zipf {
         site.object.set_sequence(&zipf(shape.members()))?;
     }
     let guard = gateways::start(gateway, &mut site, cache)?;
+    if tracker::is_in(gateway) {
+        tracker::keep(&site.gateway)?;
+        fill(&mut site, &Row::new(gateway, shape, Path::In), sender)?;
+    }
     Ok(Standing {
         _guard: guard,
         site,
@@ -128,6 +150,9 @@ impl Measured {
         let rate = bare.rate(standing, &self.row, effort)?;
         let site = &mut place(standing, &self.row)?.site;
         let counted = measure(site, &self.row, effort.window, false, effort.sender)?;
+        if tracker::is_in(self.row.gateway) {
+            tracker::check(&site.gateway, &self.row.shape, effort.sender)?;
+        }
         self.rates.push(counted.rate);
         self.bits.push(counted.bits);
         self.of_bare.extend(rate.map(|rate| counted.rate / rate));
