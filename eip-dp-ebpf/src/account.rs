@@ -1,7 +1,7 @@
 //! Counting: every outcome, on this CPU.
 
 use eip_dp_common::{
-    abi::{Event, Flow, NONE, Reason},
+    abi::{Event, FlowWord, NONE, Reason},
     path::{Outcome, Verdict},
 };
 
@@ -25,43 +25,65 @@ pub fn count(outcome: &Outcome) {
                 happened(event);
             }
             drop(reason);
-            lost(outcome.receiver, 0);
-            lost(outcome.sender, 1);
+            lost(outcome.receiver, IN);
+            lost(outcome.sender, OUT);
         }
         Verdict::Reply | Verdict::Ping | Verdict::Pass | Verdict::Daemon | Verdict::Slow => {}
     }
 }
 
+/// The words of what all CPUs count of a slot.
+const IN: usize = 0;
+const OUT: usize = 1;
+
 /// Counts a packet that goes on, for the EIPs that it is for and from.
 #[inline(always)]
 pub fn delivered(outcome: &Outcome) {
-    if outcome.receiver != NONE {
-        add(maps::received(outcome.receiver), outcome.bytes);
+    let Outcome {
+        receiver,
+        sender,
+        bytes,
+        ..
+    } = *outcome;
+    if receiver != NONE {
+        add(maps::received(receiver), bytes, (receiver, IN));
     }
-    if outcome.sender != NONE {
-        add(maps::sent(outcome.sender), outcome.bytes);
+    if sender != NONE {
+        add(maps::sent(sender), bytes, (sender, OUT));
     }
 }
 
 #[inline(always)]
-fn add(flow: Option<*mut Flow>, bytes: u32) {
-    if let Some(flow) = flow {
-        // SAFETY: the pointer is to this CPU's counters, valid while the program runs; programs do not preempt each other
-        // on a CPU in a way that keeps two references alive.
-        let flow = unsafe { &mut *flow };
-        flow.packets = flow.packets.wrapping_add(1);
-        flow.bytes = flow.bytes.wrapping_add(u64::from(bytes));
+fn add(word: Option<*mut FlowWord>, bytes: u32, (slot, direction): (u32, usize)) {
+    let Some(word) = word else { return };
+    // SAFETY: the pointer is to this CPU's counters, valid while the program runs; programs do not preempt each other
+    // on a CPU in a way that keeps two references alive.
+    let word = unsafe { &mut *word };
+    let sum = word.plus(bytes);
+    if !sum.is_half_full() {
+        *word = sum;
+        return;
     }
+    let (rest, halves) = sum.relieved();
+    // Who looks in between sees too much for a moment, and looks again.
+    add_for_all(maps::halves(slot), direction, halves);
+    *word = rest;
 }
 
 /// Counts a packet that ends here: seldom, and so for all CPUs in one place.
 #[inline(always)]
 fn lost(slot: u32, direction: usize) {
-    if slot != NONE
-        && let Some(counters) = maps::dropped(slot)
-    {
+    if slot != NONE {
+        add_for_all(maps::dropped(slot), direction, 1);
+    }
+}
+
+/// Adds to one of the two words of an element.
+#[inline(always)]
+fn add_for_all(words: Option<*mut u64>, direction: usize, number: u64) {
+    if let Some(words) = words {
         // SAFETY: the pointer is to a value of the map, two aligned words, changed by atomic additions only.
-        unsafe { add_atomically(counters.cast::<u64>().add(direction), 1) };
+        unsafe { add_atomically(words.add(direction), number) };
     }
 }
 

@@ -11,9 +11,9 @@ use aya_ebpf::{
 };
 use eip_dp_common::{
     abi::{
-        Cidr, EipEntry, EipMode, Event, Flow, INGRESS_PLACES, Ingress, Link, LinkKey, MAX_CIDRS,
-        MacKey, NextHop, Owner, Port, PortMac, Prefix, PrivateEntry, PrivateKey, PrivateState,
-        Reason, Sealed, Status, Target, Uplink, Vpc,
+        Cidr, EipEntry, EipMode, Event, FlowHalves, FlowWord, INGRESS_PLACES, Ingress, Link,
+        LinkKey, MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, Prefix, PrivateEntry,
+        PrivateKey, PrivateState, Reason, Sealed, Status, Target, Uplink, Vpc,
     },
     checksum::Delta,
     family::{Family, SCREEN_BITS, V4, V6, v4},
@@ -104,12 +104,14 @@ static UPLINKS: HashMap<LinkKey, Uplink> = HashMap::with_max_entries(UPLINK_COUN
 #[map]
 pub static DEVICES: DevMapHash = DevMapHash::with_max_entries(PORT_COUNT, 0);
 #[map]
-static EIP_IN: Array<Flow> = Array::with_max_entries(EIPS, MAPPED);
+static EIP_IN: Array<FlowWord> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
-static EIP_OUT: Array<Flow> = Array::with_max_entries(EIPS, MAPPED);
+static EIP_OUT: Array<FlowWord> = Array::with_max_entries(EIPS, MAPPED);
 /// For the daemon, and for who looks: where an EIP's counters of what it sends are.
 #[map]
 static OUT_SLOTS: Array<[u32; 2]> = Array::with_max_entries(EIPS / 2, MAPPED);
+#[map]
+static EIP_HALVES: Array<[FlowHalves; 2]> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
 static EIP_DROPS: Array<[u64; 2]> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
@@ -183,16 +185,16 @@ fn word_of(array: &Array<u64>, index: u32) -> u64 {
 
 /// The counters of a slot on this CPU.
 #[inline(always)]
-fn flow_of(flows: &Array<Flow>, slot: u32) -> Option<*mut Flow> {
+fn flow_of(flows: &Array<FlowWord>, slot: u32) -> Option<*mut FlowWord> {
     // SAFETY: the helper takes nothing and gives a number.
     let cpu = unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() };
-    flows.get_ptr_mut(Flow::index(set(&SLOTS), cpu, slot))
+    flows.get_ptr_mut(FlowWord::index(set(&SLOTS), cpu, slot))
 }
 
 /// Has the counters fetched that those of a key are mostly among, long before the key's entry says where they are.
 #[inline(always)]
-fn fetch_at_home(flows: &Array<Flow>, key: &Key) {
-    let slot = index::home(key, set(&SEED), set(&SLOTS), Flow::IN_A_LINE);
+fn fetch_at_home(flows: &Array<FlowWord>, key: &Key) {
+    let slot = index::home(key, set(&SEED), set(&SLOTS), FlowWord::IN_A_LINE);
     fetch(flow_of(flows, slot));
 }
 
@@ -207,20 +209,26 @@ fn fetch<T>(what: Option<*mut T>) {
 
 /// A slot's counters of packets that were delivered to the ENI, on this CPU.
 #[inline(always)]
-pub fn received(slot: u32) -> Option<*mut Flow> {
+pub fn received(slot: u32) -> Option<*mut FlowWord> {
     flow_of(&EIP_IN, slot)
 }
 
 /// Likewise of packets that were sent for the ENI.
 #[inline(always)]
-pub fn sent(slot: u32) -> Option<*mut Flow> {
+pub fn sent(slot: u32) -> Option<*mut FlowWord> {
     flow_of(&EIP_OUT, slot)
 }
 
 /// A slot's counters of dropped packets, in and out, of all CPUs.
 #[inline(always)]
-pub fn dropped(slot: u32) -> Option<*mut [u64; 2]> {
-    EIP_DROPS.get_ptr_mut(slot)
+pub fn dropped(slot: u32) -> Option<*mut u64> {
+    Some(EIP_DROPS.get_ptr_mut(slot)?.cast())
+}
+
+/// What did not stay in a slot's words of [`received`] and [`sent`], of all CPUs.
+#[inline(always)]
+pub fn halves(slot: u32) -> Option<*mut u64> {
+    Some(EIP_HALVES.get_ptr_mut(slot)?.cast())
 }
 
 impl Maps {

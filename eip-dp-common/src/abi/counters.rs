@@ -1,7 +1,6 @@
 //! What the kernel counts, and the words that the daemon leaves there about itself.
 
-/// Packets of an EIP in one direction, on one CPU.
-#[repr(C)]
+/// Packets of an EIP in one direction, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// How many.
@@ -10,19 +9,92 @@ pub struct Flow {
     pub bytes: u64,
 }
 
+/// What of a [`Flow`] a CPU has counted, small enough that eight share a cache line: 26 bits packets above 38 bits bytes. When
+/// the highest bit of either is set, it is counted in a [`FlowHalves`], which all CPUs share, and cleared.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowWord(u64);
+
+/// How often a [`FlowWord`] was half full: the lower 32 bits of packets, the upper of bytes.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowHalves(u64);
+
+const PACKET: u64 = 1 << 38;
+const HALF_PACKETS: u64 = 1 << 63;
+const HALF_BYTES: u64 = 1 << 37;
+
 impl Flow {
+    /// Both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_add(other.packets),
+            bytes: self.bytes.wrapping_add(other.bytes),
+        }
+    }
+
+    /// In words: of their bits, as much as there is room for, which is of everything that can be counted.
+    #[allow(clippy::cast_possible_truncation, reason = "2^57 packets, 2^64 bytes")]
+    pub const fn split(self) -> (FlowWord, FlowHalves) {
+        let (packets, bytes) = (HALF_PACKETS / PACKET, HALF_BYTES);
+        let word = self.packets % packets * PACKET | self.bytes % bytes;
+        let halves = (self.packets / packets) as u32 as u64 | (self.bytes / bytes) << 32;
+        (FlowWord(word), FlowHalves(halves))
+    }
+}
+
+impl FlowWord {
     /// How many share a cache line.
-    pub const IN_A_LINE: u32 = 4;
+    pub const IN_A_LINE: u32 = 8;
 
     /// How many a CPU has, for so many slots: they begin and end with a cache line.
     pub const fn row(slots: u32) -> u32 {
         slots.next_multiple_of(Self::IN_A_LINE)
     }
 
-    /// Where the counters of a slot stand for a CPU, whose [`Self::row`] stands together.
+    /// Where that of a slot stands for a CPU, whose [`Self::row`] stands together.
     #[inline(always)]
     pub const fn index(row: u32, cpu: u32, slot: u32) -> u32 {
         cpu.wrapping_mul(row).wrapping_add(slot)
+    }
+
+    /// With one more packet, of so many bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn plus(self, bytes: u32) -> Self {
+        Self(self.0.wrapping_add(PACKET + bytes as u64))
+    }
+
+    /// Whether it has to be relieved.
+    #[inline(always)]
+    pub const fn is_half_full(self) -> bool {
+        self.0 & (HALF_PACKETS | HALF_BYTES) != 0
+    }
+
+    /// What stays, and what is to be added to the [`FlowHalves`].
+    #[inline(always)]
+    pub const fn relieved(self) -> (Self, u64) {
+        let halves = self.0 >> 63 | (self.0 & HALF_BYTES) >> 37 << 32;
+        (Self(self.0 & !(HALF_PACKETS | HALF_BYTES)), halves)
+    }
+
+    /// What it says.
+    pub const fn flow(self) -> Flow {
+        Flow {
+            packets: self.0 / PACKET,
+            bytes: self.0 % PACKET,
+        }
+    }
+}
+
+impl FlowHalves {
+    /// What they say.
+    pub const fn flow(self) -> Flow {
+        Flow {
+            packets: (self.0 & 0xffff_ffff).wrapping_mul(HALF_PACKETS / PACKET),
+            bytes: (self.0 >> 32).wrapping_mul(HALF_BYTES),
+        }
     }
 }
 
@@ -100,8 +172,48 @@ impl Status {
     pub const LEN: u32 = 16;
 }
 
-const _: () = assert!(size_of::<Flow>() * Flow::IN_A_LINE as usize == 64);
+const _: () = assert!(size_of::<FlowWord>() * FlowWord::IN_A_LINE as usize == 64);
 
-// SAFETY: `repr(C)`, integers of one size only.
+// SAFETY: an integer.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for Flow {}
+unsafe impl aya::Pod for FlowWord {}
+// SAFETY: an integer.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for FlowHalves {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However packets come, and wherever the word stands, none is lost and none counted twice.
+        #[test]
+        fn nothing_is_lost(
+            start in any::<u64>(),
+            packets in proptest::collection::vec(prop_oneof![0..65_536u32, any::<u32>()], 0..200),
+        ) {
+            let mut word = FlowWord(start & !(HALF_PACKETS | HALF_BYTES));
+            let (mut halves, mut wanted) = (0, word.flow());
+            for bytes in packets {
+                word = word.plus(bytes);
+                wanted = wanted.plus(Flow { packets: 1, bytes: bytes.into() });
+                if word.is_half_full() {
+                    let (rest, more) = word.relieved();
+                    (word, halves) = (rest, halves + more);
+                }
+                prop_assert!(!word.is_half_full());
+                prop_assert_eq!(word.flow().plus(FlowHalves(halves).flow()), wanted);
+            }
+        }
+
+        #[test]
+        fn a_sum_can_be_split(packets in 0..1u64 << 57, bytes in any::<u64>()) {
+            let flow = Flow { packets, bytes };
+            let (word, halves) = flow.split();
+            prop_assert!(!word.is_half_full());
+            prop_assert_eq!(word.flow().plus(halves.flow()), flow);
+        }
+    }
+}

@@ -12,7 +12,7 @@ mod reason;
 mod records;
 mod seal;
 
-pub use counters::{EipCounters, Flow, Status, StatusWord};
+pub use counters::{EipCounters, Flow, FlowHalves, FlowWord, Status, StatusWord};
 pub use event::Event;
 pub use keys::{AddressClass, LinkKey, MacKey, PrefixKey, PrivateKey};
 pub use next_hop::{INGRESS_PLACES, Ingress, LINKS, Link, NextHop};
@@ -70,11 +70,14 @@ pub mod maps {
     pub const CIDR6: &str = "CIDR6";
     /// `DevMapHash`: the interfaces that XDP may redirect to, by interface index.
     pub const DEVICES: &str = "DEVICES";
-    /// `Array<Flow>`, by [`super::Flow::index`] and the EIP's slot: delivered to the ENI. In maps that took the place of others a
-    /// row more, behind the CPUs': what was counted in those.
+    /// `Array<FlowWord>`, by [`super::FlowWord::index`] and the EIP's slot: delivered to the ENI. In maps that took the place of
+    /// others a row more, behind the CPUs': what was counted in those.
     pub const EIP_IN: &str = "EIP_IN";
     /// The same, by the slot in [`OUT_SLOTS`]: sent for the ENI, to an uplink or to another EIP.
     pub const EIP_OUT: &str = "EIP_OUT";
+    /// `Array<[FlowHalves; 2]>`, of all CPUs: first that of the slot's [`EIP_IN`], then that of the slot's [`EIP_OUT`]. With a row
+    /// more, as above.
+    pub const EIP_HALVES: &str = "EIP_HALVES";
     /// `Array<[u64; 2]>`, of all CPUs: how many packets were dropped, first those to the EIP with this slot, then those from the
     /// private address of the EIP with this slot in [`OUT_SLOTS`]. With a row more, as above.
     pub const EIP_DROPS: &str = "EIP_DROPS";
@@ -90,7 +93,7 @@ pub mod maps {
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 30] = [
+    pub const ALL: [&str; 31] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
@@ -117,6 +120,7 @@ pub mod maps {
         DEVICES,
         EIP_IN,
         EIP_OUT,
+        EIP_HALVES,
         EIP_DROPS,
         OUT_SLOTS,
         DROPS,

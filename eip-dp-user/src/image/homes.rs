@@ -3,7 +3,7 @@
 use std::{net::IpAddr, ops::Range};
 
 use eip_dp_common::{
-    abi::{Flow, NextHop},
+    abi::{FlowWord, NextHop},
     index::{self, EipWords},
 };
 
@@ -25,7 +25,7 @@ impl Homes {
     pub fn new(seed: u64, limits: &Limits) -> Self {
         Self {
             seed,
-            slots: Flow::row(limits.eips),
+            slots: FlowWord::row(limits.eips),
             targets: limits.targets,
         }
     }
@@ -36,8 +36,8 @@ impl Homes {
             IpAddr::V4(address) => EipWords::key(address.octets()),
             IpAddr::V6(address) => EipWords::key(address.octets()),
         };
-        let first = index::home(&key, self.seed, self.slots, Flow::IN_A_LINE);
-        first..first + Flow::IN_A_LINE
+        let first = index::home(&key, self.seed, self.slots, FlowWord::IN_A_LINE);
+        first..first + FlowWord::IN_A_LINE
     }
 
     /// Of the target of an ENI with that MAC.

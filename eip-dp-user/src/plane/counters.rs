@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use aya::maps::MapError;
 use eip_dp_common::{
-    abi::{EipCounters, Flow, NONE, maps},
+    abi::{EipCounters, Flow, FlowHalves, FlowWord, NONE, maps},
     index::SLOTS,
 };
 
@@ -17,25 +17,34 @@ use crate::places::Places;
 
 /// The maps.
 pub(super) struct Counters {
-    received: Mapped<Flow>,
-    sent: Mapped<Flow>,
+    received: Mapped<FlowWord>,
+    sent: Mapped<FlowWord>,
+    halves: Mapped<[FlowHalves; 2]>,
     dropped: Mapped<[u64; 2]>,
     out_slots: Mapped<[u32; 2]>,
     /// Which out slots nobody has, once it was asked for.
     free: Option<Places>,
-    /// How many there are of each CPU, see [`Flow::row`].
+    /// How many there are of each CPU, see [`FlowWord::row`].
     slots: u32,
     /// Whether there is a row of what was counted in maps before.
     carries: bool,
+}
+
+/// What is counted of an EIP: the number is where what all CPUs count has it.
+#[derive(Clone, Copy)]
+enum Way {
+    In = 0,
+    Out = 1,
 }
 
 impl Counters {
     pub(super) fn open(source: &Source<'_>, carries: bool) -> Result<Self, PlaneError> {
         let dropped: Mapped<[u64; 2]> = source.mapped(maps::EIP_DROPS)?;
         Ok(Self {
-            slots: dropped.elements() / rows_of_drops(carries),
+            slots: dropped.elements() / rows_for_all(carries),
             received: source.mapped(maps::EIP_IN)?,
             sent: source.mapped(maps::EIP_OUT)?,
+            halves: source.mapped(maps::EIP_HALVES)?,
             dropped,
             out_slots: source.mapped(maps::OUT_SLOTS)?,
             free: None,
@@ -59,69 +68,51 @@ impl Counters {
                 },
             ));
         }
-        let whole = whole || !self.carries;
-        let rows = self.rows() - u32::from(!whole);
-        let dropped = |slot: u32, direction: usize| {
-            let now = self.dropped.get(slot)[direction];
-            let before = self.dropped.get(self.slots + slot)[direction];
-            now.wrapping_add(if whole { before } else { 0 })
-        };
-        let received = self.total(&self.received, slot, rows);
+        let carried = self.carries && whole;
+        let (received, in_dropped) = self.counted(Way::In, slot, carried);
         let out = self.out_slot(slot);
-        let sent = out.map_or_else(Flow::default, |out| self.total(&self.sent, out, rows));
+        let (sent, out_dropped) = out
+            .map(|out| self.counted(Way::Out, out, carried))
+            .unwrap_or_default();
         Ok(EipCounters {
             in_packets: received.packets,
             in_bytes: received.bytes,
-            in_dropped: dropped(slot, IN),
+            in_dropped,
             out_packets: sent.packets,
             out_bytes: sent.bytes,
-            out_dropped: out.map_or(0, |out| dropped(out, OUT)),
+            out_dropped,
         })
     }
 
     /// Sets what was counted of a slot's EIP in maps before.
     pub(super) fn carry(&mut self, slot: u32, before: &EipCounters) {
-        let row = self.rows() - 1;
-        self.received.set(
-            Flow::index(self.slots, row, slot),
-            &Flow {
-                packets: before.in_packets,
-                bytes: before.in_bytes,
-            },
-        );
-        self.set_dropped(self.slots + slot, IN, before.in_dropped);
-        let has_sent = before.out_packets | before.out_bytes | before.out_dropped != 0;
-        let Some(out) = self.out_slot(slot).or_else(|| {
-            let anywhere = 0..0;
-            has_sent.then(|| self.new_out_slot(slot, anywhere))?
-        }) else {
-            return;
+        let received = Flow {
+            packets: before.in_packets,
+            bytes: before.in_bytes,
         };
-        self.sent.set(
-            Flow::index(self.slots, row, out),
-            &Flow {
-                packets: before.out_packets,
-                bytes: before.out_bytes,
-            },
-        );
-        self.set_dropped(self.slots + out, OUT, before.out_dropped);
+        self.carry_way(Way::In, slot, received, before.in_dropped);
+        let sent = Flow {
+            packets: before.out_packets,
+            bytes: before.out_bytes,
+        };
+        let has_sent = sent != Flow::default() || before.out_dropped != 0;
+        let mut out = self.out_slot(slot);
+        if out.is_none() && has_sent {
+            let anywhere = 0..0;
+            out = self.new_out_slot(slot, anywhere);
+        }
+        if let Some(out) = out {
+            self.carry_way(Way::Out, out, sent, before.out_dropped);
+        }
     }
 
     /// Makes a slot's 0, because another EIP gets it, and no program counts there.
     pub(super) fn clear(&mut self, slot: u32) {
-        for row in 0..self.rows() {
-            let index = Flow::index(self.slots, row, slot);
-            self.received.set(index, &Flow::default());
-        }
-        self.clear_dropped(slot, IN);
+        self.clear_way(Way::In, slot);
         let Some(out) = self.out_slot(slot) else {
             return;
         };
-        for row in 0..self.rows() {
-            let index = Flow::index(self.slots, row, out);
-            self.sent.set(index, &Flow::default());
-        }
-        self.clear_dropped(out, OUT);
+        self.clear_way(Way::Out, out);
         self.set_out_slot(slot, None);
         if let Some(free) = &mut self.free {
             free.give_back(out);
@@ -173,40 +164,79 @@ impl Counters {
         self.out_slots.set(slot / 2, &both);
     }
 
-    fn clear_dropped(&self, slot: u32, direction: usize) {
-        for row in 0..rows_of_drops(self.carries) {
-            self.set_dropped(row * self.slots + slot, direction, 0);
+    fn words(&self, way: Way) -> &Mapped<FlowWord> {
+        match way {
+            Way::In => &self.received,
+            Way::Out => &self.sent,
         }
     }
 
-    /// Of the two words of an element only this one: the other is another EIP's.
-    fn set_dropped(&self, element: u32, direction: usize, count: u64) {
-        self.dropped.set_word(element, direction, count);
+    /// What was counted at a slot, and what was dropped.
+    fn counted(&self, way: Way, slot: u32, carried: bool) -> (Flow, u64) {
+        let mut flow = self.now(way, slot);
+        // A program that moved something from one to the other meanwhile let it be seen twice or not at all: then what is
+        // seen next is less, or more, and is right.
+        loop {
+            let last = std::mem::replace(&mut flow, self.now(way, slot));
+            if flow.packets >= last.packets && flow.bytes >= last.bytes {
+                break;
+            }
+        }
+        let mut dropped = self.dropped.get(slot)[way as usize];
+        if carried {
+            let word = self.words(way).get(self.carried_word(slot));
+            let halves = self.halves.get(self.slots + slot)[way as usize];
+            flow = flow.plus(word.flow()).plus(halves.flow());
+            let before = self.dropped.get(self.slots + slot)[way as usize];
+            dropped = dropped.wrapping_add(before);
+        }
+        (flow, dropped)
     }
 
-    /// The CPUs', and that of maps before.
-    fn rows(&self) -> u32 {
-        self.received
-            .elements()
-            .checked_div(self.slots)
-            .unwrap_or(1)
+    fn now(&self, way: Way, slot: u32) -> Flow {
+        let words = self.words(way);
+        let halves = self.halves.get(slot)[way as usize].flow();
+        (0..self.cpus())
+            .map(|cpu| words.get(FlowWord::index(self.slots, cpu, slot)).flow())
+            .fold(halves, Flow::plus)
     }
 
-    fn total(&self, flows: &Mapped<Flow>, slot: u32, rows: u32) -> Flow {
-        (0..rows)
-            .map(|row| flows.get(Flow::index(self.slots, row, slot)))
-            .fold(Flow::default(), |sum, flow| Flow {
-                packets: sum.packets.wrapping_add(flow.packets),
-                bytes: sum.bytes.wrapping_add(flow.bytes),
-            })
+    fn carry_way(&self, way: Way, slot: u32, flow: Flow, dropped: u64) {
+        let (word, halves) = flow.split();
+        self.words(way).set(self.carried_word(slot), &word);
+        let element = self.slots + slot;
+        self.halves.set_part(element, way as usize, &halves);
+        self.dropped.set_part(element, way as usize, &dropped);
+    }
+
+    /// Of the two words that all CPUs count at a slot only this one: the other is another EIP's.
+    fn clear_way(&self, way: Way, slot: u32) {
+        let words = self.words(way);
+        for row in 0..self.cpus() + u32::from(self.carries) {
+            let index = FlowWord::index(self.slots, row, slot);
+            words.set(index, &FlowWord::default());
+        }
+        for row in 0..rows_for_all(self.carries) {
+            let element = row * self.slots + slot;
+            self.halves
+                .set_part(element, way as usize, &FlowHalves::default());
+            self.dropped.set_part(element, way as usize, &0);
+        }
+    }
+
+    /// How many CPUs count.
+    fn cpus(&self) -> u32 {
+        let rows = self.received.elements().checked_div(self.slots);
+        rows.unwrap_or(0).saturating_sub(self.carries.into())
+    }
+
+    /// Behind the CPUs'.
+    fn carried_word(&self, slot: u32) -> u32 {
+        FlowWord::index(self.slots, self.cpus(), slot)
     }
 }
 
-/// The words of an element of `EIP_DROPS`.
-const IN: usize = 0;
-const OUT: usize = 1;
-
-/// The rows of `EIP_DROPS`: what programs count, and what was counted in maps before.
-pub(super) const fn rows_of_drops(carries: bool) -> u32 {
+/// The rows of what all CPUs count: what programs do, and what was counted in maps before.
+pub(super) const fn rows_for_all(carries: bool) -> u32 {
     1 + carries as u32
 }

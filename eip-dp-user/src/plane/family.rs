@@ -8,7 +8,8 @@ use aya::{
 };
 use eip_dp_common::{
     abi::{
-        Cidr, EipEntry, EipMode, Flow, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed, maps,
+        Cidr, EipEntry, EipMode, FlowWord, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed,
+        maps,
     },
     index::{self, EipWords, Key, Keyed, Line, PrivateWords},
 };
@@ -462,8 +463,8 @@ where
         };
         let translates = record.state == PrivateState::Nat as u8;
         let other = self.name(translates.then_some(&record.public), before.other)?;
-        let home = index::home(&key, self.seed, counters.slots(), Flow::IN_A_LINE);
-        let out_slot = counters.out_slot_at(record.slot, home..home + Flow::IN_A_LINE);
+        let home = index::home(&key, self.seed, counters.slots(), FlowWord::IN_A_LINE);
+        let out_slot = counters.out_slot_at(record.slot, home..home + FlowWord::IN_A_LINE);
         let words = PrivateWords {
             other,
             slot: out_slot.unwrap_or(NONE),

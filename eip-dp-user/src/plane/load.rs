@@ -8,14 +8,14 @@ use aya::{
     util::{KernelVersion, nr_cpus},
 };
 use eip_dp_common::{
-    abi::{ABI_VERSION, Event, Flow, LINKS, Reason, StatusWord, maps},
+    abi::{ABI_VERSION, Event, FlowWord, LINKS, Reason, StatusWord, maps},
     index::{Geometry, Long, Short},
 };
 use tracing::info;
 
 use super::{
     Kernel, Links, Pins, Plane, PlaneError, Programs, Resize, Source, chain,
-    counters::rows_of_drops,
+    counters::rows_for_all,
     kernel, os_error,
     resize::{self, Moment, Stage},
     with_cure,
@@ -179,7 +179,8 @@ impl Layout {
         let eip6 = Geometry::lines_for::<Long>(eips6);
         let private4 = Geometry::lines_for::<Short>(private_addresses);
         let private6 = Geometry::lines_for::<Long>(private_addresses6);
-        let slots = Flow::row(eips);
+        let slots = FlowWord::row(eips);
+        let for_all = slots.saturating_mul(rows_for_all(carries));
         let flows = slots.saturating_mul(cpus.saturating_add(carries.into()));
         // A link stands for an interface or VLAN; a changed one stands beside what it was for a moment.
         let links = limits.devices.saturating_mul(2).saturating_add(SPARE);
@@ -195,10 +196,8 @@ impl Layout {
             ),
             (maps::EIP_IN, flows),
             (maps::EIP_OUT, flows),
-            (
-                maps::EIP_DROPS,
-                slots.saturating_mul(rows_of_drops(carries)),
-            ),
+            (maps::EIP_HALVES, for_all),
+            (maps::EIP_DROPS, for_all),
             (maps::OUT_SLOTS, slots / 2),
             (maps::DROPS, 2 * Reason::COUNTERS),
             (maps::EVENTS, 2 * Event::COUNTERS),

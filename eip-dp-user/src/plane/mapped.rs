@@ -115,12 +115,19 @@ impl<T: Pod> Mapped<T> {
             word.store(unsafe { from.add(at).read_unaligned() }, Ordering::Release);
         }
     }
+}
 
+impl<T: Pod, const N: usize> Mapped<[T; N]> {
     /// Writes one word of an element.
-    pub fn set_word(&self, index: u32, word: usize, value: u64) {
-        let at = index as usize * Self::WORDS + word;
+    pub fn set_part(&self, index: u32, part: usize, value: &T) {
+        const { assert!(size_of::<T>() == 8) };
+        let at = index as usize * N + part;
         if let Some(word) = self.words().get(at) {
-            word.store(value, Ordering::Release);
+            // SAFETY: plain old data of this size.
+            word.store(
+                unsafe { std::mem::transmute_copy(value) },
+                Ordering::Release,
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
-use eip_dp_common::abi::{EipCounters, Event, Flow, Reason, StatusWord, maps};
+use eip_dp_common::abi::{EipCounters, Event, FlowWord, Reason, StatusWord, maps};
 use eip_dp_user::{
     config::MapSizes,
     image::{Content, Limits},
@@ -45,11 +45,12 @@ fn count(packets: u64) {
     let out_slots: Array<_, [u32; 2]> = map(maps::OUT_SLOTS).try_into().unwrap();
     let out_slot = out_slots.get(&(slot / 2), 0).unwrap()[slot as usize % 2] - 1;
     for (name, slot, bytes) in [(maps::EIP_IN, slot, 100), (maps::EIP_OUT, out_slot, 200)] {
-        let mut flows: Array<_, Flow> = map(name).try_into().unwrap();
-        let mut flow = flows.get(&slot, 0).unwrap();
-        flow.packets += packets;
-        flow.bytes += packets * bytes;
-        flows.set(slot, flow, 0).unwrap();
+        let mut words: Array<_, FlowWord> = map(name).try_into().unwrap();
+        let mut word = words.get(&slot, 0).unwrap();
+        for _ in 0..packets {
+            word = word.plus(bytes);
+        }
+        words.set(slot, word, 0).unwrap();
     }
     let mut dropped: Array<_, [u64; 2]> = map(maps::EIP_DROPS).try_into().unwrap();
     for (slot, added) in [(slot, [packets, 0]), (out_slot, [0, 2 * packets])] {
