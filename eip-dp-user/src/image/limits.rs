@@ -6,7 +6,10 @@ use std::{
     net::IpAddr,
 };
 
-use eip_dp_common::abi::{FIRST_ENI_TARGET, MAX_CIDRS, maps};
+use eip_dp_common::{
+    abi::{FIRST_ENI_TARGET, MAX_CIDRS, maps},
+    index::TARGETS,
+};
 
 use super::{Address, Allocations, Content, HashSet, Have, Image};
 use crate::config::MapSizes;
@@ -26,7 +29,7 @@ pub struct Limits {
     pub prefixes: u32,
     /// `VPCS`.
     pub vpcs: u32,
-    /// `NEXT_HOPS`: two more than ENIs, for the next hops.
+    /// `NEXT_HOPS`: a third more than ENIs, so that most have theirs at home, and two for the next hops.
     pub targets: u32,
     /// `MACS`.
     pub macs: u32,
@@ -58,7 +61,9 @@ impl From<&MapSizes> for Limits {
             private_addresses6: sizes.private_addresses6(),
             prefixes: PREFIXES,
             vpcs: sizes.vpcs,
-            targets: sizes.enis.saturating_add(FIRST_ENI_TARGET),
+            targets: (sizes.enis + sizes.enis / 3)
+                .saturating_add(FIRST_ENI_TARGET)
+                .min(TARGETS),
             macs: sizes.enis,
             ports: sizes.ports,
             uplinks: UPLINKS,

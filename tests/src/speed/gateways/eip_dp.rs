@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{
     lab::gateway::Gateway,
     speed::{
-        shape::{Mode, Shape},
+        shape::{Family, Mode, Shape},
         site::{NEXT_HOP4, NEXT_HOP6, Site, UPLINK},
         table_file::{self, Spare},
     },
@@ -71,6 +71,9 @@ fn configuration(shape: &Shape, spare: Spare, delivery: &str) -> String {
             // A String never refuses a write.
             let _ = writeln!(text, "{key} = {wanted}");
         }
+    }
+    if shape.family == Family::V4 {
+        text += "eips6 = 64\nprivate_addresses6 = 64\n";
     }
     text
 }
