@@ -84,8 +84,7 @@ impl<'a, A: Address> Change<'a, A> {
             private: HashSet::new(),
         };
         let mut write = |write| writes.push(A::write(write));
-        for (key, new, old) in both(&self.want.private, &self.have.private) {
-            let Some(old) = old else { continue };
+        for (key, new, old) in there_already(&self.want.private, &self.have.private) {
             match new {
                 None => write(FamilyWrite::Private(*key, None)),
                 Some(new) if new == old => {}
@@ -101,8 +100,7 @@ impl<'a, A: Address> Change<'a, A> {
                 }
             }
         }
-        for (address, new, old) in both(&self.want.eips, &self.have.eips) {
-            let Some(old) = old else { continue };
+        for (address, new, old) in there_already(&self.want.eips, &self.have.eips) {
             match new {
                 None => write(FamilyWrite::Eip(*address, None)),
                 Some(new) if new != old && new.target == NONE && new.slot == old.slot => {
@@ -214,8 +212,7 @@ fn between<A: Address>(new: &Private<A>, old: &Private<A>) -> Private<A> {
 /// What both families share loses its senders.
 fn withdraw(want: &Content, have: &Content, writes: &mut impl Sink) {
     removals(&want.ports, &have.ports, Write::Port, writes);
-    for (key, new, old) in both(&want.macs, &have.macs) {
-        let Some(old) = old else { continue };
+    for (key, new, old) in there_already(&want.macs, &have.macs) {
         if new.is_none_or(|new| new.target != old.target) {
             writes.push(Write::Mac(*key, None));
         }
@@ -261,7 +258,7 @@ fn removals<K: Ord + Copy, V>(
     write: fn(K, Option<V>) -> Write,
     writes: &mut impl Sink,
 ) {
-    for (key, new, _) in both(want, have) {
+    for (key, new, _) in there_already(want, have) {
         if new.is_none() {
             writes.push(write(*key, None));
         }
@@ -274,6 +271,16 @@ pub fn both<'a, K: Ord, V>(want: &'a BTreeMap<K, V>, have: &'a BTreeMap<K, V>) -
         want: want.iter().peekable(),
         have: have.iter().peekable(),
     }
+}
+
+/// The elements of `have` with what becomes of them, in order. Costs nothing where there is none.
+fn there_already<'a, K: Ord, V>(
+    want: &'a BTreeMap<K, V>,
+    have: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a K, Option<&'a V>, &'a V)> {
+    let pairs = (!have.is_empty()).then(|| both(want, have));
+    let pairs = pairs.into_iter().flatten();
+    pairs.filter_map(|(key, new, old)| Some((key, new, old?)))
 }
 
 /// See [`both`].

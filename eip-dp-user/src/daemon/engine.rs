@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
-use super::report::Report;
+use super::{memory, report::Report};
 use crate::{
     attach::{self, Attachment, Program},
     cli::Name,
@@ -69,6 +69,8 @@ pub struct Engine {
     told: BTreeSet<String>,
     /// Whether there is more to tell than is written.
     report_is_due: bool,
+    /// Whether the compiler's memory is still this process's.
+    has_spare_memory: bool,
 }
 
 /// What the reactor has to know after a sync.
@@ -167,6 +169,7 @@ impl Engine {
             report_path: Report::path(name),
             told: BTreeSet::new(),
             report_is_due: false,
+            has_spare_memory: false,
         })
     }
 
@@ -221,12 +224,14 @@ impl Engine {
             }
             self.apply(step, reading, &mut outcome);
             self.tell();
+            self.has_spare_memory |= self.is_large();
         }
         outcome.incomplete |= !self.complete || !self.failures.is_empty();
         outcome.settings.clone_from(&self.settings);
         outcome.next_hops.clone_from(&self.next_hops);
         let indexes = &self.reconciler.have().allocations;
-        outcome.has_chores = self.report_is_due || indexes.has_resting();
+        outcome.has_chores =
+            self.report_is_due || self.has_spare_memory || indexes.has_resting();
         Ok(outcome)
     }
 
@@ -435,8 +440,19 @@ impl Engine {
         }
         self.told = warnings;
         self.report_is_due = true;
-        if self.snapshot.model.enis.len() < LARGE {
+        if !self.is_large() {
             self.write_report();
+        }
+    }
+
+    fn is_large(&self) -> bool {
+        self.snapshot.model.enis.len() >= LARGE
+    }
+
+    /// Gives memory back to the system that compiling a large table needed.
+    pub fn give_memory_back(&mut self) {
+        if std::mem::take(&mut self.has_spare_memory) {
+            memory::give_back();
         }
     }
 

@@ -7,6 +7,7 @@
 mod engine;
 mod lock;
 mod logging;
+mod memory;
 mod report;
 mod table_watch;
 
@@ -75,6 +76,7 @@ pub fn settings_path(name: &Name) -> PathBuf {
 /// Runs the daemon until it is told to end.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     logging::start()?;
+    memory::grow_in_large_steps();
     let config = Config::load(options.config.as_deref(), &options.uplinks)?;
     check_privileges()?;
     Pins::check_mounted()?;
@@ -305,6 +307,7 @@ impl Work {
             Self::Chores => {
                 engine.settle();
                 engine.write_report();
+                engine.give_memory_back();
             }
         }
         engine.sync(facts, matches!(self, Self::Expire))

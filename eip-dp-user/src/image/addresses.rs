@@ -71,9 +71,13 @@ impl<A: Address> Found<A> {
         all: &[IpAddr],
         allocations: &Allocations,
     ) -> bool {
-        self.eips.sort_by_key(|(address, _)| *address);
-        fill(&mut content.eips, with_silent(self.eips, all, allocations));
-        fill(&mut content.private, self.private)
+        let FamilyContent { eips, private, .. } = content;
+        std::thread::scope(|threads| {
+            let addresses = threads.spawn(|| fill(private, self.private));
+            self.eips.sort_by_key(|(address, _)| *address);
+            fill(eips, with_silent(self.eips, all, allocations));
+            addresses.join().expect("no part of the compiler panics")
+        })
     }
 
     /// Adds an ENI's addresses, and its EIPs.

@@ -65,11 +65,14 @@ impl Links {
     }
 
     fn add(&mut self, link: Link) {
-        if matches!(self, Self::None) {
-            *self = Self::One(link);
-            return;
-        }
-        let mut links = self.as_slice().to_vec();
+        let mut links = match std::mem::take(self) {
+            Self::None => {
+                *self = Self::One(link);
+                return;
+            }
+            Self::One(first) => vec![first],
+            Self::Many(links) => links,
+        };
         let place = links.partition_point(|one| one.eip < link.eip);
         links.insert(place, link);
         *self = Self::Many(links);

@@ -43,6 +43,10 @@ Written by `cargo xtask bench` from the figures of one run; only ratios within a
   round in the other order, and a gateway's times are those of its transfer over the rival's in the same round. Client and server have a
   core each. The gateway's end of the uplink takes segments and checksums off it, as a NIC does; the Internet's end sends complete frames.
 - The kernel's forwarding, nftables and iptables do one direction only, with one map or one rule for all addresses.
+- `cold-load-N`: from the start of the daemon, with nothing in the kernel and a table of N associations, until it says that it is
+  ready; `cold-load-maps-N` is what its log says that writing the maps took of that. `memory-N` is what the kernel says that all maps hold.
+- `apply-M-of-N` is the command `apply --wait` with a file of M new associations, from its start to its end. `delta-M-of-N` is the
+  daemon's part of it: from the last look, twice a millisecond, that saw the table as it was before, until the kernel has what was committed.
 ";
 
 /// Writes the document, with its plots in a folder of its name beside it.

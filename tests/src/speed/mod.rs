@@ -9,6 +9,7 @@
 //! Each candidate has a lab of its own; all of them stand while rounds go over them in turn. What is sent and what has to
 //! arrive is a [`bench_ebpf::Plan`](eip_dp_bench_ebpf::Plan); [`site`] builds the namespaces, [`generator`] sends and counts.
 
+pub mod applied;
 pub mod bulk;
 mod clocks;
 pub mod document;

@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
+    applied::Revisions,
     gateways::eip_dp,
     memory,
     shape::{Gateway as Kind, Shape},
@@ -33,42 +34,43 @@ pub struct Effort {
 
 /// The sizes of deltas.
 const DELTAS: [u32; 3] = [1, 1_000, 100_000];
+/// How many of each size there are.
+const REPEATS: u32 = 3;
 /// How long single associations may take together.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Figures by name.
+type Figures = BTreeMap<String, Vec<f64>>;
+
 /// Measures all of it.
-pub fn run(
+pub fn run(effort: &Effort, cache: &Path, say: &mut dyn FnMut(&str)) -> Result<Figures> {
+    let mut figures = Figures::new();
+    let mut add = |name: String, value| figures.entry(name).or_default().push(value);
+    loads(effort, cache, say, &mut add)?;
+    changes(effort, cache, say, &mut add)?;
+    Ok(figures)
+}
+
+/// Loads a table into a kernel that holds nothing.
+fn loads(
     effort: &Effort,
     cache: &Path,
     say: &mut dyn FnMut(&str),
-) -> Result<BTreeMap<String, Vec<f64>>> {
-    let mut figures = BTreeMap::new();
-    let mut add =
-        |name: String, value: f64| figures.entry(name).or_insert_with(Vec::new).push(value);
+    add: &mut dyn FnMut(String, f64),
+) -> Result<()> {
     let shape = Shape::nat4(effort.eips);
-    let spare = Spare(
-        effort.samples
-            + DELTAS
-                .iter()
-                .filter(|size| **size <= effort.largest)
-                .sum::<u32>(),
-    );
+    let eips = shape.eips;
     let site = Site::new(shape, Kind::EipDp)?;
-    let mut gateway = eip_dp::prepared(&site, "xdp", cache, spare)?;
+    let mut gateway = eip_dp::prepared(&site, "xdp", cache, Spare(0))?;
     for load in 1..=effort.loads {
         say(&format!(
-            "cold load {load} of {}, {} associations",
-            effort.loads, shape.eips
+            "cold load {load} of {}, {eips} associations",
+            effort.loads
         ));
         let begun = Instant::now();
         gateway.start_within(eip_dp::LONGEST)?;
-        add(
-            format!("cold-load-{}", shape.eips),
-            begun.elapsed().as_secs_f64(),
-        );
-        if let Some(maps) = maps_part(&gateway.log()) {
-            add(format!("cold-load-maps-{}", shape.eips), maps);
-        }
+        add(format!("cold-load-{eips}"), begun.elapsed().as_secs_f64());
+        add(format!("cold-load-maps-{eips}"), maps_part(&gateway.log())?);
         if load < effort.loads {
             gateway.stop()?;
             gateway.ok("unload")?;
@@ -76,12 +78,25 @@ pub fn run(
     }
     let total = memory::of(gateway.name())?;
     #[allow(clippy::cast_precision_loss, reason = "below 2^52")]
-    add(
-        format!("memory-{}", shape.eips),
-        total as f64 / f64::from(shape.eips),
-    );
-    let mut next = shape.eips;
+    add(format!("memory-{eips}"), total as f64 / f64::from(eips));
+    Ok(())
+}
+
+/// Changes a table that a daemon follows.
+fn changes(
+    effort: &Effort,
+    cache: &Path,
+    say: &mut dyn FnMut(&str),
+    add: &mut dyn FnMut(String, f64),
+) -> Result<()> {
+    let shape = Shape::nat4(effort.eips);
+    let deltas = || DELTAS.into_iter().filter(|size| *size <= effort.largest);
+    let spare = Spare(effort.samples + REPEATS * deltas().sum::<u32>());
+    let site = Site::new(shape, Kind::EipDp)?;
+    let mut gateway = eip_dp::prepared(&site, "xdp", cache, spare)?;
     say("single associations");
+    gateway.start_within(eip_dp::LONGEST)?;
+    let mut next = shape.eips;
     let begun = Instant::now();
     for _ in 0..effort.samples {
         if begun.elapsed() > PATIENCE {
@@ -96,19 +111,21 @@ pub fn run(
             begun.elapsed().as_secs_f64() * 1e3,
         );
     }
-    for size in DELTAS.into_iter().filter(|size| *size <= effort.largest) {
-        say(&format!("a delta of {size}"));
-        let file = site.lab.folder().join("delta.toml");
-        table_file::write_delta(&shape, next..next + size, &file)?;
-        next += size;
-        let begun = Instant::now();
-        finish(&gateway, &format!("apply -f {} --wait", file.display()))?;
-        add(
-            format!("delta-{size}-of-{}", shape.eips),
-            begun.elapsed().as_secs_f64(),
-        );
+    let revisions = Revisions::of(&gateway)?;
+    let file = site.lab.folder().join("delta.toml");
+    for size in deltas() {
+        let of = format!("{size}-of-{}", shape.eips);
+        for repeat in 1..=REPEATS {
+            say(&format!("delta {repeat} of {REPEATS}, of {size}"));
+            table_file::write_delta(&shape, next..next + size, &file)?;
+            next += size;
+            let verb = ["apply", "-f", &file.to_string_lossy(), "--wait"];
+            let took = revisions.time(&gateway, &verb)?;
+            add(format!("delta-{of}"), took.daemon.as_secs_f64());
+            add(format!("apply-{of}"), took.command.as_secs_f64());
+        }
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// Runs a verb to its end, however long it takes.
@@ -129,15 +146,32 @@ fn finish(gateway: &Gateway, verb: &str) -> Result<()> {
 }
 
 /// What the daemon's log says that writing the maps took of its first sync, in seconds.
-fn maps_part(log: &str) -> Option<f64> {
-    let line = log.lines().find(|line| line.contains("synced"))?;
-    let word = line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("maps_ms="))?;
-    Some(word.parse::<f64>().ok()? / 1e3)
+fn maps_part(log: &str) -> Result<f64> {
+    let figure = || {
+        let line = log.lines().find(|line| line.contains(" synced "))?;
+        let mut words = line.split_whitespace();
+        let figure = words.find_map(|word| word.strip_prefix("write_ms="))?;
+        figure.parse::<f64>().ok()
+    };
+    let millis = figure().context("the daemon's log does not say how long it wrote the maps")?;
+    Ok(millis / 1e3)
 }
 
 fn spare_words(shape: &Shape, number: u32) -> String {
     let (eni, address) = table_file::spare(shape, number);
     format!("e{number} {eni} --private-ip {address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::maps_part;
+
+    #[test]
+    fn the_first_sync_says_how_long_it_wrote() {
+        let log = "INFO starting\nINFO synced revision=1 writes=7 compile_ms=9.5 write_ms=250.5\n\
+                   INFO synced revision=2 writes=1 compile_ms=1 write_ms=2\n";
+        assert!(maps_part(log).is_ok_and(|seconds| (seconds - 0.2505).abs() < 1e-9));
+        assert!(maps_part("INFO synced revision=1 writes=7 maps_ms=1\n").is_err());
+        assert!(maps_part("INFO starting\n").is_err());
+    }
 }
