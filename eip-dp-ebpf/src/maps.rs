@@ -12,8 +12,8 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{
         Cidr, EipEntry, EipMode, Event, FlowHalves, FlowWord, INGRESS_PLACES, Ingress, Link,
-        LinkKey, MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, Prefix, PrivateEntry,
-        PrivateKey, PrivateState, Reason, Sealed, Status, Target, Uplink, Vpc,
+        LinkKey, MAX_CIDRS, MacKey, NextHop, OTHERS_IN_A_LINE, Owner, Port, PortMac, Prefix,
+        PrivateEntry, PrivateKey, PrivateState, Reason, Sealed, Status, Target, Uplink, Vpc,
     },
     checksum::Delta,
     family::{Family, SCREEN_BITS, V4, V6, v4},
@@ -53,6 +53,7 @@ set_by_the_loader! {
     PRIVATE6_LINES: u32;
     SLOTS: u32;
     TARGETS: u32;
+    OTHERS6: u32;
 }
 
 /// Reads such a number.
@@ -340,6 +341,8 @@ impl Links for Maps {
 trait Indexed: Family {
     /// The other address that an entry names.
     fn other(other: u32) -> Self::Address;
+    /// Has it fetched, if it is at home.
+    fn fetch_other(key: &Key);
     /// The checksum difference between two addresses.
     fn delta(old: &Self::Address, new: &Self::Address) -> Delta;
 }
@@ -349,6 +352,9 @@ impl Indexed for V4 {
     fn other(other: u32) -> [u8; 4] {
         other.to_ne_bytes()
     }
+
+    #[inline(always)]
+    fn fetch_other(_key: &Key) {}
 
     #[inline(always)]
     fn delta(old: &[u8; 4], new: &[u8; 4]) -> Delta {
@@ -364,6 +370,12 @@ impl Indexed for V6 {
             Some(address) => unsafe { *address },
             None => [0; 16],
         }
+    }
+
+    #[inline(always)]
+    fn fetch_other(key: &Key) {
+        let home = index::home(key, set(&SEED), set(&OTHERS6), OTHERS_IN_A_LINE);
+        fetch(ADDRESSES6.get_ptr_mut(home));
     }
 
     #[inline(always)]
@@ -447,6 +459,7 @@ macro_rules! tables_of {
                     seed: set(&SEED),
                 };
                 fetch_at_home(&EIP_IN, &key);
+                <$family as Indexed>::fetch_other(&key);
                 let found = index::find::<<$address as Keyed>::Shape>(
                     geometry,
                     &key,
@@ -468,6 +481,7 @@ macro_rules! tables_of {
                     seed: set(&SEED),
                 };
                 fetch_at_home(&EIP_OUT, &words);
+                <$family as Indexed>::fetch_other(&words);
                 let found = index::find::<<$address as Keyed>::Shape>(
                     geometry,
                     &words,

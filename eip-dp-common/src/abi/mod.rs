@@ -27,6 +27,9 @@ pub use seal::{Address, SealKey, Sealed};
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
 pub const ABI_VERSION: u64 = 5;
 
+/// Elements of the map `ADDRESSES6` that share a cache line.
+pub const OTHERS_IN_A_LINE: u32 = 4;
+
 /// The names of the maps, as the BPF object declares them and as they are pinned.
 pub mod maps {
     /// `Array<Line>`: every EIP of the table, associated or not; see [`crate::index`].

@@ -7,10 +7,7 @@ use aya::{
     maps::{Array, LpmTrie, MapData, MapError, lpm_trie},
 };
 use eip_dp_common::{
-    abi::{
-        Cidr, EipEntry, EipMode, FlowWord, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed,
-        maps,
-    },
+    abi::{Cidr, EipEntry, EipMode, FlowWord, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed},
     index::{self, EipWords, Key, Keyed, Line, PrivateWords},
 };
 
@@ -18,9 +15,10 @@ use super::{
     PlaneError,
     counters::Counters,
     hops::Hops,
-    index::{Entry, Index, Moves, NoRoom, Pool},
+    index::{Entry, Index, Moves, NoRoom},
     kernel::{absent_is_fine, broken, used},
     mapped::Mapped,
+    others::{Apart, Inline, Others},
     receivers::{Receivers, Whereabouts},
     source::Source,
 };
@@ -38,91 +36,6 @@ impl Indexed for [u8; 4] {
 
 impl Indexed for [u8; 16] {
     type Others = Apart;
-}
-
-/// The addresses on the other side of NAT.
-pub(super) trait Others<A>: Sized {
-    fn open(source: &Source<'_>) -> Result<Self, PlaneError>;
-    /// Takes over those that entries name.
-    fn recover(&mut self, named: Vec<u32>);
-    /// What an entry has to name for an address; `None` if no more fit.
-    fn put(&mut self, address: &A) -> Option<u32>;
-    fn get(&self, named: u32) -> A;
-    /// An entry names it no more.
-    fn give_back(&mut self, named: u32);
-    fn has_resting(&self) -> bool;
-    fn wake(&mut self);
-}
-
-/// They stand in the entries.
-pub(super) struct Inline;
-
-impl Others<[u8; 4]> for Inline {
-    fn open(_source: &Source<'_>) -> Result<Self, PlaneError> {
-        Ok(Self)
-    }
-
-    fn recover(&mut self, _named: Vec<u32>) {}
-
-    fn put(&mut self, address: &[u8; 4]) -> Option<u32> {
-        Some(u32::from_ne_bytes(*address))
-    }
-
-    fn get(&self, named: u32) -> [u8; 4] {
-        named.to_ne_bytes()
-    }
-
-    fn give_back(&mut self, _named: u32) {}
-
-    fn has_resting(&self) -> bool {
-        false
-    }
-
-    fn wake(&mut self) {}
-}
-
-/// They stand in a map of their own, whose elements never change while an entry names them. Element 0 is zeros.
-pub(super) struct Apart {
-    addresses: Mapped<[u8; 16]>,
-    pool: Pool,
-}
-
-impl Others<[u8; 16]> for Apart {
-    fn open(source: &Source<'_>) -> Result<Self, PlaneError> {
-        let addresses: Mapped<[u8; 16]> = source.mapped(maps::ADDRESSES6)?;
-        let pool = Pool::new(1, addresses.elements());
-        Ok(Self { addresses, pool })
-    }
-
-    fn recover(&mut self, named: Vec<u32>) {
-        let named = named.into_iter().filter(|named| *named != 0);
-        self.pool = Pool::recover(1, self.addresses.elements(), named);
-    }
-
-    fn put(&mut self, address: &[u8; 16]) -> Option<u32> {
-        if *address == [0; 16] {
-            return Some(0);
-        }
-        let named = self.pool.take()?;
-        self.addresses.set(named, address);
-        Some(named)
-    }
-
-    fn get(&self, named: u32) -> [u8; 16] {
-        self.addresses.get(named)
-    }
-
-    fn give_back(&mut self, named: u32) {
-        self.pool.give_back(named);
-    }
-
-    fn has_resting(&self) -> bool {
-        self.pool.has_resting()
-    }
-
-    fn wake(&mut self) {
-        self.pool.wake();
-    }
 }
 
 /// The target of an EIP, or [`NONE`].
@@ -204,7 +117,7 @@ where
             seed,
             eips: Index::new(source.mapped(A::MAPS.eips)?, seed, EipWords::MASK),
             private: Index::new(source.mapped(A::MAPS.private)?, seed, PrivateWords::MASK),
-            others: A::Others::open(source)?,
+            others: A::Others::open(source, seed)?,
             waiting: Vec::new(),
             leaving: Vec::new(),
             prefixes: source.typed(A::MAPS.prefixes)?,
@@ -428,7 +341,7 @@ where
             return Ok(());
         };
         let translates = record.mode == EipMode::Nat as u8;
-        let other = self.name(translates.then_some(&record.private), before.other)?;
+        let other = self.name(&key, translates.then_some(&record.private), before.other)?;
         let hop = if record.mode == EipMode::CutThrough as u8 {
             hops.place_of(record.target)
         } else {
@@ -462,7 +375,7 @@ where
             return Ok(());
         };
         let translates = record.state == PrivateState::Nat as u8;
-        let other = self.name(translates.then_some(&record.public), before.other)?;
+        let other = self.name(&key, translates.then_some(&record.public), before.other)?;
         let home = index::home(&key, self.seed, counters.slots(), FlowWord::IN_A_LINE);
         let out_slot = counters.out_slot_at(record.slot, home..home + FlowWord::IN_A_LINE);
         let words = PrivateWords {
@@ -477,12 +390,12 @@ where
     }
 
     /// What an entry names for the other address, which may be what it names already.
-    fn name(&mut self, address: Option<&A>, before: u32) -> Result<u32, Refused> {
+    fn name(&mut self, key: &Key, address: Option<&A>, before: u32) -> Result<u32, Refused> {
         let address = address.copied().unwrap_or_default();
         if self.others.get(before) == address {
             return Ok(before);
         }
-        match self.others.put(&address) {
+        match self.others.put(key, &address) {
             Some(named) => Ok(named),
             None if self.others.has_resting() => Err(Refused::Wait),
             None => Err(Refused::Full),

@@ -157,7 +157,7 @@ pub struct Layout {
     seed: u64,
     lines: [(&'static str, u32); 4],
     /// Other numbers for the programs.
-    numbers: [(&'static str, u32); 2],
+    numbers: [(&'static str, u32); 3],
     /// What who opens the maps has to know.
     words: [(StatusWord, u64); 6],
 }
@@ -179,6 +179,8 @@ impl Layout {
         let eip6 = Geometry::lines_for::<Long>(eips6);
         let private4 = Geometry::lines_for::<Short>(private_addresses);
         let private6 = Geometry::lines_for::<Long>(private_addresses6);
+        // An association names two, and most are to be at home.
+        let others6 = (eips6 / 3).saturating_mul(8).saturating_add(SPARE);
         let slots = FlowWord::row(eips);
         let for_all = slots.saturating_mul(rows_for_all(carries));
         let flows = slots.saturating_mul(cpus.saturating_add(carries.into()));
@@ -189,11 +191,7 @@ impl Layout {
             (maps::EIP6, eip6),
             (maps::PRIVATE4, private4),
             (maps::PRIVATE6, private6),
-            // An association names two.
-            (
-                maps::ADDRESSES6,
-                eips6.saturating_mul(2).saturating_add(SPARE),
-            ),
+            (maps::ADDRESSES6, others6),
             (maps::EIP_IN, flows),
             (maps::EIP_OUT, flows),
             (maps::EIP_HALVES, for_all),
@@ -220,7 +218,11 @@ impl Layout {
                 ("PRIVATE4_LINES", private4),
                 ("PRIVATE6_LINES", private6),
             ],
-            numbers: [("SLOTS", slots), ("TARGETS", limits.targets)],
+            numbers: [
+                ("SLOTS", slots),
+                ("TARGETS", limits.targets),
+                ("OTHERS6", others6),
+            ],
             words: [
                 (StatusWord::Seed, seed),
                 (StatusWord::Eips, eips.into()),

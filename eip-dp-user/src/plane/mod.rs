@@ -11,6 +11,7 @@ mod kernel;
 mod links;
 mod load;
 pub mod mapped;
+mod others;
 mod pins;
 mod programs;
 mod receivers;

@@ -1,0 +1,116 @@
+//! The addresses on the other side of NAT, which entries name.
+
+use eip_dp_common::{
+    abi::{OTHERS_IN_A_LINE, maps},
+    index::{self, Key},
+};
+
+use super::{PlaneError, mapped::Mapped, source::Source};
+use crate::places::Places;
+
+/// Where a family's are.
+pub(super) trait Others<A>: Sized {
+    fn open(source: &Source<'_>, seed: u64) -> Result<Self, PlaneError>;
+    /// Takes over those that entries name.
+    fn recover(&mut self, named: Vec<u32>);
+    /// What the entry of that key has to name for an address; `None` if no more fit.
+    fn put(&mut self, key: &Key, address: &A) -> Option<u32>;
+    fn get(&self, named: u32) -> A;
+    /// An entry names it no more.
+    fn give_back(&mut self, named: u32);
+    fn has_resting(&self) -> bool;
+    fn wake(&mut self);
+}
+
+/// They stand in the entries.
+pub(super) struct Inline;
+
+impl Others<[u8; 4]> for Inline {
+    fn open(_source: &Source<'_>, _seed: u64) -> Result<Self, PlaneError> {
+        Ok(Self)
+    }
+
+    fn recover(&mut self, _named: Vec<u32>) {}
+
+    fn put(&mut self, _key: &Key, address: &[u8; 4]) -> Option<u32> {
+        Some(u32::from_ne_bytes(*address))
+    }
+
+    fn get(&self, named: u32) -> [u8; 4] {
+        named.to_ne_bytes()
+    }
+
+    fn give_back(&mut self, _named: u32) {}
+
+    fn has_resting(&self) -> bool {
+        false
+    }
+
+    fn wake(&mut self) {}
+}
+
+/// They stand in a map of their own, whose elements never change while an entry names them, most at home by the entry's key.
+/// Element 0 is zeros.
+pub(super) struct Apart {
+    addresses: Mapped<[u8; 16]>,
+    seed: u64,
+    places: Places,
+    resting: Vec<u32>,
+    /// Whether a program may still look at any that is free: another daemon may just have given it back.
+    all_rest: bool,
+}
+
+impl Others<[u8; 16]> for Apart {
+    fn open(source: &Source<'_>, seed: u64) -> Result<Self, PlaneError> {
+        let addresses: Mapped<[u8; 16]> = source.mapped(maps::ADDRESSES6)?;
+        Ok(Self {
+            places: Places::new(1, addresses.elements()),
+            addresses,
+            seed,
+            resting: Vec::new(),
+            all_rest: true,
+        })
+    }
+
+    fn recover(&mut self, named: Vec<u32>) {
+        for named in named {
+            self.places.claim(named);
+        }
+    }
+
+    fn put(&mut self, key: &Key, address: &[u8; 16]) -> Option<u32> {
+        if *address == [0; 16] {
+            return Some(0);
+        }
+        if self.all_rest {
+            return None;
+        }
+        let elements = self.addresses.elements();
+        let home = index::home(key, self.seed, elements, OTHERS_IN_A_LINE);
+        let at_home = self.places.claim_one_of(home..home + OTHERS_IN_A_LINE);
+        let named = at_home.or_else(|| self.places.claim_any())?;
+        self.addresses.set(named, address);
+        Some(named)
+    }
+
+    fn get(&self, named: u32) -> [u8; 16] {
+        self.addresses.get(named)
+    }
+
+    fn give_back(&mut self, named: u32) {
+        if named != 0 {
+            self.resting.push(named);
+        }
+    }
+
+    fn has_resting(&self) -> bool {
+        self.all_rest || !self.resting.is_empty()
+    }
+
+    fn wake(&mut self) {
+        self.all_rest = false;
+        for named in self.resting.drain(..) {
+            self.places.give_back(named);
+        }
+    }
+}
