@@ -25,6 +25,7 @@ use crate::{
     config::Config,
     host::HostFacts,
     model::{Change, Model},
+    plan::both,
 };
 
 /// What a change of the table changes.
@@ -282,8 +283,8 @@ fn crowds_of(
 /// Whether something new has the place of an object that is not touched.
 fn contests(have: &Content, old: &Content, new: &Content) -> bool {
     fn taken<K: Ord, V>(have: &BTreeMap<K, V>, old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> bool {
-        let mut added = new.keys().filter(|key| !old.contains_key(key));
-        added.any(|key| have.contains_key(key))
+        let mut pairs = both(new, old);
+        pairs.any(|(key, new, old)| new.is_some() && old.is_none() && have.contains_key(key))
     }
     fn family<A: Address>(have: &Content, old: &Content, new: &Content) -> bool {
         let (have, old, new) = (A::part(have), A::part(old), A::part(new));

@@ -1,6 +1,9 @@
 //! Which objects a change of the table touches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     known::{Known, Links},
@@ -13,19 +16,43 @@ use crate::model::{
 
 /// What changes name, and what hangs on that: by id, in order.
 #[derive(Debug, Default)]
-pub struct Touched {
-    enis: Vec<String>,
-    eips: Vec<String>,
+pub struct Touched<'a> {
+    enis: Ids<'a>,
+    eips: Ids<'a>,
     /// VPCs of ENIs that change, besides those that they are in.
-    vpcs: BTreeSet<String>,
+    vpcs: BTreeSet<&'a str>,
     /// VPCs that no served ENI is in.
-    idle_vpcs: BTreeSet<String>,
-    instances: BTreeSet<String>,
+    idle_vpcs: BTreeSet<&'a str>,
+    instances: BTreeSet<&'a str>,
 }
 
-impl Touched {
+/// Ids, most of them of the changes themselves. Each stands there once in the end.
+#[derive(Debug, Default)]
+struct Ids<'a>(Vec<Cow<'a, str>>);
+
+impl<'a> Ids<'a> {
+    fn add(&mut self, id: impl Into<Cow<'a, str>>) {
+        let id = id.into();
+        // The changes of an ENI often follow each other.
+        if self.0.last() != Some(&id) {
+            self.0.push(id);
+        }
+    }
+
+    fn sort(&mut self) {
+        // The changes of a kind are in order, and so are those of the next one: runs, which this merges.
+        self.0.sort();
+        self.0.dedup();
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+}
+
+impl<'a> Touched<'a> {
     /// `None` if they reach further than ENIs and EIPs.
-    pub fn by(changes: &[Change], model: &Model, known: &Known) -> Option<Self> {
+    pub fn by(changes: &'a [Change], model: &Model, known: &Known) -> Option<Self> {
         if known.contested {
             return None;
         }
@@ -39,45 +66,44 @@ impl Touched {
                         if enis.is_some_and(|enis| *enis > 0) {
                             return None;
                         }
-                        touched.idle_vpcs.insert(vpc.id.clone());
+                        touched.idle_vpcs.insert(&vpc.id);
                     }
                 }
                 Change::Instance(diff) => {
-                    let ids = diff.before.iter().chain(&diff.after).map(|one| &one.id);
-                    touched.instances.extend(ids.cloned());
+                    let ids = diff.before.iter().chain(&diff.after);
+                    touched.instances.extend(ids.map(|one| one.id.as_str()));
                 }
                 Change::Eni(diff) => {
                     for eni in diff.before.iter().chain(&diff.after) {
-                        touched.vpcs.insert(eni.vpc.clone());
-                        touched.enis.push(eni.id.clone());
+                        touched.vpcs.insert(&eni.vpc);
+                        touched.enis.add(&eni.id);
                     }
                 }
                 Change::Eip(diff) => {
-                    let ids = diff.before.iter().chain(&diff.after).map(|eip| &eip.id);
-                    touched.eips.extend(ids.cloned());
+                    for eip in diff.before.iter().chain(&diff.after) {
+                        touched.eips.add(&eip.id);
+                    }
                 }
                 Change::Association(diff) => {
                     for one in diff.before.iter().chain(&diff.after) {
-                        touched.eips.push(one.eip.clone());
-                        touched.enis.push(one.eni.clone());
+                        touched.eips.add(&one.eip);
+                        touched.enis.add(&one.eni);
                     }
                 }
             }
         }
-        touched.eips.sort_unstable();
-        touched.eips.dedup();
-        for eip in &touched.eips {
+        touched.eips.sort();
+        for eip in touched.eips.iter() {
             if let Some(association) = model.associations.get(eip) {
-                touched.enis.push(association.eni.clone());
+                touched.enis.add(association.eni.clone());
             }
         }
-        touched.enis.sort_unstable();
-        touched.enis.dedup();
+        touched.enis.sort();
         Some(touched)
     }
 
     /// Looks the objects up in the table.
-    pub fn look_up<'a>(&self, model: &'a Model) -> Found<'a> {
+    pub fn look_up<'m>(&self, model: &'m Model) -> Found<'m> {
         let enis = self.enis.iter().map(|id| model.enis.get(id));
         let eips = self.eips.iter();
         let vpcs = self.idle_vpcs.iter();
@@ -87,9 +113,9 @@ impl Touched {
             eips: eips
                 .map(|id| (model.eips.get(id), model.associations.get(id)))
                 .collect(),
-            vpcs: vpcs.map(|id| model.vpcs.contains_key(id)).collect(),
+            vpcs: vpcs.map(|id| model.vpcs.contains_key(*id)).collect(),
             instances: instances
-                .map(|id| model.instances.contains_key(id))
+                .map(|id| model.instances.contains_key(*id))
                 .collect(),
         }
     }
@@ -97,9 +123,9 @@ impl Touched {
     /// The VPCs of the ENIs, by tag: those that they are in, and those that they are to be in.
     pub fn vpcs(&self, was: &Found<'_>) -> BTreeMap<u64, String> {
         let mut vpcs = BTreeMap::new();
-        let before = was.enis().map(|eni| &eni.vpc);
-        for id in before.chain(&self.vpcs) {
-            vpcs.entry(tag(id)).or_insert_with(|| id.clone());
+        let before = was.enis().map(|eni| eni.vpc.as_str());
+        for id in before.chain(self.vpcs.iter().copied()) {
+            vpcs.entry(tag(id)).or_insert_with(|| id.to_owned());
         }
         vpcs
     }
@@ -151,7 +177,7 @@ pub struct Existing {
 
 impl Known {
     /// Learns which objects came and went. `None` if a new one has the tag of another.
-    pub fn rename(&mut self, touched: &Touched, before: &Existing, after: &Existing) -> Option<()> {
+    pub fn rename(&mut self, touched: &Touched<'_>, before: &Existing, after: &Existing) -> Option<()> {
         let mut distinct = true;
         let enis = before.enis.iter().zip(&after.enis);
         for (id, change) in touched.enis.iter().zip(enis) {
