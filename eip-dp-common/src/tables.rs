@@ -23,6 +23,10 @@ pub trait Tables<F: Family>: Links {
     fn prefix(&self, address: &F::Address, into: &mut Prefix<F::Address>) -> bool;
     /// Whether a pool may have the address, see [`Family::screen`].
     fn is_screened(&self, address: &F::Address) -> bool;
+    /// Has what an EIP's entry most likely leads to fetched while the entry is, see [`crate::index::home`]. Nothing waits for it.
+    fn expect_eip(&self, _address: &F::Address) {}
+    /// Likewise of the address of an ENI with this MAC.
+    fn expect_private(&self, _key: &PrivateKey<F::Address>, _mac: [u8; 6]) {}
     /// Runs `path` with room for its records. `None` if there is none, which no kernel does.
     fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R>;
 }

@@ -194,7 +194,7 @@ fn flow_of(flows: &Array<FlowWord>, slot: u32) -> Option<*mut FlowWord> {
 
 /// Has the counters fetched that those of a key are mostly among, long before the key's entry says where they are.
 #[inline(always)]
-fn fetch_at_home(flows: &Array<FlowWord>, key: &Key) {
+fn fetch_counters(flows: &Array<FlowWord>, key: &Key) {
     let slot = index::home(key, set(&SEED), set(&SLOTS), FlowWord::IN_A_LINE);
     fetch(flow_of(flows, slot));
 }
@@ -266,17 +266,6 @@ impl Quick for Maps {
             }
             _ => 0,
         }
-    }
-
-    #[inline(always)]
-    fn fetch_counters(&self, slot: u32, receives: bool) {
-        fetch(if receives { received(slot) } else { sent(slot) });
-    }
-
-    #[inline(always)]
-    fn fetch_next_hop(&self, mac: [u8; 6]) {
-        let home = NextHop::home(mac, set(&SEED), set(&TARGETS));
-        fetch(NEXT_HOPS.get_ptr_mut(home));
     }
 
     #[inline(always)]
@@ -458,8 +447,6 @@ macro_rules! tables_of {
                     lines: set(&$eip_lines),
                     seed: set(&SEED),
                 };
-                fetch_at_home(&EIP_IN, &key);
-                <$family as Indexed>::fetch_other(&key);
                 let found = index::find::<<$address as Keyed>::Shape>(
                     geometry,
                     &key,
@@ -480,8 +467,6 @@ macro_rules! tables_of {
                     lines: set(&$private_lines),
                     seed: set(&SEED),
                 };
-                fetch_at_home(&EIP_OUT, &words);
-                <$family as Indexed>::fetch_other(&words);
                 let found = index::find::<<$address as Keyed>::Shape>(
                     geometry,
                     &words,
@@ -507,6 +492,22 @@ macro_rules! tables_of {
             fn is_screened(&self, address: &$address) -> bool {
                 let [short, long] = <$family>::screen(address);
                 is_set(&$screen, short) && is_set(&$screen, long)
+            }
+
+            #[inline(always)]
+            fn expect_eip(&self, address: &$address) {
+                let key = EipWords::key(*address);
+                fetch_counters(&EIP_IN, &key);
+                <$family as Indexed>::fetch_other(&key);
+            }
+
+            #[inline(always)]
+            fn expect_private(&self, key: &PrivateKey<$address>, mac: [u8; 6]) {
+                let key = PrivateWords::key(key.vpc, key.address);
+                fetch_counters(&EIP_OUT, &key);
+                <$family as Indexed>::fetch_other(&key);
+                let home = NextHop::home(mac, set(&SEED), set(&TARGETS));
+                fetch(NEXT_HOPS.get_ptr_mut(home));
             }
 
             #[inline(always)]

@@ -23,10 +23,6 @@ pub trait Quick: Links {
     fn ingress(&self, ifindex: u32, is_uplink: bool, into: &mut Link) -> u32;
     /// Where a target is reached.
     fn next_hop(&self, index: &u32) -> NextHop;
-    /// Has the counters of a slot fetched, of what its EIP receives or sends: nothing waits for them until the packet is sent.
-    fn fetch_counters(&self, slot: u32, receives: bool);
-    /// Has the next hop fetched of the ENI that most likely has this MAC.
-    fn fetch_next_hop(&self, mac: [u8; 6]);
 }
 
 /// Not a packet for the short way.
@@ -55,6 +51,7 @@ pub fn quick_from_uplink<F: Local, P: Packet, T: Tables<F> + Quick>(
     let Ok(datagram) = F::parse_plain(packet) else {
         return LEFT;
     };
+    tables.expect_eip(&datagram.destination);
     let mut eip = EipEntry::zeroed();
     if !tables.eip(&datagram.destination, &mut eip) {
         return LEFT;
@@ -62,7 +59,6 @@ pub fn quick_from_uplink<F: Local, P: Packet, T: Tables<F> + Quick>(
     let Ok(translation) = receiving::<F>(&eip) else {
         return LEFT;
     };
-    tables.fetch_counters(eip.slot, true);
     let source = &datagram.source;
     if F::is_martian_source(source) || tables.is_screened(source) {
         return LEFT;
@@ -109,11 +105,11 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
     if port::is_dhcp(packet, &datagram) {
         return LEFT;
     }
-    tables.fetch_next_hop(ethernet.source);
     let key = PrivateKey {
         vpc: port.vpc,
         address: datagram.source,
     };
+    tables.expect_private(&key, ethernet.source);
     let mut owner = PrivateEntry::zeroed();
     if !tables.private(&key, &mut owner) {
         return LEFT;
@@ -123,7 +119,6 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
         Some(PrivateState::CutThrough) => Translation::NONE,
         _ => return LEFT,
     };
-    tables.fetch_counters(owner.slot, false);
     // Whose address it is stands here, with this MAC.
     if !tables.next_hop(&owner.target).is_at(ethernet.source, link) {
         return LEFT;

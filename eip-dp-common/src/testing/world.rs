@@ -127,10 +127,6 @@ impl Quick for World {
         ifindex
     }
 
-    fn fetch_counters(&self, _slot: u32, _receives: bool) {}
-
-    fn fetch_next_hop(&self, _mac: [u8; 6]) {}
-
     fn next_hop(&self, index: &u32) -> NextHop {
         self.targets
             .get(index)
