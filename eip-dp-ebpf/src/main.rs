@@ -560,7 +560,9 @@ fn one_step(context: &TcContext, path: impl FnOnce(&mut Skb, &Maps, LinkKey) -> 
         return stage::finish(context, &Outcome::START);
     };
     let key = key_of(&skb, skb.tag());
-    let outcome = path(&mut skb, &Maps, key);
+    let mut outcome = path(&mut skb, &Maps, key);
+    // Hidden: the compiler would write what of it is always zero, and stands together, by `memset`.
+    outcome.mtu = wide::hidden(u64::from(outcome.mtu)) as u32;
     stage::finish(context, &outcome)
 }
 

@@ -246,7 +246,14 @@ fn target_at(hop: NextHop, into: &mut Target) -> bool {
     match LINKS.get_ptr(hop.link()) {
         Some(link) if hop.link() != 0 => {
             // SAFETY: as in `load`; nobody changes a record that is led to.
-            *into = hop.target(&unsafe { read_link(link) });
+            let target = hop.target(&unsafe { read_link(link) });
+            // What programs never ask of it stays as it is.
+            *into = Target {
+                tag: into.tag,
+                instance: into.instance,
+                seal: into.seal,
+                ..target
+            };
             true
         }
         _ => false,
@@ -357,7 +364,7 @@ impl Indexed for V6 {
         match ADDRESSES6.get_ptr(other) {
             // SAFETY: as in `load`; nobody changes an element that is led to.
             Some(address) => unsafe { *address },
-            None => [0; 16],
+            None => wide::zeros(),
         }
     }
 
