@@ -49,7 +49,7 @@ impl Family for V4 {
 
     #[inline(always)]
     fn upper(address: &[u8; 4]) -> u64 {
-        (u32::from_be_bytes(*address) as u64) << 32
+        u64::from(u32::from_be_bytes(*address)) << 32
     }
 
     #[inline(always)]

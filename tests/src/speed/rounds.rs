@@ -106,7 +106,7 @@ fn room(rows: &[Row], sender: Sender, done: &mut Done) -> Option<Room> {
     // Those that do not find room are measured no more, and say so.
     room.map_err(|error| {
         done.failures
-            .push(format!("connection tracking: {error:#}"))
+            .push(format!("connection tracking: {error:#}"));
     })
     .ok()
 }
