@@ -230,8 +230,7 @@ impl Engine {
         outcome.settings.clone_from(&self.settings);
         outcome.next_hops.clone_from(&self.next_hops);
         let indexes = &self.reconciler.have().allocations;
-        outcome.has_chores =
-            self.report_is_due || self.has_spare_memory || indexes.has_resting();
+        outcome.has_chores = self.report_is_due || self.has_spare_memory || indexes.has_resting();
         Ok(outcome)
     }
 

@@ -177,7 +177,12 @@ pub struct Existing {
 
 impl Known {
     /// Learns which objects came and went. `None` if a new one has the tag of another.
-    pub fn rename(&mut self, touched: &Touched<'_>, before: &Existing, after: &Existing) -> Option<()> {
+    pub fn rename(
+        &mut self,
+        touched: &Touched<'_>,
+        before: &Existing,
+        after: &Existing,
+    ) -> Option<()> {
         let mut distinct = true;
         let enis = before.enis.iter().zip(&after.enis);
         for (id, change) in touched.enis.iter().zip(enis) {
