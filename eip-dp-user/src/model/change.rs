@@ -1,9 +1,9 @@
 //! Row-level changes: what a command does to the table, and how it reads as a diff.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::objects::{Association, Eip, Eni, Instance, Pool, Vpc};
 
@@ -49,59 +49,65 @@ impl fmt::Display for Change {
 
 impl<T: Serialize> Diff<T> {
     fn write(&self, f: &mut fmt::Formatter<'_>, kind: &str, key: &str) -> fmt::Result {
-        let mut before = fields(self.before.as_ref());
-        let mut after = fields(self.after.as_ref());
-        let (old_id, new_id) = (before.remove(key), after.remove(key));
-        let id = new_id.or(old_id).unwrap_or_default();
-        match (&self.before, &self.after) {
+        let before = fields(self.before.as_ref());
+        let after = fields(self.after.as_ref());
+        let id = Text(after.get(key).or_else(|| before.get(key)));
+        let others = |fields| -> Vec<(&String, &Value)> {
+            let all = Map::iter(fields);
+            all.filter(|(name, _)| *name != key).collect()
+        };
+        let (sign, fields) = match (&self.before, &self.after) {
             (Some(_), Some(_)) => {
                 write!(f, "~ {kind} {id}")?;
-                let names = before.keys().chain(after.keys());
-                for name in names.collect::<std::collections::BTreeSet<_>>() {
+                let mut names = others(&before);
+                names.extend(others(&after));
+                names.sort_by_key(|(name, _)| *name);
+                names.dedup_by_key(|(name, _)| *name);
+                for (name, _) in names {
                     let (old, new) = (before.get(name), after.get(name));
                     if old != new {
-                        let none = "none".to_owned();
-                        let (old, new) = (old.unwrap_or(&none), new.unwrap_or(&none));
-                        write!(f, " {name}={old}->{new}")?;
+                        write!(f, " {name}={}->{}", Text(old), Text(new))?;
                     }
+                }
+                return Ok(());
+            }
+            (None, Some(_)) => ('+', &after),
+            (_, None) => ('-', &before),
+        };
+        write!(f, "{sign} {kind} {id}")?;
+        for (name, value) in others(fields) {
+            write!(f, " {name}={}", Text(Some(value)))?;
+        }
+        Ok(())
+    }
+}
+
+/// An object's fields under the names of the contract.
+fn fields<T: Serialize>(object: Option<&T>) -> Map<String, Value> {
+    match object.map(serde_json::to_value) {
+        Some(Ok(Value::Object(map))) => map,
+        _ => Map::new(),
+    }
+}
+
+/// A field's value as text.
+struct Text<'a>(Option<&'a Value>);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("none"),
+            Some(Value::String(text)) => f.write_str(text),
+            Some(Value::Array(values)) => {
+                for (place, value) in values.iter().enumerate() {
+                    if place > 0 {
+                        f.write_str(",")?;
+                    }
+                    Text(Some(value)).fmt(f)?;
                 }
                 Ok(())
             }
-            (None, Some(_)) => write_all(f, '+', kind, &id, &after),
-            (_, None) => write_all(f, '-', kind, &id, &before),
+            Some(other) => other.fmt(f),
         }
-    }
-}
-
-fn write_all(
-    f: &mut fmt::Formatter<'_>,
-    sign: char,
-    kind: &str,
-    id: &str,
-    fields: &BTreeMap<String, String>,
-) -> fmt::Result {
-    write!(f, "{sign} {kind} {id}")?;
-    for (name, value) in fields {
-        write!(f, " {name}={value}")?;
-    }
-    Ok(())
-}
-
-/// An object's fields under the names of the contract, as text.
-fn fields<T: Serialize>(object: Option<&T>) -> BTreeMap<String, String> {
-    match object.map(serde_json::to_value) {
-        Some(Ok(Value::Object(map))) => map
-            .into_iter()
-            .map(|(name, value)| (name, text(value)))
-            .collect(),
-        _ => BTreeMap::new(),
-    }
-}
-
-fn text(value: Value) -> String {
-    match value {
-        Value::String(text) => text,
-        Value::Array(values) => values.into_iter().map(text).collect::<Vec<_>>().join(","),
-        other => other.to_string(),
     }
 }
