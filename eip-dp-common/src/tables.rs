@@ -19,6 +19,14 @@ pub trait Tables<F: Family>: Links {
     fn private(&self, key: &PrivateKey<F::Address>, into: &mut PrivateEntry<F::Address>) -> bool;
     /// A CIDR of a VPC, by [`Cidr::index`].
     fn cidr(&self, index: &u32, into: &mut Cidr<F::Address>) -> bool;
+    /// Whether an address may be in a CIDR of a VPC; if not, it certainly is in none.
+    fn may_be_inside(&self, vpc: u32, address: &F::Address) -> bool
+    where
+        Self: Sized,
+    {
+        let mut cidr = Cidr::zeroed();
+        locate::<F, Self>(&mut cidr, self, vpc, address) != Ok(Place::Outside)
+    }
     /// The longest prefix that an address is in, see [`Prefix`].
     fn prefix(&self, address: &F::Address, into: &mut Prefix<F::Address>) -> bool;
     /// Whether a pool may have the address, see [`Family::screen`].

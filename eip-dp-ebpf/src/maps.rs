@@ -12,8 +12,9 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{
         Cidr, EipEntry, EipMode, Event, FlowHalves, FlowWord, INGRESS_PLACES, Ingress, Link,
-        LinkKey, MAX_CIDRS, MacKey, NextHop, OTHERS_IN_A_LINE, Owner, Port, PortMac, Prefix,
-        PrivateEntry, PrivateKey, PrivateState, Reason, Sealed, Status, Target, Uplink, Vpc,
+        LinkKey, MAX_CIDRS, MacKey, NetWord, NextHop, OTHERS_IN_A_LINE, Owner, Port, PortMac,
+        Prefix, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed, Status, Target, Uplink,
+        Vpc,
     },
     checksum::Delta,
     family::{Family, SCREEN_BITS, V4, V6, v4},
@@ -53,7 +54,7 @@ set_by_the_loader! {
     PRIVATE6_LINES: u32;
     SLOTS: u32;
     TARGETS: u32;
-    OTHERS6: u32;
+    OTHERS6_HALF: u32;
 }
 
 /// Reads such a number.
@@ -65,7 +66,7 @@ fn set<T: Copy>(number: &T) -> T {
 
 /// Declares the maps that there are of each address family.
 macro_rules! maps_of {
-    ($address:ty, $eip:ident $private:ident $prefix:ident $cidr:ident $screen:ident) => {
+    ($address:ty, $eip:ident $private:ident $prefix:ident $cidr:ident $nets:ident $screen:ident) => {
         #[map]
         static $eip: Array<Line> = Array::with_max_entries(2, MAPPED);
         #[map]
@@ -76,12 +77,14 @@ macro_rules! maps_of {
         #[map]
         static $cidr: Array<Cidr<$address>> = Array::with_max_entries(VPC_COUNT * MAX_CIDRS, 0);
         #[map]
+        static $nets: Array<u64> = Array::with_max_entries(VPC_COUNT * MAX_CIDRS, MAPPED);
+        #[map]
         static $screen: Array<u64> = Array::with_max_entries(SCREEN_WORDS, 0);
     };
 }
 
-maps_of!([u8; 4], EIP4 PRIVATE4 PREFIX4 CIDR4 SCREEN4);
-maps_of!([u8; 16], EIP6 PRIVATE6 PREFIX6 CIDR6 SCREEN6);
+maps_of!([u8; 4], EIP4 PRIVATE4 PREFIX4 CIDR4 NETS4 SCREEN4);
+maps_of!([u8; 16], EIP6 PRIVATE6 PREFIX6 CIDR6 NETS6 SCREEN6);
 
 #[map]
 static ADDRESSES6: Array<[u8; 16]> = Array::with_max_entries(EIPS, MAPPED);
@@ -337,8 +340,8 @@ impl Links for Maps {
 trait Indexed: Family {
     /// The other address that an entry names.
     fn other(other: u32) -> Self::Address;
-    /// Has it fetched, if it is at home.
-    fn fetch_other(key: &Key);
+    /// Has that fetched which the entry of this key names, of an EIP or of an ENI's address, if it is at home.
+    fn fetch_other(key: &Key, of_eip: bool);
     /// The checksum difference between two addresses.
     fn delta(old: &Self::Address, new: &Self::Address) -> Delta;
 }
@@ -350,7 +353,7 @@ impl Indexed for V4 {
     }
 
     #[inline(always)]
-    fn fetch_other(_key: &Key) {}
+    fn fetch_other(_key: &Key, _of_eip: bool) {}
 
     #[inline(always)]
     fn delta(old: &[u8; 4], new: &[u8; 4]) -> Delta {
@@ -369,9 +372,11 @@ impl Indexed for V6 {
     }
 
     #[inline(always)]
-    fn fetch_other(key: &Key) {
-        let home = index::home(key, set(&SEED), set(&OTHERS6), OTHERS_IN_A_LINE);
-        fetch(ADDRESSES6.get_ptr_mut(home));
+    fn fetch_other(key: &Key, of_eip: bool) {
+        let half = set(&OTHERS6_HALF);
+        let home = index::home(key, set(&SEED), half, OTHERS_IN_A_LINE);
+        let begin = if of_eip { 0 } else { half };
+        fetch(ADDRESSES6.get_ptr_mut(begin + home));
     }
 
     #[inline(always)]
@@ -444,7 +449,8 @@ fn is_set(screen: &Array<u64>, bit: u32) -> bool {
 macro_rules! tables_of {
     (
         $family:ty, $address:ty, $scratch:ident,
-        $eip:ident $eip_lines:ident $private:ident $private_lines:ident $prefix:ident $cidr:ident $screen:ident
+        $eip:ident $eip_lines:ident $private:ident $private_lines:ident $prefix:ident $cidr:ident $nets:ident
+        $screen:ident
     ) => {
         impl Tables<$family> for Maps {
             #[inline(always)]
@@ -489,6 +495,24 @@ macro_rules! tables_of {
             }
 
             #[inline(always)]
+            fn may_be_inside(&self, vpc: u32, address: &$address) -> bool {
+                let upper = <$family>::upper(address);
+                let mut place = 0;
+                while place < MAX_CIDRS {
+                    let index = Cidr::<$address>::index(vpc, place);
+                    let net = NetWord::from_word(word_of(&$nets, index));
+                    if net.is_none() {
+                        break;
+                    }
+                    if net.covers(upper) {
+                        return true;
+                    }
+                    place += 1;
+                }
+                false
+            }
+
+            #[inline(always)]
             fn prefix(&self, address: &$address, into: &mut Prefix<$address>) -> bool {
                 const WHOLE: u32 = 8 * size_of::<$address>() as u32;
                 let record = $prefix.get(lpm_trie::Key::new(WHOLE, *address));
@@ -505,14 +529,14 @@ macro_rules! tables_of {
             fn expect_eip(&self, address: &$address) {
                 let key = EipWords::key(*address);
                 fetch_counters(&EIP_IN, &key);
-                <$family as Indexed>::fetch_other(&key);
+                <$family as Indexed>::fetch_other(&key, true);
             }
 
             #[inline(always)]
             fn expect_private(&self, key: &PrivateKey<$address>, mac: [u8; 6]) {
                 let key = PrivateWords::key(key.vpc, key.address);
                 fetch_counters(&EIP_OUT, &key);
-                <$family as Indexed>::fetch_other(&key);
+                <$family as Indexed>::fetch_other(&key, false);
                 let home = NextHop::home(mac, set(&SEED), set(&TARGETS));
                 fetch(NEXT_HOPS.get_ptr_mut(home));
             }
@@ -527,11 +551,11 @@ macro_rules! tables_of {
 
 tables_of!(
     V4, [u8; 4], on_stack,
-    EIP4 EIP4_LINES PRIVATE4 PRIVATE4_LINES PREFIX4 CIDR4 SCREEN4
+    EIP4 EIP4_LINES PRIVATE4 PRIVATE4_LINES PREFIX4 CIDR4 NETS4 SCREEN4
 );
 tables_of!(
     V6, [u8; 16], in_map,
-    EIP6 EIP6_LINES PRIVATE6 PRIVATE6_LINES PREFIX6 CIDR6 SCREEN6
+    EIP6 EIP6_LINES PRIVATE6 PRIVATE6_LINES PREFIX6 CIDR6 NETS6 SCREEN6
 );
 
 /// IPv4's records fit on the stack.

@@ -7,6 +7,7 @@ mod counted;
 mod counters;
 mod event;
 mod keys;
+mod net;
 mod next_hop;
 mod reason;
 mod records;
@@ -15,6 +16,7 @@ mod seal;
 pub use counters::{EipCounters, Flow, FlowHalves, FlowWord, Status, StatusWord};
 pub use event::Event;
 pub use keys::{AddressClass, LinkKey, MacKey, PrefixKey, PrivateKey};
+pub use net::NetWord;
 pub use next_hop::{INGRESS_PLACES, Ingress, LINKS, Link, NextHop};
 pub use reason::Reason;
 pub use records::{
@@ -42,6 +44,8 @@ pub mod maps {
     pub const VPCS: &str = "VPCS";
     /// `Array<Cidr<[u8; 4]>>`, by [`super::Cidr::index`].
     pub const CIDR4: &str = "CIDR4";
+    /// `Array<u64>` of [`super::NetWord`], by [`super::Cidr::index`]: the same in short.
+    pub const NETS4: &str = "NETS4";
     /// `Array<u64>` of [`super::NextHop`], by target: where packets are delivered; the first two are the uplink's next hops.
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
     /// `Array<Owner>`, by target: whose they are.
@@ -71,6 +75,8 @@ pub mod maps {
     pub const PREFIX6: &str = "PREFIX6";
     /// [`CIDR4`] for IPv6.
     pub const CIDR6: &str = "CIDR6";
+    /// [`NETS4`] for IPv6.
+    pub const NETS6: &str = "NETS6";
     /// `DevMapHash`: the interfaces that XDP may redirect to, by interface index.
     pub const DEVICES: &str = "DEVICES";
     /// `Array<FlowWord>`, by [`super::FlowWord::index`] and the EIP's slot: delivered to the ENI. In maps that took the place of
@@ -96,12 +102,13 @@ pub mod maps {
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 31] = [
+    pub const ALL: [&str; 33] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
         VPCS,
         CIDR4,
+        NETS4,
         NEXT_HOPS,
         OWNERS,
         LINKS,
@@ -116,6 +123,7 @@ pub mod maps {
         PRIVATE6,
         PREFIX6,
         CIDR6,
+        NETS6,
         EVENTS,
         HANDED_OVER,
         super::stages::XDP,

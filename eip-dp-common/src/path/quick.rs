@@ -13,7 +13,7 @@ use crate::{
     },
     family::{Datagram, Rewrite},
     packet::{Change, Ethernet, NETWORK, Packet},
-    tables::{self, Links, Place, Tables},
+    tables::{Links, Tables},
 };
 
 /// What the short way looks up besides.
@@ -64,7 +64,7 @@ pub fn quick_from_uplink<F: Local, P: Packet, T: Tables<F> + Quick>(
         return LEFT;
     }
     let mut target = Target::zeroed();
-    if !tables.receiver(&eip, &mut target) || !is_outside::<F, T>(tables, target.vpc, source) {
+    if !tables.receiver(&eip, &mut target) || tables.may_be_inside(target.vpc, source) {
         return LEFT;
     }
     let onward = Onward {
@@ -127,7 +127,7 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
     let mut target = Target::zeroed();
     if F::is_martian_destination(destination)
         || tables.is_screened(destination)
-        || !is_outside::<F, T>(tables, port.vpc, destination)
+        || tables.may_be_inside(port.vpc, destination)
         || !tables.target(&F::UPLINK_TARGET, &mut target)
     {
         return LEFT;
@@ -140,12 +140,6 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
     let mut outcome = send::<F, P>(packet, &datagram, &target, &onward);
     outcome.sender = owner.slot;
     outcome
-}
-
-#[inline(always)]
-fn is_outside<F: Local, T: Tables<F>>(tables: &T, vpc: u32, address: &F::Address) -> bool {
-    let mut cidr = crate::abi::Cidr::zeroed();
-    tables::locate::<F, T>(&mut cidr, tables, vpc, address) == Ok(Place::Outside)
 }
 
 /// What changes.

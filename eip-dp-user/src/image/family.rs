@@ -28,6 +28,8 @@ pub struct FamilyMaps {
     pub prefixes: &'static str,
     /// The VPCs' CIDRs.
     pub cidrs: &'static str,
+    /// The same in short.
+    pub nets: &'static str,
     /// The screen.
     pub screen: &'static str,
 }
@@ -49,6 +51,8 @@ pub trait Address: abi::Address + Ord + Hash + Debug + Default + Send + Sync + P
     fn ip(self) -> IpAddr;
     /// The checksum difference of a change.
     fn delta(old: &Self, new: &Self) -> Delta;
+    /// The first 64 bits, or all and zeros.
+    fn upper(self) -> u64;
     /// The bits of the screen that stand for the address, one for each of these lengths.
     fn screen(self) -> [u32; 2];
     /// The family's part of the content.
@@ -77,6 +81,7 @@ impl Address for [u8; 4] {
         private: maps::PRIVATE4,
         prefixes: maps::PREFIX4,
         cidrs: maps::CIDR4,
+        nets: maps::NETS4,
         screen: maps::SCREEN4,
     };
     const UPLINK_TARGET: u32 = UPLINK_TARGET4;
@@ -95,6 +100,10 @@ impl Address for [u8; 4] {
 
     fn delta(old: &Self, new: &Self) -> Delta {
         Delta::between(old, new)
+    }
+
+    fn upper(self) -> u64 {
+        V4::upper(&self)
     }
 
     fn screen(self) -> [u32; 2] {
@@ -125,6 +134,7 @@ impl Address for [u8; 16] {
         private: maps::PRIVATE6,
         prefixes: maps::PREFIX6,
         cidrs: maps::CIDR6,
+        nets: maps::NETS6,
         screen: maps::SCREEN6,
     };
     const UPLINK_TARGET: u32 = UPLINK_TARGET6;
@@ -143,6 +153,10 @@ impl Address for [u8; 16] {
 
     fn delta(old: &Self, new: &Self) -> Delta {
         Delta::between(old, new)
+    }
+
+    fn upper(self) -> u64 {
+        V6::upper(&self)
     }
 
     fn screen(self) -> [u32; 2] {

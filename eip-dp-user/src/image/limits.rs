@@ -74,7 +74,7 @@ impl From<&MapSizes> for Limits {
 
 impl Limits {
     /// The sizes that the maps are created with; the maps that are not named keep the size in the BPF object.
-    pub fn by_map(&self) -> [(&'static str, u32); 15] {
+    pub fn by_map(&self) -> [(&'static str, u32); 17] {
         [
             (maps::EIP4, self.eips),
             (maps::EIP6, self.eips6),
@@ -86,6 +86,8 @@ impl Limits {
             (maps::VPCS, self.vpcs),
             (maps::CIDR4, self.vpcs.saturating_mul(MAX_CIDRS)),
             (maps::CIDR6, self.vpcs.saturating_mul(MAX_CIDRS)),
+            (maps::NETS4, self.vpcs.saturating_mul(MAX_CIDRS)),
+            (maps::NETS6, self.vpcs.saturating_mul(MAX_CIDRS)),
             (maps::NEXT_HOPS, self.targets),
             (maps::MACS, self.macs),
             (maps::PORTS, self.ports),
@@ -104,7 +106,7 @@ pub fn key_of(map: &str) -> Option<&'static str> {
         maps::EIP6 | maps::ADDRESSES6 => Some("eips6"),
         maps::PRIVATE4 => Some("private_addresses"),
         maps::PRIVATE6 => Some("private_addresses6"),
-        maps::VPCS | maps::CIDR4 | maps::CIDR6 => Some("vpcs"),
+        maps::VPCS | maps::CIDR4 | maps::CIDR6 | maps::NETS4 | maps::NETS6 => Some("vpcs"),
         maps::NEXT_HOPS | maps::OWNERS | maps::MACS => Some("enis"),
         maps::PORTS | maps::DEVICES | maps::LINKS => Some("ports"),
         _ => None,

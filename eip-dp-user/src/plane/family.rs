@@ -7,7 +7,10 @@ use aya::{
     maps::{Array, LpmTrie, MapData, MapError, lpm_trie},
 };
 use eip_dp_common::{
-    abi::{Cidr, EipEntry, EipMode, FlowWord, NONE, PrefixKey, PrivateEntry, PrivateState, Sealed},
+    abi::{
+        Cidr, EipEntry, EipMode, FlowWord, NONE, NetWord, PrefixKey, PrivateEntry, PrivateState,
+        Sealed,
+    },
     index::{self, EipWords, Key, Keyed, Line, PrivateWords},
 };
 
@@ -18,7 +21,7 @@ use super::{
     index::{Entry, Index, Moves, NoRoom},
     kernel::{absent_is_fine, broken, used},
     mapped::Mapped,
-    others::{Apart, Inline, Others},
+    others::{Apart, Inline, Others, Owner},
     receivers::{Receivers, Whereabouts},
     source::Source,
 };
@@ -36,6 +39,15 @@ impl Indexed for [u8; 4] {
 
 impl Indexed for [u8; 16] {
     type Others = Apart;
+}
+
+/// A CIDR in short.
+fn net_of<A: Address>(cidr: &Cidr<A>) -> NetWord {
+    if cidr.used == 0 {
+        NetWord::default()
+    } else {
+        NetWord::new(cidr.network.upper(), cidr.mask.upper())
+    }
 }
 
 /// The target of an EIP, or [`NONE`].
@@ -104,6 +116,8 @@ where
     leaving: Vec<u32>,
     prefixes: LpmTrie<MapData, A, PrefixRecord<A>>,
     cidrs: Array<MapData, Cidr<A>>,
+    /// The CIDRs in short.
+    nets: Mapped<u64>,
     screen: Array<MapData, u64>,
 }
 
@@ -122,6 +136,7 @@ where
             leaving: Vec::new(),
             prefixes: source.typed(A::MAPS.prefixes)?,
             cidrs: source.typed(A::MAPS.cidrs)?,
+            nets: source.mapped(A::MAPS.nets)?,
             screen: source.typed(A::MAPS.screen)?,
         };
         let eips = maps.eips.entries().map(|entry| entry.found.payload);
@@ -218,9 +233,16 @@ where
                 .map(|entry| self.address(&entry, slots))
                 .collect(),
             prefixes: prefixes.map_err(read(A::MAPS.prefixes))?,
-            cidrs: used(self.cidrs.iter(), &Sealed::zeroed()).map_err(read(A::MAPS.cidrs))?,
+            cidrs: self.read_cidrs().map_err(read(A::MAPS.cidrs))?,
             screen: used(self.screen.iter(), &0).map_err(read(A::MAPS.screen))?,
         })
+    }
+
+    /// The CIDRs; one that does not stand there in short, too, is not there.
+    fn read_cidrs(&self) -> Result<BTreeMap<u32, Cidr<A>>, MapError> {
+        let mut cidrs = used(self.cidrs.iter(), &Sealed::zeroed())?;
+        cidrs.retain(|index, cidr| self.nets.get(*index) == net_of(cidr).word());
+        Ok(cidrs)
     }
 
     /// An EIP from its entry.
@@ -317,7 +339,10 @@ where
             }
             FamilyWrite::Cidr(index, value) => {
                 let value = value.unwrap_or_else(Sealed::zeroed);
-                self.cidrs.set(*index, value, 0).map_err(Refused::Error)
+                self.cidrs.set(*index, value, 0).map_err(Refused::Error)?;
+                // A daemon that ends here leaves one that is not there, see `read_cidrs`, or one too many, which costs time.
+                self.nets.set(*index, &net_of(&value).word());
+                Ok(())
             }
             FamilyWrite::Screen(index, bits) => {
                 self.screen.set(*index, bits, 0).map_err(Refused::Error)
@@ -341,7 +366,11 @@ where
             return Ok(());
         };
         let translates = record.mode == EipMode::Nat as u8;
-        let other = self.name(&key, translates.then_some(&record.private), before.other)?;
+        let other = self.name(
+            Owner::Eip(&key),
+            translates.then_some(&record.private),
+            before.other,
+        )?;
         let hop = if record.mode == EipMode::CutThrough as u8 {
             hops.place_of(record.target)
         } else {
@@ -375,7 +404,11 @@ where
             return Ok(());
         };
         let translates = record.state == PrivateState::Nat as u8;
-        let other = self.name(&key, translates.then_some(&record.public), before.other)?;
+        let other = self.name(
+            Owner::Private(&key),
+            translates.then_some(&record.public),
+            before.other,
+        )?;
         let home = index::home(&key, self.seed, counters.slots(), FlowWord::IN_A_LINE);
         let out_slot = counters.out_slot_at(record.slot, home..home + FlowWord::IN_A_LINE);
         let words = PrivateWords {
@@ -390,12 +423,12 @@ where
     }
 
     /// What an entry names for the other address, which may be what it names already.
-    fn name(&mut self, key: &Key, address: Option<&A>, before: u32) -> Result<u32, Refused> {
+    fn name(&mut self, owner: Owner<'_>, address: Option<&A>, before: u32) -> Result<u32, Refused> {
         let address = address.copied().unwrap_or_default();
         if self.others.get(before) == address {
             return Ok(before);
         }
-        match self.others.put(key, &address) {
+        match self.others.put(owner, &address) {
             Some(named) => Ok(named),
             None if self.others.has_resting() => Err(Refused::Wait),
             None => Err(Refused::Full),

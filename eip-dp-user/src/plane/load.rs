@@ -8,7 +8,7 @@ use aya::{
     util::{KernelVersion, nr_cpus},
 };
 use eip_dp_common::{
-    abi::{ABI_VERSION, Event, FlowWord, LINKS, Reason, StatusWord, maps},
+    abi::{ABI_VERSION, Event, FlowWord, LINKS, OTHERS_IN_A_LINE, Reason, StatusWord, maps},
     index::{Geometry, Long, Short},
 };
 use tracing::info;
@@ -181,6 +181,8 @@ impl Layout {
         let private6 = Geometry::lines_for::<Long>(private_addresses6);
         // An association names two, and most are to be at home.
         let others6 = (eips6 / 3).saturating_mul(8).saturating_add(SPARE);
+        // Each half begins with a cache line.
+        let others6 = others6.next_multiple_of(2 * OTHERS_IN_A_LINE);
         let slots = FlowWord::row(eips);
         let for_all = slots.saturating_mul(rows_for_all(carries));
         let flows = slots.saturating_mul(cpus.saturating_add(carries.into()));
@@ -221,7 +223,7 @@ impl Layout {
             numbers: [
                 ("SLOTS", slots),
                 ("TARGETS", limits.targets),
-                ("OTHERS6", others6),
+                ("OTHERS6_HALF", others6 / 2),
             ],
             words: [
                 (StatusWord::Seed, seed),

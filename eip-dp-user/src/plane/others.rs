@@ -13,13 +13,22 @@ pub(super) trait Others<A>: Sized {
     fn open(source: &Source<'_>, seed: u64) -> Result<Self, PlaneError>;
     /// Takes over those that entries name.
     fn recover(&mut self, named: Vec<u32>);
-    /// What the entry of that key has to name for an address; `None` if no more fit.
-    fn put(&mut self, key: &Key, address: &A) -> Option<u32>;
+    /// What an entry has to name for an address; `None` if no more fit.
+    fn put(&mut self, owner: Owner<'_>, address: &A) -> Option<u32>;
     fn get(&self, named: u32) -> A;
     /// An entry names it no more.
     fn give_back(&mut self, named: u32);
     fn has_resting(&self) -> bool;
     fn wake(&mut self);
+}
+
+/// Whose entry it is that names one.
+#[derive(Clone, Copy)]
+pub(super) enum Owner<'a> {
+    /// An EIP's.
+    Eip(&'a Key),
+    /// That of an address of an ENI.
+    Private(&'a Key),
 }
 
 /// They stand in the entries.
@@ -32,7 +41,7 @@ impl Others<[u8; 4]> for Inline {
 
     fn recover(&mut self, _named: Vec<u32>) {}
 
-    fn put(&mut self, _key: &Key, address: &[u8; 4]) -> Option<u32> {
+    fn put(&mut self, _owner: Owner<'_>, address: &[u8; 4]) -> Option<u32> {
         Some(u32::from_ne_bytes(*address))
     }
 
@@ -49,8 +58,8 @@ impl Others<[u8; 4]> for Inline {
     fn wake(&mut self) {}
 }
 
-/// They stand in a map of their own, whose elements never change while an entry names them, most at home by the entry's key.
-/// Element 0 is zeros.
+/// They stand in a map of their own, whose elements never change while an entry names them, most at home by the entry's key, those
+/// of EIPs in the first half, so that what one direction needs stands together. Element 0 is zeros.
 pub(super) struct Apart {
     addresses: Mapped<[u8; 16]>,
     seed: u64,
@@ -78,15 +87,19 @@ impl Others<[u8; 16]> for Apart {
         }
     }
 
-    fn put(&mut self, key: &Key, address: &[u8; 16]) -> Option<u32> {
+    fn put(&mut self, owner: Owner<'_>, address: &[u8; 16]) -> Option<u32> {
         if *address == [0; 16] {
             return Some(0);
         }
         if self.all_rest {
             return None;
         }
-        let elements = self.addresses.elements();
-        let home = index::home(key, self.seed, elements, OTHERS_IN_A_LINE);
+        let half = self.addresses.elements() / 2;
+        let (key, begin) = match owner {
+            Owner::Eip(key) => (key, 0),
+            Owner::Private(key) => (key, half),
+        };
+        let home = begin + index::home(key, self.seed, half, OTHERS_IN_A_LINE);
         let at_home = self.places.claim_one_of(home..home + OTHERS_IN_A_LINE);
         let named = at_home.or_else(|| self.places.claim_any())?;
         self.addresses.set(named, address);
