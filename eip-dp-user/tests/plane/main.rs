@@ -7,15 +7,16 @@ mod families;
 mod gateway;
 mod resize;
 
-use std::fs;
+use std::{fs, num::NonZero};
 
 use eip_dp_common::abi::{EipEntry, EipMode, Event, NONE, Reason, Sealed, Target, maps};
 use eip_dp_user::{
-    image::{FamilyWrite, Write},
-    plane::{Kernel, Links, Pins, Plane},
+    image::{FamilyWrite, Limits, Write},
+    plane::{self, Kernel, Links, Pins, Plane},
 };
 use gateway::{Gateway, NAME, run, sh};
 use nix::sys::signal::Signal;
+use rusqlite::Connection;
 
 /// The EIP of [`Gateway::served`].
 const EIP: [u8; 4] = [203, 0, 113, 10];
@@ -48,6 +49,39 @@ fn programs() -> Vec<String> {
         .iter()
         .map(|pin| pin.program.name().to_owned())
         .collect()
+}
+
+#[test]
+fn new_maps_stay_only_if_their_programs_are_verified() {
+    run(|| {
+        let _gateway = Gateway::served();
+        let pins = Pins::new(&NAME.parse().unwrap());
+        let load = || plane::load(&pins, &Limits::default(), 1, NonZero::<usize>::MIN).unwrap();
+        let loaded = load();
+        assert!(pins.map(maps::STATUS).exists());
+        drop(loaded);
+        assert!(!pins.root().exists());
+        let mut loaded = load();
+        loaded.programs.wait().unwrap();
+        drop(loaded);
+        assert!(pins.map(maps::STATUS).exists());
+        // Those of another daemon are not for this one to take away.
+        drop(load());
+        assert!(pins.map(maps::STATUS).exists());
+    });
+}
+
+#[test]
+fn maps_of_a_table_that_cannot_be_read_do_not_stay() {
+    run(|| {
+        let gateway = Gateway::served();
+        let table = Connection::open(gateway.path("table.db")).unwrap();
+        let no_address = "UPDATE eip SET address = x'07cb00710a'";
+        assert_eq!(table.execute(no_address, []).unwrap(), 1);
+        gateway.spawn(&["--uplink", "wan"]).fails();
+        assert!(gateway.log().contains("table"), "{}", gateway.log());
+        assert!(!Pins::new(&NAME.parse().unwrap()).root().exists());
+    });
 }
 
 #[test]
@@ -274,7 +308,7 @@ fn an_eip_expires_in_time_although_the_table_is_locked() {
         let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
         gateway.ok(&format!("eip set x --expires {soon} --wait"));
         assert_eq!(eip().mode, 1, "NAT");
-        let lock = rusqlite::Connection::open(gateway.path("table.db")).unwrap();
+        let lock = Connection::open(gateway.path("table.db")).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
         gateway.until("the EIP to be cut off", || eip().target == u32::MAX);
         assert_eq!(gateway.json("eip show x")["state"], "associated", "locked");
@@ -305,7 +339,7 @@ fn a_daemon_that_cannot_read_its_table_leaves_forwarding_as_it_is() {
         let gateway = Gateway::served();
         gateway.start().stop();
         // A row that no version wrote; the rest of the file is whole.
-        let table = rusqlite::Connection::open(gateway.path("table.db")).unwrap();
+        let table = Connection::open(gateway.path("table.db")).unwrap();
         table
             .execute_batch("PRAGMA ignore_check_constraints = 1; UPDATE eni SET mac = x'00'")
             .unwrap();

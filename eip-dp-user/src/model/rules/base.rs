@@ -1,15 +1,13 @@
-//! The table before the command. An object that is asked for several times, as the rules do, is read once.
+//! The table before the command. An object that is asked for several times in a row, as the rules do, is read once.
 
-use std::{cell::RefCell, collections::HashMap};
-
-use foldhash::fast::FixedState;
+use std::cell::RefCell;
 
 use crate::model::{
     View,
     objects::{Association, Eip, Eni, Vpc},
 };
 
-/// A view, and the objects that were read of it last.
+/// A view, and the object of each kind that was read of it last.
 pub(super) struct Base<'v> {
     /// All of it.
     pub(super) view: &'v dyn View,
@@ -19,12 +17,8 @@ pub(super) struct Base<'v> {
     association: Last<Association>,
 }
 
-/// What was read last, by id.
-type Last<T> = RefCell<HashMap<String, Option<T>, FixedState>>;
-
-/// So many objects of a kind are remembered: a document of more is gone through several times, and reading an object again is
-/// cheaper than a million in memory.
-const REMEMBERED: usize = 1 << 17;
+/// What was read last, with its id.
+type Last<T> = RefCell<Option<(String, Option<T>)>>;
 
 impl<'v> Base<'v> {
     pub(super) fn new(view: &'v dyn View) -> Self {
@@ -56,13 +50,12 @@ impl<'v> Base<'v> {
 
 fn once<T: Clone>(last: &Last<T>, id: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let mut last = last.borrow_mut();
-    if let Some(object) = last.get(id) {
-        return object.clone();
+    match &*last {
+        Some((known, object)) if known == id => object.clone(),
+        _ => {
+            let object = read(id);
+            *last = Some((id.to_owned(), object.clone()));
+            object
+        }
     }
-    let object = read(id);
-    if last.len() == REMEMBERED {
-        last.clear();
-    }
-    last.insert(id.to_owned(), object.clone());
-    object
 }
