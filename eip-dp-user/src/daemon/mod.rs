@@ -188,12 +188,12 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         let outcome = outcome?;
         let is_set = daemon.tell(&outcome).await;
         back.publish();
-        let pause = daemon.follow(&outcome, is_set).await;
         if !ready {
             ready = true;
             info!("ready");
             notify(&[NotifyState::Ready]);
         }
+        let pause = daemon.follow(&outcome, is_set).await;
         engine = Some(
             blocking(move || {
                 work.finish(&mut back);

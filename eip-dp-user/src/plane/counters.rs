@@ -12,7 +12,12 @@ use eip_dp_common::{
     index::SLOTS,
 };
 
-use super::{PlaneError, kernel::broken, mapped::Mapped, source::Source};
+use super::{
+    PlaneError,
+    kernel::broken,
+    mapped::{Mapped, Words as _},
+    source::Source,
+};
 use crate::places::Places;
 
 /// The maps.
@@ -117,6 +122,11 @@ impl Counters {
         if let Some(free) = &mut self.free {
             free.give_back(out);
         }
+    }
+
+    /// Has the processor fetch what [`Self::out_slot_at`] needs soon.
+    pub(super) fn fetch(&self, slot: u32) {
+        self.out_slots.fetch(slot as usize / 2);
     }
 
     /// The out slot of a slot; it gets one if it has none, one at home if such a one is free.

@@ -307,11 +307,19 @@ where
     }
 
     /// Has the processor fetch what a write needs soon.
-    pub(super) fn fetch(&self, write: &FamilyWrite<A>) {
+    pub(super) fn fetch(&self, write: &FamilyWrite<A>, counters: &Counters, receivers: &Receivers) {
         match write {
-            FamilyWrite::Eip(address, _) => self.eips.fetch(&EipWords::key(*address)),
-            FamilyWrite::Private(key, _) => {
-                self.private.fetch(&PrivateWords::key(key.vpc, key.address))
+            FamilyWrite::Eip(address, record) => {
+                self.eips.fetch(&EipWords::key(*address));
+                if let Some(record) = record {
+                    receivers.fetch(record.slot);
+                }
+            }
+            FamilyWrite::Private(key, record) => {
+                self.private.fetch(&PrivateWords::key(key.vpc, key.address));
+                if let Some(record) = record {
+                    counters.fetch(record.slot);
+                }
             }
             FamilyWrite::Prefix(..) | FamilyWrite::Cidr(..) | FamilyWrite::Screen(..) => {}
         }

@@ -237,8 +237,8 @@ impl Kernel {
     /// Has the processor fetch what a write needs soon.
     fn fetch(&self, write: &Write) {
         match write {
-            Write::V4(write) => self.v4.fetch(write),
-            Write::V6(write) => self.v6.fetch(write),
+            Write::V4(write) => self.v4.fetch(write, &self.counters, &self.receivers),
+            Write::V6(write) => self.v6.fetch(write, &self.counters, &self.receivers),
             _ => {}
         }
     }

@@ -164,12 +164,8 @@ impl<T: Pod> Words for Mapped<T> {
         self.words()[at].store(word, Ordering::Release);
     }
 
-    #[cfg(target_arch = "x86_64")]
     fn fetch(&self, at: usize) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let word = self.words().as_ptr().wrapping_add(at).cast();
-        // SAFETY: a hint, which touches no memory that the program sees, and is none where there is no such memory.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(word) };
+        fetch(self.words().get(at));
     }
 }
 
@@ -192,3 +188,17 @@ fn page_size() -> usize {
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(size).unwrap_or(4096)
 }
+
+/// Has the processor fetch what is needed soon.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn fetch<T>(soon: Option<&T>) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    if let Some(soon) = soon {
+        // SAFETY: a hint, about memory that is there.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(soon).cast()) };
+    }
+}
+
+/// Other processors fetch it when it is needed.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn fetch<T>(_soon: Option<&T>) {}

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use eip_dp_common::abi::NONE;
 
+use super::mapped::fetch;
+
 /// The targets of the EIPs, by slot.
 #[derive(Debug, Default)]
 pub(super) struct Receivers {
@@ -28,6 +30,11 @@ impl Receivers {
         for (slot, target) in known {
             self.set(slot, target);
         }
+    }
+
+    /// Has the processor fetch what [`Self::set`] needs soon.
+    pub(super) fn fetch(&self, slot: u32) {
+        fetch(self.targets.get(slot as usize));
     }
 
     /// The EIP with that slot has this target now, or [`NONE`].
