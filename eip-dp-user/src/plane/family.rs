@@ -393,7 +393,8 @@ where
         };
         receivers.set(record.slot, record.target);
         let named = [before.other, other];
-        self.put(Waiting::new(Kind::Eips, key, words.pack(&key), named));
+        let entry = Waiting::new(Kind::Eips, key, words.pack(&key), named);
+        self.put(entry, found.is_nothing());
         Ok(())
     }
 
@@ -426,7 +427,8 @@ where
             state: record.state,
         };
         let named = [before.other, other];
-        self.put(Waiting::new(Kind::Addresses, key, words.pack(&key), named));
+        let entry = Waiting::new(Kind::Addresses, key, words.pack(&key), named);
+        self.put(entry, found.is_nothing());
         Ok(())
     }
 
@@ -443,7 +445,8 @@ where
         }
     }
 
-    fn put(&mut self, entry: Waiting) {
+    /// `is_new`: there is none under this key, as is known already.
+    fn put(&mut self, entry: Waiting, is_new: bool) {
         let Waiting {
             kind,
             key,
@@ -451,7 +454,13 @@ where
             payload,
             leaves,
         } = entry;
-        match self.index(kind).put(&key, head, payload) {
+        let index = self.index(kind);
+        let stored = if is_new {
+            index.add(&key, head, payload)
+        } else {
+            index.put(&key, head, payload)
+        };
+        match stored {
             Ok(()) => self.others.give_back(leaves),
             Err(NoRoom) => self.waiting.push(entry),
         }
@@ -491,7 +500,7 @@ where
     /// Puts in what has room by now, and begins to make room for the rest. Returns `None` if none can be made.
     pub(super) fn begin(&mut self) -> Option<(Moves, Moves)> {
         for waiting in std::mem::take(&mut self.waiting) {
-            self.put(waiting);
+            self.put(waiting, false);
         }
         let replaced = self.replace();
         if !(replaced.0.is_empty() && replaced.1.is_empty()) {

@@ -89,19 +89,25 @@ impl<S: Shape, W: Words> Index<S, W> {
     /// behind it, where who did not find it any more looks next. If only places in front of it are free, [`Self::replace`]
     /// has to be called.
     pub fn put(&mut self, key: &Key, head: u64, payload: u64) -> Result<(), NoRoom> {
-        let before = self.place_of(key);
-        if let Some(at) = before.filter(|at| self.words.load(*at) == head) {
-            self.words.store(at + 1, payload);
+        let Some(before) = self.place_of(key) else {
+            return self.add(key, head, payload);
+        };
+        if self.words.load(before) == head {
+            self.words.store(before + 1, payload);
             return Ok(());
         }
-        let mut behind = self
-            .places_of(key)
-            .skip_while(|at| before.is_some_and(|before| before != *at));
+        let mut behind = self.places_of(key).skip_while(|at| *at != before);
         let place = behind.find(|at| self.is_free(*at)).ok_or(NoRoom)?;
         self.write(place, head, payload, key.rest);
-        if let Some(at) = before {
-            self.clear(at);
-        }
+        self.clear(before);
+        Ok(())
+    }
+
+    /// Stores an entry under a key that has none, as [`Self::put`] does.
+    pub fn add(&mut self, key: &Key, head: u64, payload: u64) -> Result<(), NoRoom> {
+        let (first, second) = self.geometry.lines_of(key);
+        let place = self.free_in(first).or_else(|| self.free_in(second));
+        self.write(place.ok_or(NoRoom)?, head, payload, key.rest);
         Ok(())
     }
 
@@ -226,7 +232,9 @@ impl<S: Shape, W: Words> Index<S, W> {
     }
 
     fn place_of(&self, key: &Key) -> Option<usize> {
-        self.places_of(key).find(|at| self.is_at(*at, key))
+        let (first, second) = self.geometry.lines_of(key);
+        let in_line = |line| Self::in_line(line).find(|at| self.is_at(*at, key));
+        in_line(first).or_else(|| in_line(second))
     }
 
     fn is_at(&self, at: usize, key: &Key) -> bool {
