@@ -38,7 +38,7 @@ impl Flow {
     #[allow(clippy::cast_possible_truncation, reason = "2^57 packets, 2^64 bytes")]
     pub const fn split(self) -> (FlowWord, FlowHalves) {
         let (packets, bytes) = (HALF_PACKETS / PACKET, HALF_BYTES);
-        let word = self.packets % packets * PACKET | self.bytes % bytes;
+        let word = (self.packets % packets) * PACKET + self.bytes % bytes;
         let halves = (self.packets / packets) as u32 as u64 | (self.bytes / bytes) << 32;
         (FlowWord(word), FlowHalves(halves))
     }
