@@ -3,25 +3,25 @@
 //! Sizes here are the defaults of the daemon's configuration, which the loader overrides. Everything is pinned by the
 //! loader, under the names of [`eip_dp_common::abi::maps`].
 
+mod tables;
+
 use core::ptr;
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray, lpm_trie},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray},
 };
 use eip_dp_common::{
     abi::{
-        Cidr, EipEntry, EipMode, Event, FlowHalves, FlowWord, INGRESS_PLACES, Ingress, Link,
-        LinkKey, MAX_CIDRS, MacKey, NetWord, NextHop, OTHERS_IN_A_LINE, Owner, Port, PortMac,
-        Prefix, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed, Status, Target, Uplink,
-        Vpc,
+        Cidr, EipEntry, Event, FlowHalves, FlowWord, INGRESS_PLACES, Ingress, Link, LinkKey,
+        MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, Prefix, Reason, Sealed, Status, Target,
+        Uplink, Vpc,
     },
-    checksum::Delta,
-    family::{Family, SCREEN_BITS, V4, V6, v4},
-    index::{self, EipWords, Found, Geometry, Key, Keyed, Line, PrivateWords},
+    family::{SCREEN_BITS, v4},
+    index::{self, Key, Line},
     packet::Packet,
     path::Quick,
-    tables::{Links, Options, Scratch, Tables},
+    tables::{Links, Options},
 };
 
 use crate::{limit, wide};
@@ -118,6 +118,8 @@ static OUT_SLOTS: Array<[u32; 2]> = Array::with_max_entries(EIPS / 2, MAPPED);
 static EIP_HALVES: Array<[FlowHalves; 2]> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
 static EIP_DROPS: Array<[u64; 2]> = Array::with_max_entries(EIPS, MAPPED);
+#[map]
+static OPTIONS: PerCpuArray<Options> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Event::COUNTERS, 0);
 #[map]
@@ -334,246 +336,4 @@ impl Links for Maps {
     fn may_tell(&self, receiver: u64, sends: bool) -> bool {
         limit::may_tell(receiver, sends)
     }
-}
-
-/// How an address family's addresses stand in the entries of an index.
-trait Indexed: Family {
-    /// The other address that an entry names.
-    fn other(other: u32) -> Self::Address;
-    /// Has that fetched which the entry of this key names, of an EIP or of an ENI's address, if it is at home.
-    fn fetch_other(key: &Key, of_eip: bool);
-    /// The checksum difference between two addresses.
-    fn delta(old: &Self::Address, new: &Self::Address) -> Delta;
-}
-
-impl Indexed for V4 {
-    #[inline(always)]
-    fn other(other: u32) -> [u8; 4] {
-        other.to_ne_bytes()
-    }
-
-    #[inline(always)]
-    fn fetch_other(_key: &Key, _of_eip: bool) {}
-
-    #[inline(always)]
-    fn delta(old: &[u8; 4], new: &[u8; 4]) -> Delta {
-        Delta::between(old, new)
-    }
-}
-
-impl Indexed for V6 {
-    #[inline(always)]
-    fn other(other: u32) -> [u8; 16] {
-        match ADDRESSES6.get_ptr(other) {
-            // SAFETY: as in `load`; nobody changes an element that is led to.
-            Some(address) => unsafe { *address },
-            None => wide::zeros(),
-        }
-    }
-
-    #[inline(always)]
-    fn fetch_other(key: &Key, of_eip: bool) {
-        let half = set(&OTHERS6_HALF);
-        let home = index::home(key, set(&SEED), half, OTHERS_IN_A_LINE);
-        let begin = if of_eip { 0 } else { half };
-        fetch(ADDRESSES6.get_ptr_mut(begin + home));
-    }
-
-    #[inline(always)]
-    fn delta(old: &[u8; 16], new: &[u8; 16]) -> Delta {
-        Delta::between(old, new)
-    }
-}
-
-/// An EIP from its entry.
-#[inline(always)]
-fn read_eip<F: Indexed>(
-    found: Found,
-    address: &F::Address,
-    into: &mut EipEntry<F::Address>,
-) -> bool {
-    if found.is_nothing() {
-        return false;
-    }
-    let words = EipWords::unpack(found.head, found.payload);
-    into.slot = words.slot;
-    into.mode = words.mode;
-    into.lead_to(words.target);
-    if words.hop != 0 {
-        into.stand_at(words.hop);
-    }
-    // In the other modes nothing is changed, or nothing delivered.
-    if words.mode == EipMode::Nat as u8 {
-        into.private = F::other(words.other);
-        into.delta = F::delta(address, &into.private).to_record();
-    } else {
-        into.private = *address;
-        into.delta = 0;
-    }
-    true
-}
-
-/// An address of an ENI from its entry.
-#[inline(always)]
-fn read_private<F: Indexed>(
-    found: Found,
-    address: &F::Address,
-    into: &mut PrivateEntry<F::Address>,
-) -> bool {
-    if found.is_nothing() {
-        return false;
-    }
-    let words = PrivateWords::unpack(found.head, found.payload);
-    into.slot = words.slot;
-    into.target = words.target;
-    into.state = words.state;
-    if words.state == PrivateState::Nat as u8 {
-        into.public = F::other(words.other);
-        into.delta = F::delta(address, &into.public).to_record();
-    } else {
-        into.public = *address;
-        into.delta = 0;
-    }
-    true
-}
-
-/// Whether a screen has this bit.
-#[inline(always)]
-fn is_set(screen: &Array<u64>, bit: u32) -> bool {
-    screen
-        .get(bit / 64)
-        .is_some_and(|word| word >> (bit % 64) & 1 == 1)
-}
-
-/// The tables of an address family, in its maps.
-macro_rules! tables_of {
-    (
-        $family:ty, $address:ty, $scratch:ident,
-        $eip:ident $eip_lines:ident $private:ident $private_lines:ident $prefix:ident $cidr:ident $nets:ident
-        $screen:ident
-    ) => {
-        impl Tables<$family> for Maps {
-            #[inline(always)]
-            fn eip(&self, address: &$address, into: &mut EipEntry<$address>) -> bool {
-                let key = EipWords::key(*address);
-                let geometry = Geometry {
-                    lines: set(&$eip_lines),
-                    seed: set(&SEED),
-                };
-                let found = index::find::<<$address as Keyed>::Shape>(
-                    geometry,
-                    &key,
-                    |line| $eip.get_ptr(line),
-                    load,
-                );
-                read_eip::<$family>(found, address, into)
-            }
-
-            #[inline(always)]
-            fn private(
-                &self,
-                key: &PrivateKey<$address>,
-                into: &mut PrivateEntry<$address>,
-            ) -> bool {
-                let words = PrivateWords::key(key.vpc, key.address);
-                let geometry = Geometry {
-                    lines: set(&$private_lines),
-                    seed: set(&SEED),
-                };
-                let found = index::find::<<$address as Keyed>::Shape>(
-                    geometry,
-                    &words,
-                    |line| $private.get_ptr(line),
-                    load,
-                );
-                read_private::<$family>(found, &key.address, into)
-            }
-
-            #[inline(always)]
-            fn cidr(&self, index: &u32, into: &mut Cidr<$address>) -> bool {
-                copy($cidr.get_ptr(*index), into)
-            }
-
-            #[inline(always)]
-            fn may_be_inside(&self, vpc: u32, address: &$address) -> bool {
-                let upper = <$family>::upper(address);
-                let mut place = 0;
-                while place < MAX_CIDRS {
-                    let index = Cidr::<$address>::index(vpc, place);
-                    let net = NetWord::from_word(word_of(&$nets, index));
-                    if net.is_none() {
-                        break;
-                    }
-                    if net.covers(upper) {
-                        return true;
-                    }
-                    place += 1;
-                }
-                false
-            }
-
-            #[inline(always)]
-            fn prefix(&self, address: &$address, into: &mut Prefix<$address>) -> bool {
-                const WHOLE: u32 = 8 * size_of::<$address>() as u32;
-                let record = $prefix.get(lpm_trie::Key::new(WHOLE, *address));
-                copy(record.map(ptr::from_ref), into)
-            }
-
-            #[inline(always)]
-            fn is_screened(&self, address: &$address) -> bool {
-                let [short, long] = <$family>::screen(address);
-                is_set(&$screen, short) && is_set(&$screen, long)
-            }
-
-            #[inline(always)]
-            fn expect_eip(&self, address: &$address) {
-                let key = EipWords::key(*address);
-                fetch_counters(&EIP_IN, &key);
-                <$family as Indexed>::fetch_other(&key, true);
-            }
-
-            #[inline(always)]
-            fn expect_private(&self, key: &PrivateKey<$address>, mac: [u8; 6]) {
-                let key = PrivateWords::key(key.vpc, key.address);
-                fetch_counters(&EIP_OUT, &key);
-                <$family as Indexed>::fetch_other(&key, false);
-                let home = NextHop::home(mac, set(&SEED), set(&TARGETS));
-                fetch(NEXT_HOPS.get_ptr_mut(home));
-            }
-
-            #[inline(always)]
-            fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<$address>) -> R) -> Option<R> {
-                $scratch(path)
-            }
-        }
-    };
-}
-
-tables_of!(
-    V4, [u8; 4], on_stack,
-    EIP4 EIP4_LINES PRIVATE4 PRIVATE4_LINES PREFIX4 CIDR4 NETS4 SCREEN4
-);
-tables_of!(
-    V6, [u8; 16], in_map,
-    EIP6 EIP6_LINES PRIVATE6 PRIVATE6_LINES PREFIX6 CIDR6 NETS6 SCREEN6
-);
-
-/// IPv4's records fit on the stack.
-#[inline(always)]
-fn on_stack<R>(path: impl FnOnce(&mut Scratch<[u8; 4]>) -> R) -> Option<R> {
-    Some(path(&mut Scratch::new()))
-}
-
-#[map]
-static OPTIONS: PerCpuArray<Options> = PerCpuArray::with_max_entries(1, 0);
-#[map]
-static SCRATCH6: PerCpuArray<Scratch<[u8; 16]>> = PerCpuArray::with_max_entries(1, 0);
-
-/// IPv6's do not.
-#[inline(always)]
-fn in_map<R>(path: impl FnOnce(&mut Scratch<[u8; 16]>) -> R) -> Option<R> {
-    let scratch = SCRATCH6.get_ptr_mut(0)?;
-    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other
-    // (in a softirq), and none asks for it twice at a time.
-    Some(path(unsafe { &mut *scratch }))
 }

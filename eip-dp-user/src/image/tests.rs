@@ -593,3 +593,17 @@ fn at_the_limit_an_index_changes_hands_after_a_grace_period() {
     assert_eq!((eip.slot, eip.target, eip.vpc), (0, FIRST_ENI_TARGET, 1));
     assert_eq!(image.warnings, [""; 0]);
 }
+
+/// An EIP whose entry alone was lost is not another one: what it counted stays.
+#[test]
+fn who_lost_only_its_entry_goes_on_counting() {
+    let config = config("");
+    let mut reconciler = Reconciler::adopt(Fake::default()).expect("a fake");
+    step(&mut reconciler, &nat(), &config);
+    assert_eq!(reconciler.plane.cleared.len(), 1);
+    reconciler.plane.content.v4.eips.clear();
+    assert_eq!(reconciler.audit().expect("a fake"), 1);
+    step(&mut reconciler, &nat(), &config);
+    assert_eq!(reconciler.plane.content.v4.eips.len(), 1);
+    assert_eq!(reconciler.plane.cleared.len(), 1);
+}

@@ -433,3 +433,38 @@ fn settings_are_wanted_where_they_are_needed() {
     only_v4.associations.remove("y0");
     assert_eq!(wanted(&only_v4, &facts, text).0, fragmenting[1..]);
 }
+
+/// IPv6 EIPs have a limit of their own within that of all.
+#[test]
+fn ipv6_eips_beyond_their_limit_are_left_out_and_the_key_is_named() {
+    let mut model = dual(Mode::Nat);
+    let have = Have {
+        limits: Limits {
+            eips6: 1,
+            ..Limits::default()
+        },
+        ..Have::default()
+    };
+    let first = compile(&model, &host(), &config(""), &have);
+    assert_eq!(first.warnings, [""; 0]);
+    // By its address the new one comes before the old one.
+    add_eip6(&mut model, 1);
+    let eip = model.eips.get_mut("y1").expect("added");
+    eip.address = "2001:db8::2".parse().expect("an address");
+    let have = Have {
+        content: first.content.clone(),
+        allocations: first.allocations.clone(),
+        ..have
+    };
+    let image = compile(&model, &host(), &config(""), &have);
+    assert_eq!(
+        image.content.v6.eips, first.content.v6.eips,
+        "the old one stays"
+    );
+    let said = image.warnings.iter().any(|warning| {
+        ["EIP6", "`eips6`", "holds 1"]
+            .iter()
+            .all(|word| warning.contains(word))
+    });
+    assert!(said, "{:?}", image.warnings);
+}
