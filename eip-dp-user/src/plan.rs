@@ -116,7 +116,12 @@ impl<'a, A: Address> Change<'a, A> {
     fn prepare(&self, writes: &mut impl Sink) {
         let (want, have) = (self.want, self.have);
         let cidr = |key, value| A::write(FamilyWrite::Cidr(key, value));
-        upserts(&want.cidrs, &have.cidrs, cidr, writes);
+        // From the last: one that moves back is there before another takes its place.
+        let mut cidrs = Vec::new();
+        upserts(&want.cidrs, &have.cidrs, cidr, &mut cidrs);
+        for write in cidrs.into_iter().rev() {
+            writes.push(write);
+        }
         let prefix = |key, value| A::write(FamilyWrite::Prefix(key, value));
         upserts(&want.prefixes, &have.prefixes, prefix, writes);
         for (word, bits) in &want.screen {

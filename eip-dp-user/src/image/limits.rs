@@ -56,7 +56,7 @@ impl From<&MapSizes> for Limits {
     fn from(sizes: &MapSizes) -> Self {
         Self {
             eips: sizes.eips,
-            eips6: sizes.eips6(),
+            eips6: sizes.eips6().min(sizes.eips),
             private_addresses: sizes.private_addresses,
             private_addresses6: sizes.private_addresses6(),
             prefixes: PREFIXES,
@@ -100,9 +100,12 @@ impl Limits {
 /// The key of the configuration that makes a map larger.
 pub fn key_of(map: &str) -> Option<&'static str> {
     match map {
-        maps::EIP4 | maps::EIP_IN | maps::EIP_OUT | maps::EIP_DROPS | maps::OUT_SLOTS => {
-            Some("eips")
-        }
+        maps::EIP4
+        | maps::EIP_IN
+        | maps::EIP_OUT
+        | maps::EIP_HALVES
+        | maps::EIP_DROPS
+        | maps::OUT_SLOTS => Some("eips"),
         maps::EIP6 | maps::ADDRESSES6 => Some("eips6"),
         maps::PRIVATE4 => Some("private_addresses"),
         maps::PRIVATE6 => Some("private_addresses6"),

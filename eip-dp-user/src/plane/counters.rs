@@ -183,15 +183,7 @@ impl Counters {
 
     /// What was counted at a slot, and what was dropped.
     fn counted(&self, way: Way, slot: u32, carried: bool) -> (Flow, u64) {
-        let mut flow = self.now(way, slot);
-        // A program that moved something from one to the other meanwhile let it be seen twice or not at all: then what is
-        // seen next is less, or more, and is right.
-        loop {
-            let last = std::mem::replace(&mut flow, self.now(way, slot));
-            if flow.packets >= last.packets && flow.bytes >= last.bytes {
-                break;
-            }
-        }
+        let mut flow = steady(|| self.now(way, slot));
         let mut dropped = self.dropped.get(slot)[way as usize];
         if carried {
             let word = self.words(way).get(self.carried_word(slot));
@@ -249,4 +241,44 @@ impl Counters {
 /// The rows of what all CPUs count: what programs do, and what was counted in maps before.
 pub(super) const fn rows_for_all(carries: bool) -> u32 {
     1 + carries as u32
+}
+
+/// What is seen of a flow in a look with one before it that saw no more and one after it that saw no less. A program that adds to
+/// the halves and has not yet taken from its word is seen twice, one that has meanwhile not at all: never in all three, unless
+/// its processor stands still in between.
+fn steady(mut look: impl FnMut() -> Flow) -> Flow {
+    let is_in_order = |one: &Flow, two: &Flow| one.packets <= two.packets && one.bytes <= two.bytes;
+    let (mut first, mut second) = (look(), look());
+    loop {
+        let third = look();
+        if is_in_order(&first, &second) && is_in_order(&second, &third) {
+            return second;
+        }
+        (first, second) = (second, third);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whichever look falls into the moment in which a half is counted twice, or is not seen.
+    #[test]
+    fn a_half_is_not_counted_twice() {
+        const RIGHT: u64 = 1_000;
+        for half in [1_i64 << 25, -(1 << 25)] {
+            for wrong in 0..4 {
+                let mut looks = 0..;
+                let flow = steady(|| {
+                    let is_wrong = looks.next() == Some(wrong);
+                    let off = if is_wrong { half } else { 0 };
+                    Flow {
+                        packets: (1_u64 << 26).wrapping_add(RIGHT).wrapping_add_signed(off),
+                        bytes: 7,
+                    }
+                });
+                assert_eq!(flow.packets, (1 << 26) + RIGHT, "{half} in look {wrong}");
+            }
+        }
+    }
 }

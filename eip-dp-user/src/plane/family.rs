@@ -1,6 +1,6 @@
 //! The maps that each address family has of its own.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use aya::{
     Pod,
@@ -13,6 +13,7 @@ use eip_dp_common::{
     },
     index::{self, EipWords, Key, Keyed, Line, PrivateWords},
 };
+use foldhash::fast::FixedState;
 
 use super::{
     PlaneError,
@@ -76,18 +77,21 @@ struct Waiting {
     payload: u64,
     /// What the entry that it replaces names of others.
     leaves: u32,
+    /// What it names itself, and the other does not.
+    brings: u32,
 }
 
 impl Waiting {
     /// `named`: what the entry before named of others, and what this one does.
     fn new(kind: Kind, key: Key, [head, payload]: [u64; 2], named: [u32; 2]) -> Self {
-        let [before, now] = named;
+        let [leaves, brings] = if named[0] == named[1] { [0; 2] } else { named };
         Self {
             kind,
             key,
             head,
             payload,
-            leaves: if before == now { 0 } else { before },
+            leaves,
+            brings,
         }
     }
 }
@@ -111,6 +115,8 @@ where
     eips: IndexOf<A>,
     private: IndexOf<A>,
     others: A::Others,
+    /// The EIPs whose entries say where their ENIs are, by target; there may be some more.
+    placed: HashMap<u32, A, FixedState>,
     waiting: Vec<Waiting>,
     /// What replaced entries name of others, till they are taken away.
     leaving: Vec<u32>,
@@ -132,6 +138,7 @@ where
             eips: Index::new(source.mapped(A::MAPS.eips)?, seed, EipWords::MASK),
             private: Index::new(source.mapped(A::MAPS.private)?, seed, PrivateWords::MASK),
             others: A::Others::open(source, seed)?,
+            placed: HashMap::default(),
             waiting: Vec::new(),
             leaving: Vec::new(),
             prefixes: source.typed(A::MAPS.prefixes)?,
@@ -163,12 +170,24 @@ where
         })
     }
 
-    /// The slots of the EIPs that are delivered, with the targets.
-    pub(super) fn receivers(&self, whereabouts: &Whereabouts) -> impl Iterator<Item = (u32, u32)> {
-        self.eips.entries().map(|entry| {
+    /// Finds out whose the entries are, if that is not known.
+    pub(super) fn know(
+        &mut self,
+        receivers: &mut Receivers,
+        hops: &mut Hops,
+        whereabouts: &Whereabouts,
+    ) {
+        for entry in self.eips.entries() {
             let words = EipWords::unpack(entry.found.head, entry.found.payload);
-            (words.slot, target_of(&words, whereabouts))
-        })
+            let target = target_of(&words, whereabouts);
+            receivers.set(words.slot, target);
+            if words.hop != 0 && target == NONE {
+                hops.hold(words.hop);
+            } else if words.hop != 0 {
+                self.placed
+                    .insert(target, A::of_words(entry.found.head, entry.rest));
+            }
+        }
     }
 
     /// Whether some EIP's entry says where its ENI is.
@@ -177,26 +196,29 @@ where
         entries.any(|entry| EipWords::unpack(entry.found.head, entry.found.payload).hop != 0)
     }
 
-    /// Has the entries say where their ENIs are by now, of those whose targets `moved`.
-    pub(super) fn redirect(&mut self, moved: &HashSet<u32>, receivers: &Receivers, hops: &Hops) {
-        let entries = self.eips.entries().filter_map(|entry| {
-            let words = EipWords::unpack(entry.found.head, entry.found.payload);
-            let target = receivers.of(words.slot);
-            let hop = hops.place_of(target);
-            if words.mode != EipMode::CutThrough as u8 || !moved.contains(&target) {
-                return None;
-            }
-            let key = EipWords::key(A::of_words(entry.found.head, entry.rest));
-            let words = EipWords {
-                target,
-                hop,
-                ..words
-            };
-            Some((key, words.pack(&key)))
-        });
-        for (key, [head, payload]) in entries.collect::<Vec<_>>() {
-            // The head stays, so there is room.
-            let _ = self.eips.put(&key, head, payload);
+    /// Has the entry of an EIP whose target moved say where its ENI is by now.
+    pub(super) fn redirect(&mut self, target: u32, receivers: &Receivers, hops: &Hops) {
+        let Some(address) = self.placed.get(&target) else {
+            return;
+        };
+        let key = EipWords::key(*address);
+        let found = self.eips.get(&key);
+        let words = EipWords::unpack(found.head, found.payload);
+        if found.is_nothing() || words.hop == 0 || receivers.of(words.slot) != target {
+            self.placed.remove(&target);
+            return;
+        }
+        let hop = hops.place_of(target);
+        let [head, payload] = EipWords {
+            target,
+            hop,
+            ..words
+        }
+        .pack(&key);
+        // The head stays, so there is room.
+        let _ = self.eips.put(&key, head, payload);
+        if hop == 0 {
+            self.placed.remove(&target);
         }
     }
 
@@ -392,6 +414,9 @@ where
             hop,
         };
         receivers.set(record.slot, record.target);
+        if hop != 0 {
+            self.placed.insert(record.target, *address);
+        }
         let named = [before.other, other];
         let entry = Waiting::new(Kind::Eips, key, words.pack(&key), named);
         self.put(entry, found.is_nothing());
@@ -453,6 +478,7 @@ where
             head,
             payload,
             leaves,
+            ..
         } = entry;
         let index = self.index(kind);
         let stored = if is_new {
@@ -535,7 +561,9 @@ where
     /// Gives up on what waits. Returns the map that is full.
     pub(super) fn give_up(&mut self) -> &'static str {
         let kind = self.waiting.first().map(|waiting| waiting.kind);
-        self.waiting.clear();
+        for waiting in self.waiting.drain(..) {
+            self.others.give_back(waiting.brings);
+        }
         match kind {
             Some(Kind::Addresses) => A::MAPS.private,
             Some(Kind::Eips) | None => A::MAPS.eips,

@@ -127,6 +127,12 @@ impl Hops {
         places.filter(|(place, _)| *place != 0).collect()
     }
 
+    /// An entry says that an ENI is there, and no target is: who moved it ended before the entry followed. Its link stays as it is,
+    /// as long as this daemon runs.
+    pub(super) fn hold(&mut self, place: u64) {
+        self.writer.pool.claim(NextHop::from_word(place).link());
+    }
+
     /// The VPC of a target, [`NONE`] where there is none.
     pub(super) fn vpc_of(&self, target: u32) -> u32 {
         match NextHop::from_word(self.words.get(target)).link() {

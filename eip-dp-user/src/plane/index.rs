@@ -341,6 +341,19 @@ impl Pool {
         Some(number)
     }
 
+    /// One more user of a number, which may have none: what leads to it was not known.
+    pub fn claim(&mut self, number: u32) {
+        if !self.users.contains_key(&number) {
+            self.resting.retain(|other| *other != number);
+            self.free.retain(|other| *other != number);
+            if number >= self.next {
+                self.resting.extend(self.next..number);
+                self.next = number + 1;
+            }
+        }
+        self.share(number);
+    }
+
     /// One more user of a number.
     pub fn share(&mut self, number: u32) {
         *self.users.entry(number).or_default() += 1;

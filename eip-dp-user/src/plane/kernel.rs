@@ -144,9 +144,9 @@ impl Kernel {
         self.unread = false;
     }
 
-    /// Mends what a daemon left behind that ended in the middle of a change.
+    /// Mends what a daemon left behind that ended in the middle of a change: entries that stand twice.
     pub(super) fn heal(&mut self) -> Result<(), PlaneError> {
-        if self.word(StatusWord::Moving)? != 0 {
+        if !self.unread {
             self.v4.heal();
             self.v6.heal();
             self.set_word(StatusWord::Moving, 0)?;
@@ -259,10 +259,9 @@ impl Kernel {
 
     /// Has the EIPs' entries follow the targets that moved.
     fn redirect(&mut self) {
-        let moved = self.receivers.take_moved();
-        if !moved.is_empty() {
-            self.v4.redirect(&moved, &self.receivers, &self.hops);
-            self.v6.redirect(&moved, &self.receivers, &self.hops);
+        for target in self.receivers.take_moved() {
+            self.v4.redirect(target, &self.receivers, &self.hops);
+            self.v6.redirect(target, &self.receivers, &self.hops);
         }
     }
 
@@ -272,9 +271,10 @@ impl Kernel {
             return;
         }
         let whereabouts = self.whereabouts();
-        let v4 = self.v4.receivers(&whereabouts);
-        let known = v4.chain(self.v6.receivers(&whereabouts));
-        self.receivers.know(self.counters.slots(), known);
+        self.receivers.know(self.counters.slots());
+        let (receivers, hops) = (&mut self.receivers, &mut self.hops);
+        self.v4.know(receivers, hops, &whereabouts);
+        self.v6.know(receivers, hops, &whereabouts);
     }
 
     /// The targets by where they are, if there are EIPs that know no more.
@@ -320,17 +320,17 @@ impl Kernel {
                 self.set_word(StatusWord::Moving, 1)?;
                 is_marked = true;
             }
-            let (Some(v4), Some(v6)) = (self.v4.begin(), self.v6.begin()) else {
-                let map = if self.v4.is_waiting() {
-                    self.v4.give_up()
-                } else {
-                    self.v6.give_up()
-                };
-                return Err(self.full(map));
-            };
+            let (v4, v6) = (self.v4.begin(), self.v6.begin());
+            let stuck = (v4.is_none(), v6.is_none());
+            let (v4, v6) = (v4.unwrap_or_default(), v6.unwrap_or_default());
             self.grace()?;
             self.v4.end(v4);
             self.v6.end(v6);
+            if stuck != (false, false) {
+                let (map4, map6) = (self.v4.give_up(), self.v6.give_up());
+                self.set_word(StatusWord::Moving, 0)?;
+                return Err(self.full(if stuck.0 { map4 } else { map6 }));
+            }
         }
         if is_marked {
             self.set_word(StatusWord::Moving, 0)?;
@@ -399,6 +399,9 @@ impl Plane for Kernel {
             self.redirect();
             if let Err((at, error)) = made {
                 let done = done + at;
+                // What had no room is not to be put in later, when something else may be wanted.
+                self.v4.give_up();
+                self.v6.give_up();
                 return Err(WriteError { done, error });
             }
             // What follows may rely on these.

@@ -66,7 +66,7 @@ pub fn load(
         _ => new_seed(),
     };
     let mut layout = Layout::new(limits, seed, adopt && kernel::carries(pins)?)?;
-    if adopt && !layout.is_pinned(pins) {
+    if adopt && !layout.is_pinned(pins)? {
         if kernel::version(pins)?.is_some_and(|version| version != 0) {
             return load_beside(pins, limits, table, at_once);
         }
@@ -185,7 +185,12 @@ impl Layout {
         let others6 = others6.next_multiple_of(2 * OTHERS_IN_A_LINE);
         let slots = FlowWord::row(eips);
         let for_all = slots.saturating_mul(rows_for_all(carries));
-        let flows = slots.saturating_mul(cpus.saturating_add(carries.into()));
+        let rows = cpus.saturating_add(carries.into());
+        let flows = slots.checked_mul(rows).ok_or_else(|| {
+            PlaneError(format!(
+                "`eips` of [maps]: {eips} on {cpus} processors are more counters than a map can have; have fewer"
+            ))
+        })?;
         // A link stands for an interface or VLAN; a changed one stands beside what it was for a moment.
         let links = limits.devices.saturating_mul(2).saturating_add(SPARE);
         let mut entries = vec![
@@ -237,10 +242,18 @@ impl Layout {
     }
 
     /// Whether the maps that are pinned have these sizes.
-    fn is_pinned(&self, pins: &Pins) -> bool {
-        self.entries.iter().all(|(map, size)| {
+    fn is_pinned(&self, pins: &Pins) -> Result<bool, PlaneError> {
+        // What is rounded up to whole lines is told apart by the words.
+        for (word, value) in self.words {
+            if word != StatusWord::Seed
+                && kernel::word_of(pins, word)?.is_some_and(|is| is != value)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(self.entries.iter().all(|(map, size)| {
             MapInfo::from_pin(pins.map(map)).map_or(true, |info| info.max_entries() == *size)
-        })
+        }))
     }
 
     /// Tells a loader.

@@ -50,9 +50,10 @@ impl Programs {
 
     fn object(&mut self) -> Result<&mut Ebpf, PlaneError> {
         if let Some(verifying) = self.verifying.take() {
-            self.object = verifying
+            let verified = verifying
                 .join()
                 .unwrap_or_else(|panic| resume_unwind(panic));
+            self.object = verified.and_then(entered);
             if self.object.is_ok() {
                 self.made = None;
             }
@@ -89,10 +90,14 @@ impl Drop for Programs {
     }
 }
 
-/// The object with its programs in the kernel, and the stages where the other programs find them: one of an earlier daemon is
-/// replaced in one step.
+/// The object with its programs in the kernel.
 fn verified(mut object: Ebpf, at_once: NonZero<usize>) -> Result<Ebpf, PlaneError> {
     load_all(object.programs_mut(), at_once)?;
+    Ok(object)
+}
+
+/// The object with the stages where the other programs find them: one of an earlier daemon is replaced in one step.
+fn entered(mut object: Ebpf) -> Result<Ebpf, PlaneError> {
     for (map, place, name) in stages::ALL {
         enter(&mut object, map, place, name)?;
     }

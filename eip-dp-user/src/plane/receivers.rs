@@ -1,6 +1,6 @@
 //! Whose the EIPs are whose entries say where the ENI is, and not which target it has: when a target moves, they move along.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use eip_dp_common::abi::NONE;
 
@@ -12,7 +12,7 @@ pub(super) struct Receivers {
     /// Empty until somebody writes.
     targets: Vec<u32>,
     /// Targets that stand elsewhere by now than entries say.
-    moved: HashSet<u32>,
+    moved: Vec<u32>,
 }
 
 /// The targets, by where they are: the bits of a [`eip_dp_common::abi::NextHop`] that an entry has.
@@ -24,12 +24,9 @@ impl Receivers {
         !self.targets.is_empty()
     }
 
-    /// Takes over what stands in the maps, which have so many slots.
-    pub(super) fn know(&mut self, slots: u32, known: impl Iterator<Item = (u32, u32)>) {
+    /// Begins, with so many slots and nobody's.
+    pub(super) fn know(&mut self, slots: u32) {
         self.targets = vec![NONE; slots as usize];
-        for (slot, target) in known {
-            self.set(slot, target);
-        }
     }
 
     /// Has the processor fetch what [`Self::set`] needs soon.
@@ -51,11 +48,11 @@ impl Receivers {
 
     /// A target stands elsewhere.
     pub(super) fn moves(&mut self, target: u32) {
-        self.moved.insert(target);
+        self.moved.push(target);
     }
 
-    /// The targets that moved, each told once.
-    pub(super) fn take_moved(&mut self) -> HashSet<u32> {
+    /// The targets that moved since this was asked.
+    pub(super) fn take_moved(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.moved)
     }
 }

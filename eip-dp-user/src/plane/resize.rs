@@ -84,8 +84,7 @@ impl Resize {
     /// Whether something that fits into the old maps may not fit into the new ones.
     pub fn is_smaller(&self, limits: &Limits) -> bool {
         let (new, old) = (limits.by_map(), self.before.by_map());
-        limits.private_addresses < self.before.private_addresses
-            || new.iter().zip(&old).any(|((_, new), (_, old))| new < old)
+        new.iter().zip(&old).any(|((_, new), (_, old))| new < old)
     }
 
     /// All of it, once the new maps hold everything.

@@ -9,7 +9,11 @@ mod resize;
 
 use std::{fs, num::NonZero};
 
-use eip_dp_common::abi::{EipEntry, EipMode, Event, NONE, Reason, Sealed, Target, maps};
+use aya::maps::{Array, Map, MapData};
+use eip_dp_common::abi::{
+    EipEntry, EipMode, Event, INGRESS_PLACES, Ingress, Link, NONE, NextHop, Reason, Sealed, Target,
+    maps,
+};
 use eip_dp_user::{
     image::{FamilyWrite, Limits, Write},
     plane::{self, Kernel, Links, Pins, Plane},
@@ -24,6 +28,11 @@ const EIP: [u8; 4] = [203, 0, 113, 10];
 fn kernel() -> Kernel {
     let pins = Pins::new(&NAME.parse().unwrap());
     Kernel::open(&pins).unwrap().expect("it is loaded")
+}
+
+fn map(name: &str) -> Map {
+    let pins = Pins::new(&NAME.parse().unwrap());
+    Map::from_map_data(MapData::from_pin(pins.map(name)).unwrap()).unwrap()
 }
 
 fn slot() -> Option<u32> {
@@ -456,6 +465,57 @@ fn an_eip_follows_its_eni() {
         record.target = NONE;
         writer.write(&[put(record)]).unwrap();
         assert_eq!(eip().target, NONE);
+        gateway.ok("unload");
+    });
+}
+
+/// A daemon may end when a target has moved and the EIP's entry has not: nobody else gets the link that the entry still leads to.
+#[test]
+fn a_link_that_only_an_entry_leads_to_stays_as_it_is() {
+    run(|| {
+        let gateway = Gateway::served();
+        let mut daemon = gateway.start();
+        let target = eip().target;
+        daemon.kill();
+        let there = kernel().read().unwrap().targets[&target];
+        let with_mtu = |index: u32, mtu: u16| {
+            let target = Target { mtu, ..there };
+            Write::Target(index, Some(target.sealed(&index)))
+        };
+        let record = EipEntry {
+            private: EIP,
+            delta: 0,
+            mode: EipMode::CutThrough as u8,
+            ..eip()
+        };
+        let record = Some(record.sealed(&EIP));
+        let mut writer = kernel();
+        // The newest link is the highest.
+        writer.write(&[with_mtu(target, 1400)]).unwrap();
+        let write = Write::V4(FamilyWrite::Eip(EIP, record));
+        writer.write(&[write]).unwrap();
+        drop(writer);
+
+        let mut words: Array<_, u64> = map(maps::NEXT_HOPS).try_into().unwrap();
+        let link = NextHop::from_word(words.get(&target, 0).unwrap()).link();
+        words.set(target, 0, 0).unwrap();
+        let mut ingress: Array<_, u64> = map(maps::INGRESS).try_into().unwrap();
+        for place in 0..INGRESS_PLACES {
+            let word = Ingress::from_word(ingress.get(&place, 0).unwrap());
+            if word.link() == link {
+                ingress.set(place, 0, 0).unwrap();
+            }
+        }
+        let links: Array<_, Link> = map(maps::LINKS).try_into().unwrap();
+        let before = links.get(&link, 0).unwrap();
+        assert_eq!(before.mtu, 1400);
+
+        let mut writer = kernel();
+        for stranger in 10..14 {
+            writer.write(&[with_mtu(stranger, 1300)]).unwrap();
+        }
+        assert_eq!(links.get(&link, 0).unwrap(), before);
+        assert_eq!(eip().target, NONE, "whose it is nobody knows");
         gateway.ok("unload");
     });
 }

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 
 use aya::{
-    maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
+    maps::{Array, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
 use eip_dp_common::abi::{EipCounters, Event, FlowWord, Reason, StatusWord, maps};
@@ -17,7 +17,7 @@ use eip_dp_user::{
 use super::{
     EIP, NAME,
     gateway::{Daemon, Gateway, run, sh},
-    kernel, programs,
+    kernel, map, programs,
 };
 
 fn pins() -> Pins {
@@ -33,10 +33,6 @@ fn configuration(gateway: &Gateway, sizes: &str) -> String {
     let text =
         format!("[[uplink]]\ninterface = \"wan\"\n[ports]\ndelivery = \"xdp\"\n[maps]\n{sizes}\n");
     gateway.file("sizes.toml", &text)
-}
-
-fn map(name: &str) -> Map {
-    Map::from_map_data(MapData::from_pin(pins().map(name)).unwrap()).unwrap()
 }
 
 /// What a program counts on the first CPU.
