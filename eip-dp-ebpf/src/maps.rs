@@ -200,8 +200,8 @@ fn flow_of(flows: &Array<FlowWord>, slot: u32) -> Option<*mut FlowWord> {
 /// Has the counters fetched that those of a key are mostly among, long before the key's entry says where they are.
 #[inline(always)]
 fn fetch_counters(flows: &Array<FlowWord>, key: &Key) {
-    let slot = index::home(key, set(&SEED), set(&SLOTS), FlowWord::IN_A_LINE);
-    fetch(flow_of(flows, slot));
+    let home = index::home(key, set(&SEED), set(&SLOTS), FlowWord::IN_A_LINE);
+    fetch(flow_of(flows, home.start));
 }
 
 /// Has the line fetched that this is in: nothing waits for it.

@@ -62,7 +62,7 @@ pub mod maps {
     pub const MACS: &str = "MACS";
     /// `HashMap<LinkKey, Uplink>`.
     pub const UPLINKS: &str = "UPLINKS";
-    /// `Array<u64>`, 1,024 words: a bit for every IPv4 prefix that overlaps a pool, see
+    /// `Array<u64>`, 2,048 words: bits for every IPv4 prefix that overlaps a pool, see
     /// [`crate::family::Family::screen`].
     pub const SCREEN4: &str = "SCREEN4";
     /// The same for IPv6.

@@ -1,5 +1,7 @@
 //! Where packets leave: the last two records on a packet's way, small enough that a million ENIs' stay in a cache.
 
+use core::ops::Range;
+
 use super::records::{Target, TargetFlags};
 use crate::index::{self, Key};
 
@@ -52,7 +54,7 @@ impl NextHop {
 
     /// Where the target of an ENI with this MAC is best put among so many, see [`index::home`].
     #[inline(always)]
-    pub fn home(mac: [u8; 6], seed: u64, targets: u32) -> u32 {
+    pub fn home(mac: [u8; 6], seed: u64, targets: u32) -> Range<u32> {
         let key = Key {
             head: Self::new(mac, 0, false).0,
             mask: MAC,

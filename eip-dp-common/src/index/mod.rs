@@ -20,6 +20,8 @@
 
 mod words;
 
+use core::ops::Range;
+
 pub use words::{EipWords, Keyed, PrivateWords, SLOTS, TARGETS, VPCS};
 
 /// A line: 64 bytes.
@@ -128,12 +130,13 @@ impl Geometry {
     }
 }
 
-/// The element of another array of `elements` where what belongs to a key is best put, or one of the `in_a_line - 1` behind it,
-/// which share its cache line: a program that knows the key can have it fetched before it knows which it is.
+/// The elements of another array of `elements` where what belongs to a key is best put: those of one cache line, which has
+/// `in_a_line`. A program that knows the key can have the line fetched before it knows which it is.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "the upper half of a word")]
-pub fn home(key: &Key, seed: u64, elements: u32, in_a_line: u32) -> u32 {
-    scaled((hash(key, seed) >> 32) as u32, elements / in_a_line) * in_a_line
+pub fn home(key: &Key, seed: u64, elements: u32, in_a_line: u32) -> Range<u32> {
+    let first = scaled((hash(key, seed) >> 32) as u32, elements / in_a_line) * in_a_line;
+    first..first + in_a_line
 }
 
 /// Multiplications and shifts, two rounds for a key of one word.

@@ -63,8 +63,9 @@ proptest! {
     fn a_home_is_a_line(head in any::<u64>(), seed in any::<u64>(), elements in 8..1u32 << 26, shift in 0..4u32) {
         let key = Key { head, mask: u64::MAX, rest: [0; 2] };
         let home = home(&key, seed, elements, 1 << shift);
-        prop_assert_eq!(home % (1 << shift), 0);
-        prop_assert!(home + (1 << shift) <= elements);
+        prop_assert_eq!(home.start % (1 << shift), 0);
+        prop_assert_eq!(home.len(), 1 << shift);
+        prop_assert!(home.end <= elements);
     }
 }
 

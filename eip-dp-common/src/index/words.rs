@@ -3,8 +3,8 @@
 //! The head of an EIP's entry, from its lowest bit: 32 bits address (IPv4) or zeros (IPv6), 31 bits slot of its counters, 1 bit
 //! [`USED`]. Its payload: 32 bits [`Other`], 28 bits target, 4 bits mode; or, of one in cut-through mode, where the target is, so
 //! that nobody has to look: the lower 60 bits of a [`NextHop`], and 15. The head of an ENI's address: 32 bits address or zeros,
-//! 16 bits VPC, the lower 15 bits of the target, [`USED`]. Its payload: 32 bits [`Other`], 22 bits slot, 3 bits state, the upper
-//! 7 bits of the target.
+//! 16 bits VPC, the lower 15 bits of the target, [`USED`]. Its payload: 32 bits [`Other`], 22 bits out slot, 3 bits state, the
+//! upper 7 bits of the target.
 //!
 //! [`Other`] is the address on the other side of NAT: itself for IPv4; for IPv6 its index in the map `ADDRESSES6`, whose
 //! elements never change while something leads to them.

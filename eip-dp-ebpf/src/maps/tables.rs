@@ -65,7 +65,7 @@ impl Indexed for V6 {
         let half = set(&OTHERS6_HALF);
         let home = index::home(key, set(&SEED), half, OTHERS_IN_A_LINE);
         let begin = if of_eip { 0 } else { half };
-        fetch(ADDRESSES6.get_ptr_mut(begin + home));
+        fetch(ADDRESSES6.get_ptr_mut(begin + home.start));
     }
 
     #[inline(always)]
@@ -227,7 +227,7 @@ macro_rules! tables_of {
                 fetch_counters(&EIP_OUT, &key);
                 <$family as Indexed>::fetch_other(&key, false);
                 let home = NextHop::home(mac, set(&SEED), set(&TARGETS));
-                fetch(NEXT_HOPS.get_ptr_mut(home));
+                fetch(NEXT_HOPS.get_ptr_mut(home.start));
             }
 
             #[inline(always)]

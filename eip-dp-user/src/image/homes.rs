@@ -36,13 +36,11 @@ impl Homes {
             IpAddr::V4(address) => EipWords::key(address.octets()),
             IpAddr::V6(address) => EipWords::key(address.octets()),
         };
-        let first = index::home(&key, self.seed, self.slots, FlowWord::IN_A_LINE);
-        first..first + FlowWord::IN_A_LINE
+        index::home(&key, self.seed, self.slots, FlowWord::IN_A_LINE)
     }
 
     /// Of the target of an ENI with that MAC.
     pub fn eni(&self, mac: [u8; 6]) -> Range<u32> {
-        let first = NextHop::home(mac, self.seed, self.targets);
-        first..first + NextHop::IN_A_LINE
+        NextHop::home(mac, self.seed, self.targets)
     }
 }

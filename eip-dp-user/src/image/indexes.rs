@@ -3,7 +3,6 @@
 //! An index is a name that a program may still hold when the daemon has moved on. So an index that is given back
 //! rests first: it is handed out again only after [`Indexes::wake`], which the daemon calls once the kernel's maps
 //! no longer lead to it and every program that ran meanwhile has ended.
-
 //!
 //! An index may have a home: the few elements of an array among which programs look for it before they know it. Who comes
 //! first has it; the others get the lowest that is free.

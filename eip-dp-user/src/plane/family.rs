@@ -59,7 +59,7 @@ fn target_of(words: &EipWords, whereabouts: &Whereabouts) -> u32 {
     }
 }
 
-/// An index and what its entries name.
+/// An index of the family.
 type IndexOf<A> = Index<<A as Keyed>::Shape, Mapped<Line>>;
 
 /// Which index.
@@ -444,7 +444,7 @@ where
             before.other,
         )?;
         let home = index::home(&key, self.seed, counters.slots(), FlowWord::IN_A_LINE);
-        let out_slot = counters.out_slot_at(record.slot, home..home + FlowWord::IN_A_LINE);
+        let out_slot = counters.out_slot_at(record.slot, home);
         let words = PrivateWords {
             other,
             slot: out_slot.unwrap_or(NONE),

@@ -99,8 +99,9 @@ impl Others<[u8; 16]> for Apart {
             Owner::Eip(key) => (key, 0),
             Owner::Private(key) => (key, half),
         };
-        let home = begin + index::home(key, self.seed, half, OTHERS_IN_A_LINE);
-        let at_home = self.places.claim_one_of(home..home + OTHERS_IN_A_LINE);
+        let home = index::home(key, self.seed, half, OTHERS_IN_A_LINE);
+        let home = begin + home.start..begin + home.end;
+        let at_home = self.places.claim_one_of(home);
         let named = at_home.or_else(|| self.places.claim_any())?;
         self.addresses.set(named, address);
         Some(named)

@@ -79,7 +79,7 @@ impl Programs {
     }
 }
 
-/// Maps that nobody came to use do not stay.
+/// Maps whose programs are not verified do not stay.
 impl Drop for Programs {
     fn drop(&mut self) {
         if let Some(pins) = self.made.take()
