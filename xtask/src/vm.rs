@@ -72,7 +72,7 @@ pub struct Arguments {
     /// Keep what each kernel said, in .tools/vm/
     #[arg(long)]
     keep_log: bool,
-    /// Only this group of checks (programs, tables, life, veth, virtio, vlan); again for more
+    /// Only this group of checks (programs, tables, life, veth, virtio, vlan, qinq, pktgen); again for more
     #[arg(long)]
     only: Vec<String>,
 }
@@ -147,7 +147,7 @@ fn payload(only: &[String]) -> Result<Payload> {
         .map(String::as_str)
         .collect();
     let mut payload = Payload::new(&command);
-    for program in [GUEST, "eip-dp"] {
+    for program in [GUEST, "eip-dp", "eip-dp-bench"] {
         payload.program(&folder.join(program), &format!("/usr/bin/{program}"))?;
     }
     payload.program(&tests, "/usr/bin/packet-tables")?;

@@ -9,7 +9,9 @@ use aya::{
 use eip_dp_common::abi::{LinkKey, MacKey, Port, PortMac, Sealed, StatusWord, Uplink, Vpc, maps};
 
 use super::{
-    Pins, Plane, PlaneError, WriteError, chain,
+    Pins, Plane, PlaneError, WriteError,
+    batch::insert_all,
+    chain,
     counters::Counters,
     family::{FamilyMaps, Refused},
     hops::Hops,
@@ -29,6 +31,8 @@ pub struct Kernel {
     vpcs: Array<MapData, Vpc>,
     ports: HashMap<MapData, LinkKey, Port>,
     macs: HashMap<MapData, MacKey, PortMac>,
+    /// The same, for many of them at once.
+    macs_at_once: MapData,
     uplinks: HashMap<MapData, LinkKey, Uplink>,
     devices: DevMapHash<MapData>,
     pub(super) counters: Counters,
@@ -115,6 +119,7 @@ impl Kernel {
             vpcs: source.typed(maps::VPCS)?,
             ports: source.typed(maps::PORTS)?,
             macs: source.typed(maps::MACS)?,
+            macs_at_once: source.data(maps::MACS)?,
             uplinks: source.typed(maps::UPLINKS)?,
             devices: source.typed(maps::DEVICES)?,
             counters,
@@ -288,11 +293,22 @@ impl Kernel {
 
     /// Makes changes of one map. Returns how many were made before one failed, and why it did.
     fn make_all(&mut self, batch: &[Write]) -> Result<(), (usize, PlaneError)> {
-        for (at, write) in batch.iter().enumerate() {
+        let mut at = 0;
+        while at < batch.len() {
+            let macs = macs_at(&batch[at..]);
+            if macs.len() > 1 {
+                insert_all(&self.macs_at_once, &macs).map_err(|(done, error)| {
+                    let at = at + done;
+                    (at, self.failed(&batch[at.min(batch.len() - 1)], &error))
+                })?;
+                at += macs.len();
+                continue;
+            }
             if let Some(soon) = batch.get(at + AHEAD) {
                 self.fetch(soon);
             }
-            self.make(write).map_err(|error| (at, error))?;
+            self.make(&batch[at]).map_err(|error| (at, error))?;
+            at += 1;
         }
         Ok(())
     }
@@ -452,6 +468,15 @@ pub(super) fn word_of(pins: &Pins, word: StatusWord) -> Result<Option<u64>, Plan
     let status: Array<MapData, u64> = Source::Pins(pins).typed(maps::STATUS)?;
     let word = status.get(&(word as u32), 0);
     word.map(Some).map_err(|error| broken(maps::STATUS, &error))
+}
+
+/// The MACs that the writes at the beginning set.
+fn macs_at(writes: &[Write]) -> Vec<(MacKey, PortMac)> {
+    let set = writes.iter().map_while(|write| match write {
+        Write::Mac(key, Some(value)) => Some((*key, *value)),
+        _ => None,
+    });
+    set.collect()
 }
 
 /// The writes at the beginning that are to one map.

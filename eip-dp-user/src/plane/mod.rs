@@ -1,5 +1,6 @@
 //! The kernel behind a trait: what the maps hold, and how they are changed.
 
+mod batch;
 mod clsact;
 mod counted;
 mod counters;

@@ -11,8 +11,8 @@ use std::{fs, num::NonZero};
 
 use aya::maps::{Array, Map, MapData};
 use eip_dp_common::abi::{
-    EipEntry, EipMode, Event, INGRESS_PLACES, Ingress, Link, NONE, NextHop, Reason, Sealed, Target,
-    maps,
+    EipEntry, EipMode, Event, INGRESS_PLACES, Ingress, Link, MacKey, NONE, NextHop, Reason, Sealed,
+    Target, maps,
 };
 use eip_dp_user::{
     image::{FamilyWrite, Limits, Write},
@@ -516,6 +516,41 @@ fn a_link_that_only_an_entry_leads_to_stays_as_it_is() {
         }
         assert_eq!(links.get(&link, 0).unwrap(), before);
         assert_eq!(eip().target, NONE, "whose it is nobody knows");
+        gateway.ok("unload");
+    });
+}
+
+/// MACs go to the kernel many at a time; what does not fit is told as when they went one by one.
+#[test]
+fn macs_are_written_at_once_and_counted_where_they_do_not_fit() {
+    run(|| {
+        let gateway = Gateway::served();
+        let file = gateway.file(
+            "small.toml",
+            "[[uplink]]\ninterface = \"wan\"\n[maps]\nenis = 3\n",
+        );
+        let mut daemon = gateway.start_with(&["-c", &file]);
+        daemon.kill();
+        let there = kernel().read().unwrap().macs;
+        let (key, record) = there.first_key_value().unwrap();
+        let write = |last: u8| {
+            let key = MacKey {
+                mac: [2, 0, 0, 0, 8, last],
+                ..*key
+            };
+            Write::Mac(key, Some(record.sealed(&key)))
+        };
+        let writes: Vec<Write> = (1..=4).map(write).collect();
+        let refused = kernel().write(&writes).unwrap_err();
+        assert_eq!(refused.done, 2, "one of three was there");
+        let message = refused.error.to_string();
+        assert!(message.contains("MACS is full: it holds 3"), "{message}");
+        let macs = kernel().read().unwrap().macs;
+        let wanted = writes[..2].iter().map(|write| match write {
+            Write::Mac(key, Some(record)) => (*key, *record),
+            other => unreachable!("{other}"),
+        });
+        assert_eq!(macs, there.into_iter().chain(wanted).collect());
         gateway.ok("unload");
     });
 }

@@ -1,5 +1,6 @@
 //! What `cargo xtask vm` runs in each virtual machine: the product on this kernel, one line a check.
 
+mod bench;
 mod esp;
 mod life;
 mod programs;
@@ -29,6 +30,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("virtio", |report| traffic_over(report, Wire::Virtio)),
     ("vlan", |report| traffic_over(report, Wire::Vlan)),
     ("qinq", |report| traffic_over(report, Wire::Stack)),
+    ("pktgen", bench::pktgen),
 ];
 
 /// What the DHCP client in a guest runs; `cargo xtask vm` puts it there.
