@@ -28,7 +28,7 @@ impl Clocks {
     pub fn new(cores: &[usize], generators: Vec<Arc<AtomicI32>>) -> Self {
         let softirqs = cores
             .iter()
-            .filter_map(|core| kernel_thread(&format!("ksoftirqd/{core}")));
+            .flat_map(|core| kernel_threads(&format!("ksoftirqd/{core}")));
         Self {
             cores: f64::from(u32::try_from(cores.len()).unwrap_or(1)),
             generators,
@@ -40,7 +40,7 @@ impl Clocks {
     #[must_use]
     pub fn with(mut self, names: impl Iterator<Item = String>) -> Self {
         self.softirqs
-            .extend(names.filter_map(|name| kernel_thread(&name)));
+            .extend(names.flat_map(|name| kernel_threads(&name)));
         self
     }
 
@@ -68,13 +68,15 @@ fn time_of(thread: i32, kind: i32) -> Duration {
     Duration::from_secs(seconds) + Duration::from_nanos(nanos)
 }
 
-/// A thread of the kernel; none is seen from within a container.
-fn kernel_thread(wanted: &str) -> Option<i32> {
-    let entries = fs::read_dir("/proc").ok()?.flatten();
+/// The threads of the kernel with this name: pktgen has some of each name, for each network namespace, and those that are idle
+/// add nothing. None is seen from within a container.
+fn kernel_threads(wanted: &str) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .find(|id| {
+        .filter(|id| {
             let name = fs::read_to_string(format!("/proc/{id}/comm"));
             name.is_ok_and(|name| name.trim() == wanted)
         })
+        .collect()
 }
