@@ -98,6 +98,21 @@ fn check_served(gateway: &Gateway, eips: u32) {
     assert_eq!(status["applied"]["revision"], status["table"]["revision"]);
 }
 
+/// Sizes that come to the same number of cache lines are other sizes nonetheless.
+#[test]
+fn a_size_that_is_one_less_is_another_size() {
+    run(|| {
+        let gateway = Gateway::served();
+        start(&gateway, "eips = 1002\neips6 = 64").stop();
+        check_served(&gateway, 1002);
+        count(3);
+        let _daemon = start(&gateway, "eips = 1001\neips6 = 64");
+        assert!(gateway.log().contains("other sizes"), "{}", gateway.log());
+        check_served(&gateway, 1001);
+        check_counted(&gateway, 3);
+    });
+}
+
 #[test]
 fn maps_get_other_sizes_and_keep_what_was_counted() {
     run(|| {
