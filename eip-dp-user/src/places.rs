@@ -26,6 +26,11 @@ impl Places {
         }
     }
 
+    /// All that there are.
+    pub fn all(&self) -> Range<u32> {
+        self.first..self.end
+    }
+
     /// Takes this element; `false` if it is taken, or none of them.
     pub fn claim(&mut self, element: u32) -> bool {
         if !self.is_free(element) {
@@ -62,7 +67,7 @@ impl Places {
 
     /// Makes an element free again.
     pub fn give_back(&mut self, element: u32) {
-        if (self.first..self.end).contains(&element) && !self.is_free(element) {
+        if self.all().contains(&element) && !self.is_free(element) {
             self.taken[(element / WORD) as usize] &= !(1 << (element % WORD));
             self.lowest = self.lowest.min(element);
             self.free += 1;
@@ -75,7 +80,7 @@ impl Places {
     }
 
     fn is_free(&self, element: u32) -> bool {
-        (self.first..self.end).contains(&element)
+        self.all().contains(&element)
             && self.taken[(element / WORD) as usize] >> (element % WORD) & 1 == 0
     }
 }

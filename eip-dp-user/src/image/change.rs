@@ -236,7 +236,7 @@ fn reallocate(allocations: &mut Allocations, known: &Known, old: &Look, scene: &
     for eip in gone(&old.eips, &scene.eips) {
         allocations.slots.release(&eip);
     }
-    let slots = allocations.slots_of(scene.eips.iter());
+    let slots = allocations.slots_of(&scene.eips);
     let mut missing = allocations.slots.add(&slots);
     let standing: Vec<u64> = scene.standing().map(|(tag, _)| tag).collect();
     for tag in gone(&old.standing, &standing) {

@@ -130,7 +130,7 @@ impl<'a> Scene<'a> {
     pub fn allocate(&mut self, image: &mut Image, limits: &Limits) {
         let allocations = &mut image.allocations;
         let (eips, missing_eips6) = limits::eips(&self.eips, allocations, limits);
-        let slots = allocations.slots_of(eips.iter());
+        let slots = allocations.slots_of(&eips);
         let missing_slots = allocations.slots.assign(&slots);
         let targets = allocations.targets_of(self.standing());
         let missing_targets = allocations.targets.assign(&targets);

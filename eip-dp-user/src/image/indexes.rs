@@ -19,8 +19,6 @@ pub struct Indexes<K> {
     resting: BTreeSet<u32>,
     /// Free is what is neither used nor rests.
     places: Places,
-    first: u32,
-    end: u32,
 }
 
 /// Who is to have an index.
@@ -41,7 +39,7 @@ impl<K> From<K> for Wanted<K> {
 /// Equal if the same keys have the same indexes and the same indexes rest.
 impl<K: Eq + Hash> PartialEq for Indexes<K> {
     fn eq(&self, other: &Self) -> bool {
-        (self.first, self.end) == (other.first, other.end)
+        self.places.all() == other.places.all()
             && self.resting == other.resting
             && self.used == other.used
     }
@@ -56,8 +54,6 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
             used: HashMap::default(),
             resting: BTreeSet::new(),
             places: Places::new(first, end),
-            first,
-            end,
         }
     }
 

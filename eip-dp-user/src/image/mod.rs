@@ -154,12 +154,12 @@ impl Allocations {
     }
 
     /// What EIPs want.
-    fn slots_of<'a>(&self, eips: impl Iterator<Item = &'a IpAddr>) -> Vec<Wanted<IpAddr>> {
+    fn slots_of(&self, eips: &[IpAddr]) -> Vec<Wanted<IpAddr>> {
         let of = |eip: &IpAddr| Wanted {
             key: *eip,
             home: Some(self.homes.eip(*eip)),
         };
-        eips.map(of).collect()
+        eips.iter().map(of).collect()
     }
 
     /// What ENIs want.

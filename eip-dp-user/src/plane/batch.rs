@@ -29,16 +29,16 @@ struct Attributes {
     flags: u64,
 }
 
-/// Inserts or replaces elements, in order. Else says how many were, and why not the next.
+/// Inserts or replaces the elements of these keys, each by its value, in order. Else says how many were, and why not the next.
 pub(super) fn insert_all<K: Pod, V: Pod>(
     map: &MapData,
-    elements: &[(K, V)],
+    keys: &[K],
+    values: &[V],
 ) -> Result<(), (usize, MapError)> {
-    let keys: Vec<K> = elements.iter().map(|(key, _)| *key).collect();
-    let values: Vec<V> = elements.iter().map(|(_, value)| *value).collect();
+    let all = keys.len().min(values.len());
     let mut done = 0;
-    while done < elements.len() {
-        let left = elements.len() - done;
+    while done < all {
+        let left = all - done;
         let mut attributes = Attributes {
             keys: keys[done..].as_ptr() as u64,
             values: values[done..].as_ptr() as u64,

@@ -151,7 +151,6 @@ where
         let named = eips
             .map(|payload| EipWords::unpack(0, payload).other)
             .chain(private.map(|payload| PrivateWords::unpack(0, payload).other));
-        let named = named.collect();
         maps.others.recover(named);
         Ok(maps)
     }

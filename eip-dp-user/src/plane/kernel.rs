@@ -295,9 +295,9 @@ impl Kernel {
     fn make_all(&mut self, batch: &[Write]) -> Result<(), (usize, PlaneError)> {
         let mut at = 0;
         while at < batch.len() {
-            let macs = macs_at(&batch[at..]);
+            let (macs, records) = macs_at(&batch[at..]);
             if macs.len() > 1 {
-                insert_all(&self.macs_at_once, &macs).map_err(|(done, error)| {
+                insert_all(&self.macs_at_once, &macs, &records).map_err(|(done, error)| {
                     let at = at + done;
                     (at, self.failed(&batch[at.min(batch.len() - 1)], &error))
                 })?;
@@ -471,12 +471,12 @@ pub(super) fn word_of(pins: &Pins, word: StatusWord) -> Result<Option<u64>, Plan
 }
 
 /// The MACs that the writes at the beginning set.
-fn macs_at(writes: &[Write]) -> Vec<(MacKey, PortMac)> {
+fn macs_at(writes: &[Write]) -> (Vec<MacKey>, Vec<PortMac>) {
     let set = writes.iter().map_while(|write| match write {
         Write::Mac(key, Some(value)) => Some((*key, *value)),
         _ => None,
     });
-    set.collect()
+    set.unzip()
 }
 
 /// The writes at the beginning that are to one map.

@@ -12,7 +12,7 @@ use crate::places::Places;
 pub(super) trait Others<A>: Sized {
     fn open(source: &Source<'_>, seed: u64) -> Result<Self, PlaneError>;
     /// Takes over those that entries name.
-    fn recover(&mut self, named: Vec<u32>);
+    fn recover(&mut self, named: impl Iterator<Item = u32>);
     /// What an entry has to name for an address; `None` if no more fit.
     fn put(&mut self, owner: Owner<'_>, address: &A) -> Option<u32>;
     fn get(&self, named: u32) -> A;
@@ -39,7 +39,7 @@ impl Others<[u8; 4]> for Inline {
         Ok(Self)
     }
 
-    fn recover(&mut self, _named: Vec<u32>) {}
+    fn recover(&mut self, _named: impl Iterator<Item = u32>) {}
 
     fn put(&mut self, _owner: Owner<'_>, address: &[u8; 4]) -> Option<u32> {
         Some(u32::from_ne_bytes(*address))
@@ -81,7 +81,7 @@ impl Others<[u8; 16]> for Apart {
         })
     }
 
-    fn recover(&mut self, named: Vec<u32>) {
+    fn recover(&mut self, named: impl Iterator<Item = u32>) {
         for named in named {
             self.places.claim(named);
         }
