@@ -13,7 +13,7 @@ counted! {
     TooBig = 3 "too-big-sent";
     /// An ICMP error was not sent, because too many were.
     Limited = 4 "icmp-limited";
-    /// A packet was given to the kernel to be sent in fragments.
+    /// A packet was sent in fragments, or in smaller TCP segments.
     Fragmented = 5 "fragmented";
 }
 }

@@ -57,12 +57,16 @@ pub struct PrefixKey<A> {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AddressClass {
-    /// In a pool, without an EIP.
+    /// In a pool that is routed to this host, without an EIP: nobody's.
     Pool = 1,
     /// An address that the gateway host itself has.
     Host = 2,
     /// The gateway of a pool that no router upstream has: guests in cut-through mode may ping it.
     PoolGateway = 3,
+    /// On an uplink's link, and no EIP: a next hop, or in a pool that is the prefix of that link, so that a neighbour may hold it.
+    OnLink = 4,
+    /// In the reserve of a pool that is routed to this host: nobody's here, but somebody may hold it elsewhere.
+    Reserved = 5,
 }
 
 impl AddressClass {
@@ -73,6 +77,8 @@ impl AddressClass {
             1 => Some(Self::Pool),
             2 => Some(Self::Host),
             3 => Some(Self::PoolGateway),
+            4 => Some(Self::OnLink),
+            5 => Some(Self::Reserved),
             _ => None,
         }
     }
@@ -98,6 +104,13 @@ impl LinkKey {
             vlan,
             outer: 0,
         }
+    }
+
+    /// Every VLAN of the interface that has no key of its own, see [`super::PortRole`].
+    #[inline(always)]
+    pub const fn any_vlan(ifindex: u32) -> Self {
+        // No VLAN has this identifier (IEEE 802.1Q 9.6).
+        Self::tagged(ifindex, 0xfff)
     }
 
     /// A VLAN within an outer one of the interface (802.1ad); 0 for none.

@@ -11,6 +11,7 @@ mod net;
 mod next_hop;
 mod reason;
 mod records;
+mod request;
 mod seal;
 
 pub use counters::{EipCounters, Flow, FlowHalves, FlowWord, Status, StatusWord};
@@ -21,13 +22,14 @@ pub use next_hop::{INGRESS_PLACES, Ingress, LINKS, Link, NextHop};
 pub use reason::Reason;
 pub use records::{
     Cidr, EipEntry, EipMode, FIRST_ENI_TARGET, MAX_CIDRS, NONE, Owner, PREFIX_SEAL, Port, PortMac,
-    Prefix, PrivateEntry, PrivateState, Target, TargetFlags, UPLINK_TARGET4, UPLINK_TARGET6,
-    Uplink, UplinkFlags, Vpc,
+    PortRole, Prefix, PrivateEntry, PrivateState, Target, TargetFlags, UPLINK_TARGET4,
+    UPLINK_TARGET6, Uplink, UplinkFlags, Vpc,
 };
+pub use request::RequestHeader;
 pub use seal::{Address, SealKey, Sealed};
 
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
-pub const ABI_VERSION: u64 = 5;
+pub const ABI_VERSION: u64 = 6;
 
 /// Elements of the map `ADDRESSES6` that share a cache line.
 pub const OTHERS_IN_A_LINE: u32 = 4;
@@ -99,10 +101,16 @@ pub mod maps {
     pub const EVENTS: &str = "EVENTS";
     /// `PerCpuArray<HandedOver>`: what one program leaves for the next.
     pub const HANDED_OVER: &str = "HANDED_OVER";
+    /// `RingBuf`: what guests ask the daemon (DHCP, DHCPv6, router solicitations), each a [`super::RequestHeader`] and the frame.
+    pub const REQUESTS: &str = "REQUESTS";
+    /// `Array<[u64; 4]>`, by target, not pinned: what the gateway still does for an ENI, see [`crate::budget`].
+    pub const ENI_BUDGETS: &str = "ENI_BUDGETS";
+    /// `Array<[u64; 2]>`, by the EIP's slot, not pinned: likewise for who sends to an EIP.
+    pub const EIP_BUDGETS: &str = "EIP_BUDGETS";
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 33] = [
+    pub const ALL: [&str; 34] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
@@ -135,6 +143,7 @@ pub mod maps {
         EIP_DROPS,
         OUT_SLOTS,
         DROPS,
+        REQUESTS,
         STATUS,
     ];
 }

@@ -22,7 +22,7 @@ pub struct Link {
     pub mac: [u8; 6],
     /// The VLAN to tag with, 0 for none.
     pub vlan: u16,
-    /// [`TargetFlags::XDP`].
+    /// [`TargetFlags::XDP`], [`Link::DROP_PRIVATE_SOURCES`].
     pub flags: u16,
     /// Always 0.
     pub reserved: [u8; 10],
@@ -144,6 +144,9 @@ impl NextHop {
 }
 
 impl Link {
+    /// Of an uplink: [`super::UplinkFlags::DROP_PRIVATE_SOURCES`].
+    pub const DROP_PRIVATE_SOURCES: u16 = 0x8000;
+
     /// The link of a target.
     pub const fn of(target: &Target) -> Self {
         Self {

@@ -37,7 +37,7 @@ counted! {
     TooBig = 15 "too-big";
     /// An ICMP error in NAT mode that quotes no packet of the association (RFC 5508, REQ-4).
     IcmpQuoteMismatch = 16 "icmp-quote-mismatch";
-    /// A frame from a port that is neither IP nor ARP, or that has a priority tag.
+    /// A frame from a port that is neither IP nor ARP.
     UnsupportedEthertype = 17 "unsupported-ethertype";
     /// There is no uplink with a next hop to send to.
     NoNextHop = 18 "no-next-hop";
@@ -49,9 +49,21 @@ counted! {
     KernelRefused = 21 "kernel-refused";
     /// ARP or neighbour discovery on a port that asks for the ENI's own address, or is an answer: nobody else is there to see it.
     ArpIgnored = 22 "arp-ignored";
-    /// To the VPC's gateway, which answers ARP or neighbour discovery, DHCP and ping only.
+    /// To the VPC's gateway, which answers ARP or neighbour discovery, DHCP and ping only, or to the gateway host itself.
     GatewayService = 23 "gateway-service";
     /// An IPv6 packet with more extension headers than are looked through, so that its transport header is not found.
     HeadersTooLong = 24 "headers-too-long";
+    /// In NAT mode, an option or message that carries an address which is not translated: record route, timestamp, ICMP router
+    /// messages (RFC 7126 4.5, 4.7).
+    AddressOption = 25 "address-option";
+    /// Beyond the ENI's budget for what the gateway does for it: answers of DHCP, DHCPv6 and router solicitations, and asking for
+    /// neighbours on the uplink's link.
+    RateLimited = 26 "rate-limited";
+    /// What only the gateway may send to a guest of the VPC, from another guest: answers of DHCP and DHCPv6, neighbour discovery.
+    RogueServer = 27 "rogue-server";
+    /// A frame from a port to a MAC that is not the port's.
+    OtherMac = 28 "other-mac";
+    /// A frame on an interface with ports, of a VLAN that is neither a port's nor used by the host itself.
+    NoPort = 29 "no-port";
 }
 }

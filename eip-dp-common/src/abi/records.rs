@@ -177,10 +177,12 @@ impl TargetFlags {
     pub const ANTISPOOF_ENI: u16 = 4;
 }
 
-/// A port: an interface behind which ENIs of one VPC stand.
+/// A port: an interface behind which ENIs of one VPC stand; or what of such an interface is the host's own.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
+    /// A [`PortRole`].
+    pub role: u32,
     /// The VPC's index.
     pub vpc: u32,
     /// The port's only ENI, or [`NONE`] where there are many.
@@ -191,6 +193,18 @@ pub struct Port {
     pub eni_mac: [u8; 6],
     /// See [`Sealed`].
     pub seal: u32,
+}
+
+/// Whose the frames of a [`Port`] are. A frame on an interface with ports is looked up by its VLANs, then, if it has one, by the
+/// outermost alone, then by [`LinkKey::any_vlan`]; what is in none of these is dropped.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortRole {
+    /// The ENIs'.
+    Enis = 0,
+    /// The host's: an interface of its own for the VLAN, or its untagged frames where no port is untagged; at
+    /// [`LinkKey::any_vlan`] those of all other VLANs, where the interface is a bridge's member.
+    Host = 1,
 }
 
 /// An ENI's MAC on a port.
@@ -247,6 +261,11 @@ pub struct Prefix<A> {
     pub gateway: A,
     /// A [`super::AddressClass`].
     pub class: u32,
+    /// With [`super::AddressClass::OnLink`] the interface whose neighbours these are: the uplink, or the kernel's own interface for
+    /// the uplink's VLAN. 0 where there is none.
+    pub ifindex: u32,
+    /// The MTU there, in bytes.
+    pub mtu: u32,
     /// See [`Sealed`]; the key is [`PREFIX_SEAL`].
     pub seal: u32,
 }
@@ -281,6 +300,8 @@ pub struct UplinkFlags;
 impl UplinkFlags {
     /// Answer ARP requests and neighbour solicitations for associated EIPs: the pools are on-link.
     pub const ANSWER_ARP: u16 = 1;
+    /// Drop packets with a source of RFC 1918, RFC 6598 or RFC 4193, but for ICMP errors about an EIP's own packets.
+    pub const DROP_PRIVATE_SOURCES: u16 = 2;
 }
 
 impl EipMode {
@@ -293,6 +314,18 @@ impl EipMode {
             2 => Some(Self::CutThrough),
             3 => Some(Self::Detached),
             4 => Some(Self::Stranded),
+            _ => None,
+        }
+    }
+}
+
+impl PortRole {
+    /// Reads [`Port::role`]; `None` for what no version of this ABI writes.
+    #[inline(always)]
+    pub const fn from_value(value: u32) -> Option<Self> {
+        match value {
+            0 => Some(Self::Enis),
+            1 => Some(Self::Host),
             _ => None,
         }
     }
@@ -372,9 +405,9 @@ plain_old_data! {
     Cidr<[u8; 16]>, 56;
     Vpc, 16;
     Target, 48;
-    Port, 24;
+    Port, 28;
     PortMac, 8;
-    Prefix<[u8; 4]>, 12;
-    Prefix<[u8; 16]>, 24;
+    Prefix<[u8; 4]>, 20;
+    Prefix<[u8; 16]>, 32;
     Uplink, 52;
 }

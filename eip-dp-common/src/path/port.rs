@@ -294,8 +294,10 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
         } else {
             match tables::class::<F, T>(&mut scratch.prefix, tables, address)? {
                 Some(AddressClass::PoolGateway) => return to_gateway(packet, datagram),
-                Some(AddressClass::Pool) => return Err(Reason::NoAssociation),
-                Some(AddressClass::Host) | None => {}
+                Some(AddressClass::Pool | AddressClass::Reserved) => {
+                    return Err(Reason::NoAssociation);
+                }
+                Some(AddressClass::Host | AddressClass::OnLink) | None => {}
             }
         }
     }

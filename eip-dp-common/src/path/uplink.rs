@@ -83,7 +83,12 @@ fn no_eip<F: Family, T: Tables<F>>(
         return Ok(Verdict::Pass);
     }
     match tables::class::<F, T>(&mut scratch.prefix, tables, &datagram.destination)? {
-        Some(AddressClass::Pool | AddressClass::PoolGateway) => Err(Reason::NoAssociation),
+        Some(
+            AddressClass::Pool
+            | AddressClass::PoolGateway
+            | AddressClass::OnLink
+            | AddressClass::Reserved,
+        ) => Err(Reason::NoAssociation),
         Some(AddressClass::Host) | None => Ok(Verdict::Pass),
     }
 }

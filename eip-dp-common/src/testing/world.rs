@@ -9,8 +9,8 @@ use super::site::{
 use crate::{
     abi::{
         AddressClass, Cidr, EipEntry, EipMode, Link, LinkKey, MacKey, NONE, NextHop, PREFIX_SEAL,
-        Port, PortMac, Prefix, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed, Target,
-        TargetFlags, Uplink, UplinkFlags,
+        Port, PortMac, PortRole, Prefix, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed,
+        Target, TargetFlags, Uplink, UplinkFlags,
     },
     checksum::Delta,
     family::{Family, V4, V6, v4},
@@ -202,6 +202,7 @@ pub fn world() -> World {
         let key = LinkKey::untagged(eni.port);
         let alone = ENIS.iter().filter(|other| other.port == eni.port).count() == 1;
         let port = Port {
+            role: PortRole::Enis as u32,
             vpc: eni.vpc,
             target: if alone { index } else { NONE },
             mac: eni.port_mac,
@@ -277,6 +278,8 @@ fn prefix<F: Plan>(
     let prefix = Prefix {
         gateway: F::public(GATEWAY),
         class: class as u32,
+        ifindex: 0,
+        mtu: 0,
         seal: 0,
     };
     (network, mask, prefix.sealed(&PREFIX_SEAL))

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use eip_dp_common::abi::{
-    Cidr, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac, Sealed, Target, TargetFlags, Vpc, maps,
+    Cidr, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac, PortRole, Sealed, Target, TargetFlags,
+    Vpc, maps,
 };
 use ipnet::IpNet;
 
@@ -252,6 +253,7 @@ pub fn port(key: LinkKey, first: Member, is_alone: bool, facts: &HostFacts) -> O
         (NONE, [0; 6])
     };
     let port = Port {
+        role: PortRole::Enis as u32,
         vpc: first.vpc,
         target,
         mac: link.mac,

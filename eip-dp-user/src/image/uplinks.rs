@@ -323,6 +323,8 @@ fn put<A: Address>(
     let record = PrefixRecord {
         gateway,
         class: class as u32,
+        ifindex: 0,
+        mtu: 0,
         seal: 0,
     };
     prefixes.insert(key, record.sealed(&PREFIX_SEAL));

@@ -300,6 +300,10 @@ pub struct Prefix {
     pub prefix: String,
     pub class: String,
     pub gateway: Option<IpAddr>,
+    #[serde(default)]
+    pub ifindex: u32,
+    #[serde(default)]
+    pub mtu: u32,
 }
 
 impl Prefix {

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail};
 use eip_dp_common::{
     abi::{
         AddressClass, Cidr, EipEntry, EipMode, LinkKey, MAX_CIDRS, MacKey, NONE, PREFIX_SEAL, Port,
-        PortMac, Prefix, PrefixKey, PrivateEntry, PrivateKey, PrivateState, Sealed, Target,
-        TargetFlags, Uplink, UplinkFlags, Vpc,
+        PortMac, PortRole, Prefix, PrefixKey, PrivateEntry, PrivateKey, PrivateState, Sealed,
+        Target, TargetFlags, Uplink, UplinkFlags, Vpc,
     },
     checksum::Delta,
     family::{Family, V4, V6},
@@ -177,17 +177,24 @@ impl Maps {
             "pool" => AddressClass::Pool,
             "host" => AddressClass::Host,
             "pool-gateway" => AddressClass::PoolGateway,
+            "on-link" => AddressClass::OnLink,
+            "reserved" => AddressClass::Reserved,
             other => bail!("no class {other:?}"),
         };
         let record = Prefix {
             gateway: prefix.gateway.map_or(Ok(F::UNSPECIFIED), F::octets)?,
             class: class as u32,
+            ifindex: prefix.ifindex,
+            mtu: prefix.mtu,
             seal: 0,
         };
         let key = PrefixKey { length, network };
         self.write_of::<F>(FamilyWrite::Prefix(key, Some(record.sealed(&PREFIX_SEAL))))?;
-        if class == AddressClass::Pool {
-            // Each pool is in one prefix of either length.
+        if matches!(
+            class,
+            AddressClass::Pool | AddressClass::OnLink | AddressClass::Host
+        ) {
+            // Each is in one prefix of either length.
             for bit in <F as Family>::screen(&network) {
                 *screen.entry(bit / 64).or_default() |= 1 << (bit % 64);
             }
@@ -245,6 +252,7 @@ impl Maps {
                 None
             };
             let record = Port {
+                role: PortRole::Enis as u32,
                 vpc: port.vpc,
                 target: only.map_or(NONE, |eni| eni.target),
                 mac: macs[&port.interface],
