@@ -197,11 +197,13 @@ pub mod stages {
     pub const UPLINK4: u32 = 13;
     /// In [`XDP`]: the same from a port.
     pub const PORT4: u32 = 14;
+    /// In [`TC`]: a packet that is larger than its way out is cut.
+    pub const FRAGMENT: u32 = 15;
     /// How many places each map has.
     pub const COUNT: u32 = 16;
 
     /// The programs: the map, the place in it, and the name.
-    pub const ALL: [(&str, u32, &str); 17] = [
+    pub const ALL: [(&str, u32, &str); 18] = [
         (XDP, UPLINK4, "uplink4_xdp"),
         (XDP, PORT4, "port4_xdp"),
         (XDP, UPLINK6, "uplink6_xdp"),
@@ -219,5 +221,6 @@ pub mod stages {
         (TC, PING4, "ping4"),
         (TC, PING6, "ping6"),
         (TC, FINISH, "finish"),
+        (TC, FRAGMENT, "fragment"),
     ];
 }
