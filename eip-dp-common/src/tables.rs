@@ -292,9 +292,21 @@ pub fn locate<F: Family, T: Tables<F>>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In none of its CIDRs.
-    Outside,
+    Outside = 0,
     /// In one of them.
-    Inside,
+    Inside = 1,
     /// In one of them, and its router.
-    Gateway,
+    Gateway = 2,
+}
+
+impl Place {
+    /// The one with this number.
+    #[inline(always)]
+    pub const fn from_number(number: usize) -> Self {
+        match number {
+            0 => Self::Outside,
+            1 => Self::Inside,
+            _ => Self::Gateway,
+        }
+    }
 }

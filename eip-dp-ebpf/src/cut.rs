@@ -17,7 +17,7 @@ use eip_dp_common::{
     abi::Reason,
     checksum::fold,
     packet::{NETWORK, Packet, PartialChecksum},
-    path::fragment::{self, HEADER, LONGEST, MOST, Piece},
+    path::fragment::{self, HEADER, LONGEST, Piece, Walk},
 };
 
 use crate::{context::Skb, vlan, wide};
@@ -26,13 +26,22 @@ use crate::{context::Skb, vlan, wide};
 #[repr(C)]
 struct Room {
     header: [u8; HEADER],
-    reserved: [u8; 4],
+    walk: Walk,
+    /// Where in the frame the header is, and how long header and payload are, in bytes.
+    network: u32,
+    header_len: u32,
+    payload_len: u32,
+    /// How much of the payload each fragment carries, and where that of the next one begins.
+    size: u32,
+    at: u32,
+    /// Flags and offset of the packet itself.
+    flags: u32,
     /// More than the longest payload, so that any place and any length that is checked fit.
     payload: [u8; ROOM],
 }
 
 /// All of it is as large as an element of a per-CPU map can be (kernel/bpf/arraymap.c, PCPU_MIN_UNIT_SIZE).
-const ROOM: usize = (32 << 10) - HEADER - 4;
+const ROOM: usize = (32 << 10) - HEADER - 4 - 6 * 4;
 /// A place among the payload, masked: what is checked is smaller.
 const PLACE: usize = 0x3fff;
 const _: () = assert!(LONGEST < PLACE && PLACE + LONGEST + PIECE < ROOM);
@@ -43,64 +52,84 @@ static CUT: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
 /// How many bytes are summed at once: as many as every kernel allows (net/core/filter.c, bpf_csum_diff).
 const PIECE: usize = 512;
 
-/// Makes the packet fit `mtu`, and has the fragments come in again.
+/// Prepares to make the packet fit `mtu`: what follows is [`next`], for each fragment. A TCP packet that is still to be
+/// segmented comes in again at once.
 ///
 /// # Errors
 /// The reason not to.
 #[inline(always)]
-pub fn packet(context: &TcContext, mtu: usize) -> Result<i32, Reason> {
+pub fn begin(context: &TcContext, mtu: usize) -> Result<Option<i32>, Reason> {
     let mut skb = Skb::new(context)?;
     let [version, _, high, low] = skb.read::<4>(NETWORK).ok_or(Reason::Malformed)?;
     let header = usize::from(version & 15) * 4;
     if skb.gso_size() != 0 {
-        return resegment(&skb, header, mtu);
+        return resegment(&skb, header, mtu).map(Some);
     }
     let total = usize::from(u16::from_be_bytes([high, low]));
-    let size = fragment::payload_of(header, mtu);
-    let room = CUT.get_ptr_mut(0).ok_or(Reason::KernelRefused)?;
-    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; no other program asks for it meanwhile.
-    let room = unsafe { &mut *room };
     let payload = total.wrapping_sub(header);
+    let room = room()?;
     take(&skb, room, header, payload)?;
     let partial = skb.partial_checksum();
     if !partial.is_none() {
-        complete(room, partial, header, payload)?;
+        complete(&skb, room, partial, header, payload)?;
         forget_partial(&skb, partial)?;
     }
     let outer = skb.outer();
-    let mut network = NETWORK;
+    room.network = NETWORK as u32;
     if outer != 0 {
         // The inner tag is in the frame then.
         if !vlan::push_outer(&skb, outer) {
             return Err(Reason::KernelRefused);
         }
-        network += vlan::TAG;
+        room.network += vlan::TAG as u32;
     }
-    let flags = fragment::flags_of(&room.header);
-    let mut count = 0;
-    let mut at = 0;
-    while count < MOST {
-        let rest = payload.wrapping_sub(at);
-        let more = rest > size;
-        let len = if more { size } else { rest };
-        let piece = Piece { at, len, more };
-        fragment::write_header(&mut room.header, header, flags, piece);
-        give(&skb, room, network, header, piece)?;
-        // SAFETY: plain integers, and the context is the kernel's.
-        unsafe {
-            if !more {
-                return Ok(bpf_redirect(skb.ifindex(), u64::from(BPF_F_INGRESS)) as i32);
-            }
-            // One that there is no memory for is lost as on a wire.
-            bpf_clone_redirect(skb.as_ptr(), skb.ifindex(), u64::from(BPF_F_INGRESS));
-        }
-        if at == 0 && header > 20 {
-            fragment::keep_copied_options(&mut room.header, header);
-        }
-        at = wide::hidden((at + size) as u64) as usize & PLACE;
-        count += 1;
+    room.header_len = header as u32;
+    room.payload_len = payload as u32;
+    room.size = fragment::payload_of(header, mtu) as u32;
+    room.at = 0;
+    room.flags = u32::from(fragment::flags_of(&room.header));
+    Ok(None)
+}
+
+/// Has the next fragment come in again. `None` where others follow.
+///
+/// # Errors
+/// The reason not to.
+#[inline(always)]
+pub fn next(context: &TcContext) -> Result<Option<i32>, Reason> {
+    let skb = Skb::as_it_is(context);
+    let room = room()?;
+    let (header, size, at) = (
+        room.header_len as usize,
+        room.size as usize,
+        room.at as usize & PLACE,
+    );
+    let rest = (room.payload_len as usize).wrapping_sub(at);
+    let more = rest > size;
+    let len = if more { size } else { rest };
+    let piece = Piece { at, len, more };
+    fragment::write_header(&mut room.header, header, room.flags as u16, piece);
+    give(&skb, room, room.network, header, piece)?;
+    if !more {
+        // SAFETY: plain integers.
+        let action = unsafe { bpf_redirect(skb.ifindex(), u64::from(BPF_F_INGRESS)) };
+        return Ok(Some(action as i32));
     }
-    Err(Reason::TooBig)
+    // SAFETY: the context is the kernel's. A fragment that there is no memory for is lost as on a wire.
+    unsafe { bpf_clone_redirect(skb.as_ptr(), skb.ifindex(), u64::from(BPF_F_INGRESS)) };
+    if at == 0 {
+        fragment::keep_copied_options(&mut room.header, header, &mut room.walk);
+    }
+    room.at = (at + size) as u32;
+    Ok(None)
+}
+
+#[inline(always)]
+fn room() -> Result<&'static mut Room, Reason> {
+    let room = CUT.get_ptr_mut(0).ok_or(Reason::KernelRefused)?;
+    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other, and
+    // none asks for it twice.
+    Ok(unsafe { &mut *room })
 }
 
 /// A length that the verifier knows the bounds of; 0 for one that is larger.
@@ -145,12 +174,12 @@ fn take(skb: &Skb, room: &mut Room, header: usize, payload: usize) -> Result<(),
 
 /// Makes the skb one fragment.
 #[inline(always)]
-fn give(skb: &Skb, room: &Room, network: usize, header: usize, piece: Piece) -> Result<(), Reason> {
+fn give(skb: &Skb, room: &Room, network: u32, header: usize, piece: Piece) -> Result<(), Reason> {
     let (length, rest) = (bounded(header, HEADER), bounded(piece.len, LONGEST));
     if length < 20 || rest == 0 {
         return Err(Reason::Malformed);
     }
-    let at = network as u32;
+    let at = network;
     let recompute = u64::from(BPF_F_RECOMPUTE_CSUM);
     // SAFETY: as in `take`; a place among the payload is masked.
     let result = unsafe {
@@ -183,6 +212,7 @@ fn give(skb: &Skb, room: &Room, network: usize, header: usize, piece: Piece) -> 
 /// Writes the checksum that a device was to write: of the packet as a whole.
 #[inline(always)]
 fn complete(
+    skb: &Skb,
     room: &mut Room,
     partial: PartialChecksum,
     header: usize,
@@ -193,6 +223,9 @@ fn complete(
     if start > payload || field > payload {
         return Err(Reason::Malformed);
     }
+    // What the ends of the loops say of a length is not to be known behind them.
+    let (start, field) = (skb.forgotten(start), skb.forgotten(field));
+    let payload = skb.forgotten(payload);
     // A word that ends behind the payload ends with zeros.
     let end = wide::hidden(payload as u64) as usize & PLACE;
     let mut byte = 0;
@@ -200,16 +233,16 @@ fn complete(
         room.payload[end + byte] = 0;
         byte += 1;
     }
-    let mut at = wide::hidden(start as u64) as usize & PLACE;
+    let mut at = start & PLACE;
     let mut sum = 0u64;
     let mut count = 0;
     while count <= LONGEST / PIECE {
-        let rest = payload.wrapping_sub(at);
-        if at >= payload {
+        let rest = skb.forgotten(payload.wrapping_sub(at)) & PLACE;
+        if rest == 0 {
             break;
         }
         let words = if rest > PIECE { PIECE } else { (rest + 3) & !3 };
-        let words = wide::hidden(words as u64) as usize & (2 * PIECE - 1);
+        let words = skb.forgotten(words) & (2 * PIECE - 1);
         if words > PIECE {
             break;
         }
@@ -219,15 +252,17 @@ fn complete(
             bpf_csum_diff(core::ptr::null_mut(), 0, from.cast(), words as u32, 0)
         };
         sum += piece as u64 & 0xffff_ffff;
-        at = wide::hidden((at + words) as u64) as usize & PLACE;
+        at = if rest > PIECE { at + PIECE } else { payload };
+        at = skb.forgotten(at) & PLACE;
         count += 1;
     }
+    let sum = skb.forgotten(sum as usize) as u64;
     #[allow(clippy::cast_possible_truncation, reason = "folded")]
     let (upper, lower) = ((sum >> 32) as u32, sum as u32);
     let checksum = !fold(u32::from(fold(upper)) + u32::from(fold(lower)));
     // As the kernel does (net/core/dev.c, skb_checksum_help).
     let [a, b] = if checksum == 0 { 0xffff } else { checksum }.to_ne_bytes();
-    let field = wide::hidden(field as u64) as usize & PLACE;
+    let field = skb.forgotten(field) & PLACE;
     room.payload[field] = a;
     room.payload[field + 1] = b;
     Ok(())

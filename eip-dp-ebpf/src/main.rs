@@ -203,17 +203,31 @@ fn finish(context: TcContext) -> i32 {
 #[classifier]
 #[inline(always)]
 fn fragment(context: TcContext) -> i32 {
-    let mut outcome = stage::take_over().outcome();
-    match cut::packet(&context, outcome.mtu as usize) {
-        Ok(action) => {
-            account::happened(Event::Fragmented);
-            action
+    let outcome = stage::take_over().outcome();
+    let begun = cut::begin(&context, outcome.mtu as usize);
+    if begun.is_ok() {
+        account::happened(Event::Fragmented);
+    }
+    next_fragment(&context, begun)
+}
+
+/// One of its fragments.
+#[classifier]
+#[inline(always)]
+fn fragments(context: TcContext) -> i32 {
+    next_fragment(&context, cut::next(&context))
+}
+
+/// Goes on to the next fragment, if there is one.
+#[inline(always)]
+fn next_fragment(context: &TcContext, before: Result<Option<i32>, Reason>) -> i32 {
+    match before {
+        Ok(Some(action)) => action,
+        Ok(None) => {
+            stage::enter_tc(context, stages::FRAGMENTS);
+            lost(Reason::TooBig)
         }
-        Err(reason) => {
-            outcome.verdict = Verdict::Drop(reason);
-            account::count(&outcome);
-            TC_ACT_SHOT
-        }
+        Err(reason) => lost(reason),
     }
 }
 
@@ -494,7 +508,13 @@ fn restacked(skb: &Skb) -> Result<(), Reason> {
 /// Not looked at: the kernel has no memory to take its outer tag off.
 #[inline(always)]
 fn refused() -> i32 {
-    account::count(&Outcome::dropped(Reason::KernelRefused));
+    lost(Reason::KernelRefused)
+}
+
+/// Not delivered, and of nobody.
+#[inline(always)]
+fn lost(reason: Reason) -> i32 {
+    account::count(&Outcome::dropped(reason));
     TC_ACT_SHOT
 }
 
@@ -580,6 +600,8 @@ fn with_skb<F: Local>(
     if outcome.verdict == Verdict::Fragment {
         stage::hand_over(&outcome);
         stage::enter_tc(context, stages::FRAGMENT);
+        // The stage for it is not there. (Of the outcome the verifier misses what such a verdict leaves open.)
+        return lost(Reason::TooBig);
     }
     stage::finish(context, &outcome)
 }

@@ -199,11 +199,13 @@ pub mod stages {
     pub const PORT4: u32 = 14;
     /// In [`TC`]: a packet that is larger than its way out is cut.
     pub const FRAGMENT: u32 = 15;
+    /// In [`TC`]: each of its fragments.
+    pub const FRAGMENTS: u32 = 16;
     /// How many places each map has.
-    pub const COUNT: u32 = 16;
+    pub const COUNT: u32 = 32;
 
     /// The programs: the map, the place in it, and the name.
-    pub const ALL: [(&str, u32, &str); 18] = [
+    pub const ALL: [(&str, u32, &str); 19] = [
         (XDP, UPLINK4, "uplink4_xdp"),
         (XDP, PORT4, "port4_xdp"),
         (XDP, UPLINK6, "uplink6_xdp"),
@@ -222,5 +224,6 @@ pub mod stages {
         (TC, PING6, "ping6"),
         (TC, FINISH, "finish"),
         (TC, FRAGMENT, "fragment"),
+        (TC, FRAGMENTS, "fragments"),
     ];
 }

@@ -257,6 +257,8 @@ impl NatObstacle {
     pub const ADDRESS_OPTION: Self = Self(1);
     /// More extension headers than are looked through.
     pub const HEADERS_TOO_LONG: Self = Self(2);
+    /// Options in a quoted header, which only the slow path looks through.
+    pub const UNREAD: Self = Self(3);
 
     /// # Errors
     /// The reason not to translate the packet.

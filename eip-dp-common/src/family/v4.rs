@@ -256,6 +256,8 @@ impl Family for V4 {
             segments_left: 0,
             obstacle: if header_len == Ipv4Hdr::LEN {
                 NatObstacle::NONE
+            } else if !packet.can_reply() {
+                NatObstacle::UNREAD
             } else {
                 links.walk_quoted_options(packet, at + Ipv4Hdr::LEN, header_len - Ipv4Hdr::LEN)
             },

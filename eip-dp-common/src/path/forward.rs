@@ -123,6 +123,9 @@ pub fn forward<F: Family, P: Packet, L: Links>(
         }
         if F::is_icmp_error(packet, datagram) {
             quote = Quote::find(packet, links, datagram, &rewrite)?;
+            if quote.at == Quote::UNREAD.at {
+                return Ok(Verdict::Slow);
+            }
         } else {
             field = datagram.transport_checksum()?;
         }

@@ -7,13 +7,14 @@ use crate::{
     checksum::fold,
     family::{Datagram, Family, protocol},
     packet::{NETWORK, Packet},
+    tables::Hidden,
 };
 
 /// The longest packet that is cut, in bytes from its IP header on: what jumbo frames carry.
 pub const LONGEST: usize = 9_216;
 
-/// Into how many fragments at most.
-pub const MOST: usize = 32;
+/// Into how many fragments at most: each is a program's tail call, of which a packet has 33 (Linux, MAX_TAIL_CALL_CNT).
+pub const MOST: usize = 28;
 
 /// The longest IPv4 header, in bytes.
 pub const HEADER: usize = 60;
@@ -96,32 +97,44 @@ pub const fn flags_of(header: &[u8; HEADER]) -> u16 {
     u16::from_be_bytes([header[FLAGS], header[FLAGS + 1]])
 }
 
+/// What a walk through options has to remember: of what is read here the verifier knows nothing, so that it has the same
+/// picture of it on every way.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// Where the next option is.
+    next: Hidden,
+    /// 1 while one is removed.
+    removes: Hidden,
+}
+
 /// Replaces those options by "no operation" which only the first fragment has (RFC 791 3.1: the copied flag).
 #[inline(always)]
-pub fn keep_copied_options(header: &mut [u8; HEADER], len: usize) {
+pub fn keep_copied_options(header: &mut [u8; HEADER], len: usize, walk: &mut Walk) {
     const FIXED: usize = 20;
     const COPIED: u8 = 0x80;
     const NO_OPERATION: u8 = 1;
-    let (mut next, mut removes) = (FIXED, false);
+    walk.next.set(FIXED);
+    walk.removes.set(0);
     let mut at = FIXED;
     while at < HEADER && at < len {
-        if at == next {
+        if at == walk.next.get() {
             let kind = header[at];
             if kind == 0 {
                 return;
             }
-            let length = if kind == NO_OPERATION || at + 1 >= len {
+            let length = if kind == NO_OPERATION || at + 1 >= len || at + 1 >= HEADER {
                 1
             } else {
-                header[at + 1] as usize
+                usize::from(header[at + 1])
             };
             if length == 0 {
                 return;
             }
-            removes = kind & COPIED == 0;
-            next = at + length;
+            walk.removes.set(usize::from(kind & COPIED == 0));
+            walk.next.set(at + length);
         }
-        if removes {
+        if walk.removes.get() == 1 {
             header[at] = NO_OPERATION;
         }
         at += 1;
@@ -153,7 +166,7 @@ mod tests {
                 };
                 write_header(&mut header, len, flags, piece);
                 let fragment = [&header[..len], bytes].concat();
-                keep_copied_options(&mut header, len);
+                keep_copied_options(&mut header, len, &mut Walk::default());
                 fragment
             })
             .collect()

@@ -63,7 +63,10 @@ fn with_port<P: Packet, L: Links>(
     let mut port = Port::zeroed();
     match tables::find(&mut port, &key, |key, into| links.port(key, into)) {
         Ok(true) => {}
-        Ok(false) if !key.is_untagged() => return of_another_vlan(links, key, &mut port),
+        Ok(false) if !key.is_untagged() && packet.can_reply() => {
+            return of_another_vlan(links, key, &mut port);
+        }
+        Ok(false) if !key.is_untagged() => return Outcome::START,
         // The port is being taken away. Nothing of a tenant's ever enters the host's own routing.
         Ok(false) => return Outcome::dropped(Reason::EniDetached),
         Err(reason) => return Outcome::dropped(reason),
@@ -172,7 +175,13 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
     }
     let vpc = from.port.vpc;
     owner_of::<F, T>(tables, vpc, source, sender, scratch)?;
-    if dhcp && is_for_gateway::<F, T>(tables, from, destination, scratch)? {
+    let place = tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, destination)?;
+    // Wherever in the list of CIDRs it was found, what follows is looked at once.
+    let place = Place::from_number(packet.forgotten(place as usize));
+    if dhcp && !packet.can_reply() {
+        return Ok(Verdict::Slow);
+    }
+    if dhcp && is_for_gateway::<F, T>(tables, from, destination, place, scratch)? {
         return to_daemon(packet, tables, sender);
     }
     outcome.sender = scratch.owner.slot;
@@ -189,10 +198,7 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
     if from.ethernet.is_group() || F::is_martian(destination) {
         return Err(Reason::MartianDestination);
     }
-    match (
-        tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, destination)?,
-        state,
-    ) {
+    match (place, state) {
         (Place::Inside | Place::Gateway, PrivateState::CutThrough) => {
             Err(Reason::PrivateNetworkOff)
         }
@@ -231,18 +237,17 @@ fn is_for_gateway<F: Local, T: Tables<F>>(
     tables: &T,
     from: &From,
     destination: &F::Address,
+    place: Place,
     scratch: &mut Scratch<F::Address>,
 ) -> Result<bool, Reason> {
     if from.ethernet.is_group() || F::is_martian(destination) {
         return Ok(true);
     }
-    let vpc = from.port.vpc;
-    match tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, destination)? {
-        Place::Gateway => return Ok(true),
-        Place::Inside => return Ok(false),
-        Place::Outside => {}
+    match place {
+        Place::Gateway => Ok(true),
+        Place::Inside => Ok(false),
+        Place::Outside => is_pool_router::<F, T>(tables, destination, scratch),
     }
-    is_pool_router::<F, T>(tables, destination, scratch)
 }
 
 /// Whether an address is the router of a pool, here or upstream.
@@ -415,8 +420,17 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
             }
         }
     }
-    if sending.active && tells_inside_router(packet, tables, datagram, scratch)? {
-        return Err(Reason::AddressOption);
+    // An ICMP redirect to a router inside the VPC, whose address nobody outside is to see.
+    if sending.active {
+        let router = F::redirect_target(packet, datagram);
+        if !F::is_unspecified(&router) {
+            if !packet.can_reply() {
+                return Ok(Verdict::Slow);
+            }
+            if tables.may_be_inside(scratch.sender.vpc, &router) {
+                return Err(Reason::AddressOption);
+            }
+        }
     }
     if !to_eip {
         scratch.eip.lead_to(F::UPLINK_TARGET);
@@ -464,23 +478,6 @@ fn to_neighbour<F: Family, P: Packet, L: Links>(
     target.outer = 0;
     target.flags = 0;
     Ok(())
-}
-
-/// Whether it is an ICMP redirect to a router inside the VPC, whose address nobody outside is to see.
-#[inline(always)]
-fn tells_inside_router<F: Family, P: Packet, T: Tables<F>>(
-    packet: &P,
-    tables: &T,
-    datagram: &Datagram<F>,
-    scratch: &mut Scratch<F::Address>,
-) -> Result<bool, Reason> {
-    let router = F::redirect_target(packet, datagram);
-    if F::is_unspecified(&router) {
-        return Ok(false);
-    }
-    let vpc = scratch.sender.vpc;
-    let place = tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, &router)?;
-    Ok(place != Place::Outside)
 }
 
 /// How long the headers are that say which service a packet is of: ports, or an ICMP type.

@@ -5,7 +5,7 @@ use core::hint::black_box;
 use crate::{
     abi::Reason,
     checksum::Delta,
-    family::{ChecksumPlace, Datagram, Family, Quoted, Rewrite},
+    family::{ChecksumPlace, Datagram, Family, NatObstacle, Quoted, Rewrite},
     packet::{Change, Covers, HEADERS, Packet},
     tables::Links,
 };
@@ -31,6 +31,12 @@ impl Quote {
         at: 0,
         checksum: ChecksumPlace::NONE,
         segments_left: 0,
+    };
+
+    /// For the slow path.
+    pub const UNREAD: Self = Self {
+        at: usize::MAX,
+        ..Self::NONE
     };
 
     /// The packet that this error quotes, of which `rewrite` is going to change the addresses.
@@ -64,6 +70,9 @@ impl Quote {
             || (from_source && destination != datagram.source)
         {
             return Err(Reason::IcmpQuoteMismatch);
+        }
+        if obstacle == NatObstacle::UNREAD {
+            return Ok(Self::UNREAD);
         }
         obstacle.refuse()?;
         Ok(Self {
