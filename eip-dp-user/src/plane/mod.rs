@@ -16,6 +16,7 @@ mod others;
 mod pins;
 mod programs;
 mod receivers;
+mod requests;
 mod resize;
 mod source;
 
@@ -24,6 +25,7 @@ pub use links::{Links, Pinned};
 pub use load::{Layout, Loaded, load};
 pub use pins::Pins;
 pub use programs::Programs;
+pub use requests::requests;
 pub use resize::Resize;
 pub use source::Source;
 
