@@ -154,6 +154,9 @@ fn new_seed() -> u64 {
 #[derive(Debug)]
 pub struct Layout {
     entries: Vec<(&'static str, u32)>,
+    /// The sizes of maps that each load has anew: they are not pinned, since nothing in them is
+    /// worth more than a moment.
+    budgets: [(&'static str, u32); 2],
     seed: u64,
     lines: [(&'static str, u32); 4],
     /// Other numbers for the programs.
@@ -218,6 +221,10 @@ impl Layout {
         entries.extend(others);
         Ok(Self {
             entries,
+            budgets: [
+                (maps::ENI_BUDGETS, limits.targets),
+                (maps::EIP_BUDGETS, slots),
+            ],
             seed,
             lines: [
                 ("EIP4_LINES", eip4),
@@ -258,7 +265,7 @@ impl Layout {
 
     /// Tells a loader.
     pub fn configure<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
-        for (map, size) in &self.entries {
+        for (map, size) in self.entries.iter().chain(&self.budgets) {
             loader.map_max_entries(map, *size);
         }
         for (name, number) in self.lines.iter().chain(&self.numbers) {
