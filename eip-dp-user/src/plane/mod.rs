@@ -9,6 +9,7 @@ mod family;
 mod hops;
 pub mod index;
 mod kernel;
+mod kernel_types;
 mod links;
 mod load;
 pub mod mapped;
@@ -21,6 +22,7 @@ mod resize;
 mod source;
 
 pub use kernel::Kernel;
+pub use kernel_types::{SkbLayout, Unknown};
 pub use links::{Links, Pinned};
 pub use load::{Layout, Loaded, load};
 pub use pins::Pins;
