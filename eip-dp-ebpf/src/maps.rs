@@ -9,13 +9,13 @@ use core::ptr;
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
 use eip_dp_common::{
     abi::{
         Cidr, EipEntry, Event, FlowHalves, FlowWord, INGRESS_PLACES, Ingress, Link, LinkKey,
-        MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, Prefix, Reason, Sealed, Status, Target,
-        Uplink, Vpc,
+        MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, Prefix, Reason, RequestHeader, Sealed,
+        Status, Target, Uplink, Vpc,
     },
     budget::{EipBudget, EniBudget, Spend},
     family::{NatObstacle, SCREEN_BITS, v4},
@@ -131,6 +131,8 @@ static OPTIONS: PerCpuArray<Options> = PerCpuArray::with_max_entries(1, 0);
 pub static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Event::COUNTERS, 0);
 #[map]
 pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNTERS, 0);
+#[map]
+static REQUESTS: RingBuf = RingBuf::with_byte_size(RequestHeader::RING, 0);
 /// For the daemon alone: what it has applied.
 #[map]
 static STATUS: Array<u64> = Array::with_max_entries(Status::LEN, 0);
