@@ -34,7 +34,7 @@ impl Budget {
     }
 }
 
-/// What an ENI has a budget for: the index of its word in an element of the map `ENI_BUDGETS`.
+/// What an ENI has a budget for.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EniBudget {
@@ -50,7 +50,7 @@ pub enum EniBudget {
 
 impl EniBudget {
     /// How many an ENI has.
-    pub const COUNT: usize = 4;
+    pub const COUNT: u32 = 4;
 
     /// How much.
     #[inline(always)]
@@ -63,7 +63,7 @@ impl EniBudget {
     }
 }
 
-/// What an EIP has a budget for, as [`EniBudget`] in `EIP_BUDGETS`: about packets that come for it from the Internet.
+/// What an EIP has a budget for: about packets that come for it from the Internet.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EipBudget {
@@ -74,9 +74,6 @@ pub enum EipBudget {
 }
 
 impl EipBudget {
-    /// How many an EIP has.
-    pub const COUNT: usize = 2;
-
     /// How much.
     #[inline(always)]
     pub const fn budget(self) -> Budget {

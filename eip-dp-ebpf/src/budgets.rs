@@ -8,14 +8,21 @@ use aya_ebpf::{
 };
 use eip_dp_common::budget::{Budget, EipBudget, EniBudget, RECEIVER, Spend};
 
-use crate::maps::{EIPS, ENIS, SEED, set};
+use crate::maps::{SEED, set};
 
-/// By target.
+/// Whose budget, and for what: an ENI by its target, an EIP by its slot.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Account {
+    index: u32,
+    /// An [`EniBudget`], or an [`EipBudget`] behind those.
+    kind: u32,
+}
+
+/// The words of those who have spent of late. Where there are more, who has not spent for longest has all of it again: nobody
+/// has less than is theirs.
 #[map]
-static ENI_BUDGETS: Array<[u64; EniBudget::COUNT]> = Array::with_max_entries(ENIS, 0);
-/// By slot.
-#[map]
-static EIP_BUDGETS: Array<[u64; EipBudget::COUNT]> = Array::with_max_entries(EIPS, 0);
+static BUDGETS: LruHashMap<Account, u64> = LruHashMap::with_max_entries(16_384, 0);
 /// By a hash over the receiver's address that nobody outside can foresee; some share one by chance.
 #[map]
 static RECEIVER_BUDGETS: Array<u64> = Array::with_max_entries(1 << RECEIVER_BITS, 0);
@@ -53,12 +60,12 @@ fn now() -> u64 {
     unsafe { bpf_ktime_get_coarse_ns() }
 }
 
-/// The word after one more action; 0 if the budget is used up, or there is none.
+/// A word of a map.
 #[inline(always)]
-fn next(word: Option<*mut u64>, budget: Budget, now: u64) -> u64 {
+fn read(word: Option<*mut u64>) -> u64 {
     match word {
         // SAFETY: the kernel gave the pointer, to an aligned word of a map.
-        Some(word) => budget.spend(unsafe { word.read_volatile() }, now),
+        Some(word) => unsafe { word.read_volatile() },
         None => 0,
     }
 }
@@ -66,28 +73,39 @@ fn next(word: Option<*mut u64>, budget: Budget, now: u64) -> u64 {
 #[inline(always)]
 fn store(word: Option<*mut u64>, value: u64) {
     if let Some(word) = word {
-        // SAFETY: as in `next`. What another CPU stores at once may be lost: it goes uncounted.
+        // SAFETY: as in `read`. What another CPU stores at once may be lost: it goes uncounted.
         unsafe { word.write_volatile(value) };
     }
 }
 
+/// The word of an account after one more action; 0 if the budget is used up.
 #[inline(always)]
-fn of_eni(target: u32, kind: EniBudget) -> Option<*mut u64> {
-    let words = ENI_BUDGETS.get_ptr_mut(target)?;
-    // SAFETY: the element has a word for each kind.
-    Some(unsafe { words.cast::<u64>().add(kind as usize) })
+fn next(account: &Account, budget: Budget, now: u64) -> u64 {
+    budget.spend(read(BUDGETS.get_ptr_mut(account)), now)
+}
+
+#[inline(always)]
+fn keep(account: &Account, word: u64) {
+    match BUDGETS.get_ptr_mut(account) {
+        Some(place) => store(Some(place), word),
+        // Where there is no memory it goes uncounted.
+        None => drop(BUDGETS.insert(account, &word, u64::from(BPF_ANY))),
+    }
 }
 
 /// See [`eip_dp_common::tables::Links::allow_eni`].
 #[inline(always)]
 pub fn allow_eni(target: u32, kind: EniBudget, spend: Spend) -> bool {
-    let word = of_eni(target, kind);
-    let after = next(word, kind.budget(), now());
+    let account = Account {
+        index: target,
+        kind: kind as u32,
+    };
+    let after = next(&account, kind.budget(), now());
     if after == 0 {
         return false;
     }
     if spend == Spend::Consume {
-        store(word, after);
+        keep(&account, after);
     }
     true
 }
@@ -96,22 +114,21 @@ pub fn allow_eni(target: u32, kind: EniBudget, spend: Spend) -> bool {
 /// receivers have.
 #[inline(always)]
 pub fn allow_eip(slot: u32, receiver: u64, kind: EipBudget, spend: Spend) -> bool {
-    let of_eip = match EIP_BUDGETS.get_ptr_mut(slot) {
-        // SAFETY: the element has a word for each kind.
-        Some(words) => Some(unsafe { words.cast::<u64>().add(kind as usize) }),
-        None => None,
+    let account = Account {
+        index: slot,
+        kind: EniBudget::COUNT + kind as u32,
     };
     // The upper bits of the product are the mixed ones.
     let mixed = (receiver ^ set(&SEED)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let of_receiver = RECEIVER_BUDGETS.get_ptr_mut((mixed >> (64 - RECEIVER_BITS)) as u32);
     let now = now();
-    let after = next(of_eip, kind.budget(), now);
-    let receiver_after = next(of_receiver, RECEIVER, now);
+    let after = next(&account, kind.budget(), now);
+    let receiver_after = RECEIVER.spend(read(of_receiver), now);
     if after == 0 || receiver_after == 0 {
         return false;
     }
     if spend == Spend::Consume {
-        store(of_eip, after);
+        keep(&account, after);
         store(of_receiver, receiver_after);
     }
     true

@@ -9,13 +9,13 @@ use core::ptr;
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray, RingBuf},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray},
 };
 use eip_dp_common::{
     abi::{
         Cidr, EipEntry, Event, FlowHalves, FlowWord, INGRESS_PLACES, Ingress, Link, LinkKey,
-        MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, Prefix, Reason, RequestHeader, Sealed,
-        Status, Target, Uplink, Vpc,
+        MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, Prefix, Reason, Sealed, Status, Target,
+        Uplink, Vpc,
     },
     budget::{EipBudget, EniBudget, Spend},
     family::{NatObstacle, SCREEN_BITS, v4},
@@ -27,9 +27,9 @@ use eip_dp_common::{
 
 use crate::{budgets, wide};
 
-pub const EIPS: u32 = 65_536;
+const EIPS: u32 = 65_536;
 const VPC_COUNT: u32 = 1_024;
-pub const ENIS: u32 = 65_536;
+const ENIS: u32 = 65_536;
 const PORT_COUNT: u32 = 4_096;
 const LINK_COUNT: u32 = 8_192;
 const PREFIXES: u32 = 4_096;
@@ -131,8 +131,6 @@ static OPTIONS: PerCpuArray<Options> = PerCpuArray::with_max_entries(1, 0);
 pub static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Event::COUNTERS, 0);
 #[map]
 pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNTERS, 0);
-#[map]
-static REQUESTS: RingBuf = RingBuf::with_byte_size(RequestHeader::RING, 0);
 /// For the daemon alone: what it has applied.
 #[map]
 static STATUS: Array<u64> = Array::with_max_entries(Status::LEN, 0);

@@ -103,10 +103,6 @@ pub mod maps {
     pub const HANDED_OVER: &str = "HANDED_OVER";
     /// `RingBuf`: what guests ask the daemon (DHCP, DHCPv6, router solicitations), each a [`super::RequestHeader`] and the frame.
     pub const REQUESTS: &str = "REQUESTS";
-    /// `Array<[u64; 4]>`, by target, not pinned: what the gateway still does for an ENI, see [`crate::budget`].
-    pub const ENI_BUDGETS: &str = "ENI_BUDGETS";
-    /// `Array<[u64; 2]>`, by the EIP's slot, not pinned: likewise for who sends to an EIP.
-    pub const EIP_BUDGETS: &str = "EIP_BUDGETS";
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.

@@ -157,9 +157,6 @@ fn new_seed() -> u64 {
 #[derive(Debug)]
 pub struct Layout {
     entries: Vec<(&'static str, u32)>,
-    /// The sizes of maps that each load has anew: they are not pinned, since nothing in them is
-    /// worth more than a moment.
-    budgets: [(&'static str, u32); 2],
     seed: u64,
     lines: [(&'static str, u32); 4],
     /// Other numbers for the programs.
@@ -226,10 +223,6 @@ impl Layout {
         entries.extend(others);
         Ok(Self {
             entries,
-            budgets: [
-                (maps::ENI_BUDGETS, limits.targets),
-                (maps::EIP_BUDGETS, slots),
-            ],
             seed,
             lines: [
                 ("EIP4_LINES", eip4),
@@ -271,14 +264,12 @@ impl Layout {
 
     /// Tells a loader.
     pub fn configure<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
-        for (map, size) in self.entries.iter().chain(&self.budgets) {
+        for (map, size) in &self.entries {
             loader.map_max_entries(map, *size);
         }
-        for (name, number) in self.lines.iter().chain(&self.numbers) {
+        let numbers = self.lines.iter().chain(&self.numbers).chain(&self.skb);
+        for (name, number) in numbers {
             loader.override_global(name, number, true);
-        }
-        for (name, number) in &self.skb {
-            loader.override_global(name, number, PROGRAMS_READ_SKB);
         }
         loader.override_global("SEED", &self.seed, true);
     }
@@ -302,9 +293,6 @@ impl Layout {
 
 /// More of some elements than the limits say.
 const SPARE: u32 = 256;
-
-/// Whether the programs have the numbers of [`skb_numbers`].
-const PROGRAMS_READ_SKB: bool = false;
 
 /// Where members of the kernel's `struct sk_buff` are. `SKB_KNOWN` is 1 if the other numbers mean
 /// something, else 0.
