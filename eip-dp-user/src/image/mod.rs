@@ -27,6 +27,8 @@ mod tests_change;
 mod tests_dual_stack;
 #[cfg(test)]
 mod tests_leases;
+#[cfg(test)]
+mod tests_prefixes;
 mod touched;
 mod uplinks;
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use eip_dp_common::{
     abi::{
-        AddressClass, EipMode, LinkKey, MacKey, NONE, PREFIX_SEAL, PrefixKey, PrivateKey,
-        PrivateState, Sealed, TargetFlags, UPLINK_TARGET4, UplinkFlags,
+        EipMode, LinkKey, MacKey, NONE, PrefixKey, PrivateKey, PrivateState, Sealed, TargetFlags,
+        UPLINK_TARGET4, UplinkFlags,
     },
     checksum::Delta,
 };
@@ -64,17 +64,6 @@ fn state(image: &Image, address: [u8; 4]) -> Option<PrivateState> {
 
 fn mode(image: &Image) -> Option<EipMode> {
     EipMode::from_value(image.content.v4.eips.get(&public())?.mode)
-}
-
-fn class(image: &Image, cidr: &str) -> Option<u32> {
-    let cidr: ipnet::Ipv4Net = cidr.parse().expect("a prefix");
-    let key = PrefixKey {
-        length: u32::from(cidr.prefix_len()),
-        network: cidr.network().octets(),
-    };
-    let record = image.content.v4.prefixes.get(&key)?;
-    assert!(record.is_intact(&PREFIX_SEAL));
-    Some(record.class)
 }
 
 #[test]
@@ -188,9 +177,12 @@ fn a_guest_of_a_routed_pool_gets_a_host_address() {
     let lease = image.directory.leases4.values().next().expect("a lease");
     assert_eq!((lease.address, lease.prefix_len), (eip_address(0), 32));
     assert_eq!(lease.router, Router::OffLink(Ipv4Addr::new(169, 254, 1, 1)));
-    assert_eq!(
-        class(&image, "203.0.113.1/32"),
-        None,
+    let gateway = PrefixKey {
+        length: 32,
+        network: [203, 0, 113, 1],
+    };
+    assert!(
+        !image.content.v4.prefixes.contains_key(&gateway),
         "there is no gateway to ping"
     );
 }
@@ -368,60 +360,6 @@ fn uplinks_and_the_way_out() {
     assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 2);
     assert_eq!(image.content.uplinks[&LinkKey::untagged(2)].flags, 0);
     assert!(image.content.uplinks.contains_key(&LinkKey::untagged(1)));
-}
-
-#[test]
-fn prefixes_and_the_screen() {
-    let mut model = table();
-    let mut routed = model.pools.values().next().expect("one").clone();
-    routed.cidr = "100.64.0.0/14".parse().expect("a prefix");
-    model.pools.insert(routed.cidr, routed);
-    let mut facts = host();
-    facts
-        .addresses
-        .push((7, "203.0.113.77/32".parse().expect("an address")));
-    facts
-        .addresses
-        .push((9, "127.0.0.1/8".parse().expect("an address")));
-    let image = compiled(&model, &facts);
-    assert_eq!(
-        class(&image, "203.0.113.0/24"),
-        Some(AddressClass::Pool as u32)
-    );
-    assert_eq!(
-        class(&image, "203.0.113.1/32"),
-        Some(AddressClass::PoolGateway as u32)
-    );
-    assert_eq!(
-        class(&image, "203.0.113.77/32"),
-        Some(AddressClass::Host as u32)
-    );
-    assert_eq!(
-        class(&image, "192.0.2.2/32"),
-        Some(AddressClass::Host as u32)
-    );
-    assert_eq!(class(&image, "127.0.0.1/32"), None);
-    let bits: u32 = image
-        .content
-        .v4
-        .screen
-        .values()
-        .map(|word| word.count_ones())
-        .sum();
-    let long = 4 * 256 + 1;
-    assert_eq!(
-        bits,
-        5 + long,
-        "four /16 of one pool, one of the other; their /24"
-    );
-    let word = (100 << 8 | 64) >> 6;
-    assert_eq!(image.content.v4.screen[&word], 0b1111);
-
-    // An on-link pool's gateway is the router upstream.
-    facts
-        .addresses
-        .push((1, "203.0.113.5/24".parse().expect("an address")));
-    assert_eq!(class(&compiled(&model, &facts), "203.0.113.1/32"), None);
 }
 
 #[test]

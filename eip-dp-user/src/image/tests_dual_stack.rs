@@ -168,7 +168,7 @@ fn pools_of_ipv6_and_their_routers() {
     );
     let screen = &image.content.v6.screen;
     let bits: u32 = screen.values().map(|word| word.count_ones()).sum();
-    assert_eq!(bits, 2, "of its /32, and of its /56");
+    assert_eq!(bits, 3, "of their /32, of its /56, and of the host's");
 
     for pool in model.pools.values_mut() {
         pool.gateway = Some(PoolGateway::None);

@@ -1,9 +1,6 @@
 //! Uplinks, the next hops, and the prefixes that are the gateway's.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use eip_dp_common::abi::{
     AddressClass, LinkKey, NONE, PREFIX_SEAL, PrefixKey, Sealed, Target, TargetFlags, Uplink,
@@ -11,12 +8,15 @@ use eip_dp_common::abi::{
 };
 use ipnet::IpNet;
 
-use super::{Address, Image, PrefixRecord, family::screen_bits, link_name};
+use super::{Address, FamilyContent, Image, PrefixRecord, family::screen_bits, link_name};
 use crate::{
     attach,
     config::{self, Config},
     host::{Family, HostFacts, Link},
-    model::{Model, Vlan, objects::Pool},
+    model::{
+        Model, Vlan,
+        objects::{AddressRange, Pool},
+    },
 };
 
 /// An uplink whose interface is there.
@@ -268,51 +268,139 @@ fn no_egress() -> Target {
     }
 }
 
+/// A network on an uplink's link.
+struct OnLink {
+    net: IpNet,
+    /// The interface whose neighbours are there.
+    home: u32,
+    mtu: u32,
+}
+
+/// The networks on the uplinks' links, and the next hops there, which may be outside of them. What is on two links counts for
+/// the first of them that is up.
+fn on_links(facts: &HostFacts, config: &Config) -> (Vec<OnLink>, Vec<OnLink>) {
+    let (up, down): (Vec<_>, Vec<_>) = ways(config, facts)
+        .filter(|way| attach::can_carry(way.link).is_ok())
+        .partition(Way::is_up);
+    let (mut nets, mut next_hops) = (Vec::new(), Vec::new());
+    for way in up.iter().chain(&down) {
+        let Some((home, _)) = way.home else { continue };
+        let on_link = |net: IpNet| OnLink {
+            net,
+            home,
+            mtu: way.mtu(),
+        };
+        let networks = facts.addresses_of(home).map(|address| address.trunc());
+        nets.extend(networks.map(on_link));
+        let hops = Family::ALL.map(|family| next_hop(facts, way, family));
+        let hops = hops.into_iter().flatten().map(|(_, address)| address);
+        next_hops.extend(hops.map(IpNet::from).map(on_link));
+    }
+    (nets, next_hops)
+}
+
+/// Whether an address means something on its own link only, so that no packet from elsewhere has it.
+fn is_of_a_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+    }
+}
+
+/// Fills in what addresses are that are no EIP's, and the screen. What is said last of an address holds.
 fn prefixes<A: Address>(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config) {
     let content = A::part_mut(&mut image.content);
-    let uplink_nets: Vec<IpNet> = ways(config, facts)
-        .filter_map(|way| way.home)
-        .flat_map(|(home, _)| facts.addresses_of(home))
-        .collect();
+    let (nets, next_hops) = on_links(facts, config);
     for pool in model.pools.values() {
-        let cidr = pool.cidr.trunc();
-        if Family::of(cidr.network()) != A::FAMILY {
-            continue;
+        if Family::of(pool.cidr.network()) == A::FAMILY {
+            prefixes_of_pool(content, pool, &nets);
         }
-        let router = pool.router();
-        let own = router.and_then(A::of).unwrap_or_default();
-        put(&mut content.prefixes, &cidr, AddressClass::Pool, own);
-        for bit in screen_bits::<A>(&cidr) {
-            let word = content.screen.entry(bit / 64).or_default();
-            *word |= 1 << (bit % 64);
-        }
-        // On an on-link pool the gateway is the upstream router itself: nothing of ours answers for it.
-        if let Some(router) = router
-            && !uplink_nets.iter().any(|net| net.contains(&router))
-        {
-            let class = AddressClass::PoolGateway;
-            put(&mut content.prefixes, &router.into(), class, A::default());
+    }
+    let is_local = |address: IpAddr| match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    // The first of two with one address holds.
+    for hop in next_hops.iter().rev() {
+        if !is_local(hop.net.addr()) {
+            put(content, &hop.net, hop.record(gateway_of(model, &hop.net)));
         }
     }
     for address in facts.host_addresses() {
-        let of_a_link = match address {
-            IpAddr::V4(v4) => v4.is_loopback(),
-            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
-        };
-        if !of_a_link {
-            let class = AddressClass::Host;
-            put(&mut content.prefixes, &address.into(), class, A::default());
+        if !is_of_a_link(address) {
+            put(content, &address.into(), plain(AddressClass::Host));
         }
     }
 }
 
-/// Puts a prefix, if it is of the family.
-fn put<A: Address>(
-    prefixes: &mut BTreeMap<PrefixKey<A>, PrefixRecord<A>>,
-    cidr: &IpNet,
-    class: AddressClass,
-    gateway: A,
-) {
+fn prefixes_of_pool<A: Address>(content: &mut FamilyContent<A>, pool: &Pool, nets: &[OnLink]) {
+    let cidr = pool.cidr.trunc();
+    let router = pool.router();
+    let gateway = router.and_then(A::of).unwrap_or_default();
+    let of_pool = |class| PrefixRecord {
+        gateway,
+        ..plain(class)
+    };
+    put(content, &cidr, of_pool(AddressClass::Pool));
+    let mut on_link = Vec::new();
+    for net in nets.iter().rev() {
+        // Of two prefixes that share addresses one is within the other.
+        let part = if net.net.contains(&cidr) {
+            cidr
+        } else if cidr.contains(&net.net) {
+            net.net
+        } else {
+            continue;
+        };
+        put(content, &part, net.record(gateway));
+        on_link.push(part);
+    }
+    for part in pool.reserve.iter().flat_map(AddressRange::prefixes) {
+        // On the link, whoever holds an address is asked for it, reserved or not.
+        if !on_link.iter().any(|net| net.contains(&part)) {
+            put(content, &part, of_pool(AddressClass::Reserved));
+        }
+    }
+    // On an on-link pool the gateway is the upstream router itself: nothing of ours answers for it.
+    if let Some(router) = router
+        && !nets.iter().any(|net| net.net.contains(&router))
+    {
+        put(content, &router.into(), plain(AddressClass::PoolGateway));
+    }
+}
+
+/// The gateway of the pool that an address is in.
+fn gateway_of<A: Address>(model: &Model, address: &IpNet) -> A {
+    let mut pools = model.pools.values();
+    let pool = pools.find(|pool| pool.cidr.contains(address));
+    pool.and_then(Pool::router)
+        .and_then(A::of)
+        .unwrap_or_default()
+}
+
+impl OnLink {
+    fn record<A: Address>(&self, gateway: A) -> PrefixRecord<A> {
+        PrefixRecord {
+            gateway,
+            ifindex: self.home,
+            mtu: self.mtu,
+            ..plain(AddressClass::OnLink)
+        }
+    }
+}
+
+fn plain<A: Address>(class: AddressClass) -> PrefixRecord<A> {
+    PrefixRecord {
+        gateway: A::default(),
+        class: class as u32,
+        ifindex: 0,
+        mtu: 0,
+        seal: 0,
+    }
+}
+
+/// Puts a prefix, if it is of the family. A program asks for the record of an address only where the screen has it.
+fn put<A: Address>(content: &mut FamilyContent<A>, cidr: &IpNet, record: PrefixRecord<A>) {
     let Some(network) = A::of(cidr.network()) else {
         return;
     };
@@ -320,14 +408,11 @@ fn put<A: Address>(
         length: u32::from(cidr.prefix_len()),
         network,
     };
-    let record = PrefixRecord {
-        gateway,
-        class: class as u32,
-        ifindex: 0,
-        mtu: 0,
-        seal: 0,
-    };
-    prefixes.insert(key, record.sealed(&PREFIX_SEAL));
+    content.prefixes.insert(key, record.sealed(&PREFIX_SEAL));
+    for bit in screen_bits::<A>(cidr) {
+        let word = content.screen.entry(bit / 64).or_default();
+        *word |= 1 << (bit % 64);
+    }
 }
 
 impl config::Uplink {
