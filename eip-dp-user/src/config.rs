@@ -56,6 +56,10 @@ pub struct Uplink {
     /// Whether ARP requests and neighbour solicitations for associated EIPs are answered, and moved EIPs announced. On by
     /// default: a pool that is on-link needs it, and for a routed pool nobody on the link asks.
     pub answer_arp: bool,
+    /// Whether packets with a source of RFC 1918, RFC 6598 or RFC 4193 are dropped. Off by default: the EIPs of a private cloud
+    /// are such addresses.
+    #[serde(default)]
+    pub drop_private_sources: bool,
 }
 
 /// An address of each family, or of one, or none.
@@ -266,6 +270,7 @@ impl Uplink {
             next_hop: PerFamily::default(),
             icmp_source: PerFamily::default(),
             answer_arp: true,
+            drop_private_sources: false,
         }
     }
 }

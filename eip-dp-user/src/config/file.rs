@@ -34,6 +34,7 @@ struct RawUplink {
     vlan: Option<Spanned<Vlan>>,
     next_hop: Option<Spanned<Addresses>>,
     answer_arp: Option<bool>,
+    drop_private_sources: Option<bool>,
     icmp_source: Option<Spanned<Addresses>>,
 }
 
@@ -202,6 +203,7 @@ impl Raw {
                 next_hop: source.per_family("next_hop", raw.next_hop.as_ref())?,
                 icmp_source: source.per_family("icmp_source", raw.icmp_source.as_ref())?,
                 answer_arp: raw.answer_arp.unwrap_or(true),
+                drop_private_sources: raw.drop_private_sources.unwrap_or(false),
                 interface,
                 vlan,
             });

@@ -17,6 +17,7 @@ fn every_key_is_read() {
         next_hop = "192.0.2.1"
         icmp_source = ["2001:db8::5", "192.0.2.5"]
         answer_arp = false
+        drop_private_sources = true
         [[uplink]]
         interface = "wan1"
         [gateway]
@@ -58,6 +59,7 @@ fn every_key_is_read() {
                         v6: Some("2001:db8::5".parse().expect("an address")),
                     },
                     answer_arp: false,
+                    drop_private_sources: true,
                 },
                 Uplink::new("wan1"),
                 Uplink::new("wan2"),

@@ -363,6 +363,16 @@ fn uplinks_and_the_way_out() {
 }
 
 #[test]
+fn an_uplink_drops_private_sources_where_it_is_to() {
+    let text = "[[uplink]]\ninterface = \"wan\"\nanswer_arp = false\ndrop_private_sources = true";
+    let image = compile(&table(), &host(), &config(text), &Have::default());
+    let uplink = image.content.uplinks[&LinkKey::untagged(1)];
+    assert_eq!(uplink.flags, UplinkFlags::DROP_PRIVATE_SOURCES);
+    let target = image.content.targets[&UPLINK_TARGET4];
+    assert_eq!(target.flags, TargetFlags::RESOLVED | TargetFlags::XDP);
+}
+
+#[test]
 fn what_cannot_be_served_is_left_out_and_named() {
     type Change = fn(&mut Model, &mut HostFacts);
     let cases: [(&str, Change, &[&str]); 5] = [

@@ -189,17 +189,20 @@ fn put_target<A: Address>(image: &mut Image, egress: Option<Target>) {
 }
 
 fn record(model: &Model, facts: &HostFacts, way: &Way<'_>) -> Uplink {
+    let mut flags = 0;
+    if way.uplink.answer_arp {
+        flags |= UplinkFlags::ANSWER_ARP;
+    }
+    if way.uplink.drop_private_sources {
+        flags |= UplinkFlags::DROP_PRIVATE_SOURCES;
+    }
     Uplink {
         next_hop4: next_hop_of(facts, way),
         next_hop6: next_hop_of(facts, way),
         icmp_source4: icmp_source_of(model, facts, way),
         icmp_source6: icmp_source_of(model, facts, way),
         mac: way.mac(),
-        flags: if way.uplink.answer_arp {
-            UplinkFlags::ANSWER_ARP
-        } else {
-            0
-        },
+        flags,
         seal: 0,
     }
 }
@@ -210,17 +213,27 @@ fn next_hop_of<A: Address>(facts: &HostFacts, way: &Way<'_>) -> A {
         .unwrap_or_default()
 }
 
-/// Who sends ICMP errors to the Internet: as configured, else the uplink's own address, else a pool's gateway.
+/// Who sends ICMP errors to the Internet: as configured, else the uplink's own address, else a pool's gateway. In a private cloud
+/// the uplink's may be unique local.
 fn icmp_source_of<A: Address>(model: &Model, facts: &HostFacts, way: &Way<'_>) -> A {
     let own = || facts.first_global(way.home?.0, A::FAMILY);
     let pools = || {
         let mut routers = model.pools.values().filter_map(Pool::router);
         routers.find(|router| Family::of(*router) == A::FAMILY)
     };
+    let of_cloud = || {
+        let mut pools = model.pools.keys();
+        let is_private =
+            pools.any(|cidr| matches!(cidr, IpNet::V6(v6) if v6.addr().is_unique_local()));
+        let mut addresses = facts.addresses_of(way.home?.0).map(|net| net.addr());
+        let found = addresses.find(|one| matches!(one, IpAddr::V6(v6) if v6.is_unique_local()));
+        found.filter(|_| is_private && A::FAMILY == Family::V6)
+    };
     let configured = way.uplink.icmp_source.of(A::FAMILY);
     configured
         .or_else(own)
         .or_else(pools)
+        .or_else(of_cloud)
         .and_then(A::of)
         .unwrap_or_default()
 }

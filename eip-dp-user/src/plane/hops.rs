@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use eip_dp_common::abi::{
     FIRST_ENI_TARGET, Ingress, LINKS, Link, LinkKey, NONE, NextHop, Owner, Port, Sealed, Target,
-    TargetFlags, Uplink,
+    TargetFlags, Uplink, UplinkFlags,
 };
 
 use super::{index::Pool, mapped::Mapped, receivers::Whereabouts};
@@ -188,15 +188,7 @@ impl Hops {
         if !key.is_untagged() {
             return;
         }
-        let link = uplink.and_then(|uplink| {
-            let record = Link {
-                ifindex: key.ifindex,
-                vpc: NONE,
-                mac: uplink.mac,
-                ..Link::default()
-            };
-            self.link(record).ok()
-        });
+        let link = uplink.and_then(|uplink| self.link(ingress_of(key, uplink)).ok());
         self.set_ingress(key.ifindex, link.unwrap_or(0), true);
         // The word is its user now.
         self.give_back(link.unwrap_or(0));
@@ -265,5 +257,39 @@ impl Hops {
         }
         self.ingress.set(place, &word.word());
         self.give_back(before.link());
+    }
+}
+
+/// What the short way has to know of an uplink.
+fn ingress_of(key: LinkKey, uplink: &Uplink) -> Link {
+    let flags = if uplink.flags & UplinkFlags::DROP_PRIVATE_SOURCES == 0 {
+        0
+    } else {
+        Link::DROP_PRIVATE_SOURCES
+    };
+    Link {
+        ifindex: key.ifindex,
+        vpc: NONE,
+        mac: uplink.mac,
+        flags,
+        ..Link::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A target's link never has the flag of an uplink's: [`Link::flags`] of the two do not mix.
+    #[test]
+    fn the_short_way_knows_which_sources_an_uplink_drops() {
+        let mut uplink = Uplink::zeroed();
+        let key = LinkKey::untagged(7);
+        assert_eq!(ingress_of(key, &uplink).flags, 0);
+        uplink.flags = UplinkFlags::ANSWER_ARP | UplinkFlags::DROP_PRIVATE_SOURCES;
+        uplink.mac = [2, 0, 0, 0, 0, 7];
+        let link = ingress_of(key, &uplink);
+        assert_eq!(link.flags, Link::DROP_PRIVATE_SOURCES);
+        assert_eq!((link.ifindex, link.mac, link.vpc), (7, uplink.mac, NONE));
     }
 }
