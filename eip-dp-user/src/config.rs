@@ -13,7 +13,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{host::Family, model::Vlan};
+use crate::{
+    host::Family,
+    model::{Vlan, objects::Mac},
+};
 use file::{Raw, Source};
 
 /// Where the configuration is, unless `--config` says otherwise.
@@ -51,6 +54,9 @@ pub struct Uplink {
     pub vlan: Option<Vlan>,
     /// The router to send to. None: what the host's routes say.
     pub next_hop: PerFamily,
+    /// Its Ethernet address, in both families. None: the one that the kernel's neighbour table has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop_mac: Option<Mac>,
     /// Who sends ICMP errors. None: the uplink's own address, else the gateway of a pool.
     pub icmp_source: PerFamily,
     /// Whether ARP requests and neighbour solicitations for associated EIPs are answered, and moved EIPs announced. On by
@@ -268,6 +274,7 @@ impl Uplink {
             interface: interface.to_owned(),
             vlan: None,
             next_hop: PerFamily::default(),
+            next_hop_mac: None,
             icmp_source: PerFamily::default(),
             answer_arp: true,
             drop_private_sources: false,

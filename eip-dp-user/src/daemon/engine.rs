@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     guests::Directory,
     host::{Family, HostFacts, Link, Setting},
-    image::{self, Content, Limits, tag},
+    image::{self, Content, Limits, Way, tag},
     model::{Change, Context, command::Command, rules},
     plane::{self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize},
     reconcile::{Reconciler, Step},
@@ -257,10 +257,8 @@ impl Engine {
 
     /// What of the facts the image hangs on: a busy link has neighbours that come and go all the time.
     fn relevant<'a>(&self, facts: &'a HostFacts) -> Relevant<'a> {
-        let next_hops = next_hops(&self.config, facts);
-        let macs = next_hops
-            .into_iter()
-            .map(|(ifindex, address)| (ifindex, address, facts.mac_of(ifindex, address)))
+        let macs = all_next_hops(&self.config, facts)
+            .map(|(_, (ifindex, address))| (ifindex, address, facts.offered_mac(ifindex, address)))
             .collect();
         (&facts.links, &facts.addresses, macs)
     }
@@ -547,11 +545,22 @@ type Relevant<'a> = (
     Vec<(u32, IpAddr, Option<[u8; 6]>)>,
 );
 
+/// The next hops that the kernel has to keep resolved.
 fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
-    image::ways(config, facts)
-        .flat_map(|way| Family::ALL.map(|family| image::next_hop(facts, &way, family)))
-        .flatten()
+    all_next_hops(config, facts)
+        .filter(|(way, _)| way.uplink.next_hop_mac.is_none())
+        .map(|(_, hop)| hop)
         .collect()
+}
+
+fn all_next_hops<'a>(
+    config: &'a Config,
+    facts: &'a HostFacts,
+) -> impl Iterator<Item = (Way<'a>, (u32, IpAddr))> {
+    image::ways(config, facts).flat_map(|way| {
+        let hops = Family::ALL.map(|family| image::next_hop(facts, &way, family));
+        hops.into_iter().flatten().map(move |hop| (way, hop))
+    })
 }
 
 fn context(facts: &HostFacts) -> Context {

@@ -181,8 +181,20 @@ impl HostFacts {
             })
     }
 
-    /// The Ethernet address of a neighbour that packets may be sent to now.
+    /// The Ethernet address of a neighbour that packets may be sent to now: never a group's, which others would read, too.
     pub fn mac_of(&self, interface: u32, address: IpAddr) -> Option<[u8; 6]> {
+        self.offered_mac(interface, address)
+            .filter(|mac| !is_group(*mac))
+    }
+
+    /// The group address that the neighbour table has in place of a neighbour's own: the kernel would send to it.
+    pub fn group_mac_of(&self, interface: u32, address: IpAddr) -> Option<[u8; 6]> {
+        self.offered_mac(interface, address)
+            .filter(|mac| is_group(*mac))
+    }
+
+    /// What the neighbour table has, whatever it is.
+    pub fn offered_mac(&self, interface: u32, address: IpAddr) -> Option<[u8; 6]> {
         self.neighbours
             .get(&(interface, address))
             .filter(|neighbour| neighbour.usable)
@@ -215,6 +227,11 @@ impl HostFacts {
     pub fn host_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().map(|(_, net)| net.addr())
     }
+}
+
+/// Whether it is a multicast or broadcast address.
+fn is_group(mac: [u8; 6]) -> bool {
+    mac[0] & 1 == 1
 }
 
 impl Family {
@@ -394,6 +411,13 @@ mod tests {
         facts.neighbours.insert((1, address), neighbour);
         assert_eq!(facts.mac_of(1, address), mac);
         assert_eq!(facts.mac_of(2, address), None);
+        for group in [[0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
+            neighbour.mac = Some(group);
+            facts.neighbours.insert((1, address), neighbour);
+            assert_eq!(facts.mac_of(1, address), None, "others would read it, too");
+            assert_eq!(facts.group_mac_of(1, address), Some(group));
+        }
+        neighbour.mac = mac;
         neighbour.usable = false;
         facts.neighbours.insert((1, address), neighbour);
         assert_eq!(facts.mac_of(1, address), None);

@@ -49,7 +49,7 @@ pub use limits::Limits;
 pub use place::link_name;
 pub use settings::smallest_mtu;
 pub use tag::tag;
-pub use uplinks::{Way, next_hop, ways};
+pub use uplinks::{Way, next_hop, next_hop_mac, refused_mac, ways};
 
 use enis::Scene;
 use known::{Known, is_local};

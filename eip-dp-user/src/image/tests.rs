@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use eip_dp_common::{
     abi::{
         EipMode, LinkKey, MacKey, NONE, PrefixKey, PrivateKey, PrivateState, Sealed, TargetFlags,
-        UPLINK_TARGET4, UplinkFlags,
+        UPLINK_TARGET4, UPLINK_TARGET6, UplinkFlags,
     },
     checksum::Delta,
 };
@@ -360,6 +360,50 @@ fn uplinks_and_the_way_out() {
     assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 2);
     assert_eq!(image.content.uplinks[&LinkKey::untagged(2)].flags, 0);
     assert!(image.content.uplinks.contains_key(&LinkKey::untagged(1)));
+}
+
+/// What is sent to a group everybody on the link reads.
+#[test]
+fn a_group_address_is_never_a_next_hops() {
+    let hop: IpAddr = [192, 0, 2, 1].into();
+    let mut facts = host();
+    facts.links.insert(2, link("wan2", 2, LinkKind::Physical));
+    facts.neighbours.get_mut(&(1, hop)).expect("there").mac = Some([0xff; 6]);
+    let with = |text: &str| compile(&table(), &facts, &config(text), &Have::default());
+    let image = with("");
+    let target = image.content.targets[&UPLINK_TARGET4];
+    assert_eq!(
+        (target.ifindex, target.dst_mac),
+        (0, [0; 6]),
+        "nor by the kernel"
+    );
+    let words = [
+        "uplink wan",
+        "192.0.2.1",
+        "ff:ff:ff:ff:ff:ff",
+        "`next_hop_mac`",
+    ];
+    let [warning] = &image.warnings[..] else {
+        panic!("{:?}", image.warnings);
+    };
+    assert!(words.iter().all(|word| warning.contains(word)), "{warning}");
+    // Another uplink takes over.
+    let uplink = "[[uplink]]\ninterface = \"wan\"\n";
+    let second = "[[uplink]]\ninterface = \"wan2\"\nnext_hop = \"198.51.100.1\"";
+    let image = with(&format!("{uplink}{second}"));
+    assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 2);
+
+    let image = with(&format!("{uplink}next_hop_mac = \"02:00:00:00:00:77\""));
+    for index in [UPLINK_TARGET4, UPLINK_TARGET6] {
+        let target = image.content.targets[&index];
+        assert_eq!(
+            (target.ifindex, target.dst_mac),
+            (1, [2, 0, 0, 0, 0, 0x77]),
+            "both families"
+        );
+        assert_eq!(target.flags, TargetFlags::RESOLVED | TargetFlags::XDP);
+    }
+    assert_eq!(image.warnings, [""; 0]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{
     host::{Family, HostFacts, Link},
     model::{
         Model, Vlan,
-        objects::{AddressRange, Pool},
+        objects::{AddressRange, Mac, Pool},
     },
 };
 
@@ -96,6 +96,26 @@ pub fn next_hop(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<(u32
     (Family::of(address) == family).then_some((home, address))
 }
 
+/// The Ethernet address of that next hop, as configured or as the kernel knows it.
+pub fn next_hop_mac(
+    facts: &HostFacts,
+    way: &Way<'_>,
+    (home, next_hop): (u32, IpAddr),
+) -> Option<[u8; 6]> {
+    let configured = way.uplink.next_hop_mac.map(|mac| mac.0);
+    configured.or_else(|| facts.mac_of(home, next_hop))
+}
+
+/// The group address that the neighbour table has for that next hop, where nothing else is configured.
+pub fn refused_mac(
+    facts: &HostFacts,
+    way: &Way<'_>,
+    (home, next_hop): (u32, IpAddr),
+) -> Option<Mac> {
+    let offered = facts.group_mac_of(home, next_hop).map(Mac);
+    offered.filter(|_| way.uplink.next_hop_mac.is_none())
+}
+
 /// Fills in uplinks, the uplinks' targets, prefixes, the screens, and the uplinks' attachments.
 pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config) {
     let mut egress = Egress::default();
@@ -136,7 +156,7 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
             let attachment = attach::uplink(way.key.ifindex, way.link, config.asks_for_xdp());
             image.attachments.push(attachment);
         }
-        egress.consider(facts, &way);
+        egress.consider(&mut image.warnings, facts, &way);
     }
     egress.write(image, model);
     prefixes::<[u8; 4]>(image, model, facts, config);
@@ -148,17 +168,30 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
 struct Egress {
     v4: Option<Target>,
     v6: Option<Target>,
+    /// Whether a next hop was refused, so that there is a warning already.
+    refused: bool,
 }
 
 impl Egress {
-    fn consider(&mut self, facts: &HostFacts, way: &Way<'_>) {
+    fn consider(&mut self, warnings: &mut Vec<String>, facts: &HostFacts, way: &Way<'_>) {
         if !way.is_up() {
             return;
         }
         for (egress, family) in [(&mut self.v4, Family::V4), (&mut self.v6, Family::V6)] {
-            if egress.is_none() {
-                *egress = next_hop(facts, way, family)
-                    .map(|(home, next_hop)| egress_target(facts, way, home, next_hop));
+            let Some(hop) = next_hop(facts, way, family) else {
+                continue;
+            };
+            // The kernel is not asked to send there either: it would, and everybody on the link would read it.
+            if let Some(mac) = refused_mac(facts, way, hop) {
+                self.refused = true;
+                warnings.push(format!(
+                    "uplink {}: its next hop {} has the group address {mac} in this host's neighbour table, to which no packet is \
+                     sent; find out who says so on the link, or set `next_hop_mac` in its [[uplink]]",
+                    way.name(),
+                    hop.1
+                ));
+            } else if egress.is_none() {
+                *egress = Some(egress_target(facts, way, hop));
             }
         }
     }
@@ -170,7 +203,8 @@ impl Egress {
         };
         for (egress, family) in [(&self.v4, Family::V4), (&self.v6, Family::V6)] {
             let wanted = has_pool(family) || (family == Family::V4 && model.pools.is_empty());
-            if egress.is_none() && wanted && !image.content.uplinks.is_empty() {
+            let is_told = self.refused || image.content.uplinks.is_empty();
+            if egress.is_none() && wanted && !is_told {
                 image.warnings.push(format!(
                     "no uplink is up and has an {family} next hop: no {family} packet can be sent to the Internet; give \
                      the host an {family} default route through the uplink, or set `next_hop` in its [[uplink]]"
@@ -238,8 +272,8 @@ fn icmp_source_of<A: Address>(model: &Model, facts: &HostFacts, way: &Way<'_>) -
         .unwrap_or_default()
 }
 
-fn egress_target(facts: &HostFacts, way: &Way<'_>, home: u32, next_hop: IpAddr) -> Target {
-    let mac = facts.mac_of(home, next_hop);
+fn egress_target(facts: &HostFacts, way: &Way<'_>, hop: (u32, IpAddr)) -> Target {
+    let mac = next_hop_mac(facts, way, hop);
     let by_xdp = if attach::takes_xdp_frames(way.link) {
         TargetFlags::XDP
     } else {
@@ -259,7 +293,7 @@ fn egress_target(facts: &HostFacts, way: &Way<'_>, home: u32, next_hop: IpAddr) 
         target.flags |= TargetFlags::RESOLVED;
     } else if way.key.vlan != 0 {
         // The kernel asks for the next hop on its own interface for the VLAN, which tags what it sends.
-        (target.ifindex, target.flags) = (home, 0);
+        (target.ifindex, target.flags) = (hop.0, 0);
         (target.vlan, target.outer) = (0, 0);
     }
     target

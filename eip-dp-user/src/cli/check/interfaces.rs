@@ -1,6 +1,6 @@
 //! The uplinks of the configuration and the ports of the table.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Line, Status};
 use crate::{
@@ -147,13 +147,7 @@ fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
     let lines: Vec<Line> = Family::ALL
         .into_iter()
         .filter_map(|family| image::next_hop(facts, way, family))
-        .map(|(home, hop)| match facts.mac_of(home, hop) {
-            Some(mac) => Line::ok(subject, format!("next hop {hop} at {}", Mac(mac))),
-            None => Line::ok(
-                subject,
-                format!("next hop {hop}, which is not resolved now; the daemon keeps it resolved"),
-            ),
-        })
+        .map(|found| next_hop(subject, facts, way, found))
         .collect();
     if !lines.is_empty() {
         return lines;
@@ -166,6 +160,24 @@ fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
             home.name
         ),
     )]
+}
+
+fn next_hop(subject: &str, facts: &HostFacts, way: &Way<'_>, found: (u32, IpAddr)) -> Line {
+    let (_, hop) = found;
+    if let Some(mac) = image::refused_mac(facts, way, found) {
+        return Line::warn(
+            subject,
+            format!("next hop {hop} has the group address {mac}, to which no packet is sent"),
+            "find out who says so on the link, or set `next_hop_mac` of this [[uplink]]",
+        );
+    }
+    match image::next_hop_mac(facts, way, found) {
+        Some(mac) => Line::ok(subject, format!("next hop {hop} at {}", Mac(mac))),
+        None => Line::ok(
+            subject,
+            format!("next hop {hop}, which is not resolved now; the daemon keeps it resolved"),
+        ),
+    }
 }
 
 /// What there is to say about the ports of attached ENIs.
