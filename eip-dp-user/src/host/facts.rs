@@ -265,6 +265,11 @@ impl fmt::Display for Family {
 }
 
 impl LinkKind {
+    /// Whether it is a bridge.
+    pub fn is_bridge(&self) -> bool {
+        matches!(self, Self::Other(kind) if kind == "bridge")
+    }
+
     /// Whether frames that it delivers come from a local network stack (and may carry partial checksums and GSO)
     /// and not off a wire.
     pub fn is_virtual_port(&self) -> bool {

@@ -11,7 +11,7 @@ use std::{
     net::IpAddr,
 };
 
-use eip_dp_common::abi::{LinkKey, MacKey};
+use eip_dp_common::abi::{LinkKey, MacKey, Port, PortRole};
 
 use super::{
     Address, Allocations, Content, HashSet, Have, Served, Wanted, addresses,
@@ -99,7 +99,10 @@ impl Served {
         for key in old.ports.union(&new.ports) {
             result.port(*key, &have.content, facts)?;
         }
-        for ifindex in after.keys() {
+        for (ifindex, crowd) in &after {
+            for key in self.known.host_keys_of(*ifindex) {
+                result.host_port(*key, crowd.enis > 0, &have.content, facts);
+            }
             result.device(*ifindex, self.sends_by_xdp(*ifindex), &have.content);
         }
         let is_shaped = |(before, after): (&Crowd, &Crowd)| before.shape() != after.shape();
@@ -328,6 +331,23 @@ impl Changed {
             self.new.ports.insert(key, port);
         }
         Some(())
+    }
+
+    /// Fills in what of an interface is the host's own: once its ports are.
+    fn host_port(&mut self, key: LinkKey, is_used: bool, have: &Content, facts: &HostFacts) {
+        let is_enis = |port: &&Port| port.role == PortRole::Enis as u32;
+        let before = have.ports.get(&key);
+        let is_touched = self.old.ports.contains_key(&key);
+        let stays = before.as_ref().is_some_and(is_enis) && !is_touched;
+        if stays || self.new.ports.contains_key(&key) {
+            return;
+        }
+        if let Some(before) = before {
+            self.old.ports.insert(key, *before);
+        }
+        if let Some(port) = enis::host_port(key, facts).filter(|_| is_used) {
+            self.new.ports.insert(key, port);
+        }
     }
 
     fn device(&mut self, ifindex: u32, is_wanted: bool, have: &Content) {

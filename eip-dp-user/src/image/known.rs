@@ -2,7 +2,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{HashMap, HashSet, enis::Placed, tag};
+use eip_dp_common::abi::LinkKey;
+
+use super::{
+    HashMap, HashSet,
+    enis::{self, Placed},
+    tag,
+};
 use crate::{
     config::Config,
     host::HostFacts,
@@ -25,6 +31,8 @@ pub struct Known {
     pub interfaces: BTreeMap<u32, Crowd>,
     /// The interfaces by name.
     pub names: HashMap<String, u32>,
+    /// What of each interface may be the host's own, see [`enis::host_keys`].
+    host_keys: HashMap<u32, Vec<LinkKey>>,
     /// The host's own addresses.
     pub hosts: HashSet<IpAddr>,
     /// Whether two objects want what one of them can have: who gets it hangs on all of them.
@@ -158,6 +166,7 @@ impl Known {
                 .iter()
                 .map(|(index, link)| (link.name.clone(), *index))
                 .collect(),
+            host_keys: enis::host_keys(facts),
             hosts: facts.host_addresses().collect(),
             ..Self::default()
         };
@@ -177,6 +186,11 @@ impl Known {
             }
         }
         known
+    }
+
+    /// What of the interface may be the host's own.
+    pub fn host_keys_of(&self, ifindex: u32) -> &[LinkKey] {
+        self.host_keys.get(&ifindex).map_or(&[], Vec::as_slice)
     }
 
     /// Whether packets of an EIP are this host's to deliver.

@@ -33,7 +33,7 @@ pub struct Limits {
     pub targets: u32,
     /// `MACS`.
     pub macs: u32,
-    /// `PORTS`.
+    /// `PORTS`: as many records again for what is the host's own on the interfaces.
     pub ports: u32,
     /// `UPLINKS`.
     pub uplinks: u32,
@@ -66,7 +66,7 @@ impl From<&MapSizes> for Limits {
                 .saturating_add(FIRST_ENI_TARGET)
                 .min(TARGETS),
             macs: sizes.enis,
-            ports: sizes.ports,
+            ports: sizes.ports.saturating_mul(2),
             uplinks: UPLINKS,
             devices: sizes.ports.saturating_add(UPLINKS),
         }

@@ -26,6 +26,8 @@ mod tests_change;
 #[cfg(test)]
 mod tests_dual_stack;
 #[cfg(test)]
+mod tests_host_ports;
+#[cfg(test)]
 mod tests_leases;
 #[cfg(test)]
 mod tests_prefixes;
@@ -338,6 +340,7 @@ fn compile_with(
     image.contested |= contested | scene.contested;
     known.enter(&scene.into_crowds());
     enis::ports(&mut image.content, facts);
+    enis::host_ports(&mut image.content, &known, facts);
     let (settings, fragmenting) = settings::compile(&known, model, facts, config);
     let ports = known.interfaces.keys();
     let ports = ports.filter_map(|ifindex| enis::attachment(*ifindex, facts, config));

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use eip_dp_common::abi::{
-    FIRST_ENI_TARGET, Ingress, LINKS, Link, LinkKey, NONE, NextHop, Owner, Port, Sealed, Target,
-    TargetFlags, Uplink, UplinkFlags,
+    FIRST_ENI_TARGET, Ingress, LINKS, Link, LinkKey, NONE, NextHop, Owner, Port, PortRole, Sealed,
+    Target, TargetFlags, Uplink, UplinkFlags,
 };
 
 use super::{index::Pool, mapped::Mapped, receivers::Whereabouts};
@@ -82,7 +82,10 @@ impl Hops {
 
     /// Which untagged ports there are already.
     pub(super) fn know_ports(&mut self, ports: &BTreeMap<LinkKey, Port>) {
-        let untagged = ports.iter().filter(|(key, _)| key.is_untagged());
+        let is_enis = |port: &Port| port.role == PortRole::Enis as u32;
+        let untagged = ports
+            .iter()
+            .filter(|(key, port)| key.is_untagged() && is_enis(port));
         self.writer.ports = untagged.map(|(key, port)| (key.ifindex, *port)).collect();
     }
 
@@ -172,6 +175,8 @@ impl Hops {
         if !key.is_untagged() {
             return;
         }
+        // The host's own frames go to the kernel, the short way knows nothing of them.
+        let port = port.filter(|port| port.role == PortRole::Enis as u32);
         match port {
             Some(port) => {
                 self.writer.ports.insert(key.ifindex, *port);
