@@ -42,6 +42,9 @@ pub struct Link {
     pub master: Option<u32>,
     /// Of a VLAN interface: the index of the interface below it, and the tag.
     pub vlan: Option<(u32, VlanTag)>,
+    /// Whether it is a NIC that takes VLAN tags off: XDP then takes a frame of any VLAN for an untagged one. Of other kinds never:
+    /// what they call by that name leaves the tags of the frames that they receive.
+    pub takes_tags: bool,
     /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3), and the driver is
     /// none that is known to.
     pub xdp: Option<XdpFeatures>,
@@ -221,6 +224,14 @@ impl HostFacts {
                     !v6.is_unicast_link_local() && !v6.is_loopback() && !v6.is_unique_local()
                 }
             })
+    }
+
+    /// Whether the host itself uses VLANs of the interface: it has interfaces for them, or a bridge has the interface.
+    pub fn uses_vlans_of(&self, interface: u32) -> bool {
+        let mut links = self.links.values();
+        let master = || self.links.get(&self.links.get(&interface)?.master?);
+        links.any(|link| link.vlan.is_some_and(|(lower, _)| lower == interface))
+            || master().is_some_and(|master| master.kind.is_bridge())
     }
 
     /// Every address that this host itself has.

@@ -114,7 +114,8 @@ impl Served {
         limits::fits(have, &result.old, &result.new).then_some(result)
     }
 
-    /// Attaches what is needed on interfaces that the first ENI has come to, and that the last one has left.
+    /// Attaches what is needed on interfaces that the first ENI, of all or of those on VLANs, has come to, and that the last one has
+    /// left.
     fn attach(
         &mut self,
         before: &BTreeMap<u32, Crowd>,
@@ -124,18 +125,20 @@ impl Served {
     ) -> bool {
         let mut changed = false;
         for (ifindex, crowd) in after {
-            let is_used = crowd.enis > 0;
-            if is_used == before.get(ifindex).is_some_and(|crowd| crowd.enis > 0) {
+            let before = before.get(ifindex).copied().unwrap_or_default();
+            let shape = |crowd: &Crowd| (crowd.enis > 0, crowd.tagged > 0);
+            if shape(&before) == shape(crowd) {
                 continue;
             }
-            changed = true;
+            let needs_tags = self.known.needs_tags(*ifindex, *crowd);
+            let wanted = enis::attachment(*ifindex, needs_tags, facts, config);
+            let wanted = wanted.filter(|_| crowd.enis > 0);
             let ports = &self.attachments[self.uplinks..];
-            let place = self.uplinks + ports.partition_point(|one| one.ifindex < *ifindex);
-            if is_used {
-                let attachment = enis::attachment(*ifindex, facts, config);
-                self.attachments.splice(place..place, attachment);
-            } else {
-                self.attachments.remove(place);
+            let begin = self.uplinks + ports.partition_point(|one| one.ifindex < *ifindex);
+            let end = begin + usize::from(before.enis > 0);
+            if self.attachments[begin..end] != *wanted.as_slice() {
+                self.attachments.splice(begin..end, wanted);
+                changed = true;
             }
         }
         changed

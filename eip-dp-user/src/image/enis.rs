@@ -217,7 +217,7 @@ impl<'a> Scene<'a> {
             let key = stand.key;
             let by_xdp = *by_xdp.entry(key.ifindex).or_insert_with(|| {
                 let mode = config.port_mode(&stand.link.name);
-                attach::port(key.ifindex, stand.link, mode).xdp_delivery
+                attach::no_xdp_delivery(stand.link, mode).is_none()
             });
             let target = target(placed, stand, vpc, by_xdp);
             found_targets.push((index, target.sealed(&index)));
@@ -365,9 +365,15 @@ pub fn ports(content: &mut Content, facts: &HostFacts) {
 }
 
 /// What goes on the port of that interface.
-pub fn attachment(ifindex: u32, facts: &HostFacts, config: &Config) -> Option<Attachment> {
+pub fn attachment(
+    ifindex: u32,
+    needs_tags: bool,
+    facts: &HostFacts,
+    config: &Config,
+) -> Option<Attachment> {
     let link = facts.links.get(&ifindex)?;
-    Some(attach::port(ifindex, link, config.port_mode(&link.name)))
+    let mode = config.port_mode(&link.name);
+    Some(attach::port(ifindex, link, mode, needs_tags))
 }
 
 /// Fills in the CIDRs of one family of the VPC with that index.

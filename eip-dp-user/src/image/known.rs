@@ -102,6 +102,8 @@ impl Links {
 pub struct Crowd {
     /// How many ENIs.
     pub enis: u32,
+    /// How many of them on a VLAN.
+    pub tagged: u32,
     /// How many of them have an IPv6 address.
     pub with_ipv6: u32,
     /// How many of them send as an IPv4 EIP.
@@ -113,6 +115,7 @@ impl Crowd {
     pub fn and(self, more: Self) -> Self {
         Self {
             enis: self.enis + more.enis,
+            tagged: self.tagged + more.tagged,
             with_ipv6: self.with_ipv6 + more.with_ipv6,
             sending_ipv4: self.sending_ipv4 + more.sending_ipv4,
         }
@@ -122,12 +125,13 @@ impl Crowd {
     pub fn without(self, less: Self) -> Self {
         Self {
             enis: self.enis - less.enis,
+            tagged: self.tagged - less.tagged,
             with_ipv6: self.with_ipv6 - less.with_ipv6,
             sending_ipv4: self.sending_ipv4 - less.sending_ipv4,
         }
     }
 
-    /// What of it others can tell.
+    /// What of it the settings of interfaces hang on.
     pub fn shape(self) -> (bool, bool, bool) {
         (self.enis > 0, self.with_ipv6 > 0, self.sending_ipv4 > 0)
     }
@@ -191,6 +195,12 @@ impl Known {
     /// What of the interface may be the host's own.
     pub fn host_keys_of(&self, ifindex: u32) -> &[LinkKey] {
         self.host_keys.get(&ifindex).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether frames of some VLAN have to be told from others there.
+    pub fn needs_tags(&self, ifindex: u32, crowd: Crowd) -> bool {
+        let mut hosts = self.host_keys_of(ifindex).iter();
+        crowd.tagged > 0 || hosts.any(|key| !key.is_untagged())
     }
 
     /// Whether packets of an EIP are this host's to deliver.
@@ -265,6 +275,7 @@ impl Crowds {
         let Some(stand) = &placed.stand else { return };
         let crowd = self.interfaces.entry(stand.key.ifindex).or_default();
         crowd.enis += 1;
+        crowd.tagged += u32::from(!stand.key.is_untagged());
         let with_ipv6 = placed.eni.private_ips.iter().any(IpAddr::is_ipv6);
         crowd.with_ipv6 += u32::from(with_ipv6);
         let sending_ipv4 = placed.associations.iter().any(|link| link.eip.is_ipv4());

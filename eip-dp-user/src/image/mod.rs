@@ -342,8 +342,9 @@ fn compile_with(
     enis::ports(&mut image.content, facts);
     enis::host_ports(&mut image.content, &known, facts);
     let (settings, fragmenting) = settings::compile(&known, model, facts, config);
-    let ports = known.interfaces.keys();
-    let ports = ports.filter_map(|ifindex| enis::attachment(*ifindex, facts, config));
+    let ports = known.interfaces.iter().filter_map(|(ifindex, crowd)| {
+        enis::attachment(*ifindex, known.needs_tags(*ifindex, *crowd), facts, config)
+    });
     image.attachments.extend(ports);
     limits::fit(&mut image, have);
     known.contested |= image.contested || image.is_short;

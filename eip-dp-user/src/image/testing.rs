@@ -39,6 +39,7 @@ pub fn link(name: &str, number: u8, kind: LinkKind) -> Link {
         kind,
         master: None,
         vlan: None,
+        takes_tags: false,
         xdp: Some(XdpFeatures(0b111)),
     }
 }
@@ -221,6 +222,10 @@ pub fn world(bytes: &[u8]) -> (Model, HostFacts) {
             _ => {}
         }
     }
+    facts
+        .links
+        .entry(10)
+        .and_modify(|nic| nic.takes_tags = true);
     draw_host_use(&mut choice, &mut facts);
     // Each address of each VPC belongs to one ENI of it, or to none.
     let mut addresses: BTreeMap<u8, Vec<IpAddr>> = BTreeMap::new();

@@ -7,6 +7,7 @@ use super::{
     *,
 };
 use crate::{
+    attach::Program,
     host::{LinkKind, VlanTag},
     model::Vlan,
 };
@@ -133,4 +134,56 @@ fn of_a_bridges_member_every_other_vlan_is_the_bridges() {
     assert_eq!(ports(&model, &facts).0, [LinkKey::any_vlan(11)]);
     facts.links.get_mut(&90).expect("there").kind = LinkKind::Other("bond".to_owned());
     assert_eq!(ports(&model, &facts).0, []);
+}
+
+/// XDP does not see the tags that a NIC takes off: a frame of VLAN 20 would be the untagged ENI's.
+#[test]
+fn a_nic_that_takes_tags_off_is_tcs_where_vlans_have_to_be_told_apart() {
+    let no_xdp = |ifindex: u32, model: &Model, facts: &HostFacts, text: &str| {
+        let image = compile(model, facts, &config(text), &Have::default());
+        let attached = image.attachments.iter().find(|one| one.ifindex == ifindex);
+        let attached = attached.expect("attached").clone();
+        let has_xdp = attached.programs.iter().copied().any(Program::is_xdp);
+        assert_eq!(has_xdp, attached.no_xdp.is_none());
+        assert!(
+            attached.xdp_delivery,
+            "it sends what is redirected to it all the same"
+        );
+        attached.no_xdp
+    };
+    let untagged = on("p0", &[None]);
+    let mixed = on("p0", &[None, Some(Vlan::of(7))]);
+    let tagged_uplink =
+        "[[uplink]]\ninterface = \"wan\"\n[[uplink]]\ninterface = \"wan\"\nvlan = 7";
+    let mut facts = host();
+    assert_eq!(no_xdp(10, &mixed, &facts, ""), None);
+    assert_eq!(no_xdp(1, &mixed, &facts, tagged_uplink), None);
+    for (index, name) in [(1, "wan"), (10, "p0")] {
+        facts.links.get_mut(&index).expect("there").takes_tags = true;
+        assert_eq!(
+            no_xdp(index, &untagged, &facts, ""),
+            None,
+            "nothing to tell apart"
+        );
+        let why = if index == 1 {
+            no_xdp(1, &untagged, &facts, tagged_uplink)
+        } else {
+            no_xdp(10, &mixed, &facts, "")
+        };
+        let why = why.expect("no XDP");
+        assert!(
+            why.contains(&format!("`ethtool -K {name} rxvlan off`")),
+            "{why}"
+        );
+        // The host's own VLANs must not become the ENIs', or the Internet's.
+        let mut with_vlan = facts.clone();
+        put_vlan(&mut with_vlan, 30, index, VlanTag::Customer(20));
+        assert!(no_xdp(index, &untagged, &with_vlan, "").is_some());
+        let mut bridged = facts.clone();
+        bridged
+            .links
+            .insert(90, link("br0", 90, LinkKind::Other("bridge".to_owned())));
+        bridged.links.get_mut(&index).expect("there").master = Some(90);
+        assert!(no_xdp(index, &untagged, &bridged, "").is_some());
+    }
 }

@@ -153,7 +153,12 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
             image.content.devices.insert(way.key.ifindex);
         }
         if attached.insert(way.key.ifindex) {
-            let attachment = attach::uplink(way.key.ifindex, way.link, config.asks_for_xdp());
+            let ifindex = way.key.ifindex;
+            let mut uplinks = ways(config, facts).filter(|other| other.key.ifindex == ifindex);
+            let needs_tags =
+                uplinks.any(|other| !other.key.is_untagged()) || facts.uses_vlans_of(ifindex);
+            let asks_for_xdp = config.asks_for_xdp();
+            let attachment = attach::uplink(ifindex, way.link, asks_for_xdp, needs_tags);
             image.attachments.push(attachment);
         }
         egress.consider(&mut image.warnings, facts, &way);

@@ -14,6 +14,7 @@ fn link(name: &str, kind: LinkKind, features: u64) -> Link {
         kind,
         master: None,
         vlan: None,
+        takes_tags: false,
         xdp: Some(XdpFeatures(features)),
     }
 }
