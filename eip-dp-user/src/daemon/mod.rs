@@ -371,6 +371,12 @@ impl Servers {
                 self.announcer.announce(*link, *mac, *address);
             }
         }
+        for port in &outcome.left {
+            self.announcer.leave(*port);
+        }
+        for (port, mac, address) in &outcome.gateways {
+            self.announcer.announce_gateway(*port, *mac, *address);
+        }
         let facts = self.host.facts();
         if let Err(error) = self.neighbours.reconcile(&facts, &outcome.next_hops).await {
             warn!(%error, "a next hop is not kept resolved");
