@@ -85,7 +85,10 @@ pub fn begin(context: &TcContext, mtu: usize) -> Result<Option<i32>, Reason> {
     }
     room.header_len = header as u32;
     room.payload_len = payload as u32;
-    room.size = fragment::payload_of(header, mtu) as u32;
+    room.size = fragment::payload_of(header, mtu, payload) as u32;
+    if room.size == 0 {
+        return Err(Reason::TooBig);
+    }
     room.at = 0;
     room.flags = u32::from(fragment::flags_of(&room.header));
     Ok(None)
