@@ -11,12 +11,12 @@ use eip_dp_tests::conformance::{
 
 #[test]
 fn eip_dp_passes_every_case() -> Result<()> {
-    passes(EipDp::Usual)
+    passes(EipDp::USUAL)
 }
 
 #[test]
 fn eip_dp_passes_likewise_where_ports_take_xdp_frames() -> Result<()> {
-    passes(EipDp::DeliveringByXdp)
+    passes(EipDp::BY_XDP)
 }
 
 fn passes(gateway: EipDp) -> Result<()> {
@@ -34,7 +34,7 @@ fn passes(gateway: EipDp) -> Result<()> {
 #[test]
 fn random_packets_come_out_as_those_of_nftables() -> Result<()> {
     for table in read(&folder())? {
-        random::compare(&table.bed, [&EipDp::Usual, named(MODEL)?.as_ref()], 1, 4000)?;
+        random::compare(&table.bed, [&EipDp::USUAL, named(MODEL)?.as_ref()], 1, 4000)?;
     }
     Ok(())
 }
