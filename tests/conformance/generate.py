@@ -18,13 +18,16 @@ sys.path.append(str(HERE.parent / "cases"))
 import bed
 import chapters4
 import chapters6
+import edges4
+import edges6
 from suite import Suite
 
 
 def tables():
-    for places, chapters in ((bed.IPV4, chapters4), (bed.IPV6, chapters6)):
+    for places, chapters, edges in ((bed.IPV4, chapters4, edges4), (bed.IPV6, chapters6, edges6)):
         suite = Suite(places, chapters.prelude)
         chapters.generate(suite)
+        edges.generate(suite)
         lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in suite.cases)
         described = json.dumps(places.to_json(), indent=1)
         yield HERE / f"ipv{places.family}.json", len(suite.cases), f'{{"bed": {described},\n"cases": [\n{lines}\n]}}\n'

@@ -7,9 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, IntoDeserializer as _},
+};
 
-use crate::prog::table::Frame;
+use crate::prog::table::{self, Frame};
 use eip_dp_user::model::objects::Mac;
 
 /// IPv4 or IPv6.
@@ -244,6 +247,7 @@ pub struct Sent {
     /// `internet` or a guest.
     pub from: String,
     /// From the IP header on.
+    #[serde(deserialize_with = "packet")]
     pub packet: Frame,
     /// Bytes of Ethernet padding behind it.
     #[serde(default)]
@@ -253,7 +257,7 @@ pub struct Sent {
     pub other_mac: bool,
     /// The Ethernet address that the frame is for; else the gateway's.
     #[serde(default)]
-    pub to_mac: Option<Mac>,
+    pub to_mac: Option<table::Mac>,
     /// What the frame carries, if it is not a packet of the family.
     #[serde(default)]
     pub ethertype: Option<Ethertype>,
@@ -313,6 +317,7 @@ pub struct Arrival {
     /// `internet` or a guest.
     pub at: String,
     /// From the IP header on.
+    #[serde(deserialize_with = "packet")]
     pub packet: Frame,
     /// What may be otherwise, with the checksums that cover it.
     #[serde(default)]
@@ -346,6 +351,17 @@ pub enum Open {
     HopLimit,
     /// The TTL or hop limit of the quoted packet: as it came, or less the hop.
     QuotedTtl,
+}
+
+/// A packet in hexadecimal; with `+N` behind it, N bytes of a pattern follow: 0 to 249, again and
+/// again.
+fn packet<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Frame, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let (head, length) = text.split_once('+').unwrap_or((&text, "0"));
+    let length: usize = length.parse().map_err(D::Error::custom)?;
+    let Frame(mut bytes) = Frame::deserialize(head.into_deserializer())?;
+    bytes.extend((0..250).cycle().take(length));
+    Ok(Frame(bytes))
 }
 
 /// Where the cases are in a checkout.
