@@ -30,6 +30,40 @@ OPEN = {
 }
 
 
+# What the expectations about a row rest on where the chapter does not say it, for IPv4 and for IPv6; `None`: on nothing but our policy.
+BASIS = {
+    "O1": ("RFC 3022 2.1",) * 2,
+    "O3": (None, None),
+    "O8": ("RFC 1918 3", "RFC 4193 4.3"),
+    "O9": ("RFC 2827 3",) * 2,
+    "O10": (None, None),
+    "O12": ("RFC 4787 6",) * 2,
+    "O13": ("RFC 4787 6",) * 2,
+    "O15": ("RFC 1812 5.3.7", "RFC 4291 2.5"),
+    "O17": ("RFC 6890 2.2.2", "RFC 6890 2.2.3"),
+    "T1": ("RFC 3022 4.1",) * 2,
+    "T2": ("RFC 768", "RFC 6935 5"),
+    "T3": ("RFC 5508 3",) * 2,
+    "T4": ("RFC 3022 2.1",) * 2,
+    "T5": ("RFC 1624 3",) * 2,
+    "T6": ("RFC 1812 4.2.2.6", "RFC 8200 4"),
+    "T7": ("RFC 791 3.2", "RFC 8200 4.5"),
+    "T8": ("RFC 1858 3, RFC 3128", "RFC 7112 5"),
+    "T9": ("RFC 3022 4.3",) * 2,
+    "T11": ("RFC 3022 4.3",) * 2,
+    "T12": ("RFC 5508 REQ-4",) * 2,
+    "T12a": ("RFC 5508 REQ-5",) * 2,
+    "T15": ("RFC 3022 4.1",) * 2,
+    "R1": ("RFC 1812 5.3.1", "RFC 8200 3"),
+    "R2": ("RFC 1812 5.3.1", "RFC 4443 3.3"),
+    "R3": ("RFC 1191 4", "RFC 4443 3.2"),
+    "R4": ("RFC 1812 5.2.6",) * 2,
+    "R5": ("RFC 1812 5.2.2", "RFC 8200 3"),
+    "R5a": ("RFC 7126 4.3, 4.4", "RFC 5095 3"),
+    "R5b": ("RFC 1812 5.3.4", "RFC 1812 5.3.4"),
+    "R6": ("RFC 894", "RFC 2464 4"),
+}
+
 # What large packets are filled with.
 PATTERN = bytes(range(250)) * 40
 
@@ -75,10 +109,11 @@ class Suite:
 
     def chapter(self, group, rfc=None, *, policy=False, tenants=False):
         """What the cases from here on are about, and what their expectations rest on. `policy`: no standard asks for it, it is our
-        own choice; `rfc` then says what it is in the spirit of. `tenants`: only a gateway of tenants claims to do it."""
+        own choice; `rfc` then says what it is in the spirit of. `tenants`: only a gateway of tenants claims to do it, nor does
+        another one have our policy."""
         self.group = group
         self.own_group = True
-        claims = {"rfc": rfc, "policy": policy, "tenants": tenants}
+        claims = {"rfc": rfc, "policy": policy, "tenants": tenants or policy}
         self.basis = {key: value for key, value in claims.items() if value}
 
     def add(self, name, ids, send, expect, otherwise=None, *, before=(), answered=False, cut=False, host=0):
@@ -88,7 +123,7 @@ class Suite:
         self.names.add(name)
         outcomes = [expect] if otherwise is None else [expect, otherwise]
         sides = {step["from"] for step in send} | {step["at"] for outcome in outcomes for step in outcome}
-        case = {"name": f"{name}-v{self.bed.family}", "ids": ids.split(), "group": self.group, **self.basis}
+        case = {"name": f"{name}-v{self.bed.family}", "ids": ids.split(), "group": self.group, **(self.basis or self.basis_of(name))}
         if cut or any(self.bed.guests[side].mode == "cut-through" for side in sides if side != "internet"):
             case["cut_through"] = True
             if not self.own_group:
@@ -102,6 +137,11 @@ class Suite:
         if answered:
             case["answered"] = True
         self.cases.append(case)
+
+    def basis_of(self, name):
+        """That of the row that the case is named after."""
+        rfc = BASIS[name.split("-")[0]][self.bed.family == 6]
+        return {"rfc": rfc} if rfc else {"policy": True}
 
     # Where packets go. Each gives (sender, addresses sent, receiver, addresses that arrive).
 

@@ -86,7 +86,6 @@ impl<'a> Player<'a> {
         let Claims {
             cut_through,
             tenants,
-            policy,
         } = self.claims;
         let wiring = self.bed.wiring;
         let is_of_taps = case.send.iter().any(|sent| sent.virtio.is_some());
@@ -95,8 +94,6 @@ impl<'a> Player<'a> {
             Some("it has no cut-through mode")
         } else if case.tenants && !tenants {
             Some("it keeps no tenants apart")
-        } else if case.policy && !policy {
-            Some("it is another gateway's policy")
         } else if is_of_taps && wiring != Wiring::Tap {
             Some("only a tap can be told what is left to the device")
         } else if has_priority && wiring.vlan(0).is_some() {

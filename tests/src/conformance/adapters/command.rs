@@ -2,7 +2,7 @@
 //!
 //! `PROGRAM start FILE` runs in the gateway's network namespace; FILE is the world in JSON. It
 //! returns with 0 when the gateway forwards, having printed what it claims to do besides
-//! (`cut-through`, `tenants`, `policy`: docs/conformance.md), and with 3 if the gateway does not do
+//! (`cut-through`, `tenants`: docs/conformance.md), and with 3 if the gateway does not do
 //! the family. `PROGRAM stop FILE` ends what it started.
 
 use std::path::PathBuf;
@@ -71,7 +71,6 @@ fn claims(said: &str) -> Claims {
     Claims {
         cut_through: has("cut-through"),
         tenants: has("tenants"),
-        policy: has("policy"),
     }
 }
 

@@ -56,8 +56,6 @@ pub struct Claims {
     /// one to the other but through their public addresses, and what a tenant says on its link is
     /// checked.
     pub tenants: bool,
-    /// It drops and passes what eip-dp has chosen to, where no standard asks for it.
-    pub policy: bool,
 }
 
 impl Claims {
@@ -65,7 +63,6 @@ impl Claims {
     pub const ALL: Self = Self {
         cut_through: true,
         tenants: true,
-        policy: true,
     };
 }
 
