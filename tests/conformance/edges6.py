@@ -47,10 +47,10 @@ def discovery(kind, target=None, options=b"", *, flags=0, code=0, **more):
     return p.icmp(kind, code, (packed(target) if target else b"") + options, rest=rest, fl=0, **more)
 
 
-def router_advertisement(mac, **more):
+def router_advertisement(mac, code=0, **more):
     """RFC 4861 4.2: a default router for half an hour."""
     prefix = bytes([3, 4, 64, 0xC0]) + struct.pack("!III", 1800, 1800, 0) + packed("2001:db8:bad::")
-    return p.icmp(ROUTER_ADVERTISEMENT, 0, bytes(8) + option(1, mac) + prefix, rest=struct.pack("!BBH", 64, 0, 1800), fl=0, **more)
+    return p.icmp(ROUTER_ADVERTISEMENT, code, bytes(8) + option(1, mac) + prefix, rest=struct.pack("!BBH", 64, 0, 1800), fl=0, **more)
 
 
 def redirect(target, destination, mac):
@@ -243,7 +243,7 @@ def discovery_on_the_uplink(suite):
             for hops in (254, 64, 2):
                 somebodys(f"O20-{name}-of-hop-limit-{hops}-to-{whose}", "O20", made(target), target, hops)
             for kind, body in (
-                ("code-1", p.edited(made(target), p.HEADER + 1, b"\x01")),
+                ("code-1", made(target, code=1)),
                 ("wrong-checksum", p.wrong(made(target), p.HEADER + 2, 0x0101)),
                 ("of-12-bytes", p.icmp({"rs": 133, "ra": 134, "ns": 135, "na": 136, "redirect": 137}[name], 0, bytes(4), rest=bytes(4))),
             ):
@@ -382,7 +382,7 @@ def headers_without_end(suite):
     ways = (*suite.cut_through_ways(), ("cut-through-hairpin", suite.way_across("c", "c")))
     for where, way in ways:
         for left in (0, 7):
-            suite.passes(f"T14-srh-of-8-segments-{left}-left-{where}", "T6 T14", routed(17, 4, left, srh, srh[0]), way)
+            suite.passes(f"T14-srh-of-8-segments-{left}-left-{where}", "T6 T14", routed(17, 4, left, srh, srh[0] if left else None), way)
         for count in (8, 20, 64, 150):
             suite.passes(f"T14-{count}-headers-{where}", "T6 T14", p.tcp(before=[one] * count), way)
         for size in (128, 512, 1024, 1320):
