@@ -35,6 +35,13 @@ class Management(NamedTuple):
     mac: str
 
 
+class Neighbour(NamedTuple):
+    """A host on the uplink's link that has an address of the pool's prefix."""
+
+    mac: str
+    address: str
+
+
 class Bed(NamedTuple):
     family: int
     uplink: str  # the gateway's own address on the uplink
@@ -53,6 +60,8 @@ class Bed(NamedTuple):
     unassociated: str  # an address of the pool that nobody has
     management: Management
     guests: dict[str, Guest]
+    reserved: tuple[str, ...] = ()  # ranges of the pool that are not for EIPs
+    neighbours: dict[str, Neighbour] = {}
 
     def inside(self, guest):
         """The address that the guest uses."""
@@ -66,7 +75,8 @@ class Bed(NamedTuple):
     def to_json(self):
         fields = self._asdict()
         fields["management"] = self.management._asdict()
-        fields["guests"] = [{"name": name, **guest._asdict()} for name, guest in self.guests.items()]
+        for key in ("guests", "neighbours"):
+            fields[key] = [{"name": name, **one._asdict()} for name, one in fields[key].items()]
         return fields
 
 
@@ -131,4 +141,19 @@ IPV6 = Bed(
     unassociated="2001:db8:100::60",
     management=management("fd00:77::1", 64, "fd00:77::9"),
     guests=guests("fd00:10::", "2001:db8:100::", "fd00:11::"),
+)
+
+# The same with the pool on the uplink's link: a LAN with the router, the gateway, and a server in it.
+ON_LINK_IPV4 = IPV4._replace(
+    uplink="203.0.113.2",
+    next_hop="203.0.113.1",
+    reserved=("203.0.113.2-203.0.113.9", "203.0.113.200-203.0.113.209"),
+    neighbours={"server": Neighbour(MAC + "c8", "203.0.113.200")},
+)
+
+ON_LINK_IPV6 = IPV6._replace(
+    uplink="2001:db8:100::2",
+    next_hop="2001:db8:100::1",
+    reserved=("2001:db8:100::2-2001:db8:100::9", "2001:db8:100::200-2001:db8:100::209"),
+    neighbours={"server": Neighbour(MAC + "c8", "2001:db8:100::200")},
 )

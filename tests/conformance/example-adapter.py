@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""An adapter as docs/conformance.md describes it: Linux with iptables' SNAT and DNAT, IPv4 only.
+"""An adapter as docs/conformance.md describes it: Linux with iptables' SNAT and DNAT, IPv4 only,
+with a pool that is routed to it.
 
     cargo xtask conformance --adapter tests/conformance/example-adapter.py
 """
@@ -9,7 +10,7 @@ import pathlib
 import subprocess
 import sys
 
-NOT_THIS_FAMILY = 3
+NOT_DONE = 3
 
 
 def run(words):
@@ -44,10 +45,10 @@ def start(world):
 def main():
     verb, file = sys.argv[1:]
     world = json.loads(pathlib.Path(file).read_text())
-    if world["family"] != 4:
-        sys.exit(NOT_THIS_FAMILY)
     # All of it goes with the namespace: there is nothing to stop.
     if verb == "start":
+        if world["family"] != 4 or world["neighbours"]:
+            sys.exit(NOT_DONE)
         start(world)
 
 

@@ -21,6 +21,7 @@ OPTIONS = "address options"
 HEADERS = "headers without end"
 HOST = "the host and its networks"
 OFFLOADS = "GSO, partial checksums"
+ON_LINK = "a pool on the uplink's link"
 
 # Fields of a gateway's own messages that the RFCs leave to it, by family. The quoted TTL: RFC 1812 4.3.2.3 lets a router
 # quote a packet as it is once the TTL is less.
@@ -124,7 +125,7 @@ class Suite:
         outcomes = [expect] if otherwise is None else [expect, otherwise]
         sides = {step["from"] for step in send} | {step["at"] for outcome in outcomes for step in outcome}
         case = {"name": f"{name}-v{self.bed.family}", "ids": ids.split(), "group": self.group, **(self.basis or self.basis_of(name))}
-        if cut or any(self.bed.guests[side].mode == "cut-through" for side in sides if side != "internet"):
+        if cut or any(self.bed.guests[side].mode == "cut-through" for side in sides if side in self.bed.guests):
             case["cut_through"] = True
             if not self.own_group:
                 case["group"] = CUT_THROUGH
@@ -225,7 +226,7 @@ class Suite:
         """`body` does not go on: its sender gets the gateway's own `message(source, destination, sent packet)`."""
         side, addresses = way[:2]
         packet = body(*addresses, ttl)
-        source = self.bed.uplink if side == "internet" else self.bed.gateway_of(side)
+        source = self.bed.gateway_of(side) if side in self.bed.guests else self.bed.uplink
         back = {**arrives(side, message(source, addresses[0], packet)), "open": OPEN[self.bed.family]}
         self.add(name, ids, [sent(side, packet, **more)], [back], otherwise, answered=True, cut="c" in way)
 

@@ -43,7 +43,8 @@ fn passes(gateway: EipDp) -> Result<()> {
 
 #[test]
 fn random_packets_come_out_as_those_of_nftables() -> Result<()> {
-    for table in read(&folder())? {
+    // One a family: the rest have the same guests.
+    for table in read(&folder())?.iter().take(2) {
         random::compare(&table.bed, [&EipDp::USUAL, named(MODEL)?.as_ref()], 1, 4000)?;
     }
     Ok(())
@@ -62,6 +63,9 @@ fn a_program_can_be_an_adapter() -> Result<()> {
                 .any(|name| case.name.starts_with(name))
         };
         let cases: Vec<&Case> = table.cases.iter().filter(simple).collect();
+        if cases.is_empty() {
+            continue;
+        }
         report.add(conformance::run(&adapter, &table, &cases, 1)?);
     }
     let failures = report.failures("example-adapter.py", true);
@@ -80,7 +84,8 @@ fn a_program_can_be_an_adapter() -> Result<()> {
 /// A gateway that drops what has a wrong checksum is not the same: the comparison sees it.
 #[test]
 fn random_packets_tell_gateways_apart() -> Result<()> {
-    let [table, _] = read(&folder())?;
+    let tables = read(&folder())?;
+    let table = &tables[0];
     let gateways = [named("nft-conntrack")?, named(MODEL)?];
     let outcome = random::compare(
         &table.bed,

@@ -77,9 +77,12 @@ impl Bed {
                 gateway: plan.theirs.0,
                 tags: wiring::tags(plan.vlan),
                 untagged_above: None,
+                others: Vec::new(),
+                only_own: false,
                 end,
             });
         }
+        share_uplink(world, &outside, &mut sides)?;
         let mut home = UPLINK.to_owned();
         if let Some(vlan) = wiring.vlan(0) {
             if let Some(own) = wiring::uplink_in(&gateway, vlan, world.uplink_mtu)? {
@@ -89,8 +92,12 @@ impl Bed {
                 // the untagged one, whose MTU is that of packets.
                 let mtu = world.uplink_mtu;
                 gateway.ip(&format!("link set dev {UPLINK} mtu {mtu}"))?;
-                let most = mtu - wiring.beside_mtu();
-                sides[0].untagged_above = Some(usize::try_from(most)?);
+                let most = Some(usize::try_from(mtu - wiring.beside_mtu())?);
+                for side in &mut sides {
+                    if side.gateway == world.uplink_mac.0 {
+                        side.untagged_above = most;
+                    }
+                }
             }
         }
         let bed = Self {
@@ -132,6 +139,9 @@ impl Bed {
             ))?;
         }
         self.neighbour(*next_hop, home, *next_hop_mac)?;
+        for neighbour in &self.world.neighbours {
+            self.neighbour(neighbour.address, home, neighbour.mac)?;
+        }
         self.neighbour(management.host, &management.interface, management.mac)?;
         self.ip(&format!("route add default via {next_hop} dev {home}"))
     }
@@ -201,6 +211,30 @@ fn plans(world: &World, wiring: Wiring) -> Vec<Plan<'_>> {
         is_port: false,
     });
     plans
+}
+
+/// Puts the neighbours on the uplink's link, beside the router.
+fn share_uplink(world: &World, outside: &Netns, sides: &mut Vec<Side>) -> Result<()> {
+    let router = &mut sides[0];
+    router.others = world
+        .neighbours
+        .iter()
+        .map(|neighbour| neighbour.mac.0)
+        .collect();
+    let (gateway, tags) = (router.gateway, router.tags.clone());
+    for neighbour in &world.neighbours {
+        sides.push(Side {
+            name: neighbour.name.clone(),
+            own: neighbour.mac.0,
+            gateway,
+            tags: tags.clone(),
+            untagged_above: None,
+            others: Vec::new(),
+            only_own: true,
+            end: End::socket(outside, INTERNET)?,
+        });
+    }
+    Ok(())
 }
 
 /// Makes the interface, and the side's end of it.

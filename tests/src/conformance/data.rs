@@ -123,6 +123,25 @@ pub struct World {
     pub management: Management,
     /// Who stands behind the ports.
     pub guests: Vec<Guest>,
+    /// Ranges of the pool that are not for guests.
+    #[serde(default)]
+    pub reserved: Vec<String>,
+    /// Who else is on the uplink's link, where the pool is the prefix of that link. None: the pool
+    /// is routed to the gateway.
+    #[serde(default)]
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// A host on the uplink's link that has an address of the pool's prefix.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbour {
+    /// What the cases call it.
+    pub name: String,
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// Its address.
+    pub address: IpAddr,
 }
 
 /// The host's network beside the gateway, with one host in it.
@@ -370,10 +389,10 @@ pub fn folder() -> PathBuf {
 }
 
 /// The files of a folder of cases.
-pub const FILES: [&str; 2] = ["ipv4.json", "ipv6.json"];
+pub const FILES: [&str; 4] = ["ipv4.json", "ipv6.json", "onlink4.json", "onlink6.json"];
 
-/// Reads the tables of both families.
-pub fn read(folder: &Path) -> Result<[Table; 2]> {
+/// Reads all tables: one a family, and one a family of a pool on the uplink's link.
+pub fn read(folder: &Path) -> Result<Vec<Table>> {
     let table = |name: &str| {
         let file = folder.join(name);
         let text = fs::read_to_string(&file).with_context(|| {
@@ -384,6 +403,5 @@ pub fn read(folder: &Path) -> Result<[Table; 2]> {
         })?;
         serde_json::from_str(&text).with_context(|| format!("cannot read {}", file.display()))
     };
-    let [four, six] = FILES;
-    Ok([table(four)?, table(six)?])
+    FILES.into_iter().map(table).collect()
 }

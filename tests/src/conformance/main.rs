@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let mut tables: Vec<Table> = data::read(&folder(arguments))?.into();
+    let mut tables: Vec<Table> = data::read(&folder(arguments))?;
     if let Some(family) = &arguments.family {
         tables.retain(|table| u8::from(table.bed.family).to_string() == *family);
     }

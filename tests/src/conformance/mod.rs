@@ -33,11 +33,15 @@ pub fn run(
     cases: &[&Case],
     patience: u32,
 ) -> Result<Vec<Outcome>> {
-    let bed = Bed::new(&table.bed, adapter.wiring())?;
     let all = |verdict: &Verdict| {
         let outcome = |case: &&Case| Outcome::new(adapter.name(), table, case, verdict.clone());
         cases.iter().map(outcome).collect()
     };
+    if !table.bed.neighbours.is_empty() && !adapter.shares_link() {
+        let why = "it is set up for a pool that is routed to it";
+        return Ok(all(&Verdict::NotApplicable(why.to_owned())));
+    }
+    let bed = Bed::new(&table.bed, adapter.wiring())?;
     let up = match adapter.start(&bed) {
         Ok(Start::Up(up)) => up,
         Ok(Start::NotApplicable(why)) => return Ok(all(&Verdict::NotApplicable(why))),

@@ -142,14 +142,15 @@ mod tests {
     }
 
     #[test]
-    fn most_of_the_suite_can_be_left_open() -> Result<()> {
+    fn much_of_the_suite_can_be_left_open() -> Result<()> {
+        let mut open = 0;
         for table in data::read(&data::folder())? {
             let sent = table.cases.iter().flat_map(|case| &case.send);
-            let open = sent
+            open += sent
                 .filter(|sent| leave_open(table.bed.family, &sent.packet.0).is_some())
                 .count();
-            assert!(open > 100, "{open}");
         }
+        assert!(open > 1000, "{open}");
         Ok(())
     }
 }

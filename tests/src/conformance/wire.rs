@@ -46,6 +46,10 @@ pub struct Side {
     /// Where the gateway's host has no interface for them: what comes out may lack them, and
     /// packets larger than this are sent without them.
     pub untagged_above: Option<usize>,
+    /// The Ethernet addresses of the other sides on the same link, who get what is for them.
+    pub others: Vec<[u8; 6]>,
+    /// Whether another side gets what is for all of that link.
+    pub only_own: bool,
     /// The socket, or the tap.
     pub end: End,
 }
@@ -237,6 +241,10 @@ impl Wire {
     /// What a frame carries; none if it is half a header.
     fn understand(&self, side: &Side, frame: &[u8]) -> Option<Seen> {
         let addresses = frame.get(..12)?;
+        let is_for = |mac: &[u8; 6]| addresses.starts_with(mac);
+        if side.others.iter().any(is_for) || side.only_own && !is_for(&side.own) {
+            return None;
+        }
         let rest = frame.get(12..)?;
         let (tagged, rest) = match rest.strip_prefix(&side.tags[..]) {
             Some(rest) => (true, rest),

@@ -39,6 +39,11 @@ impl Adapter for Command {
             .map_or(self.program.as_str(), |(_, name)| name)
     }
 
+    /// The program says so itself.
+    fn shares_link(&self) -> bool {
+        true
+    }
+
     fn start(&self, bed: &Bed) -> Result<Start> {
         let file = bed.lab.folder().join("world.json");
         write(&file, &serde_json::to_string_pretty(&bed.world)?)?;
@@ -54,7 +59,7 @@ impl Adapter for Command {
                 guard: Box::new(running),
             })),
             Some(NOT_APPLICABLE) => Ok(Start::NotApplicable(
-                "it does not do this family".to_owned(),
+                "it does not do this family, or such a pool".to_owned(),
             )),
             _ => Err(anyhow::anyhow!(
                 "{}",

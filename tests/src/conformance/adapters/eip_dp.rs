@@ -61,6 +61,10 @@ impl Adapter for EipDp {
         self.wiring
     }
 
+    fn shares_link(&self) -> bool {
+        true
+    }
+
     fn start(&self, bed: &Bed) -> Result<Start> {
         let mut configuration = uplinks(bed);
         if self.by_xdp {
@@ -106,7 +110,11 @@ const OTHER_VPC: &str = "w";
 /// plugged nowhere.
 fn fill_table(gateway: &Gateway, bed: &Bed) -> Result<()> {
     let world = &bed.world;
-    gateway.ok(&format!("pool create {}", world.pool))?;
+    let mut pool = vec!["pool create".to_owned(), world.pool.clone()];
+    for range in &world.reserved {
+        pool.extend(["--reserve".to_owned(), range.clone()]);
+    }
+    gateway.ok(&pool.join(" "))?;
     // The other VPC has another network, so that its addresses are nobody's in this one.
     gateway.ok(&format!("vpc create {VPC} --cidr {}", world.network))?;
     gateway.ok(&format!(

@@ -26,6 +26,11 @@ pub trait Adapter: Sync {
         Wiring::Veth
     }
 
+    /// Whether it can be set up where the pool is on the uplink's link.
+    fn shares_link(&self) -> bool {
+        false
+    }
+
     /// Sets it up in the bed's namespace, for what the bed's world says. When this returns it forwards.
     fn start(&self, bed: &Bed) -> Result<Start>;
 }
