@@ -41,7 +41,11 @@ pub fn run(
         let why = "it is set up for a pool that is routed to it";
         return Ok(all(&Verdict::NotApplicable(why.to_owned())));
     }
-    let bed = Bed::new(&table.bed, adapter.wiring())?;
+    let bed = match Bed::new(&table.bed, adapter.wiring()) {
+        Ok(bed) => bed,
+        // A kernel without taps, for instance: the other gateways are tried all the same.
+        Err(error) => return Ok(all(&Verdict::NotSetUp(format!("{error:#}")))),
+    };
     let up = match adapter.start(&bed) {
         Ok(Start::Up(up)) => up,
         Ok(Start::NotApplicable(why)) => return Ok(all(&Verdict::NotApplicable(why))),
