@@ -143,7 +143,8 @@ IPV6 = Bed(
     guests=guests("fd00:10::", "2001:db8:100::", "fd00:11::"),
 )
 
-# The same with the pool on the uplink's link: a LAN with the router, the gateway, and a server in it.
+# The same with the pool on the uplink's link: a LAN with the router, the gateway, and a server in
+# it.
 ON_LINK_IPV4 = IPV4._replace(
     uplink="203.0.113.2",
     next_hop="203.0.113.1",

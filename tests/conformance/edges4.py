@@ -1,11 +1,12 @@
-"""IPv4 at the edges: what an attacker sends on his link, to the host, and with fields that he may choose."""
+"""IPv4 at the edges: what an attacker sends on his link, to the host, and with fields that he may
+choose."""
 
 import struct
 
 import packets as p
 import virtio
 from chapters4 import DF, expired, sized, too_big
-from scapy.all import ARP, BOOTP, DHCP, Raw
+from scapy.all import ARP, BOOTP, DHCP
 from suite import BOGONS, HOST, LINK, OFFLOADS, OPTIONS, PATTERN, SIZES, TAGS, arrives, in_pieces, sent
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -171,7 +172,8 @@ def bogons(suite):
 
 
 def sizes(suite):
-    """RFC 791 3.2, RFC 1812 5.2.6: without DF what is larger than the way out is fragmented; whatever its length is."""
+    """RFC 791 3.2, RFC 1812 5.2.6: without DF what is larger than the way out is fragmented;
+    whatever its length is."""
     bed = suite.bed
     small, uplink = bed.guests["s"].mtu, bed.uplink_mtu
     suite.chapter(SIZES, "RFC 1812 5.2.6")
@@ -214,7 +216,8 @@ def sizes(suite):
         ):
             made = body(min(largest, mtu + 300), p.tcp, **p.options(options))
             suite.fragmented(f"R4-option-{name}-{where}", "R4 T6", made, way, mtu)
-        # Fragments that came: their fragments have their offsets, and more behind the last if they had.
+        # Fragments that came: their fragments have their offsets, and more behind the last if they
+        # had.
         for name, word, size in (
             ("first", 0x2000, mtu + 8),
             ("middle", 0x2000 | 185, mtu + 9),
@@ -286,8 +289,9 @@ def options(suite):
 
 
 def hostile_destinations(suite):
-    """Small or large: the host, its networks and other VPCs are not to be had. That something leaves for the Internet, where a router
-    knows what to do with such a destination, is as good as that it does not."""
+    """Small or large: the host, its networks and other VPCs are not to be had. That something
+    leaves for the Internet, where a router knows what to do with such a destination, is as good as
+    that it does not."""
     bed = suite.bed
     suite.chapter(HOST, policy=True, tenants=True)
     guests = bed.guests
@@ -342,7 +346,8 @@ def hostile_destinations(suite):
 
 
 def offloads(suite):
-    """What a guest behind a tap leaves to the device: as the virtio specification has it, or as nobody should."""
+    """What a guest behind a tap leaves to the device: as the virtio specification has it, or as
+    nobody should."""
     bed = suite.bed
     ways = (("out", suite.way_out("a")), ("cut-through-out", suite.way_out("c")), ("hairpin", suite.way_across("a", "b")), ("to-a-small-mtu", suite.way_across("a", "s")))
     suite.chapter(OFFLOADS, "virtio 1.2, 5.1.6.2", tenants=True)

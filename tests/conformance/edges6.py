@@ -1,4 +1,5 @@
-"""IPv6 at the edges: what an attacker sends on his link, to the host, and with headers that he may choose."""
+"""IPv6 at the edges: what an attacker sends on his link, to the host, and with headers that he may
+choose."""
 
 import ipaddress
 import struct
@@ -59,7 +60,8 @@ def redirect(target, destination, mac):
 
 
 def behind(made):
-    """Name and body of a message behind every kind of header, and in fragments; `made` builds it behind some."""
+    """Name and body of a message behind every kind of header, and in fragments; `made` builds it
+    behind some."""
     for name, headers in (
         ("hop-by-hop", [p.PADDING]),
         ("router-alert", [p.ALERT]),
@@ -137,7 +139,8 @@ def hostile_solicitations(suite):
 
 
 def hostile_answers(suite):
-    """What makes somebody a router, or another's address his own: it does not leave the sender's port."""
+    """What makes somebody a router, or another's address his own: it does not leave the sender's
+    port."""
     bed = suite.bed
     a, b, gateway = bed.guests["a"], bed.guests["b"], bed.network_gateway
     local, router = link_local(a.mac), link_local(b.port_mac)
@@ -148,7 +151,8 @@ def hostile_answers(suite):
         ("redirect", "RFC 4861 8.1", redirect(a.private, bed.remote, a.mac)),
     )
     for name, rfc, made in messages:
-        # What does not pass there is for nobody to believe; that it does not come at all is what tenants are promised.
+        # What does not pass there is for nobody to believe; that it does not come at all is what
+        # tenants are promised.
         suite.chapter(LINK, rfc, tenants=True)
         ids = "O11 O19"
         for who, source in (("itself", a.private), ("its-link-local", local), ("the-gateway", gateway), ("the-gateways-link-local", router)):
@@ -214,7 +218,8 @@ def hostile_dhcp(suite):
 
 
 def discovery_on_the_uplink(suite):
-    """Types of neighbour discovery for a pool's address: of this link, or somebody's, or dropped; never sent back."""
+    """Types of neighbour discovery for a pool's address: of this link, or somebody's, or dropped;
+    never sent back."""
     bed = suite.bed
     mac, hop = bed.next_hop_mac, bed.next_hop
     eip, nobody = bed.guests["a"].public, bed.unassociated
@@ -374,7 +379,8 @@ def options_of(length):
 
 
 def headers_without_end(suite):
-    """Cut-through passes any number and length of extension headers; what is translated has a limit."""
+    """Cut-through passes any number and length of extension headers; what is translated has a
+    limit."""
     bed = suite.bed
     one = options_of(8)
     suite.chapter(HEADERS, "RFC 8200 4")
@@ -437,8 +443,9 @@ def sizes(suite):
 
 
 def hostile_destinations(suite):
-    """The host, its networks and other VPCs are not to be had. That something leaves for the Internet, where a router knows what to do
-    with such a destination, is as good as that it does not."""
+    """The host, its networks and other VPCs are not to be had. That something leaves for the
+    Internet, where a router knows what to do with such a destination, is as good as that it does
+    not."""
     bed = suite.bed
     guests = bed.guests
     suite.chapter(HOST, policy=True, tenants=True)
@@ -488,7 +495,8 @@ def hostile_destinations(suite):
 
 
 def offloads(suite):
-    """What a guest behind a tap leaves to the device: as the virtio specification has it, or as nobody should."""
+    """What a guest behind a tap leaves to the device: as the virtio specification has it, or as
+    nobody should."""
     ways = (("out", suite.way_out("a")), ("cut-through-out", suite.way_out("c")), ("hairpin", suite.way_across("a", "b")), ("to-a-small-mtu", suite.way_across("a", "s")))
     suite.chapter(OFFLOADS, "virtio 1.2, 5.1.6.2", tenants=True)
     for where, (side, addresses, at, got) in ways:

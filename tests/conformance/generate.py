@@ -2,7 +2,8 @@
 """Writes the conformance suite for 1:1 NAT gateways: what is sent where, and exactly what has to come out.
 
 scapy builds each expected packet from scratch; the builders are those of the packet path's own table (`tests/cases`).
-`generate.py` writes ipv4.json and ipv6.json, and onlink4.json and onlink6.json for a pool on the uplink's link; `generate.py --check` says whether they are up to date.
+`generate.py` writes ipv4.json and ipv6.json, and onlink4.json and onlink6.json for a pool on the
+uplink's link; `generate.py --check` says whether they are up to date.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""A pool on the uplink's link is a LAN like others: whoever has an address of its prefix is reached there (RFC 1122 3.3.1.1, RFC 4861 5.2)."""
+"""A pool on the uplink's link is a LAN like others: whoever has an address of its prefix is reached
+there (RFC 1122 3.3.1.1, RFC 4861 5.2)."""
 
 import edges4
 import edges6

@@ -31,7 +31,8 @@ OPEN = {
 }
 
 
-# What the expectations about a row rest on where the chapter does not say it, for IPv4 and for IPv6; `None`: on nothing but our policy.
+# What the expectations about a row rest on where the chapter does not say it, for IPv4 and for
+# IPv6; `None`: on nothing but our policy.
 BASIS = {
     "O1": ("RFC 3022 2.1",) * 2,
     "O3": (None, None),
@@ -100,7 +101,8 @@ class Suite:
         self.bed = bed
         self.cases = []
         self.group = None
-        # What the expectations rest on: a clause, our own policy, and whether they are about tenants.
+        # What the expectations rest on: a clause, our own policy, and whether they are about
+        # tenants.
         self.basis = {}
         # Whether cases in cut-through mode stay in the group.
         self.own_group = False
@@ -109,17 +111,18 @@ class Suite:
         self.prelude = prelude
 
     def chapter(self, group, rfc=None, *, policy=False, tenants=False):
-        """What the cases from here on are about, and what their expectations rest on. `policy`: no standard asks for it, it is our
-        own choice; `rfc` then says what it is in the spirit of. `tenants`: only a gateway of tenants claims to do it, nor does
-        another one have our policy."""
+        """What the cases from here on are about, and what their expectations rest on. `policy`: no
+        standard asks for it, it is our own choice; `rfc` then says what it is in the spirit of.
+        `tenants`: only a gateway of tenants claims to do it, nor does another one have our
+        policy."""
         self.group = group
         self.own_group = True
         claims = {"rfc": rfc, "policy": policy, "tenants": tenants or policy}
         self.basis = {key: value for key, value in claims.items() if value}
 
     def add(self, name, ids, send, expect, otherwise=None, *, before=(), answered=False, cut=False, host=0):
-        """`before`: sent first and not judged. `otherwise`: another outcome that is as good. `host`: how many packets the gateway's
-        own kernel may get to see."""
+        """`before`: sent first and not judged. `otherwise`: another outcome that is as good.
+        `host`: how many packets the gateway's own kernel may get to see."""
         assert name not in self.names, name
         self.names.add(name)
         outcomes = [expect] if otherwise is None else [expect, otherwise]

@@ -1,4 +1,5 @@
-"""Packets as a guest behind a tap hands them to the device: checksums left open, and many segments in one."""
+"""Packets as a guest behind a tap hands them to the device: checksums left open, and many segments
+in one."""
 
 import struct
 
@@ -21,7 +22,8 @@ def transport(kind, payload, at=0, last=True):
 
 
 def pseudo(addresses, protocol, length):
-    """The sum of the pseudo-header, not complemented: what stands in a checksum that is left open."""
+    """The sum of the pseudo-header, not complemented: what stands in a checksum that is left
+    open."""
     data = b"".join(p.ipaddress.ip_address(address).packed for address in addresses) + struct.pack("!IHBB", length, 0, 0, protocol)
     return 0xFFFF & ~checksum(data)
 
