@@ -25,7 +25,7 @@ pub struct V6;
 /// The hop limit of packets that the gateway itself sends (RFC 1700).
 const DEFAULT_HOP_LIMIT: u8 = 64;
 
-const ICMP_REDIRECT: u16 = 137;
+pub(super) const ICMP_REDIRECT: u16 = 137;
 
 /// The header but for its addresses.
 type Start = [u8; 8];
@@ -182,9 +182,9 @@ impl Family for V6 {
 
     #[inline(always)]
     fn tells_addresses<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
-        // Neighbour discovery, which is about one link (RFC 4861), router renumbering (RFC 2894), node information (RFC 4620),
-        // inverse neighbour discovery (RFC 3122); home agent discovery and mobile prefixes (RFC 6275).
-        matches!(datagram.icmp_type(packet), 133..=142 | 144..=147)
+        // Neighbour discovery, which is about one link (RFC 4861), router renumbering (RFC 2894), answers of node information
+        // (RFC 4620), inverse neighbour discovery (RFC 3122); home agent discovery and mobile prefixes (RFC 6275).
+        matches!(datagram.icmp_type(packet), 133..=138 | 140..=142 | 144..=147)
     }
 
     #[inline(always)]
@@ -206,6 +206,9 @@ impl Family for V6 {
 
     #[inline(always)]
     fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
+        if datagram.chain == Chain::TOO_LONG {
+            return headers::may_hide_error(packet, datagram);
+        }
         // RFC 4443 2.4 (e): errors, of kinds to come too, and redirects.
         matches!(datagram.icmp_type(packet), ..128 | ICMP_REDIRECT)
     }

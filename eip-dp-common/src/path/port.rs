@@ -165,7 +165,7 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
     let obstacle = F::verify(packet, tables, datagram)?;
     let sender = sender_of(&mut scratch.sender, tables, from)?;
     outcome.eni = sender;
-    if !is_honest(packet.partial_checksum(), datagram) {
+    if !is_honest(packet, datagram) {
         return Err(Reason::Malformed);
     }
     let dhcp = is_dhcp(packet, datagram);

@@ -104,7 +104,7 @@ fn to_eip<F: Family, P: Packet, T: Tables<F>>(
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
     let obstacle = F::verify(packet, tables, datagram)?;
-    if !is_honest(packet.partial_checksum(), datagram) {
+    if !is_honest(packet, datagram) {
         return Err(Reason::Malformed);
     }
     let eip = &scratch.eip;

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use super::{Client, Leases};
 
 /// A client may send this many requests at once …
-const BURST: u32 = 16;
-/// … and one more for each such interval; what goes beyond is dropped.
-const REFILL: Duration = Duration::from_millis(250);
+const BURST: u32 = 40;
+/// … and one more for each such interval; what goes beyond is dropped. As much as the programs hand over of an ENI
+/// ([`eip_dp_common::budget`]).
+const REFILL: Duration = Duration::from_millis(50);
 
 /// Token buckets, one for each client of the directory that ever asked.
 #[derive(Debug, Default)]
@@ -64,14 +65,14 @@ mod tests {
         let mut buckets = Buckets::default();
         let start = Instant::now();
         let served = (0..100).filter(|_| buckets.take(client(1), start)).count();
-        assert_eq!(served, 16);
+        assert_eq!(served, BURST as usize);
         assert!(buckets.take(client(2), start), "others are not affected");
         assert!(!buckets.take(client(1), start + REFILL / 2));
         assert!(buckets.take(client(1), start + REFILL));
         assert!(!buckets.take(client(1), start + REFILL));
         let later = start + REFILL * 1000;
         let served = (0..100).filter(|_| buckets.take(client(1), later)).count();
-        assert_eq!(served, 16);
+        assert_eq!(served, BURST as usize);
 
         buckets.keep_only_those_of(&Leases::<Lease6>::default());
         assert!(buckets.0.is_empty());

@@ -117,7 +117,7 @@ fn a_host_that_is_not() {
         assert_eq!(subjects, ["table", "uplink up0", "forward hook"]);
         assert_eq!(
             warned[2].1,
-            "nftables table ip f, chain x (0 rules, policy drop): packets of EIPs do not pass it, but for those that the kernel has to fragment"
+            "nftables table ip f, chain x (0 rules, policy drop): packets of EIPs do not pass it"
         );
         assert!(
             !directory.path().join("table.db").exists(),

@@ -8,6 +8,7 @@ pub mod beyond;
 pub mod capture;
 pub mod case;
 pub mod dhcp;
+pub mod flood;
 pub mod frames;
 pub mod ftp;
 pub mod gateway;

@@ -2,9 +2,10 @@
 
 use network_types::ip::Ipv6Hdr;
 
+use super::{ICMP_REDIRECT, V6};
 use crate::{
-    family::{Fragment, protocol},
-    packet::{IP_HEADERS, Packet},
+    family::{Datagram, Fragment, protocol},
+    packet::{HEADERS, IP_HEADERS, Packet},
 };
 
 const HOP_BY_HOP: u8 = 0;
@@ -135,6 +136,39 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         found.segments_left = packet.forgotten(usize::from(found.segments_left)) as u8;
     }
     found
+}
+
+/// Whether a chain that is too long for [`walk`] may end at an ICMP error: it is one, or is longer still.
+#[inline(always)]
+pub fn may_hide_error<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> bool {
+    const MORE_HEADERS: usize = 24;
+    const PLACE: usize = 511;
+    const { assert!(HEADERS <= PLACE) };
+    let mut at = datagram.transport;
+    let mut protocol = datagram.protocol;
+    let mut count = 0;
+    while count < MORE_HEADERS && is_extension(protocol) {
+        let place = packet.forgotten(at) & PLACE;
+        let Some([next, len]) = packet.read::<2>(place) else {
+            return true;
+        };
+        let units = usize::from(len);
+        at = place
+            + match protocol {
+                FRAGMENT => 8,
+                protocol::AH => (units + 2) * 4,
+                _ => (units + 1) * 8,
+            };
+        #[allow(clippy::cast_possible_truncation, reason = "what was eight bits is")]
+        let next = packet.forgotten(usize::from(next)) as u8;
+        protocol = next;
+        count += 1;
+    }
+    if protocol != protocol::ICMPV6 {
+        return is_extension(protocol);
+    }
+    let kind = packet.byte(packet.forgotten(at) & PLACE);
+    !(128..=255).contains(&kind) || kind == ICMP_REDIRECT
 }
 
 /// Whether it is a header that another one follows.
