@@ -270,13 +270,8 @@ fn head<const N: usize>(context: *mut xdp_md) -> Option<*mut [u8; N]> {
 #[inline(always)]
 pub fn unstack(context: &TcContext, is_ours: impl FnOnce(&LinkKey) -> bool) -> bool {
     let skb = Skb::as_it_is(context);
-    let is_priority = match skb.tag() {
-        Tag::None => false,
-        Tag::Vlan(control) | Tag::Service(control) => control & VLAN_ID == 0,
-    };
-    // SAFETY: the context is the kernel's, and pointers into the packet are read anew after this. The helper moves a tag that
-    // it finds in the frame then beside it (net/core/skbuff.c, skb_vlan_pop).
-    if is_priority && unsafe { bpf_skb_vlan_pop(skb.as_ptr()) } != 0 {
+    // As many as a frame of ours can have.
+    if !pop_priority(&skb) || !pop_priority(&skb) {
         return false;
     }
     let tags = skb.stacked();
@@ -287,8 +282,20 @@ pub fn unstack(context: &TcContext, is_ours: impl FnOnce(&LinkKey) -> bool) -> b
     }
     #[allow(clippy::cast_possible_truncation, reason = "the upper half")]
     skb.keep_outer((tags >> 16) as u16);
-    // SAFETY: as above.
+    // SAFETY: as in `pop_priority`.
     unsafe { bpf_skb_vlan_pop(skb.as_ptr()) == 0 }
+}
+
+/// Takes off the tag that an skb has if it is a priority tag; false if the kernel refuses.
+#[inline(always)]
+fn pop_priority(skb: &Skb) -> bool {
+    let is_priority = match skb.tag() {
+        Tag::None => false,
+        Tag::Vlan(control) | Tag::Service(control) => control & VLAN_ID == 0,
+    };
+    // SAFETY: the context is the kernel's, and pointers into the packet are read anew after this. The helper moves a tag that
+    // it finds in the frame then beside it (net/core/skbuff.c, skb_vlan_pop).
+    !is_priority || unsafe { bpf_skb_vlan_pop(skb.as_ptr()) } == 0
 }
 
 /// Gives an skb, of which an outer tag was taken off, the tags of these VLANs, or none for 0; false if the kernel refuses.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use eip_dp_tests::lab::{
-    capture::Capture,
+    capture::{Capture, Frame},
     case::{
         Bench, Case,
         Expect::{self, Arrives, Dropped, ToTheHost},
@@ -10,7 +10,7 @@ use eip_dp_tests::lab::{
     },
     frames,
     scene::{Options, Scene},
-    topology::GATEWAY,
+    topology::{GATEWAY, GATEWAY_MAC, INTERNET_MAC, UPLINK},
 };
 
 const SILENT: Options = Options {
@@ -167,29 +167,36 @@ fn a_source_mac_of_no_eni_on_the_port_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// The kernel takes a tag of VLAN 0 off and handles the frame as its own, which would route it untranslated.
+/// T16: a tag of VLAN 0 names no VLAN (IEEE 802.1Q 6.9.1). The kernel would handle the frame as its own, which would route it
+/// untranslated; here it goes the way of an untagged one.
 #[test]
-fn a_priority_tag_is_no_way_into_the_hosts_routing() -> Result<()> {
+fn a_priority_tag_is_none() -> Result<()> {
     const TAGS: [&str; 3] = [
-        "Dot1Q(vlan=0)",
+        "Dot1Q(vlan=0,prio=6)",
         "Dot1AD(vlan=0,prio=3)",
         "Dot1Q(vlan=0)/Dot1Q(vlan=0)",
     ];
     let scene = Scene::new(&SILENT)?;
     let port = scene.mac_of("a1")?;
-    for tag in TAGS {
-        let before = scene.gateway.dropped("unsupported-ethertype")?;
-        let frame = format!(
-            "Ether(src='02:00:00:00:0a:01',dst='{port}')/{tag}/IP(src='10.0.0.10',dst='{OUTSIDE}')/UDP()"
+    let internet = Capture::start(&scene.backbone.internet, UPLINK)?;
+    let guest = Capture::start(&scene.a, "eth0")?;
+    for (number, tag) in TAGS.into_iter().enumerate() {
+        let id = 7_000 + number;
+        let out = format!(
+            "Ether(src='02:00:00:00:0a:01',dst='{port}')/{tag}/IP(src='10.0.0.10',dst='{OUTSIDE}',id={id})/UDP()"
         );
-        Capture::start(&scene.a, "eth0")?.send(&frames::build("", &[frame])?[0])?;
-        assert_eq!(
-            scene
-                .gateway
-                .wait_for_drop("unsupported-ethertype", before)?,
-            1,
-            "{tag}"
+        let back = format!(
+            "Ether(src='{INTERNET_MAC}',dst='{GATEWAY_MAC}')/{tag}/IP(src='{OUTSIDE}',dst='203.0.113.10',id={id})/UDP()"
         );
+        let frames = frames::build("", &[out, back])?;
+        guest.send(&frames[0])?;
+        let id = u16::try_from(id)?.to_be_bytes();
+        let is_it = |frame: &Frame| frame.vlan().is_none() && frame.packet().get(4..6) == Some(&id);
+        let sent = internet.wait_for(tag, is_it)?;
+        assert_eq!(sent.packet()[12..16], [203, 0, 113, 10], "{tag}");
+        internet.send(&frames[1])?;
+        let delivered = guest.wait_for(tag, is_it)?;
+        assert_eq!(delivered.packet()[16..20], [10, 0, 0, 10], "{tag}");
     }
     Ok(())
 }
