@@ -21,6 +21,12 @@ impl Buffer {
         let first = bytes.len().min(HEADERS);
         Self { bytes, first }
     }
+
+    /// A frame of these bytes, all of which the path can read.
+    pub fn in_one_piece(bytes: Vec<u8>) -> Self {
+        let first = bytes.len();
+        Self { bytes, first }
+    }
 }
 
 impl Packet for Buffer {

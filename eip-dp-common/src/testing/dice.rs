@@ -29,7 +29,8 @@ impl<'a> Dice<'a> {
         self.byte() % many == many - 1
     }
 
-    fn short(&mut self) -> u16 {
+    /// Two of them.
+    pub fn short(&mut self) -> u16 {
         u16::from_be_bytes([self.byte(), self.byte()])
     }
 
