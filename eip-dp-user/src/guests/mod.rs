@@ -11,6 +11,8 @@ mod filter;
 mod leases;
 pub mod ra;
 mod server;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 use std::{net::Ipv6Addr, time::Duration};
 
