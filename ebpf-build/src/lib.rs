@@ -11,6 +11,9 @@ use std::{
 };
 
 const RECORD: &str = ".tools/ebpf-toolchain";
+/// Whatever is called once becomes part of who calls it, however large.
+const INLINING: &str = "-inline-threshold=100000";
+
 const CURE: &str = "run `cargo xtask setup`, which installs what is missing and says what it does";
 
 /// Compiles `package`, whose program has its name, into `OUT_DIR`; again when one of `sources`, paths from the root of the
@@ -121,6 +124,9 @@ impl Tools {
             "-Cdebuginfo=2".to_owned(),
             format!("-Clinker={}", self.get("linker")),
             "-Clink-arg=--btf".to_owned(),
+            // Each program is one body: a call would cost stack, of which a program and what it calls have 512 bytes together.
+            format!("-Cllvm-args={INLINING}"),
+            format!("-Clink-arg=--llvm-args={INLINING}"),
             "-Ctarget-cpu=v3".to_owned(),
         ];
         command

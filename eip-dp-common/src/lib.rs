@@ -22,6 +22,7 @@
 )]
 
 pub mod abi;
+pub mod budget;
 pub mod checksum;
 pub mod family;
 pub mod index;

@@ -61,9 +61,14 @@ pub trait Packet {
     /// [`Reason::KernelRefused`] if the frame does not have the field.
     fn adjust_checksum(&mut self, offset: usize, change: Change) -> Result<(), Reason>;
 
-    /// Whether the transport checksum at `offset`, in the order of the wire, is still to be completed by the device that
-    /// sends the packet.
-    fn is_partial(&mut self, offset: usize) -> bool;
+    /// The checksum that the device which sends the frame is still to write.
+    fn partial_checksum(&mut self) -> PartialChecksum;
+
+    /// Has the first `end` bytes of the frame in its first piece, as far as it has them.
+    ///
+    /// # Errors
+    /// [`Reason::KernelRefused`].
+    fn pull(&mut self, end: usize) -> Result<(), Reason>;
 
     /// Cuts the frame off behind `keep` bytes of its IP packet and makes room for `headers` bytes in front of it.
     ///
@@ -92,9 +97,35 @@ pub trait Packet {
     /// Whether this hook can send to `target`; where it cannot, the slow path does.
     fn can_send(&self, target: &Target) -> bool;
 
-    /// Whether this hook answers packets itself (ARP, ping, ICMP errors) and gives packets to the kernel to be sent in
-    /// fragments; where it does not, the slow path does.
+    /// Whether this hook answers packets itself (ARP, ping, ICMP errors), cuts them into fragments and hands them to the
+    /// daemon; where it does not, the slow path does.
     fn can_reply(&self) -> bool;
+}
+
+/// A checksum that a local stack, or a virtual machine (virtio's `csum_start` and `csum_offset`), left to the device that sends
+/// the frame: who sends a frame says itself where the device writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialChecksum {
+    /// Where what it covers begins, in bytes from the start of the frame.
+    pub start: u32,
+    /// Where it is written, likewise; 0 where there is none.
+    pub field: u32,
+}
+
+impl PartialChecksum {
+    /// All checksums are complete.
+    pub const NONE: Self = Self { start: 0, field: 0 };
+    /// There is one, and where cannot be told.
+    pub const UNKNOWN: Self = Self {
+        start: u32::MAX,
+        field: u32::MAX,
+    };
+
+    /// Whether there is none.
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.field == 0
+    }
 }
 
 /// No byte.
@@ -140,6 +171,12 @@ impl Change {
     }
 }
 
+/// Whether an address is that of many (broadcast or multicast): of no host.
+#[inline(always)]
+pub const fn is_group(mac: Mac) -> bool {
+    mac[0] & 1 == 1
+}
+
 /// The Ethernet header's fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ethernet {
@@ -177,7 +214,7 @@ impl Ethernet {
     /// Whether the frame is for many (broadcast or multicast).
     #[inline(always)]
     pub const fn is_group(&self) -> bool {
-        self.destination[0] & 1 == 1
+        is_group(self.destination)
     }
 
     /// Writes the two addresses.

@@ -6,7 +6,8 @@ use crate::{
         PortMac, Prefix, PrivateEntry, PrivateKey, Reason, Sealed, Target, UPLINK_TARGET4,
         UPLINK_TARGET6, Uplink,
     },
-    family::Family,
+    budget::{EipBudget, EniBudget, Spend},
+    family::{Family, NatObstacle},
     packet::Packet,
 };
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub len: Hidden,
     /// Where the next one is.
     pub next: Hidden,
+    /// What was found in them.
+    pub found: Hidden,
 }
 
 /// A number that is stored and read when the program says so, and not kept in a register.
@@ -81,6 +84,7 @@ impl Options {
             bytes: [0; 64],
             len: Hidden::default(),
             next: Hidden::default(),
+            found: Hidden::default(),
         }
     }
 }
@@ -156,10 +160,23 @@ pub trait Links {
     ///
     /// # Errors
     /// What that finds, or [`Reason::KernelRefused`] where there is no room, as on no kernel.
-    fn check_options<P: Packet>(&self, packet: &P, len: usize, sum: u32) -> Result<(), Reason>;
-    /// Whether one more ICMP error may be sent to the receiver whose address is folded to `receiver`; it counts as sent if
-    /// `sends`.
-    fn may_tell(&self, receiver: u64, sends: bool) -> bool;
+    fn check_options<P: Packet>(
+        &self,
+        packet: &P,
+        len: usize,
+        sum: u32,
+    ) -> Result<NatObstacle, Reason>;
+    /// [`crate::family::v4::walk_quoted_options`], with room for them.
+    fn walk_quoted_options<P: Packet>(&self, packet: &P, start: usize, len: usize) -> NatObstacle;
+    /// Whether the gateway does one thing more of this kind for the ENI with this target.
+    fn allow_eni(&self, target: u32, kind: EniBudget, spend: Spend) -> bool;
+    /// Whether it tells somebody on the Internet of a packet for the EIP with this slot; `receiver` is whom, folded.
+    fn allow_eip(&self, slot: u32, receiver: u64, kind: EipBudget, spend: Spend) -> bool;
+    /// Whether the ENI with this target may send to an address on the link of an uplink, folded to `neighbour`: one that
+    /// answers, or that there is a budget to ask for.
+    fn allow_neighbour(&self, target: u32, ifindex: u32, neighbour: u64) -> bool;
+    /// Notes that such an address answers.
+    fn neighbour_answers(&self, ifindex: u32, neighbour: u64);
 }
 
 /// Looks a record up and writes it to `record`; false where there is none.
@@ -275,9 +292,21 @@ pub fn locate<F: Family, T: Tables<F>>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In none of its CIDRs.
-    Outside,
+    Outside = 0,
     /// In one of them.
-    Inside,
+    Inside = 1,
     /// In one of them, and its router.
-    Gateway,
+    Gateway = 2,
+}
+
+impl Place {
+    /// The one with this number.
+    #[inline(always)]
+    pub const fn from_number(number: usize) -> Self {
+        match number {
+            0 => Self::Outside,
+            1 => Self::Inside,
+            _ => Self::Gateway,
+        }
+    }
 }

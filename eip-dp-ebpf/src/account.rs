@@ -11,12 +11,9 @@ use crate::maps::{self, DROPS, EVENTS};
 #[inline(always)]
 pub fn count(outcome: &Outcome) {
     match outcome.verdict {
-        Verdict::Send | Verdict::Resolve | Verdict::Kernel => {
+        Verdict::Send | Verdict::Resolve | Verdict::Neighbour => {
             if let Some(event) = outcome.event {
                 happened(event);
-            }
-            if outcome.verdict == Verdict::Kernel {
-                happened(Event::Fragmented);
             }
             delivered(outcome);
         }
@@ -28,7 +25,12 @@ pub fn count(outcome: &Outcome) {
             lost(outcome.receiver, IN);
             lost(outcome.sender, OUT);
         }
-        Verdict::Reply | Verdict::Ping | Verdict::Pass | Verdict::Daemon | Verdict::Slow => {}
+        Verdict::Reply
+        | Verdict::Ping
+        | Verdict::Pass
+        | Verdict::Daemon
+        | Verdict::Fragment
+        | Verdict::Slow => {}
     }
 }
 
@@ -109,8 +111,9 @@ fn drop(reason: Reason) {
     one_more(DROPS.get_ptr_mut(reason.index()));
 }
 
+/// Counts an event.
 #[inline(always)]
-fn happened(event: Event) {
+pub fn happened(event: Event) {
     one_more(EVENTS.get_ptr_mut(event.index()));
 }
 

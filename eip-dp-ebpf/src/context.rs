@@ -16,10 +16,12 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{Reason, Target, TargetFlags},
     checksum::{Delta, fold},
-    packet::{ABSENT, Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet, VLAN},
+    packet::{
+        ABSENT, Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet, PartialChecksum, VLAN,
+    },
 };
 
-use crate::{vlan::Tag, wide};
+use crate::{kernel, vlan::Tag, wide};
 
 /// A number that the verifier knows nothing of.
 #[derive(Clone, Copy)]
@@ -237,8 +239,13 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
-    fn is_partial(&mut self, _offset: usize) -> bool {
-        false
+    fn partial_checksum(&mut self) -> PartialChecksum {
+        PartialChecksum::NONE
+    }
+
+    #[inline(always)]
+    fn pull(&mut self, _end: usize) -> Result<(), Reason> {
+        Err(Reason::KernelRefused)
     }
 
     /// Never asked for: this hook does not reply.
@@ -264,6 +271,8 @@ pub struct Skb {
     // As in `Frame`.
     ifindex: u32,
     any: Any,
+    /// As far as the path has asked for it.
+    partial: PartialChecksum,
 }
 
 /// `BPF_F_IPV6` of include/uapi/linux/bpf.h, since Linux 6.16.
@@ -283,6 +292,7 @@ impl Skb {
             skb,
             ifindex,
             any: Any(ifindex),
+            partial: PartialChecksum::NONE,
         }
     }
 
@@ -321,14 +331,6 @@ impl Skb {
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
         self.ifindex
-    }
-
-    /// Leaves the VLAN, and in the upper half the outer one, where the daemon's packet socket finds it: the tags themselves do
-    /// not get so far.
-    #[inline(always)]
-    pub fn mark(&self, vlan: u32) {
-        // SAFETY: as in `new`; a program may write this field.
-        unsafe { (*self.skb).mark = vlan };
     }
 
     /// Keeps the control information of an outer tag that was taken off, 0 for none, for the stages: the first program of each
@@ -399,13 +401,13 @@ impl Skb {
 
     /// The payload of each segment of a packet that is still to be segmented; else 0.
     #[inline(always)]
-    fn gso_size(&self) -> u32 {
+    pub fn gso_size(&self) -> u32 {
         // SAFETY: as in `new`.
         unsafe { (*self.skb).gso_size }
     }
 
     #[inline(always)]
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         // SAFETY: as in `new`.
         unsafe { (*self.skb).len as usize }
     }
@@ -422,6 +424,22 @@ impl Skb {
         // (net/core/filter.c, bpf_l4_csum_replace) and checks the offset itself.
         let result = unsafe { bpf_l4_csum_replace(self.skb, offset as u32, 0, delta, flags) };
         result == 0
+    }
+
+    /// Whether a device is still to complete a checksum, where the kernel's structures are not known: it leaves bytes alone
+    /// then whose change is said not to be the pseudo-header's (net/core/utils.c, inet_proto_csum_replace_by_diff).
+    #[inline(always)]
+    fn probe_partial(&mut self) -> bool {
+        let Some(before) = self.read::<2>(NETWORK) else {
+            return false;
+        };
+        let probe = Delta::from_record(0x1234);
+        if !self.replace_checksum(NETWORK, probe, 0) {
+            return false;
+        }
+        let partial = self.read(NETWORK) == Some(before);
+        // Where it is complete, the helper changed them. The write fails for nothing that could be read.
+        partial || self.write(NETWORK, before).is_err()
     }
 
     /// Read anew at each use: helpers that change the packet may move it.
@@ -485,6 +503,11 @@ impl Packet for Skb {
         if change.zero_is_none {
             flags |= u64::from(BPF_F_MARK_MANGLED_0);
         }
+        // The device writes another one, inside of a tunnel: this one is complete, which the helper does not see.
+        if !self.partial.is_none() && self.partial.field as usize != offset {
+            let field = self.read(offset).ok_or(Reason::KernelRefused)?;
+            return self.write(offset, change.apply(field));
+        }
         if self.replace_checksum(offset, change.delta, flags) {
             return Ok(());
         }
@@ -516,20 +539,26 @@ impl Packet for Skb {
         true
     }
 
-    /// The kernel does not show it, but leaves a partial checksum alone where something else than the pseudo-header changes
-    /// (net/core/utils.c, inet_proto_csum_replace_by_diff).
     #[inline(always)]
-    fn is_partial(&mut self, offset: usize) -> bool {
-        let Some(before) = self.read::<2>(offset) else {
-            return false;
+    fn partial_checksum(&mut self) -> PartialChecksum {
+        self.partial = match kernel::partial_checksum(self.skb) {
+            Some(partial) => partial,
+            None if self.probe_partial() => PartialChecksum::UNKNOWN,
+            None => PartialChecksum::NONE,
         };
-        let probe = Delta::from_record(0x1234);
-        if !self.replace_checksum(offset, probe, 0) {
-            return false;
+        self.partial
+    }
+
+    #[inline(always)]
+    fn pull(&mut self, end: usize) -> Result<(), Reason> {
+        #[allow(clippy::cast_possible_truncation, reason = "the length of a frame")]
+        // SAFETY: as in `new`.
+        let result = unsafe { bpf_skb_pull_data(self.skb, end as u32) };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(Reason::KernelRefused)
         }
-        let partial = self.read(offset) == Some(before);
-        // Where it is complete, the helper changed it. The write fails for nothing that could be read.
-        partial || self.write(offset, before).is_err()
     }
 
     #[inline(always)]

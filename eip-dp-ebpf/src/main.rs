@@ -12,9 +12,12 @@
 #![feature(asm_experimental_arch)]
 
 mod account;
+mod budgets;
 mod context;
-mod limit;
+mod cut;
+mod kernel;
 mod maps;
+mod requests;
 mod stack;
 mod stage;
 mod vlan;
@@ -22,17 +25,17 @@ mod wide;
 
 use aya_ebpf::{
     bindings::{
-        TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
-        xdp_action,
+        TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1, xdp_action,
     },
-    helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_change_type},
+    helpers::generated::{bpf_redirect, bpf_redirect_neigh},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
 use context::{Frame, Skb};
 use eip_dp_common::{
-    abi::{LinkKey, Reason, Sealed, Uplink, stages},
+    abi::{Event, LinkKey, Reason, Sealed, Uplink, stages},
     family::{V4, V6},
+    packet::{NETWORK, Packet as _},
     path::{self, Local, Outcome, Verdict, Way},
     tables::{self, Links as _, Tables},
 };
@@ -196,6 +199,38 @@ fn finish(context: TcContext) -> i32 {
     finish_tc(&Skb::as_it_is(&context), stage::take_over().outcome())
 }
 
+/// A packet that is larger than its way out, and may be cut.
+#[classifier]
+#[inline(always)]
+fn fragment(context: TcContext) -> i32 {
+    let outcome = stage::take_over().outcome();
+    let begun = cut::begin(&context, outcome.mtu as usize);
+    if begun.is_ok() {
+        account::happened(Event::Fragmented);
+    }
+    next_fragment(&context, begun)
+}
+
+/// One of its fragments.
+#[classifier]
+#[inline(always)]
+fn fragments(context: TcContext) -> i32 {
+    next_fragment(&context, cut::next(&context))
+}
+
+/// Goes on to the next fragment, if there is one.
+#[inline(always)]
+fn next_fragment(context: &TcContext, before: Result<Option<i32>, Reason>) -> i32 {
+    match before {
+        Ok(Some(action)) => action,
+        Ok(None) => {
+            stage::enter_tc(context, stages::FRAGMENTS);
+            lost(Reason::TooBig)
+        }
+        Err(reason) => lost(reason),
+    }
+}
+
 /// The last of a packet from an uplink whose sender has to know.
 #[classifier]
 #[inline(always)]
@@ -290,9 +325,12 @@ fn port_skb<F: Local>(context: &TcContext, stages: &Stages) -> i32
 where
     Maps: Tables<F>,
 {
-    with_skb::<F>(context, stages, left_on_port, |skb, key| {
-        path::packet_from_port::<F, _, _>(skb, &Maps, key)
-    })
+    with_skb::<F>(
+        context,
+        stages,
+        |_| None,
+        |skb, key| path::packet_from_port::<F, _, _>(skb, &Maps, key),
+    )
 }
 
 /// What becomes of a frame from an uplink for its tag alone; `None` for one that is looked at.
@@ -305,23 +343,18 @@ fn left_on_uplink(tag: Tag) -> Option<i32> {
     }
 }
 
-/// Likewise from a port. Priority tags name no VLAN: the kernel would take the frame as if it had none, into its own routing.
-#[inline(always)]
-fn left_on_port(tag: Tag) -> Option<i32> {
-    match tag {
-        Tag::None => None,
-        Tag::Vlan(_) if tag.vlan() != 0 => None,
-        Tag::Service(control) if control & 0xfff != 0 => Some(TC_ACT_UNSPEC),
-        Tag::Vlan(_) | Tag::Service(_) => {
-            account::count(&Outcome::dropped(Reason::UnsupportedEthertype));
-            Some(TC_ACT_SHOT)
-        }
-    }
-}
-
+/// The link that an skb came in on.
 #[inline(always)]
 fn key_of(skb: &Skb, tag: Tag) -> LinkKey {
-    LinkKey::stacked(skb.ifindex(), skb.outer() & 0xfff, tag.vlan())
+    match tag {
+        Tag::Service(control) => {
+            let inner = vlan::inner(skb.stacked());
+            LinkKey::stacked(skb.ifindex(), control & vlan::VLAN_ID, inner)
+        }
+        Tag::None | Tag::Vlan(_) => {
+            LinkKey::stacked(skb.ifindex(), skb.outer() & vlan::VLAN_ID, tag.vlan())
+        }
+    }
 }
 
 /// The short way, and where it ends for a frame that is not for it: untouched, at the stage that is.
@@ -358,7 +391,11 @@ fn with_frame<F: Local>(
 ) -> u32 {
     let tags = Tags::of(context);
     let key = tags.key(Frame::new(context).ifindex());
-    if tags.are_there && (key.vlan == 0 || !is_ours(&key) || !vlan::pop(context, tags.control)) {
+    let is_tagged = tags.are_there && !tags.is_priority;
+    if is_tagged && (key.vlan == 0 || !is_ours(&key)) {
+        return xdp_action::XDP_PASS;
+    }
+    if tags.are_there && !vlan::pop(context, tags.control) {
         return xdp_action::XDP_PASS;
     }
     let mut frame = Frame::new(context);
@@ -387,10 +424,11 @@ fn with_frame<F: Local>(
         | Verdict::Daemon
         | Verdict::Slow
         | Verdict::Resolve
+        | Verdict::Neighbour
+        | Verdict::Fragment
         | Verdict::Reply
         | Verdict::Ping
-        | Verdict::Refuse(_)
-        | Verdict::Kernel => match tag_frame(context, tags.control) {
+        | Verdict::Refuse(_) => match tag_frame(context, tags.control) {
             Ok(()) => xdp_action::XDP_PASS,
             Err(reason) => {
                 outcome.verdict = Verdict::Drop(reason);
@@ -408,31 +446,20 @@ fn with_frame<F: Local>(
 fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
     let result = match outcome.verdict {
         Verdict::Send => tagged(skb, outcome.way.vlan).map(|()| redirect(outcome.way.ifindex)),
-        Verdict::Resolve => {
-            let is_ipv6 = skb.is_ipv6();
-            tagged(skb, outcome.way.vlan).and_then(|()| resolve(&outcome.way, is_ipv6))
-        }
+        Verdict::Resolve => tagged(skb, outcome.way.vlan).and_then(|()| {
+            let address = next_hop(&outcome.way, skb.is_ipv6())?;
+            Ok(resolve(outcome.way.ifindex, skb.is_ipv6(), address))
+        }),
+        Verdict::Neighbour => tagged(skb, 0).and_then(|()| {
+            let address = destination(skb)?;
+            Ok(resolve(outcome.way.ifindex, skb.is_ipv6(), address))
+        }),
         Verdict::Reply | Verdict::Refuse(_) => restacked(skb).map(|()| redirect(skb.ifindex())),
         Verdict::Pass | Verdict::Slow => restacked(skb).map(|()| TC_ACT_UNSPEC),
         // The stage for it is not there.
         Verdict::Ping => Err(Reason::GatewayService),
-        // In the host's own stack, whoever else looks at it.
-        Verdict::Kernel => tagged(skb, 0).map(|()| TC_ACT_OK),
-        // Only the daemon's packet socket is to see it: no protocol handler of the host takes a packet for another host.
-        // SAFETY: the context is the kernel's.
-        Verdict::Daemon => match unsafe { bpf_skb_change_type(skb.as_ptr(), PACKET_OTHERHOST) } {
-            0 => {
-                let (vlan, outer) = (skb.tag().vlan(), skb.outer() & 0xfff);
-                skb.mark(u32::from(vlan) | u32::from(outer) << 16);
-                // The host may have an interface for a VLAN of that number which is in none.
-                if outer == 0 {
-                    Ok(TC_ACT_OK)
-                } else {
-                    tagged(skb, 0).map(|()| TC_ACT_OK)
-                }
-            }
-            _ => Err(Reason::KernelRefused),
-        },
+        Verdict::Fragment => Err(Reason::TooBig),
+        Verdict::Daemon => requests::hand_over(skb, key_of(skb, skb.tag())).map(|()| TC_ACT_SHOT),
         Verdict::Drop(_) => Ok(TC_ACT_SHOT),
     };
     let action = result.unwrap_or_else(|reason| {
@@ -481,34 +508,54 @@ fn restacked(skb: &Skb) -> Result<(), Reason> {
 /// Not looked at: the kernel has no memory to take its outer tag off.
 #[inline(always)]
 fn refused() -> i32 {
-    account::count(&Outcome::dropped(Reason::KernelRefused));
+    lost(Reason::KernelRefused)
+}
+
+/// Not delivered, and of nobody.
+#[inline(always)]
+fn lost(reason: Reason) -> i32 {
+    account::count(&Outcome::dropped(reason));
     TC_ACT_SHOT
 }
 
-/// `PACKET_OTHERHOST` of include/uapi/linux/if_packet.h.
-const PACKET_OTHERHOST: u32 = 3;
-
-/// Sends to the uplink's next hop by the kernel's neighbour table.
+/// The uplink's next hop, IPv4's in the first four bytes.
 ///
 /// # Errors
 /// [`Reason::TableBusy`] if the uplink was taken away a moment ago.
 #[inline(always)]
-fn resolve(way: &Way, is_ipv6: bool) -> Result<i32, Reason> {
-    const AF_INET: u32 = 2;
-    const AF_INET6: u32 = 10;
+fn next_hop(way: &Way, is_ipv6: bool) -> Result<[u8; 16], Reason> {
     let mut uplink = Uplink::zeroed();
     let key = LinkKey::stacked(way.ifindex, vlan::outer(way.vlan), vlan::inner(way.vlan));
     if tables::find(&mut uplink, &key, |key, into| Maps.uplink(key, into)) != Ok(true) {
         return Err(Reason::TableBusy);
     }
     let [a, b, c, d] = uplink.next_hop4;
-    let (nh_family, address) = if is_ipv6 {
-        (AF_INET6, uplink.next_hop6)
+    Ok(if is_ipv6 {
+        uplink.next_hop6
     } else {
-        (AF_INET, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-    };
+        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    })
+}
+
+/// The packet's destination, likewise.
+#[inline(always)]
+fn destination(skb: &Skb) -> Result<[u8; 16], Reason> {
+    const DESTINATION4: usize = NETWORK + 16;
+    const DESTINATION6: usize = NETWORK + 24;
+    if skb.is_ipv6() {
+        return skb.read(DESTINATION6).ok_or(Reason::KernelRefused);
+    }
+    let [a, b, c, d] = skb.read(DESTINATION4).ok_or(Reason::KernelRefused)?;
+    Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// Sends to a neighbour on that interface, by the kernel's neighbour table.
+#[inline(always)]
+fn resolve(ifindex: u32, is_ipv6: bool, address: [u8; 16]) -> i32 {
+    const AF_INET: u32 = 2;
+    const AF_INET6: u32 = 10;
     let mut next_hop = bpf_redir_neigh {
-        nh_family,
+        nh_family: if is_ipv6 { AF_INET6 } else { AF_INET },
         __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 {
             // SAFETY: 16 bytes for 16 bytes.
             ipv6_nh: unsafe { core::mem::transmute::<[u8; 16], [u32; 4]>(address) },
@@ -517,7 +564,7 @@ fn resolve(way: &Way, is_ipv6: bool) -> Result<i32, Reason> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
     let size = size_of::<bpf_redir_neigh>() as i32;
     // SAFETY: `next_hop` is initialised, of that size, and outlives the call.
-    Ok(unsafe { bpf_redirect_neigh(way.ifindex, &raw mut next_hop, size, 0) as i32 })
+    unsafe { bpf_redirect_neigh(ifindex, &raw mut next_hop, size, 0) as i32 }
 }
 
 #[inline(always)]
@@ -549,6 +596,12 @@ fn with_skb<F: Local>(
     }
     if outcome.verdict == Verdict::Ping {
         stage::enter_tc(context, stages.ping);
+    }
+    if outcome.verdict == Verdict::Fragment {
+        stage::hand_over(&outcome);
+        stage::enter_tc(context, stages::FRAGMENT);
+        // The stage for it is not there. (Of the outcome the verifier misses what such a verdict leaves open.)
+        return lost(Reason::TooBig);
     }
     stage::finish(context, &outcome)
 }

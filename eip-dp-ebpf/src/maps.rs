@@ -17,14 +17,15 @@ use eip_dp_common::{
         MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, Prefix, Reason, Sealed, Status, Target,
         Uplink, Vpc,
     },
-    family::{SCREEN_BITS, v4},
+    budget::{EipBudget, EniBudget, Spend},
+    family::{NatObstacle, SCREEN_BITS, v4},
     index::{self, Key, Line},
     packet::Packet,
     path::Quick,
     tables::{Links, Options},
 };
 
-use crate::{limit, wide};
+use crate::{budgets, wide};
 
 const EIPS: u32 = 65_536;
 const VPC_COUNT: u32 = 1_024;
@@ -42,7 +43,7 @@ const MAPPED: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
 macro_rules! set_by_the_loader {
     ($($name:ident: $type:ty;)*) => {$(
         #[unsafe(no_mangle)]
-        static $name: $type = 2;
+        pub static $name: $type = 2;
     )*};
 }
 
@@ -55,11 +56,17 @@ set_by_the_loader! {
     SLOTS: u32;
     TARGETS: u32;
     OTHERS6_HALF: u32;
+    SKB_KNOWN: u32;
+    SKB_IP_SUMMED_BYTE: u32;
+    SKB_IP_SUMMED_SHIFT: u32;
+    SKB_CSUM_START: u32;
+    SKB_CSUM_OFFSET: u32;
+    SKB_MAC_HEADER: u32;
 }
 
 /// Reads such a number.
 #[inline(always)]
-fn set<T: Copy>(number: &T) -> T {
+pub fn set<T: Copy>(number: &T) -> T {
     // SAFETY: a reference is valid. The compiler is not to take the value for the one that stands in the source.
     unsafe { ptr::read_volatile(number) }
 }
@@ -326,14 +333,43 @@ impl Links for Maps {
     }
 
     #[inline(always)]
-    fn check_options<P: Packet>(&self, packet: &P, len: usize, sum: u32) -> Result<(), Reason> {
+    fn check_options<P: Packet>(
+        &self,
+        packet: &P,
+        len: usize,
+        sum: u32,
+    ) -> Result<NatObstacle, Reason> {
         let options = OPTIONS.get_ptr_mut(0).ok_or(Reason::KernelRefused)?;
         // SAFETY: as in `in_map`.
         v4::check_options(packet, len, sum, unsafe { &mut *options })
     }
 
     #[inline(always)]
-    fn may_tell(&self, receiver: u64, sends: bool) -> bool {
-        limit::may_tell(receiver, sends)
+    fn walk_quoted_options<P: Packet>(&self, packet: &P, start: usize, len: usize) -> NatObstacle {
+        match OPTIONS.get_ptr_mut(0) {
+            // SAFETY: as in `in_map`.
+            Some(options) => v4::walk_quoted_options(packet, start, len, unsafe { &mut *options }),
+            None => NatObstacle::NONE,
+        }
+    }
+
+    #[inline(always)]
+    fn allow_eni(&self, target: u32, kind: EniBudget, spend: Spend) -> bool {
+        budgets::allow_eni(target, kind, spend)
+    }
+
+    #[inline(always)]
+    fn allow_eip(&self, slot: u32, receiver: u64, kind: EipBudget, spend: Spend) -> bool {
+        budgets::allow_eip(slot, receiver, kind, spend)
+    }
+
+    #[inline(always)]
+    fn allow_neighbour(&self, target: u32, ifindex: u32, neighbour: u64) -> bool {
+        budgets::allow_neighbour(target, ifindex, neighbour)
+    }
+
+    #[inline(always)]
+    fn neighbour_answers(&self, ifindex: u32, neighbour: u64) {
+        budgets::neighbour_answers(ifindex, neighbour);
     }
 }

@@ -31,11 +31,10 @@ pub fn concerns_us(context: &TcContext) -> bool {
     match ethertype {
         IPV4 => is_ours::<V4>(skb.read(PACKET + 16)),
         ARP => is_ours::<V4>(skb.read(PACKET + 24)),
-        IPV6 => is_ours::<V6>(if is_solicitation(&skb) {
-            skb.read(PACKET + 48)
-        } else {
-            skb.read(PACKET + 24)
-        }),
+        IPV6 => {
+            is_ours::<V6>(skb.read(PACKET + 24))
+                || (is_solicitation(&skb) && is_ours::<V6>(skb.read(PACKET + 48)))
+        }
         _ => false,
     }
 }

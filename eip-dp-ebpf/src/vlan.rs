@@ -17,7 +17,7 @@ use eip_dp_common::{
     packet::{NETWORK, QINQ, VLAN},
 };
 
-use crate::context::Skb;
+use crate::{context::Skb, wide};
 
 /// The tag that the kernel keeps beside an skb.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,16 +46,22 @@ impl Tag {
 pub struct Tags {
     /// Whether there are any.
     pub are_there: bool,
+    /// Whether it is a priority tag (802.1Q, VLAN 0), without another behind it: the frame is as if it had none
+    /// (IEEE 802.1Q 6.9.1).
+    pub is_priority: bool,
     /// The control information of one of 802.1Q, or of both; 0 for what can be nobody's VLAN.
     pub control: u32,
 }
 
-const VLAN_ID: u16 = 0xfff;
-const TAG: usize = 4;
+/// The VLAN in a tag's control information.
+pub const VLAN_ID: u16 = 0xfff;
+/// How long a tag is.
+pub const TAG: usize = 4;
 
 impl Tags {
     const NONE: Self = Self {
         are_there: false,
+        is_priority: false,
         control: 0,
     };
 
@@ -71,6 +77,7 @@ impl Tags {
         if [a, b] == VLAN {
             return Self {
                 are_there: true,
+                is_priority: first & VLAN_ID as u32 == 0 && !is_tagged_twice(context),
                 control: first,
             };
         }
@@ -79,6 +86,7 @@ impl Tags {
         }
         let mut tags = Self {
             are_there: true,
+            is_priority: false,
             control: 0,
         };
         // An outer tag of VLAN 0 is a priority tag.
@@ -121,6 +129,18 @@ impl Tags {
         let (outer, vlan) = (outer(self.control), inner(self.control));
         LinkKey::stacked(ifindex, outer, vlan)
     }
+}
+
+/// Whether behind a frame's tag another one stands.
+#[inline(always)]
+fn is_tagged_twice(context: &XdpContext) -> bool {
+    let Some(start) = head::<{ NETWORK + TAG }>(context.ctx) else {
+        return true;
+    };
+    // SAFETY: as in `Tags::of`.
+    let bytes = unsafe { wide::load(start) };
+    let behind = [bytes[NETWORK + 2], bytes[NETWORK + 3]];
+    behind == VLAN || behind == QINQ
 }
 
 /// The inner VLAN.
@@ -245,11 +265,20 @@ fn head<const N: usize>(context: *mut xdp_md) -> Option<*mut [u8; N]> {
     (start + N <= end).then_some(start as *mut [u8; N])
 }
 
-/// Takes the outer tag off an skb of two VLANs that `is_ours` knows, and keeps it for the stages; the inner one is then beside
+/// Takes a priority tag off an skb, as if it had never been there, and the outer tag off one of two VLANs that `is_ours` knows, and keeps it for the stages; the inner one is then beside
 /// the frame, as if it were the only one. False if the kernel refuses.
 #[inline(always)]
 pub fn unstack(context: &TcContext, is_ours: impl FnOnce(&LinkKey) -> bool) -> bool {
     let skb = Skb::as_it_is(context);
+    let is_priority = match skb.tag() {
+        Tag::None => false,
+        Tag::Vlan(control) | Tag::Service(control) => control & VLAN_ID == 0,
+    };
+    // SAFETY: the context is the kernel's, and pointers into the packet are read anew after this. The helper moves a tag that
+    // it finds in the frame then beside it (net/core/skbuff.c, skb_vlan_pop).
+    if is_priority && unsafe { bpf_skb_vlan_pop(skb.as_ptr()) } != 0 {
+        return false;
+    }
     let tags = skb.stacked();
     let key = LinkKey::stacked(skb.ifindex(), outer(tags), inner(tags));
     if key.outer == 0 || key.vlan == 0 || !is_ours(&key) {
@@ -258,8 +287,7 @@ pub fn unstack(context: &TcContext, is_ours: impl FnOnce(&LinkKey) -> bool) -> b
     }
     #[allow(clippy::cast_possible_truncation, reason = "the upper half")]
     skb.keep_outer((tags >> 16) as u16);
-    // SAFETY: the context is the kernel's, and pointers into the packet are read anew after this. The helper moves a tag that
-    // it finds in the frame then beside it (net/core/skbuff.c, skb_vlan_pop).
+    // SAFETY: as above.
     unsafe { bpf_skb_vlan_pop(skb.as_ptr()) == 0 }
 }
 

@@ -1,12 +1,12 @@
-//! Tells the neighbours on an uplink where an EIP is now: gratuitous ARP (RFC 5227, 3) and unsolicited neighbour
-//! advertisements (RFC 4861, 7.2.6).
+//! Tells the neighbours on an uplink where an EIP is now, and the guests on a port where their gateway is: gratuitous ARP
+//! (RFC 5227, 3) and unsolicited neighbour advertisements (RFC 4861, 7.2.6).
 //!
-//! A router that still sends to another Ethernet address learns the new one at once. Each EIP is announced three
+//! Who still sends to another Ethernet address learns the new one at once. Each address is announced three
 //! times, with growing distance, because nothing confirms that an announcement arrived. Thousands of EIPs may move
-//! together: what is due is sent at a bounded rate, and a newer announcement of an EIP takes the place of an older one.
+//! together: what is due is sent at a bounded rate, and a newer announcement of an address takes the place of an older one.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
@@ -37,24 +37,35 @@ const BURST: u32 = 32;
 /// … and then this pause is made: 3,200 frames a second at most.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Announces EIPs on uplinks. Dropping it ends all announcements.
+/// Announces EIPs on uplinks and gateways on ports. Dropping it ends all announcements.
 #[derive(Debug)]
 pub struct Announcer {
     orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
 }
 
-/// An EIP on an uplink.
+/// An address on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Place {
     link: LinkKey,
+    role: Role,
     address: IpAddr,
+}
+
+/// What is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Role {
+    /// An EIP, on an uplink.
+    Eip,
+    /// The gateway of the guests, on a port.
+    Gateway,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Order {
     Announce(Place, [u8; 6]),
     Cancel(Place),
+    Leave(LinkKey),
 }
 
 impl Announcer {
@@ -68,12 +79,39 @@ impl Announcer {
 
     /// Announces that `address` is at `mac` on that uplink, at once and again later.
     pub fn announce(&self, link: LinkKey, mac: [u8; 6], address: IpAddr) {
-        self.order(Order::Announce(Place { link, address }, mac));
+        let role = Role::Eip;
+        let place = Place {
+            link,
+            role,
+            address,
+        };
+        self.order(Order::Announce(place, mac));
+    }
+
+    /// Announces to the guests on a port that their gateway is at `mac`, likewise.
+    pub fn announce_gateway(&self, link: LinkKey, mac: [u8; 6], address: IpAddr) {
+        let role = Role::Gateway;
+        let place = Place {
+            link,
+            role,
+            address,
+        };
+        self.order(Order::Announce(place, mac));
     }
 
     /// Ends the announcements of an EIP that is no longer served here.
     pub fn cancel(&self, link: LinkKey, address: IpAddr) {
-        self.order(Order::Cancel(Place { link, address }));
+        let role = Role::Eip;
+        self.order(Order::Cancel(Place {
+            link,
+            role,
+            address,
+        }));
+    }
+
+    /// Ends the announcements of gateways on a port that guests have left.
+    pub fn leave(&self, link: LinkKey) {
+        self.order(Order::Leave(link));
     }
 
     fn order(&self, order: Order) {
@@ -110,8 +148,8 @@ async fn run(socket: PacketSender, mut orders: mpsc::UnboundedReceiver<Order>) {
         while sent < BURST
             && let Some((place, mac)) = queue.pop(now)
         {
-            let Place { link, address } = place;
-            if let Err(error) = socket.send(link, &frame(mac, address)) {
+            let Place { link, address, .. } = place;
+            if let Err(error) = socket.send(link, &frame(mac, place)) {
                 debug!(?link, %address, %error, "not announced");
             }
             sent += 1;
@@ -126,7 +164,7 @@ async fn run(socket: PacketSender, mut orders: mpsc::UnboundedReceiver<Order>) {
 #[derive(Debug, Default)]
 struct Queue {
     schedule: Schedule<Place>,
-    pending: HashMap<Place, Pending>,
+    pending: BTreeMap<Place, Pending>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +183,24 @@ impl Queue {
             Order::Cancel(place) => {
                 self.schedule.remove(place);
                 self.pending.remove(&place);
+            }
+            Order::Leave(link) => {
+                let end = |address| Place {
+                    link,
+                    role: Role::Gateway,
+                    address,
+                };
+                let first = end(Ipv4Addr::UNSPECIFIED.into());
+                let last = end(Ipv6Addr::from_bits(u128::MAX).into());
+                let left: Vec<Place> = self
+                    .pending
+                    .range(first..=last)
+                    .map(|(one, _)| *one)
+                    .collect();
+                for place in left {
+                    self.schedule.remove(place);
+                    self.pending.remove(&place);
+                }
             }
         }
     }
@@ -168,11 +224,11 @@ impl Queue {
     }
 }
 
-/// What makes the neighbours change their entries of `address`.
-fn frame(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
-    match address {
+/// What makes the neighbours change their entries of the address.
+fn frame(mac: [u8; 6], place: Place) -> Vec<u8> {
+    match place.address {
         IpAddr::V4(address) => arp_request(mac, address),
-        IpAddr::V6(address) => neighbour_advertisement(mac, address),
+        IpAddr::V6(address) => neighbour_advertisement(mac, address, place.role),
     }
 }
 
@@ -195,14 +251,19 @@ fn arp_request(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-/// An advertisement that nobody asked for, to every node: it overrides what they know. Not a router's: an EIP is an
-/// address of a guest.
-fn neighbour_advertisement(mac: [u8; 6], address: Ipv6Addr) -> Vec<u8> {
+/// An advertisement that nobody asked for, to every node: it overrides what they know. An EIP is an address of a guest, and only a
+/// gateway is a router: who hears otherwise of its router takes it off its list (RFC 4861, 7.2.5).
+fn neighbour_advertisement(mac: [u8; 6], address: Ipv6Addr, role: Role) -> Vec<u8> {
     const TYPE: u8 = 136;
+    const ROUTER: u8 = 0x80;
     const OVERRIDE: u8 = 0x20;
     /// Option target link-layer address, of 8 bytes.
     const TARGET_ADDRESS: [u8; 2] = [2, 1];
-    let mut message = vec![TYPE, 0, 0, 0, OVERRIDE, 0, 0, 0];
+    let flags = match role {
+        Role::Eip => OVERRIDE,
+        Role::Gateway => ROUTER | OVERRIDE,
+    };
+    let mut message = vec![TYPE, 0, 0, 0, flags, 0, 0, 0];
     message.extend(address.octets());
     message.extend(TARGET_ADDRESS);
     message.extend(mac);
@@ -226,7 +287,17 @@ mod tests {
     fn place(last: u8) -> Place {
         Place {
             link: LinkKey::untagged(3),
+            role: Role::Eip,
             address: Ipv4Addr::new(203, 0, 113, last).into(),
+        }
+    }
+
+    /// The gateway of the guests on that VLAN.
+    fn gateway(vlan: u16, address: &str) -> Place {
+        Place {
+            link: LinkKey::tagged(3, vlan),
+            role: Role::Gateway,
+            address: address.parse().unwrap(),
         }
     }
 
@@ -293,7 +364,7 @@ mod tests {
             0, 0, 0, 0, 1, 203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 0,
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         ];
-        assert_eq!(frame(MAC, place(9).address), expected);
+        assert_eq!(frame(MAC, place(9)), expected);
     }
 
     #[test]
@@ -306,6 +377,36 @@ mod tests {
             0, 0, 0, 0, 0, 0, 1, 136, 0, 0xf9, 0x1a, 0x20, 0, 0, 0, 0x20, 1, 0x0d, 0xb8, 0, 0, 0,
             0, 0, 0, 0, 0, 0, 0, 0, 9, 2, 1, 2, 0, 0, 0, 0, 1,
         ];
-        assert_eq!(frame(MAC, address.into()), expected);
+        let mut place = place(9);
+        place.address = address.into();
+        assert_eq!(frame(MAC, place), expected);
+
+        // A gateway is a router, and by that its checksum is another one.
+        place.role = Role::Gateway;
+        let mut router = expected;
+        router[58] |= 0x80;
+        let [high, low] = (u16::from_be_bytes([router[56], router[57]]) - 0x8000).to_be_bytes();
+        (router[56], router[57]) = (high, low);
+        assert_eq!(frame(MAC, place), router);
+    }
+
+    #[test]
+    fn nothing_of_a_gateway_is_said_on_a_port_that_guests_have_left() {
+        let mut queue = Queue::default();
+        let start = Instant::now();
+        let kept = [place(1), gateway(8, "10.0.0.1"), gateway(0, "10.0.0.1")];
+        let left = [
+            gateway(7, "10.0.0.1"),
+            gateway(7, "fd00::1"),
+            gateway(7, "ff:ff::"),
+        ];
+        for place in kept.into_iter().chain(left) {
+            queue.take(Order::Announce(place, MAC), start);
+        }
+        queue.take(Order::Leave(LinkKey::tagged(3, 7)), start);
+        let said = drain(&mut queue, start);
+        assert_eq!(said.len(), 3 * kept.len());
+        assert!(said.iter().all(|(_, place, _)| kept.contains(place)));
+        assert!(queue.pending.is_empty());
     }
 }

@@ -98,8 +98,9 @@ pub fn takes_xdp_frames(link: &Link) -> bool {
     link.xdp.is_some_and(XdpFeatures::ndo_xmit)
 }
 
-/// What goes on an uplink. `asks_for_xdp`: whether the configuration asks for delivery by XDP.
-pub fn uplink(ifindex: u32, link: &Link, asks_for_xdp: bool) -> Attachment {
+/// What goes on an uplink. `asks_for_xdp`: whether the configuration asks for delivery by XDP; `needs_tags`: whether frames of
+/// some VLAN have to be told from others.
+pub fn uplink(ifindex: u32, link: &Link, asks_for_xdp: bool, needs_tags: bool) -> Attachment {
     // A veth copies a local stack's packets for XDP, and they lose the batches that GRO would make of them.
     let no_xdp = if link.kind.is_virtual_port() && !asks_for_xdp {
         Some(format!(
@@ -108,7 +109,7 @@ pub fn uplink(ifindex: u32, link: &Link, asks_for_xdp: bool) -> Attachment {
             link.kind
         ))
     } else {
-        no_native_xdp(link)
+        no_native_xdp(link, needs_tags)
     };
     let mut programs = BTreeSet::from([Program::UplinkTc]);
     if no_xdp.is_none() {
@@ -125,8 +126,8 @@ pub fn uplink(ifindex: u32, link: &Link, asks_for_xdp: bool) -> Attachment {
     }
 }
 
-/// What goes on a port, with the delivery that is configured for it.
-pub fn port(ifindex: u32, link: &Link, mode: PortMode) -> Attachment {
+/// What goes on a port, with the delivery that is configured for it. `needs_tags`: as of an uplink.
+pub fn port(ifindex: u32, link: &Link, mode: PortMode, needs_tags: bool) -> Attachment {
     let is_virtual = link.kind.is_virtual_port();
     let no_xdp = if is_virtual && !mode.complete_checksums {
         Some(format!(
@@ -135,13 +136,9 @@ pub fn port(ifindex: u32, link: &Link, mode: PortMode) -> Attachment {
             link.kind
         ))
     } else {
-        no_native_xdp(link)
+        no_native_xdp(link, needs_tags)
     };
-    let no_xdp_delivery = match mode.delivery {
-        Delivery::Tcx => Some("the configuration says `delivery = \"tcx\"`".to_owned()),
-        Delivery::Auto if is_virtual => Some(format!("{} ports are served by tc", link.kind)),
-        Delivery::Auto | Delivery::Xdp => no_xdp_frames(link),
-    };
+    let no_xdp_delivery = no_xdp_delivery(link, mode);
     let mut programs = BTreeSet::from([Program::PortTc]);
     if no_xdp.is_none() {
         programs.insert(Program::PortXdp);
@@ -154,6 +151,17 @@ pub fn port(ifindex: u32, link: &Link, mode: PortMode) -> Attachment {
         no_xdp,
         xdp_delivery: no_xdp_delivery.is_none(),
         no_xdp_delivery,
+    }
+}
+
+/// Why packets are not delivered to a port by XDP; `None`: they are.
+pub fn no_xdp_delivery(link: &Link, mode: PortMode) -> Option<String> {
+    match mode.delivery {
+        Delivery::Tcx => Some("the configuration says `delivery = \"tcx\"`".to_owned()),
+        Delivery::Auto if link.kind.is_virtual_port() => {
+            Some(format!("{} ports are served by tc", link.kind))
+        }
+        Delivery::Auto | Delivery::Xdp => no_xdp_frames(link),
     }
 }
 
@@ -171,10 +179,15 @@ pub fn guard(ifindex: u32, link: &Link) -> Option<Attachment> {
     })
 }
 
-fn no_native_xdp(link: &Link) -> Option<String> {
+fn no_native_xdp(link: &Link, needs_tags: bool) -> Option<String> {
     match link.xdp {
         None => Some("the kernel does not tell what the driver can do (before 6.3), and it is none of those that are known".to_owned()),
         Some(features) if !features.basic() => Some("the driver has no native XDP".to_owned()),
+        // tc sees the tag that the NIC took off beside the frame.
+        Some(_) if needs_tags && link.takes_tags => Some(format!(
+            "the NIC takes VLAN tags off, so that XDP cannot tell VLANs apart; `ethtool -K {} rxvlan off`",
+            link.name
+        )),
         Some(_) => None,
     }
 }

@@ -13,7 +13,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{host::Family, model::Vlan};
+use crate::{
+    host::Family,
+    model::{Vlan, objects::Mac},
+};
 use file::{Raw, Source};
 
 /// Where the configuration is, unless `--config` says otherwise.
@@ -51,11 +54,18 @@ pub struct Uplink {
     pub vlan: Option<Vlan>,
     /// The router to send to. None: what the host's routes say.
     pub next_hop: PerFamily,
+    /// Its Ethernet address, in both families. None: the one that the kernel's neighbour table has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop_mac: Option<Mac>,
     /// Who sends ICMP errors. None: the uplink's own address, else the gateway of a pool.
     pub icmp_source: PerFamily,
     /// Whether ARP requests and neighbour solicitations for associated EIPs are answered, and moved EIPs announced. On by
     /// default: a pool that is on-link needs it, and for a routed pool nobody on the link asks.
     pub answer_arp: bool,
+    /// Whether packets with a source of RFC 1918, RFC 6598 or RFC 4193 are dropped. Off by default: the EIPs of a private cloud
+    /// are such addresses.
+    #[serde(default)]
+    pub drop_private_sources: bool,
 }
 
 /// An address of each family, or of one, or none.
@@ -264,8 +274,10 @@ impl Uplink {
             interface: interface.to_owned(),
             vlan: None,
             next_hop: PerFamily::default(),
+            next_hop_mac: None,
             icmp_source: PerFamily::default(),
             answer_arp: true,
+            drop_private_sources: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::{
     config::Config,
     host::HostFacts,
-    image::{self, Allocations, Content, Have, Served, Write},
+    image::{self, Allocations, Content, Have, Served, Unaware, Write},
     model::{Change, Model},
     plan::{Sink, plan, plan_into},
     plane::{Plane, PlaneError},
@@ -39,6 +39,8 @@ pub struct Step {
     pub moved: Vec<IpAddr>,
     /// The EIPs that are no longer served.
     pub silenced: Vec<IpAddr>,
+    /// The guests that have to learn where their gateway is.
+    pub unaware: Unaware,
     /// Whether what goes on which interface may have changed.
     pub attachments: bool,
     /// Whether what guests are told may have changed.
@@ -106,7 +108,9 @@ impl<P: Plane> Reconciler<P> {
             step.moved.dedup();
             step.silenced
                 .retain(|eip| step.moved.binary_search(eip).is_err());
+            step.unaware.extend(again.unaware);
             step = Step {
+                unaware: step.unaware,
                 moved: step.moved,
                 silenced: step.silenced,
                 writes: step.writes + again.writes,
@@ -188,9 +192,11 @@ impl<P: Plane> Reconciler<P> {
         };
         plan_into(new, old, &mut writer);
         writer.flush();
+        let moved = image::moved(old, new);
         Step {
-            moved: image::moved(old, new),
             silenced: image::silenced(old, new),
+            unaware: Unaware::between(old, new, &moved),
+            moved,
             ..writer.step
         }
     }

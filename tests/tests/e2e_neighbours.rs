@@ -1,8 +1,8 @@
-//! What the gateway answers itself: ARP on the uplink (R8, R11) and on ports (R9), DHCP (R10).
+//! What the gateway answers itself, and says unasked: ARP on the uplink (R8, R11) and on ports (R9, R12), DHCP (R10).
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use eip_dp_tests::lab::{
     capture::{Capture, Frame},
     dhcp,
@@ -166,6 +166,106 @@ fn guests_find_their_gateway_and_everybody_else_at_their_port() -> Result<()> {
     )?;
     assert_eq!(scene.gateway.wait_for_drop("spoofed-source", before)?, 1);
     Ok(())
+}
+
+/// R12: who knows the gateway goes on at once when its port has another Ethernet address, as after a card is replaced. Linux
+/// would ask again after half a minute.
+#[test]
+fn guests_learn_the_new_mac_of_their_port_at_once() -> Result<()> {
+    const NEW: [u8; 6] = [2, 0, 0, 0, 0xcc, 0xcc];
+    const NEWER: [u8; 6] = [2, 0, 0, 0, 0xcc, 0xcd];
+    let mut scene = Scene::new(&Options {
+        dual_stack: true,
+        ..Options::default()
+    })?;
+    let inside = Capture::start(&scene.a, "eth0")?;
+    assert!(ping(&scene.a, Some("10.0.0.10"), INTERNET, 3)?.lost_nothing());
+    assert_eq!(
+        inside
+            .incoming(|frame| is_announcement_of(frame, NEW, GATEWAY4))
+            .len(),
+        0
+    );
+    let change = |scene: &Scene, mac: &str| {
+        scene
+            .backbone
+            .gateway
+            .ip(&format!("link set dev a1 address {mac}"))
+    };
+    change(&scene, "02:00:00:00:cc:cc")?;
+    inside.wait_for("the gateway's new Ethernet address", |frame| {
+        is_announcement_of(frame, NEW, GATEWAY4)
+    })?;
+    let pinged = ping(&scene.a, Some("10.0.0.10"), INTERNET, 3)?;
+    assert!(pinged.lost_nothing(), "R12: {pinged}");
+    inside.wait_for("the gateway's new Ethernet address in IPv6", |frame| {
+        is_router_advertised(frame, NEW, GATEWAY6)
+    })?;
+    let count = |mac| {
+        let arp = inside.incoming(|frame| is_announcement_of(frame, mac, GATEWAY4));
+        let nd = inside.incoming(|frame| is_router_advertised(frame, mac, GATEWAY6));
+        (arp.len(), nd.len())
+    };
+    until(Duration::from_secs(10), "the repetitions", || {
+        Ok((count(NEW) == (3, 3)).then_some(()))
+    })?;
+    // A daemon that takes over has nothing new to say.
+    scene.gateway.stop()?;
+    scene.gateway.start()?;
+    change(&scene, "02:00:00:00:cc:cd")?;
+    inside.wait_for("the address after that", |frame| {
+        is_announcement_of(frame, NEWER, GATEWAY4)
+    })?;
+    assert_eq!(count(NEW), (3, 3), "a restart is no change");
+    Ok(())
+}
+
+/// R12: the guest behind a port may know the gateway of another host, or of the port that it had before.
+#[test]
+fn guests_learn_of_their_gateway_when_they_are_attached() -> Result<()> {
+    let scene = Scene::new(&Options::default())?;
+    let gateway = &scene.gateway;
+    let mac = scene.mac_of("b2")?;
+    let mac: Vec<u8> = mac
+        .split(':')
+        .filter_map(|byte| u8::from_str_radix(byte, 16).ok())
+        .collect();
+    let mac = <[u8; 6]>::try_from(mac).map_err(|_| anyhow!("no Ethernet address"))?;
+    let inside = Capture::start(&scene.b, "eth1")?;
+    gateway.ok("eni detach b-secondary --wait")?;
+    gateway.ok("eni attach b-secondary --instance b --port b2 --wait")?;
+    // The router of its VPC, and that of its lease: it is in cut-through mode.
+    for router in [GATEWAY4, [203, 0, 113, 1]] {
+        inside.wait_for("an announcement of the gateway", |frame| {
+            is_announcement_of(frame, mac, router)
+        })?;
+    }
+    Ok(())
+}
+
+/// The router of the scene's VPC.
+const GATEWAY4: [u8; 4] = [10, 0, 0, 1];
+const GATEWAY6: [u8; 16] = [0xfd, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// A broadcast ARP packet whose sender and target have that address.
+fn is_announcement_of(frame: &Frame, mac: [u8; 6], address: [u8; 4]) -> bool {
+    let arp = frame.bytes.get(14..42).unwrap_or_default();
+    frame.bytes.get(..6) == Some(&[0xff; 6])
+        && frame.bytes.get(12..14) == Some(&[8, 6])
+        && arp.get(8..14) == Some(&mac)
+        && arp.get(14..18) == Some(&address)
+        && arp.get(24..28) == Some(&address)
+}
+
+/// A neighbour advertisement to all nodes, of a router, that overrides.
+fn is_router_advertised(frame: &Frame, mac: [u8; 6], address: [u8; 16]) -> bool {
+    let message = frame.bytes.get(54..).unwrap_or_default();
+    frame.bytes.get(..6) == Some(&[0x33, 0x33, 0, 0, 0, 1])
+        && frame.bytes.get(20) == Some(&58)
+        && message.first() == Some(&136)
+        && message.get(4) == Some(&0xa0)
+        && message.get(8..24) == Some(&address)
+        && message.get(26..32) == Some(&mac)
 }
 
 #[test]

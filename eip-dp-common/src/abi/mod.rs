@@ -103,10 +103,6 @@ pub mod maps {
     pub const HANDED_OVER: &str = "HANDED_OVER";
     /// `RingBuf`: what guests ask the daemon (DHCP, DHCPv6, router solicitations), each a [`super::RequestHeader`] and the frame.
     pub const REQUESTS: &str = "REQUESTS";
-    /// `Array<[u64; 4]>`, by target, not pinned: what the gateway still does for an ENI, see [`crate::budget`].
-    pub const ENI_BUDGETS: &str = "ENI_BUDGETS";
-    /// `Array<[u64; 2]>`, by the EIP's slot, not pinned: likewise for who sends to an EIP.
-    pub const EIP_BUDGETS: &str = "EIP_BUDGETS";
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
@@ -197,11 +193,15 @@ pub mod stages {
     pub const UPLINK4: u32 = 13;
     /// In [`XDP`]: the same from a port.
     pub const PORT4: u32 = 14;
+    /// In [`TC`]: a packet that is larger than its way out is cut.
+    pub const FRAGMENT: u32 = 15;
+    /// In [`TC`]: each of its fragments.
+    pub const FRAGMENTS: u32 = 16;
     /// How many places each map has.
-    pub const COUNT: u32 = 16;
+    pub const COUNT: u32 = 32;
 
     /// The programs: the map, the place in it, and the name.
-    pub const ALL: [(&str, u32, &str); 17] = [
+    pub const ALL: [(&str, u32, &str); 19] = [
         (XDP, UPLINK4, "uplink4_xdp"),
         (XDP, PORT4, "port4_xdp"),
         (XDP, UPLINK6, "uplink6_xdp"),
@@ -219,5 +219,7 @@ pub mod stages {
         (TC, PING4, "ping4"),
         (TC, PING6, "ping6"),
         (TC, FINISH, "finish"),
+        (TC, FRAGMENT, "fragment"),
+        (TC, FRAGMENTS, "fragments"),
     ];
 }

@@ -83,11 +83,14 @@ pub trait Family: Copy + 'static {
     /// Whether this is the address, valid on its link only, that the gateway has on a port with this MAC.
     fn is_link_router(address: &Self::Address, port: Mac) -> bool;
 
-    /// Whether no packet from the Internet can have this source (RFC 1812 5.3.7, RFC 6890).
-    fn is_martian_source(address: &Self::Address) -> bool;
+    /// Whether no host has this as the address of an interface: unspecified, loopback, multicast, reserved.
+    fn is_no_host(address: &Self::Address) -> bool;
 
-    /// Whether no router forwards to this destination (RFC 6890).
-    fn is_martian_destination(address: &Self::Address) -> bool;
+    /// Whether no router forwards from or to this address (RFC 1812 5.3.7, RFC 3927 7, RFC 6890).
+    fn is_martian(address: &Self::Address) -> bool;
+
+    /// Whether the address is for private use: RFC 1918 and RFC 6598, or RFC 4193.
+    fn is_private_use(address: &Self::Address) -> bool;
 
     /// The source address of a packet, unchecked.
     fn read_source<P: Packet>(packet: &P) -> Option<Self::Address>;
@@ -105,15 +108,26 @@ pub trait Family: Copy + 'static {
     /// [`Reason::Malformed`].
     fn parse_plain<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason>;
 
-    /// Checks the rest: the header's checksum and its options, or the extension headers.
+    /// Checks the rest: the header's checksum and its options, or the extension headers. Gives what of them only NAT mode
+    /// refuses.
     ///
     /// # Errors
-    /// [`Reason::Malformed`], [`Reason::SourceRoute`], [`Reason::TinyFragment`], [`Reason::HeadersTooLong`].
+    /// [`Reason::Malformed`], [`Reason::SourceRoute`], [`Reason::TinyFragment`].
     fn verify<P: Packet, L: Links>(
         packet: &P,
         links: &L,
         datagram: &Datagram<Self>,
-    ) -> Result<(), Reason>;
+    ) -> Result<NatObstacle, Reason>;
+
+    /// Whether it is a message in which routers or hosts of a link tell each other addresses, so that NAT mode refuses it.
+    fn tells_addresses<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
+
+    /// The address that an ICMP redirect names as the better router; unspecified for everything else. (IPv6's redirects are
+    /// neighbour discovery.)
+    fn redirect_target<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Self::Address;
+
+    /// Whether it is neighbour discovery (RFC 4861), wherever it stands.
+    fn is_neighbour_discovery<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
 
     /// Whether the datagram is an ICMP error, which quotes another.
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
@@ -122,7 +136,12 @@ pub trait Family: Copy + 'static {
     fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
 
     /// The packet whose IP header is at `at`, quoted up to `end`; `None` if there is no whole header.
-    fn quoted<P: Packet>(packet: &P, at: usize, end: usize) -> Option<Quoted<Self>>;
+    fn quoted<P: Packet, L: Links>(
+        packet: &P,
+        links: &L,
+        at: usize,
+        end: usize,
+    ) -> Option<Quoted<Self>>;
 
     /// Exchanges in the quoted header at `at` the addresses that `rewrite` changes in the error itself. Gives the difference
     /// of all of the header.
@@ -222,6 +241,35 @@ pub struct Datagram<F: Family> {
     pub authenticated: u8,
     /// How the walk through its extension headers ended; [`Chain::WHOLE`] for IPv4, which has none.
     pub chain: Chain,
+    /// Not 0 if a routing header leads on from its destination, so that its transport checksum is over another one
+    /// (RFC 8200 8.1).
+    pub segments_left: u8,
+}
+
+/// What only NAT mode refuses a packet for: a number and not an `Option`, which the verifier would follow both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NatObstacle(u8);
+
+impl NatObstacle {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// An IPv4 option that carries addresses (RFC 7126 4.5, 4.7).
+    pub const ADDRESS_OPTION: Self = Self(1);
+    /// More extension headers than are looked through.
+    pub const HEADERS_TOO_LONG: Self = Self(2);
+    /// Options in a quoted header, which only the slow path looks through.
+    pub const UNREAD: Self = Self(3);
+
+    /// # Errors
+    /// The reason not to translate the packet.
+    #[inline(always)]
+    pub const fn refuse(self) -> Result<(), Reason> {
+        match self {
+            Self::NONE => Ok(()),
+            Self::ADDRESS_OPTION => Err(Reason::AddressOption),
+            _ => Err(Reason::HeadersTooLong),
+        }
+    }
 }
 
 /// Which part of a transport packet a datagram carries: offset and flag as they came, and not a name for each kind, which
@@ -304,6 +352,10 @@ pub struct Quoted<F: Family> {
     pub destination: F::Address,
     /// Its transport checksum, from the start of the frame, if so much of it is quoted.
     pub checksum: ChecksumPlace,
+    /// As [`Datagram::segments_left`].
+    pub segments_left: u8,
+    /// What only NAT mode refuses it for.
+    pub obstacle: NatObstacle,
 }
 
 /// An ICMP error of the gateway's own.
@@ -325,13 +377,31 @@ pub struct Rewrite<F: Family> {
     pub source: F::Address,
     /// The destination from now on.
     pub destination: F::Address,
-    /// The checksum difference of both changes.
-    pub delta: Delta,
+    /// The checksum difference of the source's change.
+    pub source_delta: Delta,
+    /// That of the destination's.
+    pub destination_delta: Delta,
     /// Whether the hop limit is one less.
     pub hop: bool,
 }
 
 impl<F: Family> Rewrite<F> {
+    /// The checksum difference of both changes.
+    #[inline(always)]
+    pub fn delta(&self) -> Delta {
+        self.source_delta.and(self.destination_delta)
+    }
+
+    /// What both do to the checksum of the packet's own transport, or of a message that is about it.
+    #[inline(always)]
+    pub fn transport_delta(&self, datagram: &Datagram<F>) -> Delta {
+        if datagram.segments_left == 0 {
+            self.delta()
+        } else {
+            self.source_delta
+        }
+    }
+
     /// Whether the source becomes another.
     #[inline(always)]
     pub fn changes_source(&self, datagram: &Datagram<F>) -> bool {

@@ -5,7 +5,8 @@ use core::{hint::black_box, mem::offset_of};
 use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
 
 use super::{
-    Chain, ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, protocol,
+    Chain, ChecksumPlace, Datagram, Echo, Error, Family, Fragment, NatObstacle, Quoted, Rewrite,
+    protocol,
 };
 use crate::{
     abi::{Reason, UPLINK_TARGET4},
@@ -29,6 +30,10 @@ const DONT_FRAGMENT: u8 = 0x40;
 
 /// Loose and strict source routing (RFC 791), copied flag included.
 const SOURCE_ROUTES: [u8; 2] = [131, 137];
+
+/// Options in which whoever forwards or answers a packet writes its address (RFC 791 3.1).
+const RECORD_ROUTE: u8 = 7;
+const TIMESTAMP: u8 = 68;
 
 impl Family for V4 {
     type Address = [u8; 4];
@@ -74,14 +79,25 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn is_martian_source(address: &[u8; 4]) -> bool {
+    fn is_no_host(address: &[u8; 4]) -> bool {
         // 0/8, 127/8, multicast and 240/4.
         matches!(address[0], 0 | 127 | 224..)
     }
 
     #[inline(always)]
-    fn is_martian_destination(address: &[u8; 4]) -> bool {
-        Self::is_martian_source(address) || (address[0] == 169 && address[1] == 254)
+    fn is_martian(address: &[u8; 4]) -> bool {
+        Self::is_no_host(address) || (address[0] == 169 && address[1] == 254)
+    }
+
+    #[inline(always)]
+    fn is_private_use(address: &[u8; 4]) -> bool {
+        match address[0] {
+            10 => true,
+            172 => address[1] & 0xf0 == 16,
+            192 => address[1] == 168,
+            100 => address[1] & 0xc0 == 64,
+            _ => false,
+        }
     }
 
     #[inline(always)]
@@ -117,6 +133,7 @@ impl Family for V4 {
             may_fragment: header.frags[0] & DONT_FRAGMENT == 0,
             authenticated: u8::from(header.proto == protocol::AH),
             chain: Chain::WHOLE,
+            segments_left: 0,
         })
     }
 
@@ -151,6 +168,7 @@ impl Family for V4 {
             may_fragment: false,
             authenticated: 0,
             chain: Chain::WHOLE,
+            segments_left: 0,
         })
     }
 
@@ -159,7 +177,7 @@ impl Family for V4 {
         packet: &P,
         links: &L,
         datagram: &Datagram<Self>,
-    ) -> Result<(), Reason> {
+    ) -> Result<NatObstacle, Reason> {
         let sum = sum_header(&datagram.header);
         let options = datagram.transport - NETWORK - Ipv4Hdr::LEN;
         if options != 0 {
@@ -168,7 +186,30 @@ impl Family for V4 {
         if fold(sum) != 0xffff {
             return Err(Reason::Malformed);
         }
-        Ok(())
+        Ok(NatObstacle::NONE)
+    }
+
+    #[inline(always)]
+    fn tells_addresses<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
+        // Router advertisement (RFC 1256).
+        datagram.icmp_type(packet) == 9
+    }
+
+    #[inline(always)]
+    fn redirect_target<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> [u8; 4] {
+        const ROUTER: usize = 4;
+        if datagram.icmp_type(packet) != 5 {
+            return Self::UNSPECIFIED;
+        }
+        match packet.read(datagram.transport + ROUTER) {
+            Some(router) => router,
+            None => Self::UNSPECIFIED,
+        }
+    }
+
+    #[inline(always)]
+    fn is_neighbour_discovery<P: Packet>(_packet: &P, _datagram: &Datagram<Self>) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -183,7 +224,12 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn quoted<P: Packet>(packet: &P, at: usize, end: usize) -> Option<Quoted<Self>> {
+    fn quoted<P: Packet, L: Links>(
+        packet: &P,
+        links: &L,
+        at: usize,
+        end: usize,
+    ) -> Option<Quoted<Self>> {
         if at + Ipv4Hdr::LEN > end {
             return None;
         }
@@ -207,6 +253,14 @@ impl Family for V4 {
             source: header.src_addr,
             destination: header.dst_addr,
             checksum,
+            segments_left: 0,
+            obstacle: if header_len == Ipv4Hdr::LEN {
+                NatObstacle::NONE
+            } else if !packet.can_reply() {
+                NatObstacle::UNREAD
+            } else {
+                links.walk_quoted_options(packet, at + Ipv4Hdr::LEN, header_len - Ipv4Hdr::LEN)
+            },
         })
     }
 
@@ -219,7 +273,7 @@ impl Family for V4 {
     ) -> Result<Delta, Reason> {
         let mut header = read_header(packet.read(at).ok_or(Reason::KernelRefused)?);
         let check = header.check;
-        header.check = rewrite.delta.apply(check);
+        header.check = rewrite.delta().apply(check);
         if rewrite.changes_destination(datagram) {
             header.src_addr = rewrite.destination;
         }
@@ -227,7 +281,7 @@ impl Family for V4 {
             header.dst_addr = rewrite.source;
         }
         write_header(packet, at, &header)?;
-        Ok(rewrite.delta.and(Delta::between(&check, &header.check)))
+        Ok(rewrite.delta().and(Delta::between(&check, &header.check)))
     }
 
     #[inline(always)]
@@ -295,7 +349,7 @@ impl Family for V4 {
         } else {
             (header.ttl, Delta::NONE)
         };
-        let [c0, c1] = hop.and(rewrite.delta).apply(header.check);
+        let [c0, c1] = hop.and(rewrite.delta()).apply(header.check);
         let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (rewrite.source, rewrite.destination);
         // From the TTL on: what stands before it stays.
         packet.write(
@@ -385,20 +439,23 @@ const MAX_OPTIONS: usize = 40;
 /// every way through a loop, that all of them come to the same.
 const MASK: usize = 63;
 
-/// Reads the header's options; gives their sum.
+/// Reads the options of the header whose fixed part ends at `start`; gives their sum.
 ///
 /// # Errors
 /// [`Reason::Malformed`] if they are not all there.
 #[inline(always)]
-fn read_options<P: Packet>(packet: &P, len: usize, options: &mut Options) -> Result<u32, Reason> {
+fn read_options<P: Packet>(
+    packet: &P,
+    start: usize,
+    len: usize,
+    options: &mut Options,
+) -> Result<u32, Reason> {
     let mut sum = 0;
     let mut at = 0;
     while at < MAX_OPTIONS && at < len {
         // Where it is read is hidden, too: how much of the packet is known to be there is then the same after each round.
         let place = packet.forgotten(at) & MASK;
-        let [a, b, c, d] = packet
-            .read(NETWORK + Ipv4Hdr::LEN + place)
-            .ok_or(Reason::Malformed)?;
+        let [a, b, c, d] = packet.read(start + place).ok_or(Reason::Malformed)?;
         sum += u32::from(u16::from_ne_bytes([a, b])) + u32::from(u16::from_ne_bytes([c, d]));
         let place = at & MASK & !3;
         let bytes = &mut options.bytes;
@@ -431,33 +488,79 @@ pub fn check_options<P: Packet>(
     len: usize,
     sum: u32,
     options: &mut Options,
-) -> Result<(), Reason> {
-    let sum = sum + read_options(packet, packet.forgotten(len) & MASK, options)?;
+) -> Result<NatObstacle, Reason> {
+    let start = NETWORK + Ipv4Hdr::LEN;
+    let sum = sum + read_options(packet, start, packet.forgotten(len) & MASK, options)?;
     if fold(sum) != 0xffff {
         return Err(Reason::Malformed);
     }
+    walk_options(len, options);
+    let found = options.found.get();
+    if found & SOURCE_ROUTE != 0 {
+        Err(Reason::SourceRoute)
+    } else if found & MALFORMED != 0 {
+        Err(Reason::Malformed)
+    } else if found & ADDRESSES != 0 {
+        Ok(NatObstacle::ADDRESS_OPTION)
+    } else {
+        Ok(NatObstacle::NONE)
+    }
+}
+
+/// Walks the options of a quoted header, from `start` on, as far as they can be walked: what is quoted is not checked.
+#[inline(always)]
+pub fn walk_quoted_options<P: Packet>(
+    packet: &P,
+    start: usize,
+    len: usize,
+    options: &mut Options,
+) -> NatObstacle {
+    if read_options(packet, start, packet.forgotten(len) & MASK, options).is_err() {
+        return NatObstacle::NONE;
+    }
+    walk_options(len, options);
+    if options.found.get() & ADDRESSES == 0 {
+        NatObstacle::NONE
+    } else {
+        NatObstacle::ADDRESS_OPTION
+    }
+}
+
+/// What a walk finds.
+const ADDRESSES: usize = 1;
+const SOURCE_ROUTE: usize = 2;
+const MALFORMED: usize = 4;
+
+/// Walks options that were read, to their end or to what cannot be walked, and leaves what it found in `options`.
+#[inline(always)]
+fn walk_options(len: usize, options: &mut Options) {
     options.len.set(len);
     options.next.set(0);
+    options.found.set(0);
     macro_rules! option {
         ($at:literal) => {
             let len = options.len.get();
             if $at >= len {
-                return Ok(());
+                return;
             }
             if options.next.get() == $at {
                 let kind = options.bytes[$at];
                 if kind == 0 {
-                    return Ok(());
+                    return;
                 }
                 if kind == SOURCE_ROUTES[0] || kind == SOURCE_ROUTES[1] {
-                    return Err(Reason::SourceRoute);
+                    options.found.set(options.found.get() | SOURCE_ROUTE);
+                }
+                if kind == RECORD_ROUTE || kind == TIMESTAMP {
+                    options.found.set(options.found.get() | ADDRESSES);
                 }
                 if kind == 1 {
                     options.next.set($at + 1);
                 } else {
                     let length = usize::from(options.bytes[$at + 1]);
                     if $at + 1 >= len || length < 2 || $at + length > len {
-                        return Err(Reason::Malformed);
+                        options.found.set(options.found.get() | MALFORMED);
+                        return;
                     }
                     options.next.set($at + length);
                 }
@@ -466,5 +569,4 @@ pub fn check_options<P: Packet>(
     }
     at_each!(option: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19
                      20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39);
-    Ok(())
 }

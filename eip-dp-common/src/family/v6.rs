@@ -7,8 +7,8 @@ use core::mem::offset_of;
 use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
 
 use super::{
-    ChecksumPlace, Datagram, Echo, Error, Family, Fragment, Quoted, Rewrite, V4, protocol,
-    v4::bounded,
+    ChecksumPlace, Datagram, Echo, Error, Family, Fragment, NatObstacle, Quoted, Rewrite, V4,
+    protocol, v4::bounded,
 };
 use crate::{
     abi::{Reason, UPLINK_TARGET6},
@@ -72,16 +72,21 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn is_martian_source(address: &[u8; 16]) -> bool {
-        // Unspecified, loopback, IPv4-mapped and what else begins with 80 zero bits (RFC 4291 2.5.5); link-local; multicast.
+    fn is_no_host(address: &[u8; 16]) -> bool {
+        // Unspecified, loopback, IPv4-mapped and what else begins with 80 zero bits (RFC 4291 2.5.5); multicast.
         let starts_with_zeros =
             u64::from_ne_bytes(upper(address)) == 0 && address[8] == 0 && address[9] == 0;
-        starts_with_zeros || Self::is_link_local(address) || address[0] == 0xff
+        starts_with_zeros || address[0] == 0xff
     }
 
     #[inline(always)]
-    fn is_martian_destination(address: &[u8; 16]) -> bool {
-        Self::is_martian_source(address)
+    fn is_martian(address: &[u8; 16]) -> bool {
+        Self::is_no_host(address) || Self::is_link_local(address)
+    }
+
+    #[inline(always)]
+    fn is_private_use(address: &[u8; 16]) -> bool {
+        address[0] & 0xfe == 0xfc
     }
 
     #[inline(always)]
@@ -115,6 +120,7 @@ impl Family for V6 {
             may_fragment: false,
             authenticated: found.authenticated,
             chain: found.chain,
+            segments_left: found.segments_left,
         })
     }
 
@@ -153,6 +159,7 @@ impl Family for V6 {
             may_fragment: false,
             authenticated: 0,
             chain: Chain::WHOLE,
+            segments_left: 0,
         })
     }
 
@@ -162,15 +169,32 @@ impl Family for V6 {
         _packet: &P,
         _links: &L,
         datagram: &Datagram<Self>,
-    ) -> Result<(), Reason> {
+    ) -> Result<NatObstacle, Reason> {
         match datagram.chain {
-            Chain::WHOLE => Ok(()),
+            Chain::WHOLE => Ok(NatObstacle::NONE),
             // RFC 7112: the first fragment holds all of the chain.
             Chain::CUT if !datagram.fragment.is_whole() => Err(Reason::TinyFragment),
             Chain::CUT => Err(Reason::Malformed),
             Chain::SOURCE_ROUTE => Err(Reason::SourceRoute),
-            _ => Err(Reason::HeadersTooLong),
+            _ => Ok(NatObstacle::HEADERS_TOO_LONG),
         }
+    }
+
+    #[inline(always)]
+    fn tells_addresses<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
+        // Neighbour discovery, which is about one link (RFC 4861), router renumbering (RFC 2894), node information (RFC 4620),
+        // inverse neighbour discovery (RFC 3122); home agent discovery and mobile prefixes (RFC 6275).
+        matches!(datagram.icmp_type(packet), 133..=142 | 144..=147)
+    }
+
+    #[inline(always)]
+    fn redirect_target<P: Packet>(_packet: &P, _datagram: &Datagram<Self>) -> [u8; 16] {
+        Self::UNSPECIFIED
+    }
+
+    #[inline(always)]
+    fn is_neighbour_discovery<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
+        matches!(datagram.icmp_type(packet), 133..=ICMP_REDIRECT)
     }
 
     #[inline(always)]
@@ -187,7 +211,12 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn quoted<P: Packet>(packet: &P, at: usize, end: usize) -> Option<Quoted<Self>> {
+    fn quoted<P: Packet, L: Links>(
+        packet: &P,
+        _links: &L,
+        at: usize,
+        end: usize,
+    ) -> Option<Quoted<Self>> {
         if at + Ipv6Hdr::LEN > end {
             return None;
         }
@@ -202,6 +231,8 @@ impl Family for V6 {
             source: header.src_addr,
             destination: header.dst_addr,
             checksum: quoted_checksum(&found, end),
+            segments_left: found.segments_left,
+            obstacle: NatObstacle::NONE,
         })
     }
 
@@ -218,7 +249,7 @@ impl Family for V6 {
         if rewrite.changes_source(datagram) {
             packet.write(at + offset_of!(Ipv6Hdr, dst_addr), rewrite.source)?;
         }
-        Ok(rewrite.delta)
+        Ok(rewrite.delta())
     }
 
     #[inline(always)]

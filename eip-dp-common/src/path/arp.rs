@@ -9,7 +9,7 @@ use super::{
 use crate::{
     abi::{EipEntry, EipMode, NONE, PrivateKey, Reason, Sealed, Uplink, UplinkFlags},
     family::{Family, V4},
-    packet::{Ethernet, Mac, NETWORK, Packet},
+    packet::{Ethernet, Mac, NETWORK, Packet, is_group},
     tables::{self, Scratch, Tables},
 };
 
@@ -95,7 +95,8 @@ fn asked<P: Packet, T: Tables<V4>>(
     if !V4::is_unspecified(&arp.sender) {
         owner_of::<V4, T>(tables, vpc, &arp.sender, sender, scratch)?;
     }
-    if arp.operation != REQUEST {
+    // Nobody is asked for an address that no host has; an answer would be one from it.
+    if arp.operation != REQUEST || V4::is_no_host(&arp.target) {
         return Err(Reason::ArpIgnored);
     }
     if is_near::<V4, T>(tables, vpc, sender, &arp.target, scratch)? {
@@ -157,7 +158,7 @@ pub fn on_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, uplink: &
         return Outcome::START;
     }
     match Arp::read(packet).filter(|arp| arp.operation == REQUEST) {
-        Some(arp) if is_served_eip::<V4, T>(tables, &arp.target) => {
+        Some(arp) if !is_group(arp.sender_mac) && is_served_eip::<V4, T>(tables, &arp.target) => {
             conclude(Outcome::START, arp.answer(packet, uplink.mac))
         }
         Some(_) | None => Outcome::START,

@@ -1,11 +1,12 @@
 //! The last step of every packet that goes on: checks of a router, translation, and the frame's new addresses.
 
-use super::{Outcome, Verdict, Way, quote::Quote};
+use super::{Outcome, Verdict, Way, fragment, quote::Quote};
 use crate::{
     abi::{Event, Reason, Target, TargetFlags},
     checksum::Delta,
-    family::{ChecksumPlace, Datagram, Family, Rewrite, protocol},
+    family::{ChecksumPlace, Datagram, Family, NatObstacle, Rewrite, protocol},
     packet::{ABSENT, Change, Ethernet, NETWORK, Packet},
+    tables::Links,
 };
 
 /// Where a packet goes and what changes on the way.
@@ -18,45 +19,62 @@ pub struct Forward<'a, F: Family> {
     pub destination: F::Address,
     /// Whether and how the addresses' change shows in checksums.
     pub translation: Translation,
+    /// What of it only NAT mode refuses.
+    pub obstacle: NatObstacle,
     /// Whether it is routed (TTL less one) or stays on its link.
     pub routed: bool,
-    /// Whether the kernel may send it in fragments, where it is larger than the way out and may be cut.
-    pub by_kernel: bool,
+    /// Whether its destination itself is on the target's link, and not behind a next hop.
+    pub is_neighbour: bool,
 }
 
-/// Whether addresses change, and what that does to checksums. Not an `Option`: both fields always have a value, which the
+/// Whether addresses change, and what that does to checksums. Not an `Option`: all fields always have a value, which the
 /// verifier wants of whatever the compiler spills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
     /// Whether they change.
     pub active: bool,
-    /// The checksum difference, [`Delta::NONE`] where they do not.
-    pub delta: Delta,
+    /// The checksum difference of the source's change, [`Delta::NONE`] where it does not.
+    pub source: Delta,
+    /// Likewise of the destination's.
+    pub destination: Delta,
 }
 
 impl Translation {
     /// Cut-through: no change.
     pub const NONE: Self = Self {
         active: false,
-        delta: Delta::NONE,
+        source: Delta::NONE,
+        destination: Delta::NONE,
     };
 
-    /// NAT, by a record's checksum difference.
+    /// NAT of the source, by a record's checksum difference.
     #[inline(always)]
-    pub const fn nat(delta: u16) -> Self {
+    pub const fn of_source(delta: u16) -> Self {
         Self {
             active: true,
-            delta: Delta::from_record(delta),
+            source: Delta::from_record(delta),
+            destination: Delta::NONE,
         }
     }
 
-    /// Both changes.
+    /// NAT of the destination.
+    #[inline(always)]
+    pub const fn of_destination(delta: u16) -> Self {
+        Self {
+            active: true,
+            source: Delta::NONE,
+            destination: Delta::from_record(delta),
+        }
+    }
+
+    /// This one's change of the source, and the other's of the destination.
     #[inline(always)]
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub const fn with_destination(self, other: Self) -> Self {
         Self {
             active: self.active | other.active,
-            delta: self.delta.and(other.delta),
+            source: self.source,
+            destination: other.destination,
         }
     }
 }
@@ -66,8 +84,9 @@ impl Translation {
 /// # Errors
 /// The reason not to send it; the packet is untouched then, but for [`Reason::KernelRefused`].
 #[inline(always)]
-pub fn forward<F: Family, P: Packet>(
+pub fn forward<F: Family, P: Packet, L: Links>(
     packet: &mut P,
+    links: &L,
     datagram: &Datagram<F>,
     forward: &Forward<'_, F>,
     outcome: &mut Outcome,
@@ -76,23 +95,37 @@ pub fn forward<F: Family, P: Packet>(
     if forward.routed && datagram.hop_limit <= 1 {
         return Err(Reason::TtlExceeded);
     }
-    let too_big = wire_len(packet, datagram) > usize::from(target.mtu);
-    if too_big && !(forward.by_kernel && datagram.may_fragment) {
+    let mtu = usize::from(target.mtu);
+    if wire_len(packet, datagram) > mtu {
         outcome.mtu = u32::from(target.mtu);
-        return Err(Reason::TooBig);
+        if !fragment::is_possible(packet, datagram, mtu) {
+            return Err(Reason::TooBig);
+        }
+        return Ok(if packet.can_reply() {
+            Verdict::Fragment
+        } else {
+            Verdict::Slow
+        });
     }
     let rewrite = Rewrite {
         source: forward.source,
         destination: forward.destination,
-        delta: forward.translation.delta,
-        // The kernel's routing takes it off itself.
-        hop: forward.routed && !too_big,
+        source_delta: forward.translation.source,
+        destination_delta: forward.translation.destination,
+        hop: forward.routed,
     };
     let mut field = ChecksumPlace::NONE;
     let mut quote = Quote::NONE;
     if forward.translation.active {
+        forward.obstacle.refuse()?;
+        if F::tells_addresses(packet, datagram) {
+            return Err(Reason::AddressOption);
+        }
         if F::is_icmp_error(packet, datagram) {
-            quote = Quote::find(packet, datagram, &rewrite)?;
+            quote = Quote::find(packet, links, datagram, &rewrite)?;
+            if quote.at == Quote::UNREAD.at {
+                return Ok(Verdict::Slow);
+            }
         } else {
             field = datagram.transport_checksum()?;
         }
@@ -100,14 +133,11 @@ pub fn forward<F: Family, P: Packet>(
             outcome.event = Some(Event::AhTranslated);
         }
     }
-    if !packet.can_send(target) || (too_big && !packet.can_reply()) {
+    if !packet.can_send(target) {
         return Ok(Verdict::Slow);
     }
     // With its padding it would be longer than the way out takes, where links differ in their MTU.
-    if packet.segment_payload() == Some(0)
-        && packet.is_longer_than(NETWORK + usize::from(target.mtu))
-        && !too_big
-    {
+    if packet.segment_payload() == Some(0) && packet.is_longer_than(NETWORK + mtu) {
         packet.trim(datagram.end)?;
     }
     if quote.at != 0 {
@@ -115,7 +145,7 @@ pub fn forward<F: Family, P: Packet>(
     }
     if field.offset != 0 {
         let change = Change {
-            delta: rewrite.delta,
+            delta: rewrite.transport_delta(datagram),
             covers: F::PSEUDO_HEADER,
             zero_is_none: field.zero_is_none,
         };
@@ -124,12 +154,13 @@ pub fn forward<F: Family, P: Packet>(
     if forward.routed {
         F::rewrite(packet, datagram, &rewrite)?;
     }
-    if too_big {
-        return Ok(Verdict::Kernel);
-    }
     outcome.way = Way::to(target);
     if target.flags & TargetFlags::RESOLVED == 0 {
-        return Ok(Verdict::Resolve);
+        return Ok(if forward.is_neighbour {
+            Verdict::Neighbour
+        } else {
+            Verdict::Resolve
+        });
     }
     Ethernet::write_addresses(packet, target.dst_mac, target.src_mac)?;
     Ok(Verdict::Send)

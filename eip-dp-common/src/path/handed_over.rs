@@ -12,6 +12,7 @@ pub struct HandedOver {
     reason: u32,
     receiver: u32,
     sender: u32,
+    eni: u32,
     bytes: u32,
     mtu: u32,
     ifindex: u32,
@@ -26,7 +27,7 @@ impl HandedOver {
         let (verdict, reason) = match outcome.verdict {
             Verdict::Send => (1, 0),
             Verdict::Resolve => (2, 0),
-            Verdict::Kernel => (3, 0),
+            Verdict::Fragment => (3, 0),
             Verdict::Reply => (4, 0),
             Verdict::Ping => (5, 0),
             Verdict::Pass => (6, 0),
@@ -34,12 +35,14 @@ impl HandedOver {
             Verdict::Slow => (8, 0),
             Verdict::Drop(reason) => (9, reason.index()),
             Verdict::Refuse(reason) => (10, reason.index()),
+            Verdict::Neighbour => (11, 0),
         };
         Self {
             verdict,
             reason,
             receiver: outcome.receiver,
             sender: outcome.sender,
+            eni: outcome.eni,
             bytes: outcome.bytes,
             mtu: outcome.mtu,
             ifindex: outcome.way.ifindex,
@@ -62,6 +65,7 @@ impl HandedOver {
         Outcome {
             receiver: self.receiver,
             sender: self.sender,
+            eni: self.eni,
             bytes: self.bytes,
             mtu: self.mtu,
             ..Outcome::dropped(reason)
@@ -78,7 +82,7 @@ impl HandedOver {
         let verdict = match self.verdict {
             1 => Verdict::Send,
             2 => Verdict::Resolve,
-            3 => Verdict::Kernel,
+            3 => Verdict::Fragment,
             4 => Verdict::Reply,
             5 => Verdict::Ping,
             6 => Verdict::Pass,
@@ -86,12 +90,14 @@ impl HandedOver {
             8 => Verdict::Slow,
             9 => Verdict::Drop(reason),
             10 => Verdict::Refuse(reason),
+            11 => Verdict::Neighbour,
             _ => Verdict::Drop(Reason::BadRecord),
         };
         Outcome {
             verdict,
             receiver: self.receiver,
             sender: self.sender,
+            eni: self.eni,
             bytes: self.bytes,
             mtu: self.mtu,
             way: Way {
@@ -112,7 +118,8 @@ mod tests {
         let verdicts = [
             Verdict::Send,
             Verdict::Resolve,
-            Verdict::Kernel,
+            Verdict::Neighbour,
+            Verdict::Fragment,
             Verdict::Reply,
             Verdict::Ping,
             Verdict::Pass,
@@ -128,6 +135,7 @@ mod tests {
                     verdict,
                     receiver: 1,
                     sender: 2,
+                    eni: 7,
                     bytes: 3,
                     mtu: 4,
                     way: Way {

@@ -8,9 +8,11 @@
 
 mod arp;
 mod forward;
+pub mod fragment;
 mod handed_over;
 mod nd;
 mod notify;
+mod partial;
 mod port;
 mod quick;
 mod quote;
@@ -18,6 +20,7 @@ mod uplink;
 
 pub use handed_over::HandedOver;
 pub use notify::{leave_telling, tell_port, tell_uplink};
+pub use partial::is_honest;
 pub use port::{From, answer_ping, discovery_from_port, packet_from_port};
 pub use quick::{Quick, quick_from_port, quick_from_uplink};
 pub use uplink::{discovery_from_uplink, packet_from_uplink};
@@ -36,8 +39,11 @@ pub enum Verdict {
     Send,
     /// Likewise, but for the MAC of the uplink's next hop.
     Resolve,
-    /// Translated but larger than the way out: for the kernel to route and send in fragments.
-    Kernel,
+    /// Likewise, but for the MAC of the destination itself, which is on the uplink's link.
+    Neighbour,
+    /// Larger than the way out and may be cut: to be made into fragments of [`Outcome::mtu`], each of which comes again;
+    /// untouched.
+    Fragment,
     /// Ready to be sent out of the interface that it came from.
     Reply,
     /// A ping of the gateway, for [`answer_ping`]; untouched.
@@ -83,11 +89,13 @@ pub struct Outcome {
     pub receiver: u32,
     /// Where it counts for the EIP that it was from, or [`NONE`].
     pub sender: u32,
+    /// The target of the ENI that sent it, or [`NONE`]: whose budget pays for what the gateway does about it.
+    pub eni: u32,
     /// The packet's length in bytes, from the IP header on.
     pub bytes: u32,
-    /// The MTU that it does not fit, with [`Reason::TooBig`].
+    /// The MTU that it does not fit, with [`Reason::TooBig`] and [`Verdict::Fragment`].
     pub mtu: u32,
-    /// Where it goes, with [`Verdict::Send`] and [`Verdict::Resolve`]. Not part of the verdict: what has no value on some
+    /// Where it goes, with [`Verdict::Send`], [`Verdict::Resolve`] and [`Verdict::Neighbour`]. Not part of the verdict: what has no value on some
     /// ways to one place, the compiler fills with anything, which the verifier refuses.
     pub way: Way,
     /// What else is counted.
@@ -100,6 +108,7 @@ impl Outcome {
         verdict: Verdict::Pass,
         receiver: NONE,
         sender: NONE,
+        eni: NONE,
         bytes: 0,
         mtu: 0,
         way: Way {
@@ -135,6 +144,8 @@ impl Outcome {
 pub trait Local: Family {
     /// The UDP ports of a DHCP client's message to a server, source and destination.
     const DHCP_PORTS: [u8; 4];
+    /// Those of a server's message to a client.
+    const DHCP_SERVER_PORTS: [u8; 4];
     /// The Ethernet type.
     const ETHERTYPE: [u8; 2];
 
@@ -163,6 +174,7 @@ pub trait Local: Family {
 impl Local for V4 {
     /// RFC 2131 4.1: 68 and 67.
     const DHCP_PORTS: [u8; 4] = [0, 68, 0, 67];
+    const DHCP_SERVER_PORTS: [u8; 4] = [0, 67, 0, 68];
     const ETHERTYPE: [u8; 2] = packet::IPV4;
 
     #[inline(always)]
@@ -198,6 +210,7 @@ impl Local for V4 {
 impl Local for V6 {
     /// RFC 8415 7.2: 546 and 547.
     const DHCP_PORTS: [u8; 4] = [2, 34, 2, 35];
+    const DHCP_SERVER_PORTS: [u8; 4] = [2, 35, 2, 34];
     const ETHERTYPE: [u8; 2] = packet::IPV6;
 
     #[inline(always)]

@@ -7,13 +7,14 @@ use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
 
 use super::{
     Outcome, Verdict, arp, conclude,
-    port::{From, owner_of, sender_of},
+    port::{From, is_pool_router, owner_of, sender_of, to_daemon},
 };
 use crate::{
-    abi::{Reason, Uplink, UplinkFlags},
+    abi::{AddressClass, Prefix, Reason, Sealed, Uplink, UplinkFlags},
+    checksum::fold,
     family::{Datagram, Family, V6, protocol, v6::write_icmp_checksum},
-    packet::{Ethernet, Mac, NETWORK, Packet},
-    tables::{Scratch, Tables},
+    packet::{Ethernet, LONGEST_SUM, Mac, NETWORK, Packet, is_group},
+    tables::{self, Place, Scratch, Tables},
 };
 
 const ROUTER_SOLICITATION: u16 = 133;
@@ -30,27 +31,112 @@ const MESSAGE: usize = NETWORK + Ipv6Hdr::LEN;
 const LENGTH: usize = Icmpv6Hdr::LEN + 16;
 /// An option with a link-layer address of Ethernet.
 const OPTION: usize = 8;
+const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 
 /// All nodes of a link (RFC 4291 2.7.1).
 const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// Whether the packet is a message of neighbour discovery. Behind extension headers nobody sends them, and in fragments
-/// they must not be (RFC 6980).
+/// Whether the packet is a message of neighbour discovery of this link: no router can have forwarded it. In fragments they
+/// must not be (RFC 6980); behind extension headers nobody sends them, and none is taken there (RFC 7113 says why).
 #[inline(always)]
 pub fn is_message<P: Packet>(packet: &P) -> bool {
     const NEXT_HEADER: usize = NETWORK + offset_of!(Ipv6Hdr, next_hdr);
+    const LIMIT: usize = NETWORK + offset_of!(Ipv6Hdr, hop_limit);
     packet.byte(NEXT_HEADER) == u16::from(protocol::ICMPV6)
+        && packet.byte(LIMIT) == u16::from(HOP_LIMIT)
         && matches!(packet.byte(MESSAGE), ROUTER_SOLICITATION..=REDIRECT)
 }
 
-/// Whose address a solicitation asks for; `None` for one that does not come from the link, or is cut short.
+/// Whether a solicitation passes the checks of RFC 4861 6.1.1 and 7.1.1 but for its hop limit; `fixed` bytes of it stand before
+/// its options.
 #[inline(always)]
-fn target<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> Option<[u8; 16]> {
-    if datagram.hop_limit != HOP_LIMIT || datagram.end < MESSAGE + LENGTH {
-        return None;
+fn is_valid<P: Packet>(packet: &mut P, datagram: &Datagram<V6>, fixed: usize) -> bool {
+    const CODE: usize = MESSAGE + 1;
+    const ADDRESSES: usize = 32;
+    if datagram.transport != MESSAGE
+        || datagram.end < MESSAGE + fixed
+        || datagram.end > MESSAGE + LONGEST_SUM
+        || packet.pull(datagram.end).is_err()
+        || packet.byte(CODE) != 0
+    {
+        return false;
     }
-    packet.read(MESSAGE + Icmpv6Hdr::LEN)
+    let probes = V6::is_unspecified(&datagram.source);
+    // A source is one host; who has no address yet asks those who may have it (7.1.1), or the routers.
+    if datagram.source[0] == 0xff || !are_options_valid(packet, datagram, fixed, probes) {
+        return false;
+    }
+    let length = datagram.end - MESSAGE;
+    #[allow(clippy::cast_possible_truncation, reason = "at most LONGEST_SUM")]
+    let pseudo =
+        u32::from((length as u16).to_be()) + u32::from(u16::from_ne_bytes([0, protocol::ICMPV6]));
+    let addresses = packet.sum(NETWORK + offset_of!(Ipv6Hdr, src_addr), ADDRESSES);
+    let message = packet.sum(MESSAGE, length);
+    match (addresses, message) {
+        (Ok(addresses), Ok(message)) => {
+            fold(pseudo + u32::from(addresses) + u32::from(message)) == 0xffff
+        }
+        _ => false,
+    }
+}
+
+/// How many options are looked through; secured discovery has six (RFC 3971, RFC 7527).
+const MOST_OPTIONS: usize = 8;
+
+/// Whether all options have a length, end with the message, and none is the sender's link-layer address where it has no
+/// address (7.1.1).
+#[inline(always)]
+fn are_options_valid<P: Packet>(
+    packet: &P,
+    datagram: &Datagram<V6>,
+    fixed: usize,
+    probes: bool,
+) -> bool {
+    let mut at = fixed;
+    let length = datagram.end - MESSAGE;
+    let mut count = 0;
+    while count < MOST_OPTIONS {
+        if at == length {
+            return true;
+        }
+        let place = packet.forgotten(at) & LARGEST;
+        let Some([kind, units]) = packet.read::<2>(MESSAGE + place) else {
+            return false;
+        };
+        at = place + usize::from(units) * 8;
+        if units == 0 || at > length || (probes && kind == SOURCE_LINK_LAYER_ADDRESS) {
+            return false;
+        }
+        count += 1;
+    }
+    at == length
+}
+
+/// No place in a message is larger.
+const LARGEST: usize = 2047;
+
+/// Whether a solicitation without a source is sent to those who may have its target (RFC 4861 7.1.1: a solicited-node address,
+/// RFC 4291 2.7.1).
+#[inline(always)]
+fn is_solicited_node(destination: &[u8; 16]) -> bool {
+    const PREFIX: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0];
+    const MASK: [u8; 16] = (!0u128 << 24).to_be_bytes();
+    V6::mask(destination, &MASK) == PREFIX
+}
+
+/// Whose address a valid solicitation asks for; unspecified for one that is not valid.
+#[inline(always)]
+fn target<P: Packet>(packet: &mut P, datagram: &Datagram<V6>) -> [u8; 16] {
+    if !is_valid(packet, datagram, LENGTH)
+        || (V6::is_unspecified(&datagram.source) && !is_solicited_node(&datagram.destination))
+    {
+        return V6::UNSPECIFIED;
+    }
+    match packet.read(MESSAGE + Icmpv6Hdr::LEN) {
+        Some(target) => target,
+        None => V6::UNSPECIFIED,
+    }
 }
 
 /// Turns the solicitation into the advertisement that says: `target` is at `mac`.
@@ -104,8 +190,12 @@ pub fn on_port<P: Packet, T: Tables<V6>>(packet: &mut P, tables: &T, from: &From
         let result = V6::parse(packet).and_then(|datagram| {
             outcome.bytes = datagram.bytes();
             let sender = sender_of(&mut scratch.sender, tables, from)?;
+            outcome.eni = sender;
             match packet.byte(MESSAGE) {
-                ROUTER_SOLICITATION => Ok(Verdict::Daemon),
+                ROUTER_SOLICITATION if is_valid(packet, &datagram, Icmpv6Hdr::LEN) => {
+                    to_daemon(packet, tables, sender)
+                }
+                ROUTER_SOLICITATION => Err(Reason::Malformed),
                 NEIGHBOUR_SOLICITATION => {
                     solicited(packet, tables, from, sender, &datagram, scratch)
                 }
@@ -127,12 +217,15 @@ fn solicited<P: Packet, T: Tables<V6>>(
     datagram: &Datagram<V6>,
     scratch: &mut Scratch<[u8; 16]>,
 ) -> Result<Verdict, Reason> {
-    let wanted = target(packet, datagram).ok_or(Reason::Malformed)?;
+    let wanted = target(packet, datagram);
+    if V6::is_no_host(&wanted) {
+        return Err(Reason::Malformed);
+    }
     let (source, vpc) = (&datagram.source, from.port.vpc);
     if !V6::is_unspecified(source) && !V6::is_link_local(source) {
         owner_of::<V6, T>(tables, vpc, source, sender, scratch)?;
     }
-    let is_router = V6::is_link_router(&wanted, from.port.mac);
+    let mut is_router = V6::is_link_router(&wanted, from.port.mac);
     if V6::is_link_local(&wanted) {
         // Each guest has one of its own, and no way to the others'.
         if !is_router {
@@ -144,11 +237,14 @@ fn solicited<P: Packet, T: Tables<V6>>(
     if !packet.can_reply() {
         return Ok(Verdict::Slow);
     }
+    let gateway = tables::locate::<V6, T>(&mut scratch.cidr, tables, vpc, &wanted)?;
+    is_router |= gateway == Place::Gateway || is_pool_router::<V6, T>(tables, &wanted, scratch)?;
     let mac = from.port.mac;
     answer(packet, datagram, &from.ethernet, wanted, mac, is_router)
 }
 
-/// A solicitation on an uplink for an associated EIP is answered where the pool is on-link; all else is the kernel's.
+/// Neighbour discovery on an uplink: a solicitation for an associated EIP is answered where the pool is on-link; what is for
+/// another of a pool's addresses ends here, since the kernel would route it; all else is the kernel's.
 #[inline(always)]
 pub fn on_uplink<P: Packet, T: Tables<V6>>(
     packet: &mut P,
@@ -157,20 +253,40 @@ pub fn on_uplink<P: Packet, T: Tables<V6>>(
     ethernet: &Ethernet,
 ) -> Outcome {
     let outcome = Outcome::START;
-    let answers = uplink.flags & UplinkFlags::ANSWER_ARP != 0
-        && packet.byte(MESSAGE) == NEIGHBOUR_SOLICITATION;
-    let Some(datagram) = V6::parse(packet).ok().filter(|_| answers) else {
+    let Ok(datagram) = V6::parse(packet) else {
         return outcome;
     };
-    let Some(wanted) = target(packet, &datagram) else {
-        return outcome;
-    };
-    if !arp::is_served_eip::<V6, T>(tables, &wanted) {
-        return outcome;
+    if uplink.flags & UplinkFlags::ANSWER_ARP != 0
+        && packet.byte(MESSAGE) == NEIGHBOUR_SOLICITATION
+        && !is_group(ethernet.source)
+    {
+        let wanted = target(packet, &datagram);
+        if arp::is_served_eip::<V6, T>(tables, &wanted) {
+            if !packet.can_reply() {
+                return conclude(outcome, Ok(Verdict::Slow));
+            }
+            let result = answer(packet, &datagram, ethernet, wanted, uplink.mac, false);
+            return conclude(outcome, result);
+        }
     }
-    if !packet.can_reply() {
-        return conclude(outcome, Ok(Verdict::Slow));
+    match is_pools::<T>(tables, &datagram.destination) {
+        Ok(false) => outcome,
+        Ok(true) => Outcome::dropped(Reason::ArpIgnored),
+        Err(reason) => Outcome::dropped(reason),
     }
-    let result = answer(packet, &datagram, ethernet, wanted, uplink.mac, false);
-    conclude(outcome, result)
+}
+
+/// Whether an address is an EIP or another of a pool that is not the host's.
+#[inline(always)]
+fn is_pools<T: Tables<V6>>(tables: &T, address: &[u8; 16]) -> Result<bool, Reason> {
+    if !tables.is_screened(address) {
+        return Ok(false);
+    }
+    let mut prefix = Prefix::zeroed();
+    Ok(
+        match tables::class::<V6, T>(&mut prefix, tables, address)? {
+            Some(AddressClass::Host) | None => false,
+            Some(_) => true,
+        },
+    )
 }

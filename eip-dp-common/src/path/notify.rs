@@ -2,7 +2,8 @@
 
 use super::{Local, Outcome, Verdict};
 use crate::{
-    abi::{AddressClass, Event, LinkKey, Port, Reason, SealKey, Sealed},
+    abi::{AddressClass, Event, LinkKey, NONE, Port, Reason, SealKey, Sealed},
+    budget::{EipBudget, EniBudget, Spend},
     family::{ChecksumPlace, Datagram, Error, Family},
     packet::{Ethernet, Mac, NETWORK, Packet},
     tables::{self, Links, Place, Scratch, Tables},
@@ -58,12 +59,34 @@ pub fn tell_port<F: Local, P: Packet, T: Tables<F>>(
 /// counts.
 #[inline(always)]
 pub fn leave_telling<F: Family, P: Packet, L: Links>(packet: &P, links: &L, outcome: &mut Outcome) {
-    if Error::of(outcome).is_none() {
+    let Some(error) = Error::of(outcome) else {
         return;
-    }
+    };
     match F::read_source(packet) {
-        Some(source) if links.may_tell(source.fold(), false) => outcome.verdict = Verdict::Slow,
+        Some(source) if is_allowed(links, outcome, error, source.fold(), Spend::Check) => {
+            outcome.verdict = Verdict::Slow;
+        }
         _ => outcome.event = Some(Event::Limited),
+    }
+}
+
+/// Whether there is a budget to tell `receiver` of a packet: the ENI's that sent it, or that of the EIP that it was for.
+#[inline(always)]
+fn is_allowed<L: Links>(
+    links: &L,
+    outcome: &Outcome,
+    error: Error,
+    receiver: u64,
+    spend: Spend,
+) -> bool {
+    let (of_eni, of_eip) = match error {
+        Error::TimeExceeded => (EniBudget::TimeExceeded, EipBudget::TimeExceeded),
+        Error::TooBig { .. } => (EniBudget::TooBig, EipBudget::TooBig),
+    };
+    if outcome.eni == NONE {
+        links.allow_eip(outcome.receiver, receiver, of_eip, spend)
+    } else {
+        links.allow_eni(outcome.eni, of_eni, spend)
     }
 }
 
@@ -81,7 +104,8 @@ fn router_of<F: Local, T: Tables<F>>(
     {
         return scratch.cidr.gateway;
     }
-    if let Ok(Some(AddressClass::Pool)) = tables::class::<F, T>(&mut scratch.prefix, tables, source)
+    if let Ok(Some(AddressClass::Pool | AddressClass::OnLink | AddressClass::Reserved)) =
+        tables::class::<F, T>(&mut scratch.prefix, tables, source)
         && !F::is_unspecified(&scratch.prefix.gateway)
     {
         return scratch.prefix.gateway;
@@ -115,7 +139,13 @@ fn refuse<F: Family, P: Packet, L: Links>(
     if F::is_never_answered(packet, &datagram) || F::is_unspecified(source) {
         return;
     }
-    if !links.may_tell(datagram.source.fold(), true) {
+    if !is_allowed(
+        links,
+        outcome,
+        error,
+        datagram.source.fold(),
+        Spend::Consume,
+    ) {
         outcome.event = Some(Event::Limited);
         return;
     }
@@ -188,7 +218,12 @@ fn complete_checksum<F: Family, P: Packet>(
     }
     let transport = packet.forgotten(NETWORK + F::ERROR_HEADERS + header) & LARGEST;
     let field = packet.forgotten(transport + place.offset) & LARGEST;
-    if !packet.is_partial(field) {
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "an offset into the headers"
+    )]
+    let own = packet.partial_checksum().field == field as u32;
+    if !own {
         return Ok(());
     }
     packet.write(field, [0, 0])?;

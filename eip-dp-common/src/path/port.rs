@@ -3,15 +3,17 @@
 use super::{
     Local, Outcome, Verdict, conclude,
     forward::{Forward, Translation, forward},
+    is_honest,
     uplink::receiving,
 };
 use crate::{
     abi::{
-        AddressClass, LinkKey, MacKey, NONE, Port, PortMac, PrivateKey, PrivateState, Reason,
-        Sealed, Target, TargetFlags,
+        AddressClass, LinkKey, MacKey, NONE, Port, PortMac, PortRole, PrivateKey, PrivateState,
+        Reason, SealKey, Sealed, Target, TargetFlags,
     },
-    family::{Datagram, Echo, Family, protocol},
-    packet::{Ethernet, Mac, Packet, QINQ, VLAN},
+    budget::{EniBudget, Spend},
+    family::{Datagram, Echo, Family, NatObstacle, protocol},
+    packet::{Ethernet, Mac, Packet},
     tables::{self, Links, Place, Scratch, Tables},
 };
 
@@ -25,8 +27,7 @@ pub fn packet_from_port<F: Local, P: Packet, T: Tables<F>>(
     with_port(packet, tables, key, |packet, from| {
         match from.ethernet.ethertype {
             ethertype if ethertype == F::ETHERTYPE => outbound(packet, tables, from),
-            // Of no VLAN that is ours; the host may have an interface for it.
-            VLAN | QINQ => Outcome::START,
+            // Within a VLAN of ours too: one more tag than a port can have.
             _ => Outcome::dropped(Reason::UnsupportedEthertype),
         }
     })
@@ -40,7 +41,12 @@ pub fn discovery_from_port<F: Local, P: Packet, T: Tables<F>>(
     key: LinkKey,
 ) -> Outcome {
     with_port(packet, tables, key, |packet, from| {
-        F::discovery_on_port(packet, tables, from)
+        // No stack leaves a checksum of these to the device.
+        if packet.partial_checksum().is_none() {
+            F::discovery_on_port(packet, tables, from)
+        } else {
+            Outcome::dropped(Reason::Malformed)
+        }
     })
 }
 
@@ -57,14 +63,21 @@ fn with_port<P: Packet, L: Links>(
     let mut port = Port::zeroed();
     match tables::find(&mut port, &key, |key, into| links.port(key, into)) {
         Ok(true) => {}
-        // Of no VLAN that is ours; the host may have an interface for it.
-        Ok(false) if key.vlan != 0 => return Outcome::START,
+        Ok(false) if !key.is_untagged() && packet.can_reply() => {
+            return of_another_vlan(links, key, &mut port);
+        }
+        Ok(false) if !key.is_untagged() => return Outcome::START,
         // The port is being taken away. Nothing of a tenant's ever enters the host's own routing.
         Ok(false) => return Outcome::dropped(Reason::EniDetached),
         Err(reason) => return Outcome::dropped(reason),
     }
+    match PortRole::from_value(port.role) {
+        Some(PortRole::Enis) => {}
+        Some(PortRole::Host) => return Outcome::START,
+        None => return Outcome::dropped(Reason::BadRecord),
+    }
     if ethernet.destination != port.mac && !ethernet.is_group() {
-        return Outcome::START;
+        return Outcome::dropped(Reason::OtherMac);
     }
     let from = From {
         key,
@@ -72,6 +85,28 @@ fn with_port<P: Packet, L: Links>(
         ethernet,
     };
     path(packet, &from)
+}
+
+/// A frame of a VLAN without a record of its own: the host's where it has an interface for the outer one, or takes all that is
+/// nobody's.
+#[inline(always)]
+fn of_another_vlan<L: Links>(links: &L, key: LinkKey, port: &mut Port) -> Outcome {
+    // A lone 802.1ad tag has a key like the outer one of two.
+    let outermost = if key.outer == 0 {
+        LinkKey::any_vlan(key.ifindex)
+    } else {
+        LinkKey::stacked(key.ifindex, key.outer, 0)
+    };
+    let any = LinkKey::any_vlan(key.ifindex);
+    let found = match tables::find(port, &outermost, |key, into| links.port(key, into)) {
+        Ok(false) => tables::find(port, &any, |key, into| links.port(key, into)),
+        found => found,
+    };
+    match found {
+        Ok(true) if port.role == PortRole::Host as u32 => Outcome::START,
+        Ok(_) => Outcome::dropped(Reason::NoPort),
+        Err(reason) => Outcome::dropped(reason),
+    }
 }
 
 /// Where a frame came from.
@@ -127,17 +162,27 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
-    F::verify(packet, tables, datagram)?;
+    let obstacle = F::verify(packet, tables, datagram)?;
     let sender = sender_of(&mut scratch.sender, tables, from)?;
+    outcome.eni = sender;
+    if !is_honest(packet.partial_checksum(), datagram) {
+        return Err(Reason::Malformed);
+    }
     let dhcp = is_dhcp(packet, datagram);
     let (source, destination) = (&datagram.source, &datagram.destination);
     if F::is_unspecified(source) || F::is_link_local(source) {
-        return without_address(packet, datagram, from, dhcp);
+        return without_address(packet, tables, datagram, from, dhcp, sender);
     }
     let vpc = from.port.vpc;
     owner_of::<F, T>(tables, vpc, source, sender, scratch)?;
-    if dhcp {
-        return Ok(Verdict::Daemon);
+    let place = tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, destination)?;
+    // Wherever in the list of CIDRs it was found, what follows is looked at once.
+    let place = Place::from_number(packet.forgotten(place as usize));
+    if dhcp && !packet.can_reply() {
+        return Ok(Verdict::Slow);
+    }
+    if dhcp && is_for_gateway::<F, T>(tables, from, destination, place, scratch)? {
+        return to_daemon(packet, tables, sender);
     }
     outcome.sender = scratch.owner.slot;
     let state = match PrivateState::from_value(scratch.owner.state) {
@@ -150,13 +195,10 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
     if F::is_link_router(destination, from.port.mac) {
         return to_gateway(packet, datagram);
     }
-    if from.ethernet.is_group() || F::is_martian_destination(destination) {
+    if from.ethernet.is_group() || F::is_martian(destination) {
         return Err(Reason::MartianDestination);
     }
-    match (
-        tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, destination)?,
-        state,
-    ) {
+    match (place, state) {
         (Place::Inside | Place::Gateway, PrivateState::CutThrough) => {
             Err(Reason::PrivateNetworkOff)
         }
@@ -164,28 +206,86 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
         (Place::Inside, _) => {
             // Private traffic is nobody's EIP's.
             outcome.sender = NONE;
-            private(packet, tables, datagram, vpc, scratch, outcome)
+            private(packet, tables, datagram, obstacle, scratch, outcome)
         }
         (Place::Outside, PrivateState::NoEip) => Err(Reason::NoEip),
-        (Place::Outside, _) => public(packet, tables, datagram, scratch, outcome),
+        (Place::Outside, _) => public(packet, tables, datagram, obstacle, scratch, outcome),
     }
+}
+
+/// Hands a guest's request to the daemon, within the ENI's budget.
+#[inline(always)]
+pub fn to_daemon<P: Packet, L: Links>(
+    packet: &P,
+    links: &L,
+    sender: u32,
+) -> Result<Verdict, Reason> {
+    if !packet.can_reply() {
+        return Ok(Verdict::Slow);
+    }
+    if links.allow_eni(sender, EniBudget::Requests, Spend::Consume) {
+        Ok(Verdict::Daemon)
+    } else {
+        Err(Reason::RateLimited)
+    }
+}
+
+/// Whether DHCP to this address is for the gateway: to all, to the VPC's router, or to the router that a pool's guests are
+/// told. All else is somebody's on the Internet, who may run a server there.
+#[inline(always)]
+fn is_for_gateway<F: Local, T: Tables<F>>(
+    tables: &T,
+    from: &From,
+    destination: &F::Address,
+    place: Place,
+    scratch: &mut Scratch<F::Address>,
+) -> Result<bool, Reason> {
+    if from.ethernet.is_group() || F::is_martian(destination) {
+        return Ok(true);
+    }
+    match place {
+        Place::Gateway => Ok(true),
+        Place::Inside => Ok(false),
+        Place::Outside => is_pool_router::<F, T>(tables, destination, scratch),
+    }
+}
+
+/// Whether an address is the router of a pool, here or upstream.
+#[inline(always)]
+pub fn is_pool_router<F: Family, T: Tables<F>>(
+    tables: &T,
+    address: &F::Address,
+    scratch: &mut Scratch<F::Address>,
+) -> Result<bool, Reason> {
+    if !tables.is_screened(address) {
+        return Ok(false);
+    }
+    Ok(
+        match tables::class::<F, T>(&mut scratch.prefix, tables, address)? {
+            Some(AddressClass::PoolGateway) => true,
+            Some(_) => scratch.prefix.gateway == *address,
+            None => false,
+        },
+    )
 }
 
 /// From a sender that has no address yet, or uses one that is valid on its link only: DHCP, and pings of its router.
 #[inline(always)]
-fn without_address<F: Local, P: Packet>(
+fn without_address<F: Local, P: Packet, L: Links>(
     packet: &P,
+    links: &L,
     datagram: &Datagram<F>,
     from: &From,
     dhcp: bool,
+    sender: u32,
 ) -> Result<Verdict, Reason> {
     if dhcp {
-        return Ok(Verdict::Daemon);
+        return to_daemon(packet, links, sender);
     }
     if F::is_link_router(&datagram.destination, from.port.mac) {
         return to_gateway(packet, datagram);
     }
-    if F::is_unspecified(&datagram.source) || !F::is_martian_destination(&datagram.destination) {
+    if F::is_unspecified(&datagram.source) || !F::is_martian(&datagram.destination) {
         return Err(Reason::SpoofedSource);
     }
     Err(Reason::MartianDestination)
@@ -230,16 +330,29 @@ pub fn owner_of<F: Family, T: Tables<F>>(
 
 /// The destination is inside the VPC: private networking, on one link.
 #[inline(always)]
-fn private<F: Family, P: Packet, T: Tables<F>>(
+fn private<F: Local, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     datagram: &Datagram<F>,
-    vpc: u32,
+    obstacle: NatObstacle,
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
+    // What only the gateway may say on the link is looked for behind all headers, so they must end within what is looked at.
+    if obstacle == NatObstacle::HEADERS_TOO_LONG {
+        return Err(Reason::HeadersTooLong);
+    }
+    if !datagram.fragment.is_whole()
+        && datagram.fragment.begins()
+        && datagram.transport + PORTS > datagram.end
+    {
+        return Err(Reason::TinyFragment);
+    }
+    if is_from_server(packet, datagram) {
+        return Err(Reason::RogueServer);
+    }
     let key = PrivateKey {
-        vpc,
+        vpc: scratch.sender.vpc,
         address: datagram.destination,
     };
     let receiver = &mut scratch.other;
@@ -261,26 +374,29 @@ fn private<F: Family, P: Packet, T: Tables<F>>(
         source: datagram.source,
         destination: datagram.destination,
         translation: Translation::NONE,
+        obstacle,
         routed: false,
-        by_kernel: false,
+        is_neighbour: false,
     };
-    forward(packet, datagram, &onward, outcome)
+    forward(packet, tables, datagram, &onward, outcome)
 }
 
-/// The destination is outside the VPC: another EIP of this gateway, or the Internet.
+/// The destination is outside the VPC: another EIP of this gateway, a neighbour on an uplink's link, or the Internet.
 #[inline(always)]
-fn public<F: Family, P: Packet, T: Tables<F>>(
+fn public<F: Local, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     datagram: &Datagram<F>,
+    obstacle: NatObstacle,
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
     let sending = match PrivateState::from_value(scratch.owner.state) {
-        Some(PrivateState::Nat) => Translation::nat(scratch.owner.delta),
+        Some(PrivateState::Nat) => Translation::of_source(scratch.owner.delta),
         _ => Translation::NONE,
     };
-    let mut by_uplink = true;
+    let mut to_eip = false;
+    let mut is_neighbour = false;
     let mut destination = datagram.destination;
     let mut translation = sending;
     let address = &datagram.destination;
@@ -288,8 +404,8 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
         let eip = &mut scratch.eip;
         if tables.eip(address, eip) {
             outcome.receiver = eip.slot;
-            translation = sending.and(receiving::<F>(eip)?);
-            by_uplink = false;
+            translation = sending.with_destination(receiving::<F>(eip)?);
+            to_eip = true;
             destination = eip.private;
         } else {
             match tables::class::<F, T>(&mut scratch.prefix, tables, address)? {
@@ -297,23 +413,80 @@ fn public<F: Family, P: Packet, T: Tables<F>>(
                 Some(AddressClass::Pool | AddressClass::Reserved) => {
                     return Err(Reason::NoAssociation);
                 }
-                Some(AddressClass::Host | AddressClass::OnLink) | None => {}
+                // What it would answer comes back by the uplink, from an address that cannot be there.
+                Some(AddressClass::Host) => return Err(Reason::GatewayService),
+                Some(AddressClass::OnLink) => is_neighbour = true,
+                None => {}
             }
         }
     }
-    if by_uplink {
+    // An ICMP redirect to a router inside the VPC, whose address nobody outside is to see.
+    if sending.active {
+        let router = F::redirect_target(packet, datagram);
+        if !F::is_unspecified(&router) {
+            if !packet.can_reply() {
+                return Ok(Verdict::Slow);
+            }
+            if tables.may_be_inside(scratch.sender.vpc, &router) {
+                return Err(Reason::AddressOption);
+            }
+        }
+    }
+    if !to_eip {
         scratch.eip.lead_to(F::UPLINK_TARGET);
     }
     tables::receiver(&mut scratch.target, tables, &scratch.eip)?;
+    if is_neighbour {
+        to_neighbour::<F, P, T>(packet, tables, address, scratch, outcome.eni)?;
+    }
+    if to_eip && scratch.target.vpc == scratch.sender.vpc && is_from_server(packet, datagram) {
+        return Err(Reason::RogueServer);
+    }
     let onward = Forward {
         target: &scratch.target,
         source: scratch.owner.public,
         destination,
         translation,
+        obstacle,
         routed: true,
-        by_kernel: by_uplink,
+        is_neighbour,
     };
-    forward(packet, datagram, &onward, outcome)
+    forward(packet, tables, datagram, &onward, outcome)
+}
+
+/// Makes the uplink's target that of an address on an uplink's link, which the kernel resolves, within the ENI's budget.
+#[inline(always)]
+fn to_neighbour<F: Family, P: Packet, L: Links>(
+    packet: &P,
+    links: &L,
+    address: &F::Address,
+    scratch: &mut Scratch<F::Address>,
+    sender: u32,
+) -> Result<(), Reason> {
+    let (ifindex, mtu) = (scratch.prefix.ifindex, scratch.prefix.mtu);
+    if ifindex == 0 {
+        return Err(Reason::NoNextHop);
+    }
+    if packet.can_reply() && !links.allow_neighbour(sender, ifindex, address.fold()) {
+        return Err(Reason::RateLimited);
+    }
+    let target = &mut scratch.target;
+    target.ifindex = ifindex;
+    target.mtu = if mtu < 0xffff { mtu as u16 } else { 0xffff };
+    // The kernel's own interface for the uplink's VLAN tags what it sends.
+    target.vlan = 0;
+    target.outer = 0;
+    target.flags = 0;
+    Ok(())
+}
+
+/// How long the headers are that say which service a packet is of: ports, or an ICMP type.
+const PORTS: usize = 8;
+
+/// Whether it is what only the gateway may say to a guest of the VPC: DHCP and DHCPv6 from a server, neighbour discovery.
+#[inline(always)]
+fn is_from_server<F: Local, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
+    has_ports(packet, datagram, F::DHCP_SERVER_PORTS) || F::is_neighbour_discovery(packet, datagram)
 }
 
 /// The gateway answers pings; all else to it is refused.
@@ -345,11 +518,17 @@ pub fn answer_ping<F: Family, P: Packet, L: Links>(
     })
 }
 
-/// UDP from a DHCP client's port to a server's, whatever the address: the gateway is its only server.
+/// UDP from a DHCP client's port to a server's.
 #[inline(always)]
 pub fn is_dhcp<F: Local, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
+    has_ports(packet, datagram, F::DHCP_PORTS)
+}
+
+/// Whether it is UDP with these ports, source and destination.
+#[inline(always)]
+fn has_ports<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>, ports: [u8; 4]) -> bool {
     datagram.protocol == protocol::UDP
         && datagram.fragment.begins()
-        && datagram.transport + 8 <= datagram.end
-        && packet.read::<4>(datagram.transport) == Some(F::DHCP_PORTS)
+        && datagram.transport + PORTS <= datagram.end
+        && packet.read::<4>(datagram.transport) == Some(ports)
 }

@@ -60,7 +60,10 @@ pub fn quick_from_uplink<F: Local, P: Packet, T: Tables<F> + Quick>(
         return LEFT;
     };
     let source = &datagram.source;
-    if F::is_martian_source(source) || tables.is_screened(source) {
+    if F::is_martian(source)
+        || tables.is_screened(source)
+        || (uplink.flags & Link::DROP_PRIVATE_SOURCES != 0 && F::is_private_use(source))
+    {
         return LEFT;
     }
     let mut target = Target::zeroed();
@@ -115,7 +118,7 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
         return LEFT;
     }
     let translation = match PrivateState::from_value(owner.state) {
-        Some(PrivateState::Nat) => Translation::nat(owner.delta),
+        Some(PrivateState::Nat) => Translation::of_source(owner.delta),
         Some(PrivateState::CutThrough) => Translation::NONE,
         _ => return LEFT,
     };
@@ -125,7 +128,7 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
     }
     let destination = &datagram.destination;
     let mut target = Target::zeroed();
-    if F::is_martian_destination(destination)
+    if F::is_martian(destination)
         || tables.is_screened(destination)
         || tables.may_be_inside(port.vpc, destination)
         || !tables.target(&F::UPLINK_TARGET, &mut target)
@@ -139,6 +142,7 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
     };
     let mut outcome = send::<F, P>(packet, &datagram, &target, &onward);
     outcome.sender = owner.slot;
+    outcome.eni = owner.target;
     outcome
 }
 
@@ -170,7 +174,8 @@ fn send<F: Local, P: Packet>(
     let rewrite = Rewrite {
         source: onward.source,
         destination: onward.destination,
-        delta: onward.translation.delta,
+        source_delta: onward.translation.source,
+        destination_delta: onward.translation.destination,
         hop: true,
     };
     if onward.translation.active {
@@ -178,7 +183,7 @@ fn send<F: Local, P: Packet>(
             return LEFT;
         };
         let change = Change {
-            delta: rewrite.delta,
+            delta: rewrite.delta(),
             covers: F::PSEUDO_HEADER,
             zero_is_none: field.zero_is_none,
         };

@@ -5,8 +5,9 @@ use core::hint::black_box;
 use crate::{
     abi::Reason,
     checksum::Delta,
-    family::{ChecksumPlace, Datagram, Family, Quoted, Rewrite},
+    family::{ChecksumPlace, Datagram, Family, NatObstacle, Quoted, Rewrite},
     packet::{Change, Covers, HEADERS, Packet},
+    tables::Links,
 };
 
 /// Where the quotation starts and the ICMP checksum is, in bytes from the start of the ICMP header (RFC 792, RFC 4443).
@@ -20,6 +21,8 @@ pub struct Quote {
     pub at: usize,
     /// Its transport checksum, from the start of the frame, if so much of it is quoted.
     checksum: ChecksumPlace,
+    /// Not 0 if that covers another destination than the quoted header's.
+    segments_left: u8,
 }
 
 impl Quote {
@@ -27,15 +30,24 @@ impl Quote {
     pub const NONE: Self = Self {
         at: 0,
         checksum: ChecksumPlace::NONE,
+        segments_left: 0,
+    };
+
+    /// For the slow path.
+    pub const UNREAD: Self = Self {
+        at: usize::MAX,
+        ..Self::NONE
     };
 
     /// The packet that this error quotes, of which `rewrite` is going to change the addresses.
     ///
     /// # Errors
-    /// [`Reason::IcmpQuoteMismatch`] if there is no whole IP header, or it has other addresses (RFC 5508, REQ-4).
+    /// [`Reason::IcmpQuoteMismatch`] if there is no whole IP header, or it has other addresses (RFC 5508, REQ-4),
+    /// [`Reason::AddressOption`] if it has an option that carries addresses.
     #[inline(always)]
-    pub fn find<F: Family, P: Packet>(
+    pub fn find<F: Family, P: Packet, L: Links>(
         packet: &P,
+        links: &L,
         datagram: &Datagram<F>,
         rewrite: &Rewrite<F>,
     ) -> Result<Self, Reason> {
@@ -44,7 +56,9 @@ impl Quote {
             source,
             destination,
             checksum,
-        }) = F::quoted(packet, at, datagram.end)
+            segments_left,
+            obstacle,
+        }) = F::quoted(packet, links, at, datagram.end)
         else {
             return Err(Reason::IcmpQuoteMismatch);
         };
@@ -57,7 +71,15 @@ impl Quote {
         {
             return Err(Reason::IcmpQuoteMismatch);
         }
-        Ok(Self { at, checksum })
+        if obstacle == NatObstacle::UNREAD {
+            return Ok(Self::UNREAD);
+        }
+        obstacle.refuse()?;
+        Ok(Self {
+            at,
+            checksum,
+            segments_left,
+        })
     }
 
     /// Translates the quoted packet as far as it is there, and makes the ICMP checksum fit.
@@ -73,12 +95,18 @@ impl Quote {
     ) -> Result<(), Reason> {
         let mut changes = F::rewrite_quoted(packet, bounded(self.at), datagram, rewrite)?;
         if self.checksum.offset != 0 {
-            changes = changes.and(self.rewrite_checksum(packet, rewrite.delta)?);
+            // What is the error's destination is the quoted packet's source.
+            let delta = if self.segments_left == 0 {
+                rewrite.delta()
+            } else {
+                rewrite.destination_delta
+            };
+            changes = changes.and(self.rewrite_checksum(packet, delta)?);
         }
         let field = datagram.transport + ICMP_CHECKSUM;
         if F::ICMP_HAS_PSEUDO_HEADER {
             let change = Change {
-                delta: rewrite.delta,
+                delta: rewrite.transport_delta(datagram),
                 covers: F::PSEUDO_HEADER,
                 zero_is_none: false,
             };

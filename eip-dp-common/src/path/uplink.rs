@@ -3,12 +3,13 @@
 use super::{
     Local, Outcome, Verdict, conclude,
     forward::{Forward, Translation, forward},
+    is_honest,
 };
 use crate::{
-    abi::{AddressClass, EipEntry, EipMode, LinkKey, Reason, Sealed, Uplink},
+    abi::{AddressClass, EipEntry, EipMode, LinkKey, Reason, SealKey, Sealed, Uplink, UplinkFlags},
     family::{Datagram, Family},
     packet::{Ethernet, Packet},
-    tables::{self, Place, Scratch, Tables},
+    tables::{self, Links, Place, Scratch, Tables},
 };
 
 /// An IP packet of this family from the uplink with this key; all else is left to the kernel.
@@ -26,7 +27,7 @@ pub fn packet_from_uplink<F: Local, P: Packet, T: Tables<F>>(
     }
     let mut uplink = Uplink::zeroed();
     match tables::find(&mut uplink, &key, |key, into| tables.uplink(key, into)) {
-        Ok(true) if ethernet.destination == uplink.mac => inbound(packet, tables),
+        Ok(true) if ethernet.destination == uplink.mac => inbound(packet, tables, uplink.flags),
         Ok(_) => Outcome::START,
         Err(reason) => Outcome::dropped(reason),
     }
@@ -53,7 +54,7 @@ pub fn discovery_from_uplink<F: Local, P: Packet, T: Tables<F>>(
 
 /// An IP packet for this gateway's MAC.
 #[inline(always)]
-fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T) -> Outcome {
+fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, flags: u16) -> Outcome {
     let outcome = tables.with_scratch(|scratch| {
         let mut outcome = Outcome::START;
         let datagram = match F::parse(packet) {
@@ -63,7 +64,7 @@ fn inbound<F: Family, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T) -> Ou
         outcome.bytes = datagram.bytes();
         let result = if tables.eip(&datagram.destination, &mut scratch.eip) {
             outcome.receiver = scratch.eip.slot;
-            to_eip(packet, tables, &datagram, scratch, &mut outcome)
+            to_eip(packet, tables, flags, &datagram, scratch, &mut outcome)
         } else {
             no_eip(tables, &datagram, scratch)
         };
@@ -97,16 +98,25 @@ fn no_eip<F: Family, T: Tables<F>>(
 fn to_eip<F: Family, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
+    flags: u16,
     datagram: &Datagram<F>,
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
-    F::verify(packet, tables, datagram)?;
+    let obstacle = F::verify(packet, tables, datagram)?;
+    if !is_honest(packet.partial_checksum(), datagram) {
+        return Err(Reason::Malformed);
+    }
     let eip = &scratch.eip;
     let translation = receiving::<F>(eip)?;
     let destination = eip.private;
     tables::receiver(&mut scratch.target, tables, eip)?;
-    if is_martian(tables, datagram, scratch.target.vpc, scratch)? {
+    let vpc = scratch.target.vpc;
+    if is_martian(tables, &datagram.source, vpc, scratch)?
+        || (flags & UplinkFlags::DROP_PRIVATE_SOURCES != 0
+            && F::is_private_use(&datagram.source)
+            && !is_about_own_packet(packet, tables, datagram))
+    {
         return Err(Reason::Martian);
     }
     let onward = Forward {
@@ -114,17 +124,18 @@ fn to_eip<F: Family, P: Packet, T: Tables<F>>(
         source: datagram.source,
         destination,
         translation,
+        obstacle,
         routed: true,
-        by_kernel: false,
+        is_neighbour: false,
     };
-    forward(packet, datagram, &onward, outcome)
+    forward(packet, tables, datagram, &onward, outcome)
 }
 
 /// What the destination's change does to checksums, for an EIP that receives; else why it does not.
 #[inline(always)]
 pub fn receiving<F: Family>(eip: &EipEntry<F::Address>) -> Result<Translation, Reason> {
     match EipMode::from_value(eip.mode) {
-        Some(EipMode::Nat) => Ok(Translation::nat(eip.delta)),
+        Some(EipMode::Nat) => Ok(Translation::of_destination(eip.delta)),
         Some(EipMode::CutThrough) => Ok(Translation::NONE),
         Some(EipMode::Unassociated) => Err(Reason::NoAssociation),
         Some(EipMode::Detached) => Err(Reason::EniDetached),
@@ -137,25 +148,56 @@ pub fn receiving<F: Family>(eip: &EipEntry<F::Address>) -> Result<Translation, R
 #[inline(always)]
 fn is_martian<F: Family, T: Tables<F>>(
     tables: &T,
-    datagram: &Datagram<F>,
+    source: &F::Address,
     vpc: u32,
     scratch: &mut Scratch<F::Address>,
 ) -> Result<bool, Reason> {
-    let source = &datagram.source;
-    if F::is_martian_source(source) {
+    if F::is_martian(source) {
         return Ok(true);
     }
-    let eip = &mut scratch.eip;
-    if tables.is_screened(source) && tables.eip(source, eip) {
-        let attached = match EipMode::from_value(eip.mode) {
-            Some(EipMode::Nat | EipMode::CutThrough | EipMode::Stranded) => true,
-            Some(EipMode::Unassociated | EipMode::Detached) => false,
-            None => return Err(Reason::BadRecord),
-        };
+    if tables.is_screened(source) {
+        let mut attached = false;
+        if tables.eip(source, &mut scratch.eip) {
+            match EipMode::from_value(scratch.eip.mode) {
+                Some(EipMode::Nat | EipMode::CutThrough | EipMode::Stranded) => attached = true,
+                // Another gateway may serve it, or a neighbour have it.
+                Some(EipMode::Detached | EipMode::Unassociated) => {}
+                None => return Err(Reason::BadRecord),
+            }
+        }
         if attached {
             return Ok(true);
+        }
+        match tables::class::<F, T>(&mut scratch.prefix, tables, source)? {
+            Some(AddressClass::Host | AddressClass::PoolGateway) => return Ok(true),
+            // Of a pool that is routed here nobody else has an address, but an EIP's that another gateway serves.
+            Some(AddressClass::Pool) if scratch.eip.mode != EipMode::Detached as u8 => {
+                return Ok(true);
+            }
+            Some(AddressClass::OnLink) => {
+                tables.neighbour_answers(scratch.prefix.ifindex, source.fold());
+            }
+            Some(AddressClass::Pool | AddressClass::Reserved) | None => {}
         }
     }
     let place = tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, source)?;
     Ok(place != Place::Outside)
+}
+
+/// Whether it is an ICMP error about a packet of the EIP that it goes to: a router on the way may have a private address.
+#[inline(always)]
+fn is_about_own_packet<F: Family, P: Packet, L: Links>(
+    packet: &P,
+    links: &L,
+    datagram: &Datagram<F>,
+) -> bool {
+    const ICMP_HEADER: usize = 8;
+    if !F::is_icmp_error(packet, datagram) {
+        return false;
+    }
+    let at = datagram.transport + ICMP_HEADER;
+    match F::quoted(packet, links, at, datagram.end) {
+        Some(quoted) => quoted.source == datagram.destination,
+        None => false,
+    }
 }

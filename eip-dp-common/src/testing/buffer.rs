@@ -3,7 +3,7 @@
 use super::wire::fold;
 use crate::{
     abi::{Reason, Target},
-    packet::{Change, HEADERS, NETWORK, Packet},
+    packet::{Change, HEADERS, NETWORK, Packet, PartialChecksum},
 };
 
 /// A frame, as a driver hands it over whose first piece has no more than what the path asks for.
@@ -13,13 +13,19 @@ pub struct Buffer {
     pub bytes: Vec<u8>,
     /// How many bytes its first piece has.
     first: usize,
+    /// A checksum that is still to be written.
+    pub partial: PartialChecksum,
 }
 
 impl Buffer {
     /// A frame of these bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
         let first = bytes.len().min(HEADERS);
-        Self { bytes, first }
+        Self {
+            bytes,
+            first,
+            partial: PartialChecksum::NONE,
+        }
     }
 
     /// A frame of these bytes, all of which the path can read.
@@ -74,8 +80,13 @@ impl Packet for Buffer {
         true
     }
 
-    fn is_partial(&mut self, _offset: usize) -> bool {
-        false
+    fn partial_checksum(&mut self) -> PartialChecksum {
+        self.partial
+    }
+
+    fn pull(&mut self, end: usize) -> Result<(), Reason> {
+        self.first = self.first.max(end.min(self.bytes.len()));
+        Ok(())
     }
 
     /// As on an skb, the frame is in one piece after this.

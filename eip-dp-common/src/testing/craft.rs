@@ -194,7 +194,18 @@ pub fn asks<F: Plan>(link: Link, own: F::Address, wanted: F::Address) -> Vec<u8>
         let request = request.concat();
         return [&[0xff; 6][..], &link.1, &[8, 6], &request].concat();
     }
-    let target: [&[u8]; 4] = [&[135, 0, 0, 0, 0, 0, 0, 0], wanted_bytes, &[1, 1], &link.1];
+    // Who has no address yet does not say where it would be (RFC 4861 4.3).
+    let option: [&[u8]; 2] = if F::is_unspecified(&own) {
+        [&[], &[]]
+    } else {
+        [&[1, 1], &link.1]
+    };
+    let target: [&[u8]; 4] = [
+        &[135, 0, 0, 0, 0, 0, 0, 0],
+        wanted_bytes,
+        option[0],
+        option[1],
+    ];
     // The group of those whose addresses end so (RFC 4291 2.7.1).
     let mut group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0];
     group[13..].copy_from_slice(&wanted_bytes[13..]);

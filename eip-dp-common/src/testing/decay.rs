@@ -9,6 +9,8 @@ use crate::{
         Cidr, EipEntry, LinkKey, MacKey, NONE, PREFIX_SEAL, Port, PortMac, Prefix, PrivateEntry,
         PrivateKey, Reason, Sealed, Target, Uplink,
     },
+    budget::{EipBudget, EniBudget, Spend},
+    family::NatObstacle,
     packet::Packet,
     path::{Verdict, from_port, from_uplink},
     tables::{Links, Scratch, Tables},
@@ -122,13 +124,32 @@ impl Links for Decay<'_, '_> {
         )
     }
 
-    fn check_options<P: Packet>(&self, packet: &P, len: usize, sum: u32) -> Result<(), Reason> {
+    fn check_options<P: Packet>(
+        &self,
+        packet: &P,
+        len: usize,
+        sum: u32,
+    ) -> Result<NatObstacle, Reason> {
         self.world.check_options(packet, len, sum)
     }
 
-    fn may_tell(&self, _receiver: u64, _sends: bool) -> bool {
+    fn walk_quoted_options<P: Packet>(&self, packet: &P, start: usize, len: usize) -> NatObstacle {
+        self.world.walk_quoted_options(packet, start, len)
+    }
+
+    fn allow_eni(&self, _target: u32, _kind: EniBudget, _spend: Spend) -> bool {
         !self.dice.borrow_mut().one_in(4)
     }
+
+    fn allow_eip(&self, _slot: u32, _receiver: u64, _kind: EipBudget, _spend: Spend) -> bool {
+        !self.dice.borrow_mut().one_in(4)
+    }
+
+    fn allow_neighbour(&self, _target: u32, _ifindex: u32, _neighbour: u64) -> bool {
+        !self.dice.borrow_mut().one_in(4)
+    }
+
+    fn neighbour_answers(&self, _ifindex: u32, _neighbour: u64) {}
 }
 
 impl<F: Kept> Tables<F> for Decay<'_, '_> {
@@ -209,10 +230,15 @@ pub fn hold(world: &World, dice: &mut Dice<'_>, ifindex: u32, frame: &[u8]) {
         from_port(&mut packet, &tables, key)
     };
     let goes_on = match outcome.verdict {
-        Verdict::Send | Verdict::Resolve | Verdict::Kernel | Verdict::Reply => true,
+        Verdict::Send | Verdict::Resolve | Verdict::Neighbour | Verdict::Reply => true,
         // The tables that only say as whom a sender is told may change before.
         Verdict::Refuse(_) => return,
-        Verdict::Pass | Verdict::Daemon | Verdict::Ping | Verdict::Slow | Verdict::Drop(_) => false,
+        Verdict::Pass
+        | Verdict::Daemon
+        | Verdict::Fragment
+        | Verdict::Ping
+        | Verdict::Slow
+        | Verdict::Drop(_) => false,
     };
     let kernel_refused = outcome.verdict == Verdict::Drop(Reason::KernelRefused);
     assert!(!kernel_refused, "a write outside the frame");

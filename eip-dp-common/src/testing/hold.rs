@@ -72,6 +72,12 @@ pub fn hold(world: &World, ifindex: u32, frame: &[u8]) -> (Outcome, Vec<u8>) {
 fn judge<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u8]) {
     match outcome.verdict {
         Verdict::Pass | Verdict::Daemon => assert_eq!(after, before, "{outcome:?}"),
+        Verdict::Fragment => {
+            assert_eq!(after, before, "{outcome:?}");
+            let ip = Ip::read(before, IP, before.len()).expect("no IP packet is cut");
+            assert!(ip.version == 4 && !ip.unbroken, "it may not be cut");
+            assert!(ip.end - IP > outcome.mtu as usize, "it fits");
+        }
         Verdict::Drop(reason) => {
             assert_eq!(after, before, "{outcome:?}");
             // A bound that was not checked before the first write; a table that is not as it was written.
@@ -83,12 +89,12 @@ fn judge<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u8]) 
             ];
             assert!(!impossible.contains(&reason), "{outcome:?}");
         }
-        Verdict::Send | Verdict::Kernel => forwarded::<F>(ifindex, before, outcome, after),
+        Verdict::Send => forwarded::<F>(ifindex, before, outcome, after),
         Verdict::Reply => answers::replied(ifindex, before, after),
         Verdict::Refuse(reason) => {
             answers::refused::<F>(ifindex, before, reason, outcome.mtu, after);
         }
-        Verdict::Ping | Verdict::Slow | Verdict::Resolve => {
+        Verdict::Ping | Verdict::Slow | Verdict::Resolve | Verdict::Neighbour => {
             panic!("not the end of a way in a buffer: {outcome:?}")
         }
     }
@@ -228,21 +234,16 @@ fn forwarded<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u
     let length = ip.end - IP;
     assert_eq!(outcome.bytes as usize, length);
     let mut expected = before.to_vec();
-    if outcome.verdict == Verdict::Kernel {
-        assert!(ip.version == 4 && !ip.unbroken, "it may not be cut");
-        assert!(ifindex != UPLINK && onward.ifindex == UPLINK && length > onward.mtu as usize);
-    } else {
-        assert!(length <= onward.mtu as usize, "larger than the way out");
-        if before.len() > IP + onward.mtu as usize {
-            // Its padding does not fit.
-            expected.truncate(ip.end);
-        }
-        assert_eq!((outcome.way.ifindex, outcome.way.vlan), (onward.ifindex, 0));
-        expected[..12].copy_from_slice(&onward.macs.concat());
-        if onward.routed {
-            expected[ip.hop] = before[ip.hop].checked_sub(1).expect("a hop limit of 0");
-            assert!(expected[ip.hop] != 0, "the hop limit ended here");
-        }
+    assert!(length <= onward.mtu as usize, "larger than the way out");
+    if before.len() > IP + onward.mtu as usize {
+        // Its padding does not fit.
+        expected.truncate(ip.end);
+    }
+    assert_eq!((outcome.way.ifindex, outcome.way.vlan), (onward.ifindex, 0));
+    expected[..12].copy_from_slice(&onward.macs.concat());
+    if onward.routed {
+        expected[ip.hop] = before[ip.hop].checked_sub(1).expect("a hop limit of 0");
+        assert!(expected[ip.hop] != 0, "the hop limit ended here");
     }
     let leaves = onward.ifindex == UPLINK;
     assert!(

@@ -12,8 +12,9 @@ use crate::{
         Port, PortMac, PortRole, Prefix, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed,
         Target, TargetFlags, Uplink, UplinkFlags,
     },
+    budget::{EipBudget, EniBudget, Spend},
     checksum::Delta,
-    family::{Family, V4, V6, v4},
+    family::{Family, NatObstacle, V4, V6, v4},
     packet::{Mac, Packet},
     path::Quick,
     tables::{Links, Scratch, Tables},
@@ -97,13 +98,32 @@ impl Links for World {
         copy(self.uplinks.get(key), into)
     }
 
-    fn check_options<P: Packet>(&self, packet: &P, len: usize, sum: u32) -> Result<(), Reason> {
+    fn check_options<P: Packet>(
+        &self,
+        packet: &P,
+        len: usize,
+        sum: u32,
+    ) -> Result<NatObstacle, Reason> {
         v4::check_options(packet, len, sum, &mut crate::tables::Options::new())
     }
 
-    fn may_tell(&self, _receiver: u64, _sends: bool) -> bool {
+    fn walk_quoted_options<P: Packet>(&self, packet: &P, start: usize, len: usize) -> NatObstacle {
+        v4::walk_quoted_options(packet, start, len, &mut crate::tables::Options::new())
+    }
+
+    fn allow_eni(&self, _target: u32, _kind: EniBudget, _spend: Spend) -> bool {
         true
     }
+
+    fn allow_eip(&self, _slot: u32, _receiver: u64, _kind: EipBudget, _spend: Spend) -> bool {
+        true
+    }
+
+    fn allow_neighbour(&self, _target: u32, _ifindex: u32, _neighbour: u64) -> bool {
+        true
+    }
+
+    fn neighbour_answers(&self, _ifindex: u32, _neighbour: u64) {}
 }
 
 /// A link's index is its interface's.

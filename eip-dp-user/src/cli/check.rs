@@ -3,6 +3,7 @@
 mod files;
 mod interfaces;
 mod kernel;
+mod pools;
 
 use serde::Serialize;
 
@@ -41,6 +42,14 @@ impl Line {
             subject: subject.into(),
             seen: seen.into(),
             cure: None,
+        }
+    }
+
+    /// As it should be, and could be better.
+    fn hint(subject: impl Into<String>, seen: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self {
+            cure: Some(cure.into()),
+            ..Self::ok(subject, seen)
         }
     }
 
@@ -85,6 +94,9 @@ fn look(args: &CheckArgs, global: &Global) -> Vec<Line> {
     let uplinks = config.as_ref().map_or(&[][..], |config| &config.uplinks);
     let (snapshot, line) = files::table(global, config.as_ref());
     lines.push(line);
+    if let Some(snapshot) = &snapshot {
+        lines.extend(pools::lines(&snapshot.model, uplinks));
+    }
     match facts() {
         Ok(facts) => {
             for uplink in uplinks {

@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::{Config, ConfigError, Delivery, Dhcp, MapSizes, PerFamily, Port, Uplink};
 use crate::{
     host::Family,
-    model::{Vlan, is_interface_name},
+    model::{Vlan, is_interface_name, objects::Mac},
 };
 
 #[derive(Default, Deserialize)]
@@ -33,7 +33,9 @@ struct RawUplink {
     interface: Spanned<String>,
     vlan: Option<Spanned<Vlan>>,
     next_hop: Option<Spanned<Addresses>>,
+    next_hop_mac: Option<Spanned<String>>,
     answer_arp: Option<bool>,
+    drop_private_sources: Option<bool>,
     icmp_source: Option<Spanned<Addresses>>,
 }
 
@@ -151,6 +153,20 @@ impl Source<'_> {
         }
     }
 
+    /// Checks the Ethernet address of one station.
+    fn mac(&self, key: &str, mac: Option<&Spanned<String>>) -> Result<Option<Mac>, ConfigError> {
+        let Some(text) = mac else { return Ok(None) };
+        match text.get_ref().parse() {
+            Ok(mac) => Ok(Some(mac)),
+            Err(why) => Err(self.invalid(
+                Some(text.span()),
+                format!(
+                    "`{key}`: {why}, that of the router; leave the key out to have it resolved"
+                ),
+            )),
+        }
+    }
+
     /// Checks the name of an interface.
     fn interface(&self, name: &Spanned<String>) -> Result<String, ConfigError> {
         let text = name.get_ref();
@@ -200,8 +216,10 @@ impl Raw {
             }
             uplinks.push(Uplink {
                 next_hop: source.per_family("next_hop", raw.next_hop.as_ref())?,
+                next_hop_mac: source.mac("next_hop_mac", raw.next_hop_mac.as_ref())?,
                 icmp_source: source.per_family("icmp_source", raw.icmp_source.as_ref())?,
                 answer_arp: raw.answer_arp.unwrap_or(true),
+                drop_private_sources: raw.drop_private_sources.unwrap_or(false),
                 interface,
                 vlan,
             });

@@ -15,8 +15,10 @@ fn every_key_is_read() {
         interface = "wan0"
         vlan = 7
         next_hop = "192.0.2.1"
+        next_hop_mac = "02:00:00:00:00:01"
         icmp_source = ["2001:db8::5", "192.0.2.5"]
         answer_arp = false
+        drop_private_sources = true
         [[uplink]]
         interface = "wan1"
         [gateway]
@@ -53,11 +55,13 @@ fn every_key_is_read() {
                         v4: Some(Ipv4Addr::new(192, 0, 2, 1)),
                         v6: None,
                     },
+                    next_hop_mac: Some(Mac([2, 0, 0, 0, 0, 1])),
                     icmp_source: PerFamily {
                         v4: Some(Ipv4Addr::new(192, 0, 2, 5)),
                         v6: Some("2001:db8::5".parse().expect("an address")),
                     },
                     answer_arp: false,
+                    drop_private_sources: true,
                 },
                 Uplink::new("wan1"),
                 Uplink::new("wan2"),
@@ -124,6 +128,14 @@ fn refusals_name_key_line_and_cure() {
         (
             "UPLINKnext_hop = \"::ffff:192.0.2.1\"",
             &["line 3", "next_hop", "unicast"],
+        ),
+        (
+            "UPLINKnext_hop_mac = \"ff:ff:ff:ff:ff:ff\"",
+            &["line 3", "next_hop_mac", "ff:ff:ff:ff:ff:ff", "unicast"],
+        ),
+        (
+            "UPLINKnext_hop_mac = \"01:00:5e:00:00:01\"",
+            &["line 3", "next_hop_mac", "01:00:5e:00:00:01", "unicast"],
         ),
         ("UPLINKvlan = 4095", &["line 3", "vlan", "4095"]),
         (

@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     guests::Directory,
     host::{Family, HostFacts, Link, Setting},
-    image::{self, Content, Limits, tag},
+    image::{self, Content, Gateway, Limits, Way, tag},
     model::{Change, Context, command::Command, rules},
     plane::{self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize},
     reconcile::{Reconciler, Step},
@@ -84,6 +84,10 @@ pub struct Outcome {
     pub silenced: Vec<IpAddr>,
     /// The uplinks on which they are announced, with their Ethernet addresses.
     pub announce_on: Vec<(LinkKey, [u8; 6])>,
+    /// The ports on which no gateway is to be announced any longer.
+    pub left: BTreeSet<LinkKey>,
+    /// The gateways to announce to guests.
+    pub gateways: BTreeSet<Gateway>,
     /// The settings of interfaces that are needed.
     pub settings: Arc<BTreeSet<(u32, Setting)>>,
     /// The next hops to keep resolved.
@@ -193,10 +197,12 @@ impl Engine {
         }
         let now = Timestamp::now();
         let is_time = is_time || outcome.next_expiry.is_some_and(|next| next <= now);
+        let mut came_up = BTreeSet::new();
         let facts_changed = !Arc::ptr_eq(&facts, &self.facts)
             && self.relevant(&facts) != self.relevant(&self.facts);
         if !Arc::ptr_eq(&facts, &self.facts) {
             self.next_hops = next_hops(&self.config, &facts);
+            came_up = links_that_came_up(&self.facts, &facts);
         }
         self.facts = facts;
         let mut whole = facts_changed || !self.complete || self.retry_failures();
@@ -216,7 +222,8 @@ impl Engine {
         }
         if whole {
             let (model, facts) = (&self.snapshot.model, &self.facts);
-            let step = self.reconciler.step(model, facts, &self.config);
+            let mut step = self.reconciler.step(model, facts, &self.config);
+            step.unaware.interfaces = came_up;
             // Nothing is attached before.
             self.programs.wait()?;
             if let Some(resize) = self.resize.take() {
@@ -257,10 +264,8 @@ impl Engine {
 
     /// What of the facts the image hangs on: a busy link has neighbours that come and go all the time.
     fn relevant<'a>(&self, facts: &'a HostFacts) -> Relevant<'a> {
-        let next_hops = next_hops(&self.config, facts);
-        let macs = next_hops
-            .into_iter()
-            .map(|(ifindex, address)| (ifindex, address, facts.mac_of(ifindex, address)))
+        let macs = all_next_hops(&self.config, facts)
+            .map(|(_, (ifindex, address))| (ifindex, address, facts.offered_mac(ifindex, address)))
             .collect();
         (&facts.links, &facts.addresses, macs)
     }
@@ -353,6 +358,10 @@ impl Engine {
             self.announced_on.clone_from(&outcome.announce_on);
         }
         let served = self.reconciler.served();
+        let content = &self.reconciler.have().content;
+        let gateways = step.unaware.gateways(content, &served.directory);
+        outcome.gateways.extend(gateways);
+        outcome.left.extend(step.unaware.left);
         if step.settings {
             self.settings = Arc::new(served.settings.clone());
         }
@@ -547,11 +556,32 @@ type Relevant<'a> = (
     Vec<(u32, IpAddr, Option<[u8; 6]>)>,
 );
 
-fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
-    image::ways(config, facts)
-        .flat_map(|way| Family::ALL.map(|family| image::next_hop(facts, &way, family)))
-        .flatten()
+/// The interfaces whose link came up: who is behind it now may know nothing of the gateway.
+fn links_that_came_up(before: &HostFacts, now: &HostFacts) -> BTreeSet<u32> {
+    let was_down = |index: &u32| before.links.get(index).is_some_and(|link| !link.up);
+    let links = now.links.iter();
+    links
+        .filter(|(index, link)| link.up && was_down(index))
+        .map(|(index, _)| *index)
         .collect()
+}
+
+/// The next hops that the kernel has to keep resolved.
+fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
+    all_next_hops(config, facts)
+        .filter(|(way, _)| way.uplink.next_hop_mac.is_none())
+        .map(|(_, hop)| hop)
+        .collect()
+}
+
+fn all_next_hops<'a>(
+    config: &'a Config,
+    facts: &'a HostFacts,
+) -> impl Iterator<Item = (Way<'a>, (u32, IpAddr))> {
+    image::ways(config, facts).flat_map(|way| {
+        let hops = Family::ALL.map(|family| image::next_hop(facts, &way, family));
+        hops.into_iter().flatten().map(move |hop| (way, hop))
+    })
 }
 
 fn context(facts: &HostFacts) -> Context {

@@ -38,7 +38,7 @@ use crate::{
     config::Config,
     guests::{self, Directory},
     host::{self, HostFacts, NeighbourKeeper, Setting, Settings, Watcher},
-    plane::{Pins, PlaneError},
+    plane::{self, Pins, PlaneError},
     requirements::missing_capabilities,
     schedule::until,
     table::Table,
@@ -138,7 +138,6 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         .context("the host's networking cannot be watched")?;
     let neighbours = NeighbourKeeper::open().context("next hops cannot be kept resolved")?;
     let announcer = Announcer::start().context("EIPs cannot be announced")?;
-    let guests = guests::Server::open().context("the sockets for guests cannot be opened")?;
     let settings = Settings::open(settings_path(&options.name))
         .context("settings that an earlier daemon changed are unknown")?;
     let mut facts = host.subscribe();
@@ -150,7 +149,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let name = options.name.clone();
     let mut engine = Some(blocking(move || Engine::start(&name, table, config, now)).await??);
     let (directories, answers) = watch::channel(Arc::new(Directory::default()));
-    let server = tokio::spawn(guests.run(answers));
+    let server = tokio::spawn(server_of_guests(&options.name)?.run(answers));
     let mut daemon = Servers {
         directories,
         announcer,
@@ -270,6 +269,13 @@ impl Sources {
     }
 }
 
+/// Answers guests. The maps have to be there; the ring among them stays when others take their place.
+fn server_of_guests(name: &Name) -> anyhow::Result<guests::Server> {
+    let ring = plane::requests(&Pins::new(name))?;
+    let requests = guests::Requests::new(ring).context("guests' requests cannot be awaited")?;
+    guests::Server::open(requests).context("the socket to answer guests cannot be opened")
+}
+
 /// An operator may believe that these rules protect the guests.
 fn tell_of_forward_rules() {
     match host::forward_hook_rules() {
@@ -364,6 +370,12 @@ impl Servers {
             for address in &outcome.moved {
                 self.announcer.announce(*link, *mac, *address);
             }
+        }
+        for port in &outcome.left {
+            self.announcer.leave(*port);
+        }
+        for (port, mac, address) in &outcome.gateways {
+            self.announcer.announce_gateway(*port, *mac, *address);
         }
         let facts = self.host.facts();
         if let Err(error) = self.neighbours.reconcile(&facts, &outcome.next_hops).await {

@@ -155,8 +155,8 @@ impl Report {
                 let way = Way::find(uplink, facts);
                 let hop = |family| image::next_hop(facts, &way?, family);
                 let mac = |family| {
-                    let (home, next_hop) = hop(family)?;
-                    Some(Mac(facts.mac_of(home, next_hop)?).to_string())
+                    let mac = image::next_hop_mac(facts, &way?, hop(family)?)?;
+                    Some(Mac(mac).to_string())
                 };
                 UplinkReport {
                     interface: uplink.interface.clone(),

@@ -1,5 +1,5 @@
 //! Ethernet frames that the daemon reads and writes itself: those of its guests, and those that announce EIPs. VLAN tags
-//! are the packet sockets' business.
+//! are the business of the programs and of the packet socket.
 
 pub mod v4;
 pub mod v6;

@@ -1,15 +1,16 @@
 //! What guests are told by the network: DHCP, and the router advertisements that IPv6 begins with.
 //!
-//! There is no pool and no lease file. The daemon publishes a [`Directory`] of what each ENI behind each port is to
-//! be told. [`dhcp4`] and [`dhcp6`] are servers as pure functions, from frame to frame; [`ra`] decides when to
-//! advertise what; [`Server`] is the sockets around them.
+//! There is no pool and no lease file. The daemon publishes a [`Directory`] of what each ENI behind
+//! each port is to be told. [`dhcp4`] and [`dhcp6`] are servers as pure functions, from frame to
+//! frame; [`ra`] decides when to advertise what; [`Requests`] is where frames come from, [`Server`]
+//! what stands around all of it.
 
 mod buckets;
 pub mod dhcp4;
 pub mod dhcp6;
-mod filter;
 mod leases;
 pub mod ra;
+mod requests;
 mod server;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -20,6 +21,7 @@ use eip_dp_common::abi::LinkKey;
 use ipnet::Ipv6Net;
 
 pub use leases::Leases;
+pub use requests::Requests;
 pub use server::Server;
 
 /// Whom to answer, and with what. An ENI that is not served (stranded, detached) is in none of it; one with addresses

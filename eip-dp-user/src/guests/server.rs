@@ -1,4 +1,5 @@
-//! The sockets around the servers.
+//! What stands around the servers: the ring that requests come by, and the socket that answers
+//! leave by.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -6,196 +7,186 @@ use eip_dp_common::abi::LinkKey;
 use fastrand::Rng;
 use tokio::{
     sync::watch,
+    task::yield_now,
     time::{Instant, sleep},
 };
 use tracing::{debug, warn};
 
 use super::{
-    Client, Directory,
+    Client, Directory, Requests,
     buckets::Buckets,
-    dhcp4, dhcp6, filter,
+    dhcp4, dhcp6,
     ra::{self, Advertiser},
+    requests::{fresh, now},
 };
 use crate::{
     frame::{
         ethertype,
         v6::{self, Message},
     },
-    host::packet_socket::PacketSocket,
+    host::packet_socket::PacketSender,
     schedule::until,
 };
 
-/// How many frames are handled, or advertisements sent, before others on the runtime get their turn.
+/// How many requests are handled, or advertisements sent, before others on the runtime get their
+/// turn.
 const BATCH: usize = 64;
 
-/// Longer frames are no request of any client in use.
-const LONGEST_FRAME: usize = 2048;
-
-/// How long to pause after an error of the socket itself.
+/// How long to pause after an error of the ring itself.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to pause after a batch of advertisements: 6,400 a second at most.
+/// How long advertisements pause after a batch of them: 6,400 a second at most. Requests are
+/// answered meanwhile.
 const ADVERTISING_PAUSE: Duration = Duration::from_millis(10);
 
-/// The servers of guests in one network namespace.
+/// The servers of a gateway's guests.
 #[derive(Debug)]
 pub struct Server {
-    ipv4: PacketSocket,
-    ipv6: PacketSocket,
+    requests: Requests,
+    answers: Answers,
+    /// Advertisements that are due before wait until then.
+    advertise_from: Instant,
 }
 
 impl Server {
-    /// Opens the sockets in the network namespace of the calling thread. Needs `CAP_NET_RAW`.
-    pub fn open() -> io::Result<Self> {
+    /// Serves whose requests come there. Opens the socket for answers in the network namespace of
+    /// the calling thread, for which it needs `CAP_NET_RAW`.
+    pub fn open(requests: Requests) -> io::Result<Self> {
         Ok(Self {
-            ipv4: PacketSocket::open(ethertype::IPV4, &filter::ipv4())?,
-            ipv6: PacketSocket::open(ethertype::IPV6, &filter::ipv6())?,
+            requests,
+            answers: Answers {
+                socket: PacketSender::open()?,
+                buckets4: Buckets::default(),
+                buckets6: Buckets::default(),
+                advertiser: Advertiser::new(Rng::new()),
+            },
+            advertise_from: Instant::now(),
         })
     }
 
     /// Serves from the newest directory for as long as it is polled.
-    pub async fn run(self, directory: watch::Receiver<Arc<Directory>>) {
-        let ipv4 = Ipv4 {
-            socket: self.ipv4,
-            buckets: Buckets::default(),
-            directory: directory.clone(),
-        };
-        let ipv6 = Ipv6 {
-            socket: self.ipv6,
-            buckets: Buckets::default(),
-            advertiser: Advertiser::new(Rng::new()),
-            directory,
-        };
-        tokio::join!(ipv4.run(), ipv6.run());
-    }
-}
-
-struct Ipv4 {
-    socket: PacketSocket,
-    buckets: Buckets,
-    directory: watch::Receiver<Arc<Directory>>,
-}
-
-impl Ipv4 {
-    async fn run(mut self) {
+    pub async fn run(mut self, mut directory: watch::Receiver<Arc<Directory>>) {
+        directory.mark_changed();
         loop {
-            if let Err(error) = self.batch().await {
-                warn!(%error, "the DHCP socket failed to receive");
+            if let Err(error) = self.next(&mut directory).await {
+                warn!(%error, "the ring of guests' requests cannot be read");
                 sleep(PAUSE).await;
             }
         }
     }
 
-    async fn batch(&mut self) -> io::Result<()> {
-        self.socket.readable().await?;
-        let directory = self.directory.borrow().clone();
-        self.buckets.keep_only_those_of(&directory.leases4);
-        let buckets = &mut self.buckets;
-        let now = Instant::now();
-        handle(&self.socket, |frame, link| {
-            let allow = |client| buckets.take(client, now);
-            dhcp4::answer(frame, link, &directory, allow)
-        })?;
-        tokio::task::yield_now().await;
-        Ok(())
-    }
-}
-
-struct Ipv6 {
-    socket: PacketSocket,
-    buckets: Buckets,
-    advertiser: Advertiser,
-    directory: watch::Receiver<Arc<Directory>>,
-}
-
-impl Ipv6 {
-    async fn run(mut self) {
-        self.directory.mark_changed();
-        loop {
-            if let Err(error) = self.next().await {
-                warn!(%error, "the socket for DHCPv6 and router solicitations failed to receive");
-                sleep(PAUSE).await;
-            }
-        }
-    }
-
-    async fn next(&mut self) -> io::Result<()> {
+    async fn next(&mut self, directory: &mut watch::Receiver<Arc<Directory>>) -> io::Result<()> {
+        let due = self.answers.advertiser.next_due();
+        let due = due.map(|due| due.max(self.advertise_from));
         tokio::select! {
-            ready = self.socket.readable() => {
+            ready = self.requests.readable() => {
                 ready?;
-                self.batch()?;
-                tokio::task::yield_now().await;
+                let directory = directory.borrow().clone();
+                self.batch(&directory)?;
+                yield_now().await;
             }
-            () = changed(&mut self.directory) => {
-                let directory = self.directory.borrow_and_update().clone();
-                self.buckets.keep_only_those_of(&directory.leases6);
-                self.advertiser.follow(&directory, Instant::now());
+            () = changed(directory) => {
+                let directory = directory.borrow_and_update().clone();
+                self.answers.follow(&directory);
             }
-            () = until(self.advertiser.next_due()) => self.advertise().await,
+            () = until(due) => {
+                if self.answers.advertise() {
+                    self.advertise_from = Instant::now() + ADVERTISING_PAUSE;
+                }
+            }
         }
         Ok(())
     }
 
-    fn batch(&mut self) -> io::Result<()> {
-        let directory = self.directory.borrow().clone();
+    /// Handles what is there, as far as it is one's turn: what is left is still there at the next.
+    fn batch(&mut self, directory: &Directory) -> io::Result<()> {
+        let (clock, instant) = (now(), Instant::now());
         let Self {
-            socket,
-            buckets,
-            advertiser,
-            ..
+            requests, answers, ..
         } = self;
-        let now = Instant::now();
-        handle(socket, |frame, link| {
-            let received = v6::parse(frame)?;
-            let mut allow = |client| buckets.take(client, now);
-            match received.message {
-                Message::Dhcp(message) => {
-                    dhcp6::answer(&received, message, link, &directory, allow)
+        for _ in 0..BATCH {
+            let handled = requests.next(|element| {
+                if let Some((port, frame)) = fresh(element, clock) {
+                    answers.handle(frame, port, directory, instant);
                 }
-                Message::Icmp(message) => {
-                    let source = ra::solicitor(received.source, received.hop_limit, message)?;
-                    let guest = Client::on(link, received.mac);
-                    if directory.leases6.contains_key(&guest) && allow(guest) {
-                        advertiser.answer(guest, source, now);
-                    }
-                    None
-                }
+            })?;
+            if handled.is_none() {
+                break;
             }
-        })
+        }
+        Ok(())
+    }
+}
+
+/// What is said to guests.
+#[derive(Debug)]
+struct Answers {
+    socket: PacketSender,
+    buckets4: Buckets,
+    buckets6: Buckets,
+    advertiser: Advertiser,
+}
+
+impl Answers {
+    fn follow(&mut self, directory: &Arc<Directory>) {
+        self.buckets4.keep_only_those_of(&directory.leases4);
+        self.buckets6.keep_only_those_of(&directory.leases6);
+        self.advertiser.follow(directory, Instant::now());
     }
 
-    async fn advertise(&mut self) {
+    fn handle(&mut self, frame: &[u8], port: LinkKey, directory: &Directory, now: Instant) {
+        let reply = match frame.get(12..).and_then(|rest| rest.first_chunk()) {
+            Some(found) if *found == ethertype::IPV4.to_be_bytes() => {
+                let allow = |client| self.buckets4.take(client, now);
+                dhcp4::answer(frame, port, directory, allow)
+            }
+            Some(found) if *found == ethertype::IPV6.to_be_bytes() => {
+                self.answer6(frame, port, directory, now)
+            }
+            _ => None,
+        };
+        if let Some(reply) = reply
+            && let Err(error) = self.socket.send(port, &reply)
+        {
+            debug!(?port, %error, "a reply could not be sent");
+        }
+    }
+
+    fn answer6(
+        &mut self,
+        frame: &[u8],
+        port: LinkKey,
+        directory: &Directory,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
+        let received = v6::parse(frame)?;
+        let mut allow = |client| self.buckets6.take(client, now);
+        match received.message {
+            Message::Dhcp(message) => dhcp6::answer(&received, message, port, directory, allow),
+            Message::Icmp(message) => {
+                let source = ra::solicitor(received.source, received.hop_limit, message)?;
+                let guest = Client::on(port, received.mac);
+                if directory.leases6.contains_key(&guest) && allow(guest) {
+                    self.advertiser.answer(guest, source, now);
+                }
+                None
+            }
+        }
+    }
+
+    /// Sends a batch of the advertisements that are due. Returns whether more may be.
+    fn advertise(&mut self) -> bool {
         let now = Instant::now();
         for _ in 0..BATCH {
             let Some((port, frame)) = self.advertiser.pop(now) else {
-                return;
+                return false;
             };
             if let Err(error) = self.socket.send(port, &frame) {
                 debug!(?port, %error, "not advertised");
             }
         }
-        sleep(ADVERTISING_PAUSE).await;
+        true
     }
-}
-
-/// Hands a batch of frames to `answer`, and sends what it gives.
-fn handle(
-    socket: &PacketSocket,
-    mut answer: impl FnMut(&[u8], LinkKey) -> Option<Vec<u8>>,
-) -> io::Result<()> {
-    let mut buffer = [0; LONGEST_FRAME];
-    for _ in 0..BATCH {
-        let Some((length, link)) = socket.receive(&mut buffer)? else {
-            return Ok(());
-        };
-        let Some(reply) = answer(&buffer[..length], link) else {
-            continue;
-        };
-        if let Err(error) = socket.send(link, &reply) {
-            debug!(?link, %error, "a reply could not be sent");
-        }
-    }
-    Ok(())
 }
 
 /// Returns when there is a newer directory; never once nobody is left to publish one.

@@ -42,6 +42,9 @@ pub struct Link {
     pub master: Option<u32>,
     /// Of a VLAN interface: the index of the interface below it, and the tag.
     pub vlan: Option<(u32, VlanTag)>,
+    /// Whether it is a NIC that takes VLAN tags off: XDP then takes a frame of any VLAN for an untagged one. Of other kinds never:
+    /// what they call by that name leaves the tags of the frames that they receive.
+    pub takes_tags: bool,
     /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3), and the driver is
     /// none that is known to.
     pub xdp: Option<XdpFeatures>,
@@ -181,8 +184,20 @@ impl HostFacts {
             })
     }
 
-    /// The Ethernet address of a neighbour that packets may be sent to now.
+    /// The Ethernet address of a neighbour that packets may be sent to now: never a group's, which others would read, too.
     pub fn mac_of(&self, interface: u32, address: IpAddr) -> Option<[u8; 6]> {
+        self.offered_mac(interface, address)
+            .filter(|mac| !is_group(*mac))
+    }
+
+    /// The group address that the neighbour table has in place of a neighbour's own: the kernel would send to it.
+    pub fn group_mac_of(&self, interface: u32, address: IpAddr) -> Option<[u8; 6]> {
+        self.offered_mac(interface, address)
+            .filter(|mac| is_group(*mac))
+    }
+
+    /// What the neighbour table has, whatever it is.
+    pub fn offered_mac(&self, interface: u32, address: IpAddr) -> Option<[u8; 6]> {
         self.neighbours
             .get(&(interface, address))
             .filter(|neighbour| neighbour.usable)
@@ -211,10 +226,23 @@ impl HostFacts {
             })
     }
 
+    /// Whether the host itself uses VLANs of the interface: it has interfaces for them, or a bridge has the interface.
+    pub fn uses_vlans_of(&self, interface: u32) -> bool {
+        let mut links = self.links.values();
+        let master = || self.links.get(&self.links.get(&interface)?.master?);
+        links.any(|link| link.vlan.is_some_and(|(lower, _)| lower == interface))
+            || master().is_some_and(|master| master.kind.is_bridge())
+    }
+
     /// Every address that this host itself has.
     pub fn host_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().map(|(_, net)| net.addr())
     }
+}
+
+/// Whether it is a multicast or broadcast address.
+fn is_group(mac: [u8; 6]) -> bool {
+    mac[0] & 1 == 1
 }
 
 impl Family {
@@ -248,6 +276,11 @@ impl fmt::Display for Family {
 }
 
 impl LinkKind {
+    /// Whether it is a bridge.
+    pub fn is_bridge(&self) -> bool {
+        matches!(self, Self::Other(kind) if kind == "bridge")
+    }
+
     /// Whether frames that it delivers come from a local network stack (and may carry partial checksums and GSO)
     /// and not off a wire.
     pub fn is_virtual_port(&self) -> bool {
@@ -394,6 +427,13 @@ mod tests {
         facts.neighbours.insert((1, address), neighbour);
         assert_eq!(facts.mac_of(1, address), mac);
         assert_eq!(facts.mac_of(2, address), None);
+        for group in [[0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
+            neighbour.mac = Some(group);
+            facts.neighbours.insert((1, address), neighbour);
+            assert_eq!(facts.mac_of(1, address), None, "others would read it, too");
+            assert_eq!(facts.group_mac_of(1, address), Some(group));
+        }
+        neighbour.mac = mac;
         neighbour.usable = false;
         facts.neighbours.insert((1, address), neighbour);
         assert_eq!(facts.mac_of(1, address), None);

@@ -284,6 +284,7 @@ mod tests {
             kind: LinkKind::Veth,
             master: None,
             vlan: None,
+            takes_tags: false,
             xdp: None,
         };
         let mut facts = HostFacts::default();

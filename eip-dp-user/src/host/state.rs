@@ -33,6 +33,10 @@ use super::{
 pub(super) struct State {
     links: BTreeMap<u32, Link>,
     xdp: BTreeMap<u32, XdpFeatures>,
+    /// Which NICs take VLAN tags off.
+    tags: BTreeMap<u32, bool>,
+    /// The NICs of which it has to be asked again.
+    tags_stale: BTreeSet<u32>,
     addresses: BTreeSet<(u32, IpNet)>,
     routes: BTreeSet<Route>,
     neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
@@ -118,11 +122,23 @@ impl State {
         }
     }
 
+    /// Asks `takes_tags` by name of each NIC that is new, or that the kernel told of since: of a change of its offloads, too.
+    pub(super) fn refresh_tags(&mut self, takes_tags: impl Fn(&str) -> Option<bool>) {
+        for index in std::mem::take(&mut self.tags_stale) {
+            if let Some(link) = self.links.get(&index)
+                && let Some(takes_tags) = takes_tags(&link.name)
+            {
+                self.tags.insert(index, takes_tags);
+            }
+        }
+    }
+
     /// What it adds up to.
     pub(super) fn facts(&self) -> HostFacts {
         let mut links = self.links.clone();
         for (index, link) in &mut links {
             link.xdp = self.xdp.get(index).copied();
+            link.takes_tags = self.tags.get(index).copied().unwrap_or_default();
         }
         HostFacts {
             links,
@@ -140,6 +156,10 @@ impl State {
         let Some(link) = link(message) else {
             return;
         };
+        // Others, of which there may be thousands, are not asked.
+        if link.kind == LinkKind::Physical {
+            self.tags_stale.insert(index);
+        }
         let before = self.links.insert(index, link);
         let was_up = before.is_some_and(|link| link.up);
         self.routes_stale |= was_up != self.links[&index].up;
@@ -148,6 +168,7 @@ impl State {
     fn remove_link(&mut self, index: u32) {
         self.links.remove(&index);
         self.xdp.remove(&index);
+        self.tags.remove(&index);
         self.addresses.retain(|(interface, _)| *interface != index);
         self.neighbours
             .retain(|(interface, _), _| *interface != index);
@@ -208,6 +229,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
         kind,
         master,
         vlan: lower.zip(vlan),
+        takes_tags: false,
         xdp: None,
     })
 }
@@ -372,6 +394,54 @@ fn family(family: AddressFamily) -> Option<Family> {
 mod tests {
     use super::*;
     use crate::model::Vlan;
+
+    #[test]
+    fn nics_are_asked_whether_they_take_tags_off_when_something_changes() {
+        let mut state = State::default();
+        let takes = |state: &mut State, tags: Option<bool>| {
+            let asked = std::cell::Cell::new(0);
+            state.refresh_tags(|name| {
+                assert_eq!(name, "nic");
+                asked.set(asked.get() + 1);
+                tags
+            });
+            let facts = state.facts();
+            (asked.get(), facts.links.get(&7).map(|link| link.takes_tags))
+        };
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.header.link_layer_type = LinkLayerType::Ether;
+        message.attributes = vec![
+            LinkAttribute::IfName("nic".to_owned()),
+            LinkAttribute::Mtu(1500),
+        ];
+        let nic = RouteNetlinkMessage::NewLink(message.clone());
+        message.header.index = 8;
+        let veth = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]);
+        message.attributes.push(veth);
+        state.apply(&RouteNetlinkMessage::NewLink(message));
+        assert_eq!(
+            takes(&mut state, Some(true)),
+            (0, None),
+            "a veth is not asked"
+        );
+        state.apply(&nic);
+        assert_eq!(takes(&mut state, Some(true)), (1, Some(true)));
+        assert_eq!(
+            takes(&mut state, Some(false)),
+            (0, Some(true)),
+            "nothing was told"
+        );
+        // `ethtool -K` has the kernel tell of the interface.
+        state.apply(&nic);
+        assert_eq!(
+            takes(&mut state, None),
+            (1, Some(true)),
+            "it went away meanwhile"
+        );
+        state.apply(&nic);
+        assert_eq!(takes(&mut state, Some(false)), (1, Some(false)));
+    }
 
     #[test]
     fn a_vlan_interface_tells_what_is_below_it() {

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{HostError, HostFacts, drivers, netdev, state::State};
+use super::{HostError, HostFacts, drivers, netdev, offloads, state::State};
 
 /// How often everything is asked again, whatever the notifications said.
 const RESYNC: Duration = Duration::from_mins(5);
@@ -167,6 +167,7 @@ impl Session {
             state.apply(&RouteNetlinkMessage::NewNeighbour(message));
         }
         self.state = state;
+        self.state.refresh_tags(takes_tags);
         self.refresh_routes().await?;
         self.refresh_xdp().await
     }
@@ -250,6 +251,7 @@ impl Session {
         if matches!(event, Event::Resync) {
             return self.resync().await;
         }
+        self.state.refresh_tags(takes_tags);
         if self.state.routes_stale() {
             self.refresh_routes().await?;
         }
@@ -328,6 +330,11 @@ async fn next_netdev(
         Some(session) => session.notifications.next().await,
         None => futures::future::pending().await,
     }
+}
+
+fn takes_tags(interface: &str) -> Option<bool> {
+    let offloads = offloads(interface).ok()?;
+    Some(offloads.rx_vlan)
 }
 
 fn apply_xdp(state: &mut State, change: netdev::Change) {

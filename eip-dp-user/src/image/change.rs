@@ -11,7 +11,7 @@ use std::{
     net::IpAddr,
 };
 
-use eip_dp_common::abi::{LinkKey, MacKey};
+use eip_dp_common::abi::{LinkKey, MacKey, Port, PortRole};
 
 use super::{
     Address, Allocations, Content, HashSet, Have, Served, Wanted, addresses,
@@ -99,7 +99,10 @@ impl Served {
         for key in old.ports.union(&new.ports) {
             result.port(*key, &have.content, facts)?;
         }
-        for ifindex in after.keys() {
+        for (ifindex, crowd) in &after {
+            for key in self.known.host_keys_of(*ifindex) {
+                result.host_port(*key, crowd.enis > 0, &have.content, facts);
+            }
             result.device(*ifindex, self.sends_by_xdp(*ifindex), &have.content);
         }
         let is_shaped = |(before, after): (&Crowd, &Crowd)| before.shape() != after.shape();
@@ -111,7 +114,8 @@ impl Served {
         limits::fits(have, &result.old, &result.new).then_some(result)
     }
 
-    /// Attaches what is needed on interfaces that the first ENI has come to, and that the last one has left.
+    /// Attaches what is needed on interfaces that the first ENI, of all or of those on VLANs, has come to, and that the last one has
+    /// left.
     fn attach(
         &mut self,
         before: &BTreeMap<u32, Crowd>,
@@ -121,18 +125,20 @@ impl Served {
     ) -> bool {
         let mut changed = false;
         for (ifindex, crowd) in after {
-            let is_used = crowd.enis > 0;
-            if is_used == before.get(ifindex).is_some_and(|crowd| crowd.enis > 0) {
+            let before = before.get(ifindex).copied().unwrap_or_default();
+            let shape = |crowd: &Crowd| (crowd.enis > 0, crowd.tagged > 0);
+            if shape(&before) == shape(crowd) {
                 continue;
             }
-            changed = true;
+            let needs_tags = self.known.needs_tags(*ifindex, *crowd);
+            let wanted = enis::attachment(*ifindex, needs_tags, facts, config);
+            let wanted = wanted.filter(|_| crowd.enis > 0);
             let ports = &self.attachments[self.uplinks..];
-            let place = self.uplinks + ports.partition_point(|one| one.ifindex < *ifindex);
-            if is_used {
-                let attachment = enis::attachment(*ifindex, facts, config);
-                self.attachments.splice(place..place, attachment);
-            } else {
-                self.attachments.remove(place);
+            let begin = self.uplinks + ports.partition_point(|one| one.ifindex < *ifindex);
+            let end = begin + usize::from(before.enis > 0);
+            if self.attachments[begin..end] != *wanted.as_slice() {
+                self.attachments.splice(begin..end, wanted);
+                changed = true;
             }
         }
         changed
@@ -328,6 +334,23 @@ impl Changed {
             self.new.ports.insert(key, port);
         }
         Some(())
+    }
+
+    /// Fills in what of an interface is the host's own: once its ports are.
+    fn host_port(&mut self, key: LinkKey, is_used: bool, have: &Content, facts: &HostFacts) {
+        let is_enis = |port: &&Port| port.role == PortRole::Enis as u32;
+        let before = have.ports.get(&key);
+        let is_touched = self.old.ports.contains_key(&key);
+        let stays = before.as_ref().is_some_and(is_enis) && !is_touched;
+        if stays || self.new.ports.contains_key(&key) {
+            return;
+        }
+        if let Some(before) = before {
+            self.old.ports.insert(key, *before);
+        }
+        if let Some(port) = enis::host_port(key, facts).filter(|_| is_used) {
+            self.new.ports.insert(key, port);
+        }
     }
 
     fn device(&mut self, ifindex: u32, is_wanted: bool, have: &Content) {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     attach::{self, Attachment},
     config::Config,
-    host::HostFacts,
+    host::{self, HostFacts, VlanTag},
     model::{
         Model,
         objects::{self, Antispoof, Eni, Mac, Mode},
@@ -217,7 +217,7 @@ impl<'a> Scene<'a> {
             let key = stand.key;
             let by_xdp = *by_xdp.entry(key.ifindex).or_insert_with(|| {
                 let mode = config.port_mode(&stand.link.name);
-                attach::port(key.ifindex, stand.link, mode).xdp_delivery
+                attach::no_xdp_delivery(stand.link, mode).is_none()
             });
             let target = target(placed, stand, vpc, by_xdp);
             found_targets.push((index, target.sealed(&index)));
@@ -263,6 +263,80 @@ pub fn port(key: LinkKey, first: Member, is_alone: bool, facts: &HostFacts) -> O
     Some(port.sealed(&key))
 }
 
+/// What of an interface with ports may be the host's own, unless ENIs stand there: its untagged frames, and the VLANs that it has
+/// interfaces for, or all of them as a bridge's member.
+pub fn host_keys(facts: &HostFacts) -> HashMap<u32, Vec<LinkKey>> {
+    let mut keys: HashMap<u32, Vec<LinkKey>> = HashMap::default();
+    for (ifindex, link) in &facts.links {
+        if is_untagged_hosts(*ifindex, link, facts) {
+            keys.entry(*ifindex)
+                .or_default()
+                .push(LinkKey::untagged(*ifindex));
+        }
+        let master = link.master.and_then(|master| facts.links.get(&master));
+        if master.is_some_and(|master| master.kind.is_bridge()) {
+            keys.entry(*ifindex)
+                .or_default()
+                .push(LinkKey::any_vlan(*ifindex));
+        }
+        if let Some(key) = vlan_key(link, facts) {
+            keys.entry(key.ifindex).or_default().push(key);
+        }
+    }
+    keys
+}
+
+/// Whether untagged frames of an interface are the host's where they are no ENI's. A veth or tap is there for a guest, and what
+/// comes in untagged beside its VLANs is nobody's, unless the host uses the interface itself. (Every interface gets a link-local
+/// IPv6 address: that says nothing.)
+fn is_untagged_hosts(ifindex: u32, link: &host::Link, facts: &HostFacts) -> bool {
+    let is_given = |net: IpNet| match net.addr() {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+    };
+    !link.kind.is_virtual_port()
+        || link.master.is_some()
+        || facts.addresses_of(ifindex).any(is_given)
+}
+
+/// The VLAN that an interface of the host is for, by the interface that carries the tagged frames.
+fn vlan_key(link: &host::Link, facts: &HostFacts) -> Option<LinkKey> {
+    let key = match link.vlan? {
+        (lower, VlanTag::Service(outer)) => LinkKey::stacked(lower, outer, 0),
+        (lower, VlanTag::Customer(id)) => match facts.links.get(&lower)?.vlan {
+            Some((lower, VlanTag::Service(outer))) => LinkKey::stacked(lower, outer, id),
+            _ => LinkKey::tagged(lower, id),
+        },
+    };
+    // VLAN 0 is no VLAN.
+    (!key.is_untagged()).then_some(key)
+}
+
+/// The record of what of an interface is the host's own.
+pub fn host_port(key: LinkKey, facts: &HostFacts) -> Option<Port> {
+    let port = Port {
+        role: PortRole::Host as u32,
+        vpc: NONE,
+        target: NONE,
+        mac: facts.links.get(&key.ifindex)?.mac,
+        eni_mac: [0; 6],
+        seal: 0,
+    };
+    Some(port.sealed(&key))
+}
+
+/// Fills in what is the host's own on interfaces with ports.
+pub fn host_ports(content: &mut Content, known: &Known, facts: &HostFacts) {
+    for ifindex in known.interfaces.keys() {
+        for key in known.host_keys_of(*ifindex) {
+            if let Some(port) = host_port(*key, facts) {
+                // The ENIs come first.
+                content.ports.entry(*key).or_insert(port);
+            }
+        }
+    }
+}
+
 /// Fills in the ports, and the interfaces that XDP sends to: wherever there is an Ethernet address.
 pub fn ports(content: &mut Content, facts: &HostFacts) {
     let mut ports = Vec::new();
@@ -291,9 +365,15 @@ pub fn ports(content: &mut Content, facts: &HostFacts) {
 }
 
 /// What goes on the port of that interface.
-pub fn attachment(ifindex: u32, facts: &HostFacts, config: &Config) -> Option<Attachment> {
+pub fn attachment(
+    ifindex: u32,
+    needs_tags: bool,
+    facts: &HostFacts,
+    config: &Config,
+) -> Option<Attachment> {
     let link = facts.links.get(&ifindex)?;
-    Some(attach::port(ifindex, link, config.port_mode(&link.name)))
+    let mode = config.port_mode(&link.name);
+    Some(attach::port(ifindex, link, mode, needs_tags))
 }
 
 /// Fills in the CIDRs of one family of the VPC with that index.

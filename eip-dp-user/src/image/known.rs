@@ -2,7 +2,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{HashMap, HashSet, enis::Placed, tag};
+use eip_dp_common::abi::LinkKey;
+
+use super::{
+    HashMap, HashSet,
+    enis::{self, Placed},
+    tag,
+};
 use crate::{
     config::Config,
     host::HostFacts,
@@ -25,6 +31,8 @@ pub struct Known {
     pub interfaces: BTreeMap<u32, Crowd>,
     /// The interfaces by name.
     pub names: HashMap<String, u32>,
+    /// What of each interface may be the host's own, see [`enis::host_keys`].
+    host_keys: HashMap<u32, Vec<LinkKey>>,
     /// The host's own addresses.
     pub hosts: HashSet<IpAddr>,
     /// Whether two objects want what one of them can have: who gets it hangs on all of them.
@@ -94,6 +102,8 @@ impl Links {
 pub struct Crowd {
     /// How many ENIs.
     pub enis: u32,
+    /// How many of them on a VLAN.
+    pub tagged: u32,
     /// How many of them have an IPv6 address.
     pub with_ipv6: u32,
     /// How many of them send as an IPv4 EIP.
@@ -105,6 +115,7 @@ impl Crowd {
     pub fn and(self, more: Self) -> Self {
         Self {
             enis: self.enis + more.enis,
+            tagged: self.tagged + more.tagged,
             with_ipv6: self.with_ipv6 + more.with_ipv6,
             sending_ipv4: self.sending_ipv4 + more.sending_ipv4,
         }
@@ -114,12 +125,13 @@ impl Crowd {
     pub fn without(self, less: Self) -> Self {
         Self {
             enis: self.enis - less.enis,
+            tagged: self.tagged - less.tagged,
             with_ipv6: self.with_ipv6 - less.with_ipv6,
             sending_ipv4: self.sending_ipv4 - less.sending_ipv4,
         }
     }
 
-    /// What of it others can tell.
+    /// What of it the settings of interfaces hang on.
     pub fn shape(self) -> (bool, bool, bool) {
         (self.enis > 0, self.with_ipv6 > 0, self.sending_ipv4 > 0)
     }
@@ -158,6 +170,7 @@ impl Known {
                 .iter()
                 .map(|(index, link)| (link.name.clone(), *index))
                 .collect(),
+            host_keys: enis::host_keys(facts),
             hosts: facts.host_addresses().collect(),
             ..Self::default()
         };
@@ -177,6 +190,17 @@ impl Known {
             }
         }
         known
+    }
+
+    /// What of the interface may be the host's own.
+    pub fn host_keys_of(&self, ifindex: u32) -> &[LinkKey] {
+        self.host_keys.get(&ifindex).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether frames of some VLAN have to be told from others there.
+    pub fn needs_tags(&self, ifindex: u32, crowd: Crowd) -> bool {
+        let mut hosts = self.host_keys_of(ifindex).iter();
+        crowd.tagged > 0 || hosts.any(|key| !key.is_untagged())
     }
 
     /// Whether packets of an EIP are this host's to deliver.
@@ -251,6 +275,7 @@ impl Crowds {
         let Some(stand) = &placed.stand else { return };
         let crowd = self.interfaces.entry(stand.key.ifindex).or_default();
         crowd.enis += 1;
+        crowd.tagged += u32::from(!stand.key.is_untagged());
         let with_ipv6 = placed.eni.private_ips.iter().any(IpAddr::is_ipv6);
         crowd.with_ipv6 += u32::from(with_ipv6);
         let sending_ipv4 = placed.associations.iter().any(|link| link.eip.is_ipv4());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use eip_dp_common::{
-    abi::{FIRST_ENI_TARGET, MAX_CIDRS, maps},
+    abi::{AddressClass, FIRST_ENI_TARGET, MAX_CIDRS, maps},
     index::TARGETS,
 };
 
@@ -33,7 +33,7 @@ pub struct Limits {
     pub targets: u32,
     /// `MACS`.
     pub macs: u32,
-    /// `PORTS`.
+    /// `PORTS`: as many records again for what is the host's own on the interfaces.
     pub ports: u32,
     /// `UPLINKS`.
     pub uplinks: u32,
@@ -47,7 +47,8 @@ impl Default for Limits {
     }
 }
 
-/// Prefixes: pools, host addresses and pool gateways. Few on any host.
+/// Prefixes: pools, what is reserved of them (a range is up to 62 prefixes of IPv4, 254 of IPv6), host addresses, next hops
+/// and pool gateways. Few on most hosts, and no memory is taken for those that there are not.
 const PREFIXES: u32 = 16_384;
 /// Uplinks.
 const UPLINKS: u32 = 64;
@@ -65,7 +66,7 @@ impl From<&MapSizes> for Limits {
                 .saturating_add(FIRST_ENI_TARGET)
                 .min(TARGETS),
             macs: sizes.enis,
-            ports: sizes.ports,
+            ports: sizes.ports.saturating_mul(2),
             uplinks: UPLINKS,
             devices: sizes.ports.saturating_add(UPLINKS),
         }
@@ -121,6 +122,10 @@ pub fn full(map: &str, size: u32, left_out: usize) -> String {
     let cure = match key_of(map) {
         Some(key) => {
             format!("raise `{key}` of [maps] in the configuration and start the daemon again")
+        }
+        None if matches!(map, maps::PREFIX4 | maps::PREFIX6) => {
+            "have fewer pools and addresses of the host, or reserved ranges of pools that begin and end where prefixes do"
+                .to_owned()
         }
         None => "this many are not built yet; have fewer".to_owned(),
     };
@@ -210,6 +215,19 @@ fn fit_family<A: Address>(image: &mut Image, have: &Have) {
         A::private_addresses(&limits),
         warnings,
     );
+    let excess = want.prefixes.len().saturating_sub(limits.prefixes as usize);
+    if excess > 0 {
+        // Those of all records whose lack does the least: their addresses are the pool's then, and nobody's.
+        let reserved = want.prefixes.iter().rev();
+        let reserved = reserved.filter(|(_, record)| record.class == AddressClass::Reserved as u32);
+        let victims: Vec<_> = reserved.map(|(key, _)| *key).take(excess).collect();
+        for key in &victims {
+            want.prefixes.remove(key);
+        }
+        if victims.len() == excess {
+            warnings.push(full(A::MAPS.prefixes, limits.prefixes, excess));
+        }
+    }
     fit_map(
         &mut want.prefixes,
         &old.prefixes,

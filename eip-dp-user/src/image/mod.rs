@@ -9,6 +9,7 @@ mod change;
 mod content;
 mod enis;
 mod family;
+mod gateways;
 mod homes;
 mod indexes;
 mod known;
@@ -26,7 +27,11 @@ mod tests_change;
 #[cfg(test)]
 mod tests_dual_stack;
 #[cfg(test)]
+mod tests_host_ports;
+#[cfg(test)]
 mod tests_leases;
+#[cfg(test)]
+mod tests_prefixes;
 mod touched;
 mod uplinks;
 
@@ -41,13 +46,14 @@ use foldhash::fast::FixedState;
 pub use change::Changed;
 pub use content::{Content, FamilyContent, FamilyWrite, Kind, Write, differences};
 pub use family::{Address, Eip, InVpc, PrefixRecord, Private};
+pub use gateways::{Gateway, Unaware};
 pub use homes::Homes;
 pub use indexes::{Indexes, Wanted};
 pub use limits::Limits;
 pub use place::link_name;
 pub use settings::smallest_mtu;
 pub use tag::tag;
-pub use uplinks::{Way, next_hop, ways};
+pub use uplinks::{Way, next_hop, next_hop_mac, refused_mac, ways};
 
 use enis::Scene;
 use known::{Known, is_local};
@@ -336,9 +342,11 @@ fn compile_with(
     image.contested |= contested | scene.contested;
     known.enter(&scene.into_crowds());
     enis::ports(&mut image.content, facts);
+    enis::host_ports(&mut image.content, &known, facts);
     let (settings, fragmenting) = settings::compile(&known, model, facts, config);
-    let ports = known.interfaces.keys();
-    let ports = ports.filter_map(|ifindex| enis::attachment(*ifindex, facts, config));
+    let ports = known.interfaces.iter().filter_map(|(ifindex, crowd)| {
+        enis::attachment(*ifindex, known.needs_tags(*ifindex, *crowd), facts, config)
+    });
     image.attachments.extend(ports);
     limits::fit(&mut image, have);
     known.contested |= image.contested || image.is_short;

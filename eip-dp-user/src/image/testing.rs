@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     config::Config,
-    host::{Family, HostFacts, Link, LinkKind, Neighbour, Route, XdpFeatures},
+    host::{Family, HostFacts, Link, LinkKind, Neighbour, Route, VlanTag, XdpFeatures},
     model::{
         Model, Vlan,
         objects::{
@@ -39,6 +39,7 @@ pub fn link(name: &str, number: u8, kind: LinkKind) -> Link {
         kind,
         master: None,
         vlan: None,
+        takes_tags: false,
         xdp: Some(XdpFeatures(0b111)),
     }
 }
@@ -221,6 +222,11 @@ pub fn world(bytes: &[u8]) -> (Model, HostFacts) {
             _ => {}
         }
     }
+    facts
+        .links
+        .entry(10)
+        .and_modify(|nic| nic.takes_tags = true);
+    draw_host_use(&mut choice, &mut facts);
     // Each address of each VPC belongs to one ENI of it, or to none.
     let mut addresses: BTreeMap<u8, Vec<IpAddr>> = BTreeMap::new();
     for vpc in 0..2 {
@@ -261,6 +267,44 @@ pub fn world(bytes: &[u8]) -> (Model, HostFacts) {
         }
     }
     (model, facts)
+}
+
+/// Gives the host a bridge, and interfaces of its own for VLANs of the ports.
+fn draw_host_use(choice: &mut Choice<'_>, facts: &mut HostFacts) {
+    let bridge = LinkKind::Other("bridge".to_owned());
+    facts.links.insert(90, link("br", 90, bridge));
+    for port in 0..PORTS {
+        let index = 10 + u32::from(port);
+        let Some(lower) = facts.links.get_mut(&index) else {
+            continue;
+        };
+        if choice.below(3) == 0 {
+            lower.master = Some(90);
+        }
+        let mut upon = |number: u8, lower, tag| {
+            let mut vlan = link(
+                &format!("v{number}"),
+                number,
+                LinkKind::Other("vlan".to_owned()),
+            );
+            vlan.vlan = Some((lower, tag));
+            facts.links.insert(number.into(), vlan);
+        };
+        // The VLANs of ENIs: none, 1, 2, and the same within 1.
+        if choice.below(3) == 0 {
+            let id = choice.below(3);
+            upon(30 + port, index, VlanTag::Customer(id.into()));
+        }
+        if choice.below(3) == 0 {
+            upon(40 + port, index, VlanTag::Service(1));
+            let id = choice.below(3);
+            upon(
+                50 + port,
+                40 + u32::from(port),
+                VlanTag::Customer(id.into()),
+            );
+        }
+    }
 }
 
 /// Adds an EIP, and associates it where the rules let it.

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use eip_dp_common::{
     abi::{
-        AddressClass, EipMode, LinkKey, MacKey, NONE, PREFIX_SEAL, PrefixKey, PrivateKey,
-        PrivateState, Sealed, TargetFlags, UPLINK_TARGET4, UplinkFlags,
+        EipMode, LinkKey, MacKey, NONE, PrefixKey, PrivateKey, PrivateState, Sealed, TargetFlags,
+        UPLINK_TARGET4, UPLINK_TARGET6, UplinkFlags,
     },
     checksum::Delta,
 };
@@ -64,17 +64,6 @@ fn state(image: &Image, address: [u8; 4]) -> Option<PrivateState> {
 
 fn mode(image: &Image) -> Option<EipMode> {
     EipMode::from_value(image.content.v4.eips.get(&public())?.mode)
-}
-
-fn class(image: &Image, cidr: &str) -> Option<u32> {
-    let cidr: ipnet::Ipv4Net = cidr.parse().expect("a prefix");
-    let key = PrefixKey {
-        length: u32::from(cidr.prefix_len()),
-        network: cidr.network().octets(),
-    };
-    let record = image.content.v4.prefixes.get(&key)?;
-    assert!(record.is_intact(&PREFIX_SEAL));
-    Some(record.class)
 }
 
 #[test]
@@ -188,9 +177,12 @@ fn a_guest_of_a_routed_pool_gets_a_host_address() {
     let lease = image.directory.leases4.values().next().expect("a lease");
     assert_eq!((lease.address, lease.prefix_len), (eip_address(0), 32));
     assert_eq!(lease.router, Router::OffLink(Ipv4Addr::new(169, 254, 1, 1)));
-    assert_eq!(
-        class(&image, "203.0.113.1/32"),
-        None,
+    let gateway = PrefixKey {
+        length: 32,
+        network: [203, 0, 113, 1],
+    };
+    assert!(
+        !image.content.v4.prefixes.contains_key(&gateway),
         "there is no gateway to ping"
     );
 }
@@ -370,58 +362,58 @@ fn uplinks_and_the_way_out() {
     assert!(image.content.uplinks.contains_key(&LinkKey::untagged(1)));
 }
 
+/// What is sent to a group everybody on the link reads.
 #[test]
-fn prefixes_and_the_screen() {
-    let mut model = table();
-    let mut routed = model.pools.values().next().expect("one").clone();
-    routed.cidr = "100.64.0.0/14".parse().expect("a prefix");
-    model.pools.insert(routed.cidr, routed);
+fn a_group_address_is_never_a_next_hops() {
+    let hop: IpAddr = [192, 0, 2, 1].into();
     let mut facts = host();
-    facts
-        .addresses
-        .push((7, "203.0.113.77/32".parse().expect("an address")));
-    facts
-        .addresses
-        .push((9, "127.0.0.1/8".parse().expect("an address")));
-    let image = compiled(&model, &facts);
+    facts.links.insert(2, link("wan2", 2, LinkKind::Physical));
+    facts.neighbours.get_mut(&(1, hop)).expect("there").mac = Some([0xff; 6]);
+    let with = |text: &str| compile(&table(), &facts, &config(text), &Have::default());
+    let image = with("");
+    let target = image.content.targets[&UPLINK_TARGET4];
     assert_eq!(
-        class(&image, "203.0.113.0/24"),
-        Some(AddressClass::Pool as u32)
+        (target.ifindex, target.dst_mac),
+        (0, [0; 6]),
+        "nor by the kernel"
     );
-    assert_eq!(
-        class(&image, "203.0.113.1/32"),
-        Some(AddressClass::PoolGateway as u32)
-    );
-    assert_eq!(
-        class(&image, "203.0.113.77/32"),
-        Some(AddressClass::Host as u32)
-    );
-    assert_eq!(
-        class(&image, "192.0.2.2/32"),
-        Some(AddressClass::Host as u32)
-    );
-    assert_eq!(class(&image, "127.0.0.1/32"), None);
-    let bits: u32 = image
-        .content
-        .v4
-        .screen
-        .values()
-        .map(|word| word.count_ones())
-        .sum();
-    let long = 4 * 256 + 1;
-    assert_eq!(
-        bits,
-        5 + long,
-        "four /16 of one pool, one of the other; their /24"
-    );
-    let word = (100 << 8 | 64) >> 6;
-    assert_eq!(image.content.v4.screen[&word], 0b1111);
+    let words = [
+        "uplink wan",
+        "192.0.2.1",
+        "ff:ff:ff:ff:ff:ff",
+        "`next_hop_mac`",
+    ];
+    let [warning] = &image.warnings[..] else {
+        panic!("{:?}", image.warnings);
+    };
+    assert!(words.iter().all(|word| warning.contains(word)), "{warning}");
+    // Another uplink takes over.
+    let uplink = "[[uplink]]\ninterface = \"wan\"\n";
+    let second = "[[uplink]]\ninterface = \"wan2\"\nnext_hop = \"198.51.100.1\"";
+    let image = with(&format!("{uplink}{second}"));
+    assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 2);
 
-    // An on-link pool's gateway is the router upstream.
-    facts
-        .addresses
-        .push((1, "203.0.113.5/24".parse().expect("an address")));
-    assert_eq!(class(&compiled(&model, &facts), "203.0.113.1/32"), None);
+    let image = with(&format!("{uplink}next_hop_mac = \"02:00:00:00:00:77\""));
+    for index in [UPLINK_TARGET4, UPLINK_TARGET6] {
+        let target = image.content.targets[&index];
+        assert_eq!(
+            (target.ifindex, target.dst_mac),
+            (1, [2, 0, 0, 0, 0, 0x77]),
+            "both families"
+        );
+        assert_eq!(target.flags, TargetFlags::RESOLVED | TargetFlags::XDP);
+    }
+    assert_eq!(image.warnings, [""; 0]);
+}
+
+#[test]
+fn an_uplink_drops_private_sources_where_it_is_to() {
+    let text = "[[uplink]]\ninterface = \"wan\"\nanswer_arp = false\ndrop_private_sources = true";
+    let image = compile(&table(), &host(), &config(text), &Have::default());
+    let uplink = image.content.uplinks[&LinkKey::untagged(1)];
+    assert_eq!(uplink.flags, UplinkFlags::DROP_PRIVATE_SOURCES);
+    let target = image.content.targets[&UPLINK_TARGET4];
+    assert_eq!(target.flags, TargetFlags::RESOLVED | TargetFlags::XDP);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How many bytes a world is drawn from.
-const BYTES: usize = 140;
+const BYTES: usize = 160;
 
 /// The maps of a host on which everything may run out.
 fn limits(spare: bool) -> Limits {

@@ -20,7 +20,7 @@ use crate::{
     host::{Family, LinkKind, Setting, VlanTag},
     model::{
         Vlan,
-        objects::{Mode, PoolGateway},
+        objects::{Mode, Pool, PoolGateway},
     },
 };
 
@@ -168,7 +168,7 @@ fn pools_of_ipv6_and_their_routers() {
     );
     let screen = &image.content.v6.screen;
     let bits: u32 = screen.values().map(|word| word.count_ones()).sum();
-    assert_eq!(bits, 2, "of its /32, and of its /56");
+    assert_eq!(bits, 3, "of their /32, of its /56, and of the host's");
 
     for pool in model.pools.values_mut() {
         pool.gateway = Some(PoolGateway::None);
@@ -467,4 +467,26 @@ fn ipv6_eips_beyond_their_limit_are_left_out_and_the_key_is_named() {
             .all(|word| warning.contains(word))
     });
     assert!(said, "{:?}", image.warnings);
+}
+
+/// In a private cloud an ICMPv6 error may come from a unique local address; to the Internet it may not.
+#[test]
+fn errors_come_from_the_uplinks_unique_local_address_in_a_private_cloud_only() {
+    let sender = |pool: &str, address: &str| {
+        let mut model = table();
+        model.pools.clear();
+        let pool = Pool {
+            cidr: pool.parse().expect("a prefix"),
+            gateway: Some(PoolGateway::None),
+            reserve: Vec::new(),
+        };
+        model.pools.insert(pool.cidr, pool);
+        let mut facts = host();
+        facts.addresses = vec![(1, address.parse().expect("an address"))];
+        let uplink = compiled_with(&model, &facts, "").content.uplinks[&LinkKey::untagged(1)];
+        Ipv6Addr::from(uplink.icmp_source6).to_string()
+    };
+    assert_eq!(sender("fd00:9::/64", "fd00:8::2/64"), "fd00:8::2");
+    assert_eq!(sender("2001:db8::/64", "fd00:8::2/64"), "::");
+    assert_eq!(sender("fd00:9::/64", "2001:db8:8::2/64"), "2001:db8:8::2");
 }

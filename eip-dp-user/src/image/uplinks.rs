@@ -1,9 +1,6 @@
 //! Uplinks, the next hops, and the prefixes that are the gateway's.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use eip_dp_common::abi::{
     AddressClass, LinkKey, NONE, PREFIX_SEAL, PrefixKey, Sealed, Target, TargetFlags, Uplink,
@@ -11,12 +8,15 @@ use eip_dp_common::abi::{
 };
 use ipnet::IpNet;
 
-use super::{Address, Image, PrefixRecord, family::screen_bits, link_name};
+use super::{Address, FamilyContent, Image, PrefixRecord, family::screen_bits, link_name};
 use crate::{
     attach,
     config::{self, Config},
     host::{Family, HostFacts, Link},
-    model::{Model, Vlan, objects::Pool},
+    model::{
+        Model, Vlan,
+        objects::{AddressRange, Mac, Pool},
+    },
 };
 
 /// An uplink whose interface is there.
@@ -96,6 +96,26 @@ pub fn next_hop(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<(u32
     (Family::of(address) == family).then_some((home, address))
 }
 
+/// The Ethernet address of that next hop, as configured or as the kernel knows it.
+pub fn next_hop_mac(
+    facts: &HostFacts,
+    way: &Way<'_>,
+    (home, next_hop): (u32, IpAddr),
+) -> Option<[u8; 6]> {
+    let configured = way.uplink.next_hop_mac.map(|mac| mac.0);
+    configured.or_else(|| facts.mac_of(home, next_hop))
+}
+
+/// The group address that the neighbour table has for that next hop, where nothing else is configured.
+pub fn refused_mac(
+    facts: &HostFacts,
+    way: &Way<'_>,
+    (home, next_hop): (u32, IpAddr),
+) -> Option<Mac> {
+    let offered = facts.group_mac_of(home, next_hop).map(Mac);
+    offered.filter(|_| way.uplink.next_hop_mac.is_none())
+}
+
 /// Fills in uplinks, the uplinks' targets, prefixes, the screens, and the uplinks' attachments.
 pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config) {
     let mut egress = Egress::default();
@@ -133,10 +153,15 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
             image.content.devices.insert(way.key.ifindex);
         }
         if attached.insert(way.key.ifindex) {
-            let attachment = attach::uplink(way.key.ifindex, way.link, config.asks_for_xdp());
+            let ifindex = way.key.ifindex;
+            let mut uplinks = ways(config, facts).filter(|other| other.key.ifindex == ifindex);
+            let needs_tags =
+                uplinks.any(|other| !other.key.is_untagged()) || facts.uses_vlans_of(ifindex);
+            let asks_for_xdp = config.asks_for_xdp();
+            let attachment = attach::uplink(ifindex, way.link, asks_for_xdp, needs_tags);
             image.attachments.push(attachment);
         }
-        egress.consider(facts, &way);
+        egress.consider(&mut image.warnings, facts, &way);
     }
     egress.write(image, model);
     prefixes::<[u8; 4]>(image, model, facts, config);
@@ -148,17 +173,30 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
 struct Egress {
     v4: Option<Target>,
     v6: Option<Target>,
+    /// Whether a next hop was refused, so that there is a warning already.
+    refused: bool,
 }
 
 impl Egress {
-    fn consider(&mut self, facts: &HostFacts, way: &Way<'_>) {
+    fn consider(&mut self, warnings: &mut Vec<String>, facts: &HostFacts, way: &Way<'_>) {
         if !way.is_up() {
             return;
         }
         for (egress, family) in [(&mut self.v4, Family::V4), (&mut self.v6, Family::V6)] {
-            if egress.is_none() {
-                *egress = next_hop(facts, way, family)
-                    .map(|(home, next_hop)| egress_target(facts, way, home, next_hop));
+            let Some(hop) = next_hop(facts, way, family) else {
+                continue;
+            };
+            // The kernel is not asked to send there either: it would, and everybody on the link would read it.
+            if let Some(mac) = refused_mac(facts, way, hop) {
+                self.refused = true;
+                warnings.push(format!(
+                    "uplink {}: its next hop {} has the group address {mac} in this host's neighbour table, to which no packet is \
+                     sent; find out who says so on the link, or set `next_hop_mac` in its [[uplink]]",
+                    way.name(),
+                    hop.1
+                ));
+            } else if egress.is_none() {
+                *egress = Some(egress_target(facts, way, hop));
             }
         }
     }
@@ -170,7 +208,8 @@ impl Egress {
         };
         for (egress, family) in [(&self.v4, Family::V4), (&self.v6, Family::V6)] {
             let wanted = has_pool(family) || (family == Family::V4 && model.pools.is_empty());
-            if egress.is_none() && wanted && !image.content.uplinks.is_empty() {
+            let is_told = self.refused || image.content.uplinks.is_empty();
+            if egress.is_none() && wanted && !is_told {
                 image.warnings.push(format!(
                     "no uplink is up and has an {family} next hop: no {family} packet can be sent to the Internet; give \
                      the host an {family} default route through the uplink, or set `next_hop` in its [[uplink]]"
@@ -189,17 +228,20 @@ fn put_target<A: Address>(image: &mut Image, egress: Option<Target>) {
 }
 
 fn record(model: &Model, facts: &HostFacts, way: &Way<'_>) -> Uplink {
+    let mut flags = 0;
+    if way.uplink.answer_arp {
+        flags |= UplinkFlags::ANSWER_ARP;
+    }
+    if way.uplink.drop_private_sources {
+        flags |= UplinkFlags::DROP_PRIVATE_SOURCES;
+    }
     Uplink {
         next_hop4: next_hop_of(facts, way),
         next_hop6: next_hop_of(facts, way),
         icmp_source4: icmp_source_of(model, facts, way),
         icmp_source6: icmp_source_of(model, facts, way),
         mac: way.mac(),
-        flags: if way.uplink.answer_arp {
-            UplinkFlags::ANSWER_ARP
-        } else {
-            0
-        },
+        flags,
         seal: 0,
     }
 }
@@ -210,23 +252,33 @@ fn next_hop_of<A: Address>(facts: &HostFacts, way: &Way<'_>) -> A {
         .unwrap_or_default()
 }
 
-/// Who sends ICMP errors to the Internet: as configured, else the uplink's own address, else a pool's gateway.
+/// Who sends ICMP errors to the Internet: as configured, else the uplink's own address, else a pool's gateway. In a private cloud
+/// the uplink's may be unique local.
 fn icmp_source_of<A: Address>(model: &Model, facts: &HostFacts, way: &Way<'_>) -> A {
     let own = || facts.first_global(way.home?.0, A::FAMILY);
     let pools = || {
         let mut routers = model.pools.values().filter_map(Pool::router);
         routers.find(|router| Family::of(*router) == A::FAMILY)
     };
+    let of_cloud = || {
+        let mut pools = model.pools.keys();
+        let is_private =
+            pools.any(|cidr| matches!(cidr, IpNet::V6(v6) if v6.addr().is_unique_local()));
+        let mut addresses = facts.addresses_of(way.home?.0).map(|net| net.addr());
+        let found = addresses.find(|one| matches!(one, IpAddr::V6(v6) if v6.is_unique_local()));
+        found.filter(|_| is_private && A::FAMILY == Family::V6)
+    };
     let configured = way.uplink.icmp_source.of(A::FAMILY);
     configured
         .or_else(own)
         .or_else(pools)
+        .or_else(of_cloud)
         .and_then(A::of)
         .unwrap_or_default()
 }
 
-fn egress_target(facts: &HostFacts, way: &Way<'_>, home: u32, next_hop: IpAddr) -> Target {
-    let mac = facts.mac_of(home, next_hop);
+fn egress_target(facts: &HostFacts, way: &Way<'_>, hop: (u32, IpAddr)) -> Target {
+    let mac = next_hop_mac(facts, way, hop);
     let by_xdp = if attach::takes_xdp_frames(way.link) {
         TargetFlags::XDP
     } else {
@@ -246,7 +298,7 @@ fn egress_target(facts: &HostFacts, way: &Way<'_>, home: u32, next_hop: IpAddr) 
         target.flags |= TargetFlags::RESOLVED;
     } else if way.key.vlan != 0 {
         // The kernel asks for the next hop on its own interface for the VLAN, which tags what it sends.
-        (target.ifindex, target.flags) = (home, 0);
+        (target.ifindex, target.flags) = (hop.0, 0);
         (target.vlan, target.outer) = (0, 0);
     }
     target
@@ -268,51 +320,139 @@ fn no_egress() -> Target {
     }
 }
 
+/// A network on an uplink's link.
+struct OnLink {
+    net: IpNet,
+    /// The interface whose neighbours are there.
+    home: u32,
+    mtu: u32,
+}
+
+/// The networks on the uplinks' links, and the next hops there, which may be outside of them. What is on two links counts for
+/// the first of them that is up.
+fn on_links(facts: &HostFacts, config: &Config) -> (Vec<OnLink>, Vec<OnLink>) {
+    let (up, down): (Vec<_>, Vec<_>) = ways(config, facts)
+        .filter(|way| attach::can_carry(way.link).is_ok())
+        .partition(Way::is_up);
+    let (mut nets, mut next_hops) = (Vec::new(), Vec::new());
+    for way in up.iter().chain(&down) {
+        let Some((home, _)) = way.home else { continue };
+        let on_link = |net: IpNet| OnLink {
+            net,
+            home,
+            mtu: way.mtu(),
+        };
+        let networks = facts.addresses_of(home).map(|address| address.trunc());
+        nets.extend(networks.map(on_link));
+        let hops = Family::ALL.map(|family| next_hop(facts, way, family));
+        let hops = hops.into_iter().flatten().map(|(_, address)| address);
+        next_hops.extend(hops.map(IpNet::from).map(on_link));
+    }
+    (nets, next_hops)
+}
+
+/// Whether an address means something on its own link only, so that no packet from elsewhere has it.
+fn is_of_a_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+    }
+}
+
+/// Fills in what addresses are that are no EIP's, and the screen. What is said last of an address holds.
 fn prefixes<A: Address>(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config) {
     let content = A::part_mut(&mut image.content);
-    let uplink_nets: Vec<IpNet> = ways(config, facts)
-        .filter_map(|way| way.home)
-        .flat_map(|(home, _)| facts.addresses_of(home))
-        .collect();
+    let (nets, next_hops) = on_links(facts, config);
     for pool in model.pools.values() {
-        let cidr = pool.cidr.trunc();
-        if Family::of(cidr.network()) != A::FAMILY {
-            continue;
+        if Family::of(pool.cidr.network()) == A::FAMILY {
+            prefixes_of_pool(content, pool, &nets);
         }
-        let router = pool.router();
-        let own = router.and_then(A::of).unwrap_or_default();
-        put(&mut content.prefixes, &cidr, AddressClass::Pool, own);
-        for bit in screen_bits::<A>(&cidr) {
-            let word = content.screen.entry(bit / 64).or_default();
-            *word |= 1 << (bit % 64);
-        }
-        // On an on-link pool the gateway is the upstream router itself: nothing of ours answers for it.
-        if let Some(router) = router
-            && !uplink_nets.iter().any(|net| net.contains(&router))
-        {
-            let class = AddressClass::PoolGateway;
-            put(&mut content.prefixes, &router.into(), class, A::default());
+    }
+    let is_local = |address: IpAddr| match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    // The first of two with one address holds.
+    for hop in next_hops.iter().rev() {
+        if !is_local(hop.net.addr()) {
+            put(content, &hop.net, hop.record(gateway_of(model, &hop.net)));
         }
     }
     for address in facts.host_addresses() {
-        let of_a_link = match address {
-            IpAddr::V4(v4) => v4.is_loopback(),
-            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
-        };
-        if !of_a_link {
-            let class = AddressClass::Host;
-            put(&mut content.prefixes, &address.into(), class, A::default());
+        if !is_of_a_link(address) {
+            put(content, &address.into(), plain(AddressClass::Host));
         }
     }
 }
 
-/// Puts a prefix, if it is of the family.
-fn put<A: Address>(
-    prefixes: &mut BTreeMap<PrefixKey<A>, PrefixRecord<A>>,
-    cidr: &IpNet,
-    class: AddressClass,
-    gateway: A,
-) {
+fn prefixes_of_pool<A: Address>(content: &mut FamilyContent<A>, pool: &Pool, nets: &[OnLink]) {
+    let cidr = pool.cidr.trunc();
+    let router = pool.router();
+    let gateway = router.and_then(A::of).unwrap_or_default();
+    let of_pool = |class| PrefixRecord {
+        gateway,
+        ..plain(class)
+    };
+    put(content, &cidr, of_pool(AddressClass::Pool));
+    let mut on_link = Vec::new();
+    for net in nets.iter().rev() {
+        // Of two prefixes that share addresses one is within the other.
+        let part = if net.net.contains(&cidr) {
+            cidr
+        } else if cidr.contains(&net.net) {
+            net.net
+        } else {
+            continue;
+        };
+        put(content, &part, net.record(gateway));
+        on_link.push(part);
+    }
+    for part in pool.reserve.iter().flat_map(AddressRange::prefixes) {
+        // On the link, whoever holds an address is asked for it, reserved or not.
+        if !on_link.iter().any(|net| net.contains(&part)) {
+            put(content, &part, of_pool(AddressClass::Reserved));
+        }
+    }
+    // On an on-link pool the gateway is the upstream router itself: nothing of ours answers for it.
+    if let Some(router) = router
+        && !nets.iter().any(|net| net.net.contains(&router))
+    {
+        put(content, &router.into(), plain(AddressClass::PoolGateway));
+    }
+}
+
+/// The gateway of the pool that an address is in.
+fn gateway_of<A: Address>(model: &Model, address: &IpNet) -> A {
+    let mut pools = model.pools.values();
+    let pool = pools.find(|pool| pool.cidr.contains(address));
+    pool.and_then(Pool::router)
+        .and_then(A::of)
+        .unwrap_or_default()
+}
+
+impl OnLink {
+    fn record<A: Address>(&self, gateway: A) -> PrefixRecord<A> {
+        PrefixRecord {
+            gateway,
+            ifindex: self.home,
+            mtu: self.mtu,
+            ..plain(AddressClass::OnLink)
+        }
+    }
+}
+
+fn plain<A: Address>(class: AddressClass) -> PrefixRecord<A> {
+    PrefixRecord {
+        gateway: A::default(),
+        class: class as u32,
+        ifindex: 0,
+        mtu: 0,
+        seal: 0,
+    }
+}
+
+/// Puts a prefix, if it is of the family. A program asks for the record of an address only where the screen has it.
+fn put<A: Address>(content: &mut FamilyContent<A>, cidr: &IpNet, record: PrefixRecord<A>) {
     let Some(network) = A::of(cidr.network()) else {
         return;
     };
@@ -320,14 +460,11 @@ fn put<A: Address>(
         length: u32::from(cidr.prefix_len()),
         network,
     };
-    let record = PrefixRecord {
-        gateway,
-        class: class as u32,
-        ifindex: 0,
-        mtu: 0,
-        seal: 0,
-    };
-    prefixes.insert(key, record.sealed(&PREFIX_SEAL));
+    content.prefixes.insert(key, record.sealed(&PREFIX_SEAL));
+    for bit in screen_bits::<A>(cidr) {
+        let word = content.screen.entry(bit / 64).or_default();
+        *word |= 1 << (bit % 64);
+    }
 }
 
 impl config::Uplink {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::objects::{Pool, PoolGateway, Vpc};
 
@@ -137,12 +137,27 @@ pub(crate) fn overlap(a: &IpNet, b: &IpNet) -> bool {
 }
 
 /// Whether every address of the prefix can be an EIP as far as its family goes: IPv6's global unicast space (RFC 4291 2.4)
-/// as far as it is given out.
-pub(crate) fn is_global(cidr: &IpNet) -> bool {
-    match cidr {
-        IpNet::V4(_) => true,
-        IpNet::V6(v6) => v6.prefix_len() >= 3 && v6.network().octets()[0] >> 5 == 1,
-    }
+/// as far as it is given out, and its unique local one (RFC 4193).
+pub(crate) fn can_be_eips(cidr: &IpNet) -> bool {
+    let within = |block: Ipv6Net| matches!(cidr, IpNet::V6(v6) if block.contains(v6));
+    cidr.addr().is_ipv4() || within(GLOBAL) || within(UNIQUE_LOCAL)
+}
+
+const GLOBAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+const UNIQUE_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7);
+
+/// The block of private addresses that shares some with the prefix: RFC 1918, RFC 6598, RFC 4193. Other networks have them, too,
+/// and the Internet reaches none.
+pub(crate) fn private_block(cidr: &IpNet) -> Option<IpNet> {
+    const BLOCKS: [(Ipv4Addr, u8); 4] = [
+        (Ipv4Addr::new(10, 0, 0, 0), 8),
+        (Ipv4Addr::new(172, 16, 0, 0), 12),
+        (Ipv4Addr::new(192, 168, 0, 0), 16),
+        (Ipv4Addr::new(100, 64, 0, 0), 10),
+    ];
+    let blocks = BLOCKS.map(|(network, length)| IpNet::V4(Ipv4Net::new_assert(network, length)));
+    let mut blocks = blocks.into_iter().chain([UNIQUE_LOCAL.into()]);
+    blocks.find(|block| overlap(block, cidr))
 }
 
 /// The block that no router forwards (RFC 6890) which shares addresses with the prefix.

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-pub(crate) use address::{next as next_address, previous as previous_address};
+pub(crate) use address::{next as next_address, previous as previous_address, private_block};
 pub use change::{Change, Diff};
 pub use check::{is_id, is_interface_name};
 pub use document::Document;

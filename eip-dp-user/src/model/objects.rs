@@ -5,7 +5,7 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::Error as _};
 
@@ -308,6 +308,22 @@ impl AddressRange {
     /// Whether `address` lies in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
+    }
+}
+
+impl AddressRange {
+    /// The fewest prefixes that have the range's addresses and no others.
+    pub fn prefixes(&self) -> impl Iterator<Item = IpNet> + use<> {
+        let v4 = match (self.first, self.last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Some(Ipv4Subnets::new(first, last, 0)),
+            _ => None,
+        };
+        let v6 = match (self.first, self.last) {
+            (IpAddr::V6(first), IpAddr::V6(last)) => Some(Ipv6Subnets::new(first, last, 0)),
+            _ => None,
+        };
+        let v4 = v4.into_iter().flatten().map(IpNet::V4);
+        v4.chain(v6.into_iter().flatten().map(IpNet::V6))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use eip_dp_common::abi::{
-    FIRST_ENI_TARGET, Ingress, LINKS, Link, LinkKey, NONE, NextHop, Owner, Port, Sealed, Target,
-    TargetFlags, Uplink,
+    FIRST_ENI_TARGET, Ingress, LINKS, Link, LinkKey, NONE, NextHop, Owner, Port, PortRole, Sealed,
+    Target, TargetFlags, Uplink, UplinkFlags,
 };
 
 use super::{index::Pool, mapped::Mapped, receivers::Whereabouts};
@@ -82,7 +82,10 @@ impl Hops {
 
     /// Which untagged ports there are already.
     pub(super) fn know_ports(&mut self, ports: &BTreeMap<LinkKey, Port>) {
-        let untagged = ports.iter().filter(|(key, _)| key.is_untagged());
+        let is_enis = |port: &Port| port.role == PortRole::Enis as u32;
+        let untagged = ports
+            .iter()
+            .filter(|(key, port)| key.is_untagged() && is_enis(port));
         self.writer.ports = untagged.map(|(key, port)| (key.ifindex, *port)).collect();
     }
 
@@ -172,6 +175,8 @@ impl Hops {
         if !key.is_untagged() {
             return;
         }
+        // The host's own frames go to the kernel, the short way knows nothing of them.
+        let port = port.filter(|port| port.role == PortRole::Enis as u32);
         match port {
             Some(port) => {
                 self.writer.ports.insert(key.ifindex, *port);
@@ -188,15 +193,7 @@ impl Hops {
         if !key.is_untagged() {
             return;
         }
-        let link = uplink.and_then(|uplink| {
-            let record = Link {
-                ifindex: key.ifindex,
-                vpc: NONE,
-                mac: uplink.mac,
-                ..Link::default()
-            };
-            self.link(record).ok()
-        });
+        let link = uplink.and_then(|uplink| self.link(ingress_of(key, uplink)).ok());
         self.set_ingress(key.ifindex, link.unwrap_or(0), true);
         // The word is its user now.
         self.give_back(link.unwrap_or(0));
@@ -265,5 +262,39 @@ impl Hops {
         }
         self.ingress.set(place, &word.word());
         self.give_back(before.link());
+    }
+}
+
+/// What the short way has to know of an uplink.
+fn ingress_of(key: LinkKey, uplink: &Uplink) -> Link {
+    let flags = if uplink.flags & UplinkFlags::DROP_PRIVATE_SOURCES == 0 {
+        0
+    } else {
+        Link::DROP_PRIVATE_SOURCES
+    };
+    Link {
+        ifindex: key.ifindex,
+        vpc: NONE,
+        mac: uplink.mac,
+        flags,
+        ..Link::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A target's link never has the flag of an uplink's: [`Link::flags`] of the two do not mix.
+    #[test]
+    fn the_short_way_knows_which_sources_an_uplink_drops() {
+        let mut uplink = Uplink::zeroed();
+        let key = LinkKey::untagged(7);
+        assert_eq!(ingress_of(key, &uplink).flags, 0);
+        uplink.flags = UplinkFlags::ANSWER_ARP | UplinkFlags::DROP_PRIVATE_SOURCES;
+        uplink.mac = [2, 0, 0, 0, 0, 7];
+        let link = ingress_of(key, &uplink);
+        assert_eq!(link.flags, Link::DROP_PRIVATE_SOURCES);
+        assert_eq!((link.ifindex, link.mac, link.vpc), (7, uplink.mac, NONE));
     }
 }

@@ -11,10 +11,10 @@ use eip_dp_common::{
     abi::{ABI_VERSION, Event, FlowWord, LINKS, OTHERS_IN_A_LINE, Reason, StatusWord, maps},
     index::{Geometry, Long, Short},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
-    Kernel, Links, Pins, Plane, PlaneError, Programs, Resize, Source, chain,
+    Kernel, Links, Pins, Plane, PlaneError, Programs, Resize, SkbLayout, Source, chain,
     counters::rows_for_all,
     kernel, os_error,
     resize::{self, Moment, Stage},
@@ -49,6 +49,9 @@ pub fn load(
         return Err(PlaneError(format!(
             "this kernel is older than Linux {major}.{minor}, the oldest that is supported: use a newer kernel"
         )));
+    }
+    if let Err(error) = SkbLayout::of_this_kernel() {
+        warn!(%error, "frames whose checksums a device is to complete are dropped: nothing says where it would write them");
     }
     let mut adopt = pins.exist()?;
     if adopt {
@@ -158,6 +161,8 @@ pub struct Layout {
     lines: [(&'static str, u32); 4],
     /// Other numbers for the programs.
     numbers: [(&'static str, u32); 3],
+    /// Where they find what they read of the kernel's own.
+    skb: [(&'static str, u32); 6],
     /// What who opens the maps has to know.
     words: [(StatusWord, u64); 6],
 }
@@ -230,6 +235,7 @@ impl Layout {
                 ("TARGETS", limits.targets),
                 ("OTHERS6_HALF", others6 / 2),
             ],
+            skb: skb_numbers(),
             words: [
                 (StatusWord::Seed, seed),
                 (StatusWord::Eips, eips.into()),
@@ -261,7 +267,8 @@ impl Layout {
         for (map, size) in &self.entries {
             loader.map_max_entries(map, *size);
         }
-        for (name, number) in self.lines.iter().chain(&self.numbers) {
+        let numbers = self.lines.iter().chain(&self.numbers).chain(&self.skb);
+        for (name, number) in numbers {
             loader.override_global(name, number, true);
         }
         loader.override_global("SEED", &self.seed, true);
@@ -286,6 +293,21 @@ impl Layout {
 
 /// More of some elements than the limits say.
 const SPARE: u32 = 256;
+
+/// Where members of the kernel's `struct sk_buff` are. `SKB_KNOWN` is 1 if the other numbers mean
+/// something, else 0.
+fn skb_numbers() -> [(&'static str, u32); 6] {
+    let layout = SkbLayout::of_this_kernel().ok();
+    let number = |of: fn(SkbLayout) -> u32| layout.map_or(0, of);
+    [
+        ("SKB_KNOWN", u32::from(layout.is_some())),
+        ("SKB_IP_SUMMED_BYTE", number(|skb| skb.ip_summed_byte)),
+        ("SKB_IP_SUMMED_SHIFT", number(|skb| skb.ip_summed_shift)),
+        ("SKB_CSUM_START", number(|skb| skb.csum_start)),
+        ("SKB_CSUM_OFFSET", number(|skb| skb.csum_offset)),
+        ("SKB_MAC_HEADER", number(|skb| skb.mac_header)),
+    ]
+}
 
 fn load_into(
     pins: &Pins,

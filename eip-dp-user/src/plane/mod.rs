@@ -9,6 +9,7 @@ mod family;
 mod hops;
 pub mod index;
 mod kernel;
+mod kernel_types;
 mod links;
 mod load;
 pub mod mapped;
@@ -16,14 +17,17 @@ mod others;
 mod pins;
 mod programs;
 mod receivers;
+mod requests;
 mod resize;
 mod source;
 
 pub use kernel::Kernel;
+pub use kernel_types::{SkbLayout, Unknown};
 pub use links::{Links, Pinned};
 pub use load::{Layout, Loaded, load};
 pub use pins::Pins;
 pub use programs::Programs;
+pub use requests::requests;
 pub use resize::Resize;
 pub use source::Source;
 

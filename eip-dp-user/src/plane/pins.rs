@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use eip_dp_common::abi::maps;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::{PlaneError, with_cure};
@@ -15,14 +16,18 @@ use crate::{cli::Name, requirements::BPFFS};
 pub struct Pins {
     name: String,
     root: PathBuf,
+    /// The gateway's folder, also where these maps are to take the place of those in it.
+    home: PathBuf,
 }
 
 impl Pins {
     /// The folder of the gateway of that name, which need not exist.
     pub fn new(name: &Name) -> Self {
+        let home = Path::new(BPFFS).join("eip-dp").join(name.as_str());
         Self {
             name: name.to_string(),
-            root: Path::new(BPFFS).join("eip-dp").join(name.as_str()),
+            root: home.clone(),
+            home,
         }
     }
 
@@ -37,8 +42,14 @@ impl Pins {
     }
 
     /// Where a map is pinned.
+    ///
+    /// The ring of requests is the gateway's own and never replaced: its size is fixed, so that
+    /// programs of new maps write to the one that the daemon reads, and nothing has to change over.
     pub fn map(&self, name: &str) -> PathBuf {
-        self.root.join(name)
+        match name {
+            maps::REQUESTS => self.home.join(name),
+            _ => self.root.join(name),
+        }
     }
 
     /// Where links are pinned.
@@ -52,6 +63,7 @@ impl Pins {
         Self {
             name: self.name.clone(),
             root: self.root.join("next"),
+            home: self.home.clone(),
         }
     }
 

@@ -83,7 +83,8 @@ fn data(map: &Map) -> Result<&MapData, MapError> {
         | Map::HashMap(data)
         | Map::LpmTrie(data)
         | Map::PerCpuArray(data)
-        | Map::ProgramArray(data) => Ok(data),
+        | Map::ProgramArray(data)
+        | Map::RingBuf(data) => Ok(data),
         _ => Err(MapError::InvalidMapType { map_type: 0 }),
     }
 }

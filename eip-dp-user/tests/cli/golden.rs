@@ -233,6 +233,7 @@ fn dual_stack() {
             "pool create 2001:db8:1::/64 --reserve 2001:db8:1::2-2001:db8:1::f",
             "pool create 2001:db8:2::/48 --gateway none",
             "pool create fd00:9::/64",
+            "pool create 4000::/64",
             "pool create ::ffff:192.0.2.0/120",
             "pool list",
             "vpc create six --cidr 10.0.0.0/24 --cidr fd00:1::/64",

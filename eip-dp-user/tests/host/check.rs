@@ -61,6 +61,7 @@ fn a_host_that_is_ready() {
             "ok    capabilities       all that the daemon needs",
             "ok    bpf                XDP and tc programs and their maps load",
             "ok    bpffs              mounted at /sys/fs/bpf",
+            "ok    kernel types       say where a checksum is to be written",
             "ok    uplink up0         veth, up, MTU 1500",
             "ok    uplink up0         LRO off, rx VLAN offload on",
             "ok    port port0         veth, up, MTU 1500, delivered by tc",

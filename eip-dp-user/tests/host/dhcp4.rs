@@ -1,20 +1,30 @@
-//! The DHCP server's socket: which frames reach it, and a client from Debian that is content with the answers.
+//! The DHCP server: which frames it answers, and a client from Debian that is content with the answers.
 
-use std::{net::Ipv4Addr, os::fd::AsRawFd, process::Command, sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    os::fd::AsRawFd,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use eip_dp_user::guests::{
-    Directory, Server,
+    Client, Directory, Server,
     dhcp4::{Lease, Router},
 };
 use nix::sys::socket::{MsgFlags, recv, send};
 use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
-    guest::{GUEST_MAC, PORT_MAC, mark, packet_socket, plug},
+    guest::{GUEST_MAC, PORT_MAC, packet_socket, plug},
     netns::run,
+    ring::{Ring, is_request, now},
 };
 
-const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
+/// Of frames that stand for what the port's program hands over.
+const HANDED_OVER: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
+/// Another host's.
+const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x78];
 const BROADCAST: [u8; 6] = [0xff; 6];
 
 fn lease(address: Ipv4Addr) -> Lease {
@@ -47,61 +57,171 @@ fn discover(destination: [u8; 6], xid: u32) -> Vec<u8> {
 }
 
 #[test]
-fn only_whole_requests_that_the_port_passed_on_are_answered() {
+fn only_whole_requests_that_the_port_handed_over_are_answered() {
     run(|| async {
         let client = plug().await;
-        let server = Server::open().unwrap();
-        let directory = Directory {
-            leases4: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
-            ..Directory::default()
-        };
-        let (_sender, receiver) = watch::channel(Arc::new(directory));
+        let ring = Ring::new();
+        let (_sender, receiver) = watch::channel(directory(client));
+        let server = Server::open(ring.requests()).unwrap();
         let server = tokio::spawn(server.run(receiver));
+        let _taken = ring.take_over(client.port(), |frame| frame[..6] == HANDED_OVER);
         let socket = packet_socket("guest");
 
-        // Frames to another host's address are what the port's program makes of a guest's requests.
         let changed = |xid, changes: &[(usize, u8)]| {
-            let mut frame = discover(OTHER_MAC, xid);
+            let mut frame = discover(HANDED_OVER, xid);
             for (offset, value) in changes {
                 frame[*offset] = *value;
             }
             frame
         };
-        let mut with_options = discover(OTHER_MAC, 101);
+        // The kernel takes the tag off: a socket cannot tell it from the untagged guest's.
+        let mut of_another_vlan = discover(OTHER_MAC, 9);
+        of_another_vlan.splice(12..12, [0x81, 0, 0, 20]);
+        let mut with_options = discover(HANDED_OVER, 101);
         with_options[14] = 0x46;
         with_options[17] += 4;
         with_options.splice(34..34, [1, 1, 1, 1]);
         let frames = [
             discover(BROADCAST, 0),
             discover(PORT_MAC, 1),
+            discover(OTHER_MAC, 2),
+            of_another_vlan,
             changed(3, &[(20, 0x20)]),
             changed(4, &[(21, 1)]),
             changed(5, &[(23, 6)]),
             changed(6, &[(37, 68)]),
             changed(7, &[(13, 6)]),
-            discover(OTHER_MAC, 8)[..60].to_vec(),
-            discover(OTHER_MAC, 100),
+            discover(HANDED_OVER, 8)[..60].to_vec(),
+            discover(HANDED_OVER, 100),
             with_options,
         ];
         let answered = spawn_blocking(move || {
             for frame in &frames {
                 send(socket.as_raw_fd(), frame, MsgFlags::empty()).unwrap();
             }
-            let mut answered = Vec::new();
-            let mut buffer = [0; 2048];
-            while answered.last() != Some(&101) {
-                let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())
-                    .expect("an answer to the last request");
-                let frame = &buffer[..length];
-                if frame[6..14] == [2, 0, 0, 0, 0xff, 1, 8, 0] {
-                    answered.push(u32::from_be_bytes(frame[46..50].try_into().unwrap()));
-                }
-            }
-            answered
+            answered(&socket, 101)
         })
         .await
         .unwrap();
         assert_eq!(answered, [100, 101]);
+        server.abort();
+    });
+}
+
+fn directory(client: Client) -> Arc<Directory> {
+    Arc::new(Directory {
+        leases4: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
+        ..Directory::default()
+    })
+}
+
+/// The transactions that the server answers, up to the last one.
+fn answered(socket: &impl AsRawFd, last: u32) -> Vec<u32> {
+    let mut answered = Vec::new();
+    let mut buffer = [0; 2048];
+    while answered.last() != Some(&last) {
+        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())
+            .expect("an answer to the last request");
+        let frame = &buffer[..length];
+        if frame[6..14] == [2, 0, 0, 0, 0xff, 1, 8, 0] {
+            answered.push(u32::from_be_bytes(frame[46..50].try_into().unwrap()));
+        }
+    }
+    answered
+}
+
+#[test]
+fn a_daemon_that_starts_frees_the_ring_and_answers_what_is_not_stale() {
+    run(|| async {
+        let client = plug().await;
+        let mut ring = Ring::new();
+        let socket = packet_socket("guest");
+        let long_ago = now() - 2_100_000_000;
+        let mut xid = 0;
+        while ring.put_of(long_ago, client.port(), &discover(BROADCAST, xid)) {
+            xid += 1;
+        }
+        assert!(xid > 1000, "{xid} fill it");
+
+        let (_sender, receiver) = watch::channel(directory(client));
+        let server = Server::open(ring.requests()).unwrap();
+        let mut server = tokio::spawn(server.run(receiver.clone()));
+        let mut ask = async |xid| {
+            while !ring.put(client.port(), &discover(BROADCAST, xid)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        ask(5000).await;
+        let (socket, seen) = spawn_blocking(|| {
+            let seen = answered(&socket, 5000);
+            (socket, seen)
+        })
+        .await
+        .unwrap();
+        assert_eq!(seen, [5000]);
+
+        // A daemon that is killed, with a request on its way, and the next one.
+        server.abort();
+        assert!((&mut server).await.unwrap_err().is_cancelled());
+        ask(5001).await;
+        let server = Server::open(ring.requests()).unwrap();
+        let server = tokio::spawn(server.run(receiver));
+        let seen = spawn_blocking(move || answered(&socket, 5001)).await;
+        assert_eq!(seen.unwrap(), [5001]);
+        server.abort();
+    });
+}
+
+#[test]
+fn beside_a_guest_that_floods_another_is_answered_at_once() {
+    run(|| async {
+        let flooder = plug().await;
+        let victim = Client {
+            mac: [2, 0, 0, 0, 0, 2],
+            ..flooder
+        };
+        let mut ring = Ring::new();
+        let address = |last| lease(Ipv4Addr::new(10, 0, 0, last));
+        let directory = Directory {
+            leases4: [(flooder, address(5)), (victim, address(6))].into(),
+            ..Directory::default()
+        };
+        let (_sender, receiver) = watch::channel(Arc::new(directory));
+        let server = Server::open(ring.requests()).unwrap();
+        let server = tokio::spawn(server.run(receiver));
+        let socket = packet_socket("guest");
+        let flood = discover(BROADCAST, 0);
+        for round in 0..10 {
+            for _ in 0..500 {
+                assert!(ring.put(flooder.port(), &flood));
+            }
+            let mut request = discover(BROADCAST, 6000 + round);
+            request[6..12].copy_from_slice(&victim.mac);
+            request[70..76].copy_from_slice(&victim.mac);
+            assert!(ring.put(victim.port(), &request));
+            let begun = Instant::now();
+            // Others of the runtime have their turns while the ring is drained.
+            let mut turns = 0;
+            let seen = loop {
+                let mut buffer = [0; 2048];
+                match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                    Ok(_) if buffer[6..14] == [2, 0, 0, 0, 0xff, 1, 8, 0] => {
+                        let xid = u32::from_be_bytes(buffer[46..50].try_into().unwrap());
+                        if xid != 0 {
+                            break xid;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(_) => {
+                        turns += 1;
+                        tokio::task::yield_now().await;
+                    }
+                }
+            };
+            assert_eq!(seen, 6000 + round);
+            assert!(turns >= 7, "{turns} turns beside 501 requests");
+            assert!(begun.elapsed() < Duration::from_secs(1));
+        }
         server.abort();
     });
 }
@@ -142,12 +262,10 @@ async fn udhcpc(arguments: &'static str) -> String {
 fn a_real_client_gets_its_address_and_after_a_change_the_new_one() {
     run(|| async {
         let client = plug().await;
-        mark(&["udp dport 67"]);
-        let (directory, receiver) = watch::channel(Arc::new(Directory {
-            leases4: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
-            ..Directory::default()
-        }));
-        let server = tokio::spawn(Server::open().unwrap().run(receiver));
+        let ring = Ring::new();
+        let (directory, receiver) = watch::channel(directory(client));
+        let server = tokio::spawn(Server::open(ring.requests()).unwrap().run(receiver));
+        let _taken = ring.take_over(client.port(), is_request);
         let told = udhcpc("").await;
         let expected =
             "bound 10.0.0.5/255.255.255.0 via 10.0.0.1 mtu 1400 routes  server 10.0.0.1 lease 3600";

@@ -13,8 +13,9 @@ use tokio::{
 };
 
 use crate::{
-    guest::{GUEST_MAC, PORT_MAC, Running, mark, packet_socket, plug},
+    guest::{GUEST_MAC, PORT_MAC, Running, packet_socket, plug},
     netns::{run, sh, until},
+    ring::{Ring, TakenOver, is_request},
 };
 
 /// The gateway as the guest knows it.
@@ -39,10 +40,28 @@ fn directory(client: Client, lease: Option<Lease6>) -> Arc<Directory> {
     })
 }
 
-fn serve(directory: Arc<Directory>) -> (watch::Sender<Arc<Directory>>, JoinHandle<()>) {
-    mark(&["icmpv6 type nd-router-solicit", "udp dport 547"]);
-    let (sender, receiver) = watch::channel(directory);
-    (sender, tokio::spawn(Server::open().unwrap().run(receiver)))
+struct Served {
+    directories: watch::Sender<Arc<Directory>>,
+    server: JoinHandle<()>,
+    _taken: TakenOver,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Serves a client, whose requests the port's program hands over.
+fn serve(client: Client, lease: Lease6) -> Served {
+    let ring = Ring::new();
+    let (directories, receiver) = watch::channel(directory(client, Some(lease)));
+    let server = Server::open(ring.requests()).unwrap();
+    Served {
+        directories,
+        server: tokio::spawn(server.run(receiver)),
+        _taken: ring.take_over(client.port(), is_request),
+    }
 }
 
 #[test]
@@ -51,7 +70,7 @@ fn the_kernel_takes_its_default_route_and_makes_no_address_of_the_prefix() {
         let client = plug().await;
         let watcher = Watcher::start().await.unwrap();
         let mut facts = watcher.subscribe();
-        let (directories, server) = serve(directory(client, Some(lease("fd00::5"))));
+        let served = serve(client, lease("fd00::5"));
         let router: Ipv6Addr = ROUTER.parse().unwrap();
         let guest = watcher.facts().link_named("guest").unwrap().0;
         let has_route = |facts: &eip_dp_user::host::HostFacts| {
@@ -68,13 +87,12 @@ fn the_kernel_takes_its_default_route_and_makes_no_address_of_the_prefix() {
         let addresses = sh("ip -6 address show dev guest scope global");
         assert_eq!(addresses, "", "an address that nobody leased");
 
-        directories.send_replace(directory(client, None));
+        served.directories.send_replace(directory(client, None));
         until(&mut facts, "the end of the default route", |facts| {
             !has_route(facts)
         })
         .await;
         assert!(!sh("ip -6 route show dev guest").contains("fd00::/64"));
-        server.abort();
     });
 }
 
@@ -82,7 +100,7 @@ fn the_kernel_takes_its_default_route_and_makes_no_address_of_the_prefix() {
 fn a_solicitation_is_answered_with_all_that_is_known() {
     run(|| async {
         let client = plug().await;
-        let (_directories, server) = serve(directory(client, Some(lease("fd00::5"))));
+        let _served = serve(client, lease("fd00::5"));
         let mut rdisc6 = Running::start("rdisc6", "", |_, _| {
             ["-1", "-r", "5", "-w", "1500", "guest"]
                 .map(str::to_owned)
@@ -119,7 +137,6 @@ fn a_solicitation_is_answered_with_all_that_is_known() {
             "2001:db8::53",
         ];
         assert_eq!(told, expected);
-        server.abort();
     });
 }
 
@@ -160,24 +177,27 @@ fn dhclient_gets_its_address_and_after_a_change_the_new_one() {
             duration: Duration::from_secs(6),
             ..lease("fd00::5")
         };
-        let (directories, server) = serve(directory(client, Some(short)));
+        let served = serve(client, short);
         let leases = tempfile::NamedTempFile::new().unwrap();
         let mut running = dhclient(leases.path());
         let told = running.line("BOUND6").await;
         assert_eq!(told, "> fd00::5/128 6 dns 2001:db8::53");
 
         // As it renews, the old address goes and the new one comes.
-        directories.send_replace(directory(client, Some(lease("fd00::6"))));
+        served
+            .directories
+            .send_replace(directory(client, Some(lease("fd00::6"))));
         let told = running.line("RENEW6").await;
         assert_eq!(told, "> fd00::6/128 3600 dns 2001:db8::53");
         drop(running);
 
         // As it starts with an old lease, it is told to forget it.
-        directories.send_replace(directory(client, Some(lease("2001:db8:1::9"))));
+        served
+            .directories
+            .send_replace(directory(client, Some(lease("2001:db8:1::9"))));
         let mut running = dhclient(leases.path());
         let told = running.line("BOUND6").await;
         assert_eq!(told, "> 2001:db8:1::9/128 3600 dns 2001:db8::53");
-        server.abort();
     });
 }
 
@@ -185,7 +205,7 @@ fn dhclient_gets_its_address_and_after_a_change_the_new_one() {
 fn dhcpcd_gets_its_address_by_what_the_advertisement_says() {
     run(|| async {
         let client = plug().await;
-        let (_directories, server) = serve(directory(client, Some(lease("fd00::5"))));
+        let _served = serve(client, lease("fd00::5"));
         let line = "$reason $new_dhcp6_ia_na1_ia_addr1 $new_dhcp6_ia_na1_ia_addr1_vltime \
                     dns $new_dhcp6_name_servers";
         let mut running = Running::start("dhcpcd", line, |_, script| {
@@ -214,17 +234,16 @@ fn dhcpcd_gets_its_address_by_what_the_advertisement_says() {
         assert!(addresses.contains(" fd00::5/"), "{addresses}");
         let routes = sh("ip -6 route show default");
         assert!(routes.contains(ROUTER), "{routes}");
-        server.abort();
     });
 }
 
 #[test]
-fn the_mark_says_on_which_vlan_a_guest_is() {
+fn the_request_says_on_which_vlan_a_guest_is() {
     advertised_to(9, 0, &[0x81, 0, 0, 9]);
 }
 
 #[test]
-fn the_mark_says_on_which_vlan_within_another_a_guest_is() {
+fn the_request_says_on_which_vlan_within_another_a_guest_is() {
     advertised_to(9, 5, &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 9]);
 }
 
@@ -236,11 +255,7 @@ fn advertised_to(vlan: u16, outer: u16, tags: &'static [u8]) {
             outer,
             ..client
         };
-        let (_directories, server) = serve(directory(tagged, Some(lease("fd00::5"))));
-        let mark = u32::from(outer) << 16 | u32::from(vlan);
-        sh(&format!(
-            "nft insert rule netdev port ingress icmpv6 type nd-router-solicit meta mark set {mark}"
-        ));
+        let _served = serve(tagged, lease("fd00::5"));
         // A tag is in the frame where it leaves; where it arrives the kernel takes it off.
         let (guest, port) = (packet_socket("guest"), packet_socket("port"));
         let answer = spawn_blocking(move || {
@@ -267,6 +282,5 @@ fn advertised_to(vlan: u16, outer: u16, tags: &'static [u8]) {
         .unwrap();
         let header = [0x86, 0xdd, 0x60, 0];
         assert_eq!(answer, [&GUEST_MAC[..], &PORT_MAC, tags, &header].concat());
-        server.abort();
     });
 }

@@ -50,18 +50,6 @@ fn set_ipv6(interface: &str, setting: &str, value: u8) {
     std::fs::write(file, value.to_string()).unwrap();
 }
 
-/// Does to what comes in on the port what the port's program does to what is meant for the gateway, where `packets`
-/// (in nft's words) come.
-pub fn mark(packets: &[&str]) {
-    sh("nft add table netdev port");
-    sh("nft add chain netdev port ingress { type filter hook ingress device port priority 0 ; }");
-    for packets in packets {
-        sh(&format!(
-            "nft add rule netdev port ingress {packets} meta pkttype set other"
-        ));
-    }
-}
-
 /// A packet socket on one interface.
 pub fn packet_socket(interface: &str) -> OwnedFd {
     let address: LinkAddr = getifaddrs()

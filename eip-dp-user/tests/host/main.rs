@@ -12,5 +12,6 @@ mod dhcp6;
 mod forward;
 mod guest;
 mod neighbours;
+mod ring;
 mod settings;
 mod watch;

@@ -3,10 +3,10 @@
 use std::num::NonZero;
 
 use aya::{
-    maps::{Array, PerCpuArray, PerCpuValues},
+    maps::{Array, MapInfo, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
-use eip_dp_common::abi::{EipCounters, Event, FlowWord, Reason, StatusWord, maps};
+use eip_dp_common::abi::{EipCounters, Event, FlowWord, Reason, RequestHeader, StatusWord, maps};
 use eip_dp_user::{
     config::MapSizes,
     image::{Content, Limits},
@@ -121,6 +121,7 @@ fn maps_get_other_sizes_and_keep_what_was_counted() {
         gateway.ok("eip create y --address 2001:db8:7::9");
         start(&gateway, "eips = 1000").stop();
         count(3);
+        let requests = requests();
         let mut daemon = start(&gateway, "eips = 3000\nenis = 50\nports = 9");
         check_served(&gateway, 3000);
         check_counted(&gateway, 3);
@@ -138,6 +139,7 @@ fn maps_get_other_sizes_and_keep_what_was_counted() {
         let _daemon = start(&gateway, "eips = 20");
         check_served(&gateway, 20);
         check_counted(&gateway, 5);
+        assert_eq!(self::requests(), requests, "another ring than programs had");
         // A slot that another EIP gets has counted nothing.
         gateway.ok("disassociate x --wait");
         gateway.ok("eip release x --wait");
@@ -170,6 +172,13 @@ fn what_does_not_fit_keeps_the_old_maps() {
         check_served(&gateway, 1000);
         check_counted(&gateway, 7);
     });
+}
+
+/// Which ring guests' requests go into.
+fn requests() -> u32 {
+    let info = MapInfo::from_pin(pins().map(maps::REQUESTS)).unwrap();
+    assert_eq!(info.max_entries(), RequestHeader::RING);
+    info.id()
 }
 
 /// New maps for 2000 EIPs that hold what the others do, and programs that nobody runs yet.
@@ -205,9 +214,12 @@ fn cut_off_at(until: Until, sizes: &'static str, eips: u32) {
         let gateway = Gateway::served();
         start(&gateway, "eips = 1000").kill();
         count(3);
+        let requests = requests();
         let (mut loaded, mut resize) = filled();
         check_counted(&gateway, 3);
         gateway.ok("status");
+        // The programs of the new maps write to it, too: whoever reads it has all requests at any moment.
+        assert!(!pins().next().root().join(maps::REQUESTS).exists());
         let mut counted = 3;
         if until != Until::Loaded {
             let mut links = Links::new(&pins());
@@ -238,6 +250,7 @@ fn cut_off_at(until: Until, sizes: &'static str, eips: u32) {
         let _daemon = start(&gateway, sizes);
         check_served(&gateway, eips);
         check_counted(&gateway, counted);
+        assert_eq!(self::requests(), requests);
     });
 }
 

@@ -30,6 +30,8 @@ pub struct Found {
     pub fragment: Fragment,
     /// Not 0 if there is an authentication header.
     pub authenticated: u8,
+    /// Not 0 if a routing header has segments left: the packet's destination is not its last.
+    pub segments_left: u8,
 }
 
 /// How a walk ended: a number and not an enum, so that it can be forgotten, and what follows is looked at once.
@@ -65,6 +67,7 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         protocol: next,
         fragment: Fragment::WHOLE,
         authenticated: 0,
+        segments_left: 0,
     };
     // From `start`. The mask changes no value that passes the check, and shows the verifier that all ways through the loop come
     // to the same.
@@ -98,6 +101,10 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
                 found.chain = Chain::SOURCE_ROUTE;
                 break;
             }
+            ROUTING => {
+                found.segments_left |= low;
+                length = (usize::from(len) + 1) * 8;
+            }
             _ => length = (usize::from(len) + 1) * 8,
         }
         found.protocol = next;
@@ -108,6 +115,7 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         // Whatever this header was, what is known is the same after it.
         found.fragment = found.fragment.forgotten(packet);
         found.authenticated = packet.forgotten(usize::from(found.authenticated)) as u8;
+        found.segments_left = packet.forgotten(usize::from(found.segments_left)) as u8;
         if start + at > end {
             found.chain = Chain::CUT;
             break;
@@ -124,6 +132,7 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         found.transport = start + (packet.forgotten(at) & 0x7f);
         found.fragment = found.fragment.forgotten(packet);
         found.authenticated = packet.forgotten(usize::from(found.authenticated)) as u8;
+        found.segments_left = packet.forgotten(usize::from(found.segments_left)) as u8;
     }
     found
 }

@@ -132,20 +132,21 @@ fn senders_are_told_of_what_ends_here() {
     own_errors::<V6>();
 }
 
-/// R4: only IPv4 has packets that routers cut, and only out of the uplink is it done.
+/// R4: only IPv4 has packets that routers cut, whichever way they go, and up to a length.
 #[test]
-fn what_may_be_cut_goes_to_the_kernel_on_its_way_out_only() {
+fn what_may_be_cut_is_cut_on_every_way() {
     let world = world();
     for route in routes::<V4>() {
-        let payload = transport(17, &[7; 2000]);
-        let mut draft = Draft::<V4>::new(route.source, route.destination, 17, payload);
-        draft.sum();
-        let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
-        let expected = if route.to == UPLINK {
-            Verdict::Kernel
-        } else {
-            Verdict::Refuse(Reason::TooBig)
-        };
-        assert_eq!(outcome.verdict, expected);
+        for (length, expected) in [
+            (2_000, Verdict::Fragment),
+            (9_000, Verdict::Fragment),
+            (9_300, Verdict::Refuse(Reason::TooBig)),
+        ] {
+            let payload = transport(17, &vec![7; length]);
+            let mut draft = Draft::<V4>::new(route.source, route.destination, 17, payload);
+            draft.sum();
+            let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
+            assert_eq!(outcome.verdict, expected);
+        }
     }
 }

@@ -26,6 +26,7 @@ fn there_and_back<F: Plan>(
                     | Reason::Malformed
                     | Reason::SourceRoute
                     | Reason::HeadersTooLong
+                    | Reason::AddressOption
             ) | Verdict::Daemon
         );
         prop_assert!(

@@ -1,6 +1,6 @@
 //! The uplinks of the configuration and the ports of the table.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Line, Status};
 use crate::{
@@ -32,11 +32,7 @@ pub(super) fn uplink(facts: &HostFacts, uplink: &Uplink) -> Vec<Line> {
     }
     let mut lines = vec![state(&subject, link), xdp(&subject, index, link)];
     lines.extend(member(&subject, facts, link));
-    let vlans = facts
-        .links
-        .values()
-        .any(|link| link.kind == LinkKind::Other("vlan".to_owned()))
-        || uplink.vlan.is_some();
+    let vlans = facts.uses_vlans_of(index) || uplink.vlan.is_some();
     lines.push(offload_line(
         &subject,
         link,
@@ -62,8 +58,8 @@ fn state(subject: &str, link: &Link) -> Line {
 }
 
 fn xdp(subject: &str, index: u32, link: &Link) -> Line {
-    // What the driver can do, whether the configuration asks for it or not.
-    if let Some(reason) = attach::uplink(index, link, true).no_xdp {
+    // What the driver can do, whether the configuration asks for it or not; tags that it takes off are another line.
+    if let Some(reason) = attach::uplink(index, link, true, false).no_xdp {
         return Line::warn(
             subject,
             format!("served by tc alone: {reason}"),
@@ -121,7 +117,7 @@ fn offload_line(
     if offloads.rx_vlan && vlans && link.kind == LinkKind::Physical {
         return Line::warn(
             subject,
-            "the NIC takes VLAN tags off, and XDP takes such frames for untagged ones",
+            "the NIC takes VLAN tags off, so that XDP cannot tell VLANs apart: served by tc alone",
             format!("ethtool -K {} rxvlan off", link.name),
         );
     }
@@ -147,13 +143,7 @@ fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
     let lines: Vec<Line> = Family::ALL
         .into_iter()
         .filter_map(|family| image::next_hop(facts, way, family))
-        .map(|(home, hop)| match facts.mac_of(home, hop) {
-            Some(mac) => Line::ok(subject, format!("next hop {hop} at {}", Mac(mac))),
-            None => Line::ok(
-                subject,
-                format!("next hop {hop}, which is not resolved now; the daemon keeps it resolved"),
-            ),
-        })
+        .map(|found| next_hop(subject, facts, way, found))
         .collect();
     if !lines.is_empty() {
         return lines;
@@ -166,6 +156,24 @@ fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
             home.name
         ),
     )]
+}
+
+fn next_hop(subject: &str, facts: &HostFacts, way: &Way<'_>, found: (u32, IpAddr)) -> Line {
+    let (_, hop) = found;
+    if let Some(mac) = image::refused_mac(facts, way, found) {
+        return Line::warn(
+            subject,
+            format!("next hop {hop} has the group address {mac}, to which no packet is sent"),
+            "find out who says so on the link, or set `next_hop_mac` of this [[uplink]]",
+        );
+    }
+    match image::next_hop_mac(facts, way, found) {
+        Some(mac) => Line::ok(subject, format!("next hop {hop} at {}", Mac(mac))),
+        None => Line::ok(
+            subject,
+            format!("next hop {hop}, which is not resolved now; the daemon keeps it resolved"),
+        ),
+    }
 }
 
 /// What there is to say about the ports of attached ENIs.
@@ -192,7 +200,8 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
             let is_uplink = uplinks.iter().any(|uplink| uplink.interface == name);
             let mode = config.map_or(PortMode::default(), |config| config.port_mode(name));
             let mut lines = port(facts, name, is_uplink, (smallest, largest), mode);
-            if on_vlans(name) {
+            let is_used = |(index, _)| facts.uses_vlans_of(index);
+            if on_vlans(name) || facts.link_named(name).is_some_and(is_used) {
                 lines.extend(vlan_offload(facts, name));
             }
             lines
@@ -215,7 +224,7 @@ fn port(
             "attach the ENIs to another port, or take it out of the uplinks",
         )];
     }
-    let Some((index, link)) = facts.link_named(name) else {
+    let Some((_, link)) = facts.link_named(name) else {
         return vec![Line::warn(
             subject,
             "no such interface yet",
@@ -225,8 +234,7 @@ fn port(
     if let Err(reason) = attach::can_carry(link) {
         return vec![Line::fail_with_cure_inside(subject, reason)];
     }
-    let attachment = attach::port(index, link, mode);
-    let by = match attachment.no_xdp_delivery {
+    let by = match attach::no_xdp_delivery(link, mode) {
         Some(reason) if mode.delivery == Delivery::Xdp => {
             let cure = "delivered by tc until then; on a veth turn GRO on at its peer: `ethtool -K PEER gro on`";
             return vec![Line::warn(

@@ -7,7 +7,10 @@ use caps::Capability;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::Line;
-use crate::requirements::{BPFFS, OLDEST_KERNEL, missing_capabilities};
+use crate::{
+    plane::{SkbLayout, Unknown},
+    requirements::{BPFFS, OLDEST_KERNEL, missing_capabilities},
+};
 
 /// There in the first network namespace only.
 const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
@@ -22,6 +25,7 @@ pub(super) fn lines() -> Vec<Line> {
         capabilities(&missing_capabilities()),
         bpf(),
         jit(fs::read_to_string(JIT).ok().as_deref()),
+        types(SkbLayout::of_this_kernel()),
         bpffs(),
     ]
 }
@@ -84,6 +88,7 @@ fn bpf() -> Line {
         ("arrays", MapType::Array),
         ("per-CPU arrays", MapType::PerCpuArray),
         ("device maps", MapType::DevMapHash),
+        ("ring buffers", MapType::RingBuf),
     ]
     .map(|(what, kind)| {
         let result = sys::is_map_supported(kind).map_err(anyhow::Error::from);
@@ -119,6 +124,18 @@ fn jit(setting: Option<&str>) -> Line {
             "unknown: not to be seen from this network namespace",
         ),
     }
+}
+
+/// Without them, programs cannot tell which checksums are still to be written, and where.
+fn types(layout: Result<SkbLayout, &Unknown>) -> Line {
+    let subject = "kernel types";
+    let (error, cure) = match layout {
+        Ok(_) => return Line::ok(subject, "say where a checksum is to be written"),
+        Err(error @ Unknown::Refused) => (error, "boot with lockdown=integrity, or without"),
+        Err(error) => (error, "use a kernel with CONFIG_DEBUG_INFO_BTF"),
+    };
+    let seen = format!("{error}: frames whose checksums a device is to complete are dropped");
+    Line::fail(subject, seen, cure)
 }
 
 fn bpffs() -> Line {
@@ -177,6 +194,21 @@ mod tests {
                 .unwrap()
                 .contains("AmbientCapabilities=CAP_BPF CAP_PERFMON")
         );
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_say_where_checksums_go_has_a_cure() {
+        let hidden = Unknown::Hidden(std::io::ErrorKind::NotFound.into());
+        for (unknown, seen, cure) in [
+            (hidden, "/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"),
+            (Unknown::Refused, "confidentiality", "lockdown=integrity"),
+        ] {
+            let line = types(Err(&unknown));
+            assert_eq!(line.status, Status::Fail);
+            assert!(line.seen.contains(seen), "{}", line.seen);
+            assert!(line.cure.unwrap().contains(cure));
+        }
+        assert_eq!(types(SkbLayout::of_this_kernel()).status, Status::Ok);
     }
 
     #[test]

@@ -20,8 +20,8 @@
 //! - An ENI keeps one private IP at least, and every one that has an EIP (`in-use`).
 //! - The next free address of a pool is its lowest; pools are tried in the order of their addresses, IPv6 ones only where
 //!   there is no other. An IPv6 pool can be named.
-//! - IPv6 pools hold global unicast addresses (`2000::/3`, the documentation prefixes among them), as EIPs are to
-//!   be reached from anywhere; a VPC may have those, or unique local ones.
+//! - IPv6 pools hold global unicast addresses (`2000::/3`, the documentation prefixes among them) or, in a private cloud,
+//!   unique local ones (`fc00::/7`), as IPv4 pools may hold private ones; a VPC may have either.
 
 mod apply;
 mod association;

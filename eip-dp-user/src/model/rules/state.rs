@@ -50,10 +50,11 @@ pub(super) fn check(draft: &mut Draft, context: &Context) -> Result<(), Refusal>
 fn check_pool(draft: &Draft, pool: &Pool) -> Result<(), Refusal> {
     let cidr = pool.cidr;
     check_routable("pool", &cidr.to_string(), &cidr)?;
-    if !address::is_global(&cidr) {
+    if !address::can_be_eips(&cidr) {
         refuse!(
             ReservedAddress,
-            "pool {cidr} is not in 2000::/3, where the addresses are that the Internet reaches; choose a prefix of it"
+            "pool {cidr} is neither in 2000::/3, where the addresses are that the Internet reaches, nor in fc00::/7, where a \
+             private cloud's are; choose a prefix of one of them"
         );
     }
     let others = draft.pools.keys().filter(|other| **other != cidr);

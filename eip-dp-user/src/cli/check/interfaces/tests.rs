@@ -14,6 +14,7 @@ fn link(name: &str, kind: LinkKind, features: u64) -> Link {
         kind,
         master: None,
         vlan: None,
+        takes_tags: false,
         xdp: Some(XdpFeatures(features)),
     }
 }
@@ -147,4 +148,26 @@ fn ports_that_are_missing_bridged_small_or_uplinks_are_told() {
             .ends_with("delivered by tc")
     );
     assert!(only(&lines(&facts, "v0", false, Delivery::Xdp), Status::Warn).contains("gro on"));
+}
+
+#[test]
+fn a_group_address_of_a_next_hop_is_told_with_the_key_that_fixes_another() {
+    let mut facts = facts();
+    let hop: IpAddr = "192.0.2.1".parse().unwrap();
+    facts.neighbours.get_mut(&(1, hop)).unwrap().mac = Some([0xff; 6]);
+    let said = only(&uplink_lines(&facts, "up0"), Status::Warn);
+    assert!(
+        said.contains("192.0.2.1")
+            && said.contains("ff:ff:ff:ff:ff:ff")
+            && said.contains("`next_hop_mac`")
+    );
+    let fixed = Uplink {
+        next_hop_mac: Some(Mac([2, 0, 0, 0, 0, 7])),
+        ..Uplink::new("up0")
+    };
+    let lines = uplink(&facts, &fixed);
+    assert_eq!(
+        lines.last().unwrap().seen,
+        "next hop 192.0.2.1 at 02:00:00:00:00:07"
+    );
 }

@@ -108,6 +108,8 @@ cases! {
     reserved_address_named_gateway: ReservedAddress, "vpc v3 10.3.0.0/24 gateway=10.3.0.254",
         "eni n1 v3 secondary 9 10.3.0.254", "eni n1 v3 secondary 9 10.3.0.1";
     reserved_address_block: ReservedAddress, "", "pool 224.1.0.0/16", "pool 223.1.0.0/16";
+    reserved_address_family: ReservedAddress, "", "pool 4000::/64", "pool fd00:9::/64";
+    reserved_address_family_wider: ReservedAddress, "", "pool f800::/6", "pool fc00::/8 \n pool 100.64.0.0/10";
     reserved_address_block_vpc: ReservedAddress, "", "vpc v3 127.0.0.0/24", "vpc v3 126.0.0.0/24";
     outside_vpc: OutsideVpc, "", "add-ip s1 10.0.2.5", "add-ip s1 10.0.1.5";
     outside_vpc_create: OutsideVpc, "", "eni n1 v2 secondary 9 10.0.1.9", "eni n1 v1 secondary 9 10.0.1.9";
