@@ -163,8 +163,8 @@ impl<'a> Asked<'a> {
     /// The options of a reply with addresses of this lease, or of a refusal; `None` where the message is not clear.
     fn told(&self, lease: &Lease, kind: u8, informed: bool) -> Option<BTreeMap<u8, Vec<u8>>> {
         let mut told = BTreeMap::from([(53, vec![kind]), (54, lease.server.octets().to_vec())]);
-        // RFC 6842 3.
-        if let Some(identifier) = self.option(61).ok()? {
+        // RFC 6842 3; an empty one is none (RFC 2132 9.14).
+        if let Some(identifier) = self.option(61).ok()?.filter(|it| !it.is_empty()) {
             told.insert(61, identifier.to_vec());
         }
         if kind == NAK {

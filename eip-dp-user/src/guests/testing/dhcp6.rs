@@ -139,7 +139,7 @@ impl<'a> Asked<'a> {
                 3 | 4 | 25 => asked.associations.push(Association::read(code, value)?),
                 6 => asked.lists.push(value),
                 7 => asked.preference = value.first().copied(),
-                13 => asked.status = Some(short(value.get(..2)?)),
+                13 => asked.status = value.get(..2).map(short),
                 14 => asked.rapid = true,
                 23 => asked.dns.push(value),
                 _ => asked.others.push(code),
