@@ -4,7 +4,7 @@ use super::{Buffer, World, dice::Dice, run, site::UPLINK, wire::TYPE6};
 use crate::{
     abi::{LinkKey, Reason, Target},
     family::{V4, V6},
-    packet::{Change, HEADERS, Packet},
+    packet::{Change, HEADERS, Packet, PartialChecksum},
     path::{
         Local, Outcome, Verdict, is_discovery, leave_telling, packet_from_port, packet_from_uplink,
         quick_from_port, quick_from_uplink,
@@ -78,8 +78,12 @@ impl Packet for Pieces {
         false
     }
 
-    fn is_partial(&mut self, _offset: usize) -> bool {
-        false
+    fn partial_checksum(&mut self) -> PartialChecksum {
+        PartialChecksum::NONE
+    }
+
+    fn pull(&mut self, _end: usize) -> Result<(), Reason> {
+        Err(Reason::KernelRefused)
     }
 
     fn reshape(&mut self, _keep: usize, _headers: usize) -> Result<(), Reason> {
@@ -108,14 +112,11 @@ pub fn roll(world: &World, dice: &mut Dice<'_>) -> Outcome {
     hold(world, ifindex, &frame, first % (frame.len() + 1))
 }
 
-/// Runs a frame from this interface whose first piece has so many bytes, an Ethernet header at least, through the path as
-/// XDP does.
+/// Runs a frame from this interface whose first piece has so many bytes, or none, through the path as XDP does.
 ///
 /// # Panics
 /// If it is sent as another frame than that which it becomes in one piece, or not sent and changed.
 pub fn hold(world: &World, ifindex: u32, frame: &[u8], first: usize) -> Outcome {
-    // What the kernel lays down of every frame.
-    let first = first.max(14);
     let is_ipv6 = frame.get(12..14) == Some(&TYPE6);
     let way = |way| {
         if is_ipv6 {
@@ -143,9 +144,7 @@ where
     let after = packet.bytes();
     match outcome.verdict {
         Verdict::Send => is_that_of_one_piece(world, ifindex, frame, first, &outcome, &after),
-        // Nobody gets to see it. That a checksum is in the first piece is known only once it is changed there: no driver
-        // hands over a first piece that is shorter than the headers.
-        Verdict::Drop(Reason::KernelRefused) => assert!(first < HEADERS, "{outcome:?}"),
+        Verdict::Drop(Reason::KernelRefused) => panic!("a write outside the first piece"),
         _ => assert_eq!(after, frame, "{way:?}: {outcome:?}"),
     }
     outcome
@@ -156,6 +155,13 @@ fn whole<F: Local>(world: &World, ifindex: u32, packet: &mut Pieces) -> Outcome
 where
     World: Tables<F>,
 {
+    // The program looks at this before all else.
+    if packet.first.bytes.len() < HEADERS && !packet.rest.is_empty() {
+        return Outcome {
+            verdict: Verdict::Slow,
+            ..Outcome::START
+        };
+    }
     let key = LinkKey::untagged(ifindex);
     let mut outcome = if is_discovery::<F, _>(packet) {
         Outcome::START
