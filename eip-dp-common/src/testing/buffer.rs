@@ -31,7 +31,10 @@ impl Buffer {
     /// A frame of these bytes, all of which the path can read.
     pub fn in_one_piece(bytes: Vec<u8>) -> Self {
         let first = bytes.len();
-        Self { bytes, first }
+        Self {
+            first,
+            ..Self::new(bytes)
+        }
     }
 }
 

@@ -28,7 +28,9 @@ pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent:
     }
     let (returned, got) = hold(world, UPLINK, &exchanged(sent, &ip, INWARD.0, INWARD.1));
     // Ports have MTUs of their own.
-    if let Verdict::Drop(Reason::TooBig) | Verdict::Refuse(Reason::TooBig) = returned.verdict {
+    if let Verdict::Drop(Reason::TooBig) | Verdict::Refuse(Reason::TooBig) | Verdict::Fragment =
+        returned.verdict
+    {
         return;
     }
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::testing::{decay, dice::Dice, mirror, pieces};
+use crate::testing::{decay, dice::Dice, mirror, partial, pieces};
 
 fn replay(target: &str, mut hold: impl FnMut(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
@@ -57,4 +57,15 @@ fn frames_in_pieces() {
     replay("pieces", |bytes| {
         pieces::roll(&world, &mut Dice::new(bytes));
     });
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "files")]
+fn partial_checksums() {
+    let world = world();
+    let mut sent = 0;
+    replay("partial", |bytes| {
+        sent += usize::from(partial::roll(&world, &mut Dice::new(bytes)));
+    });
+    assert!(sent > 0, "none is honest");
 }
