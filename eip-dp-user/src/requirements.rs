@@ -35,8 +35,3 @@ pub fn missing_capabilities() -> Vec<(Capability, &'static str)> {
         })
         .collect()
 }
-
-/// What stands in the way of fragments that the kernel makes, as `net.ipv4.conf.all` overrides every interface.
-pub const REVERSE_PATH: &str = "net.ipv4.conf.all.rp_filter is not 0, so the kernel refuses packets of ports that it is to \
-                                send on in fragments; `sysctl -w net.ipv4.conf.all.rp_filter=0` (each interface keeps its \
-                                own), or give the ports the uplink's MTU";

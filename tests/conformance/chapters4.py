@@ -4,7 +4,7 @@ import struct
 
 import packets as p
 import rewrite
-from suite import ERRORS, EXPIRED, FRAGMENTS, OWNER, PROTOCOLS, ROUTER, TOO_BIG, arrives, in_pieces
+from suite import ERRORS, EXPIRED, FRAGMENTS, OWNER, PATTERN, PROTOCOLS, ROUTER, TOO_BIG, arrives
 
 # By protocol: the packet that an error quotes.
 FLOWS = {1: p.ping(), 6: p.tcp(), 17: p.udp(), 33: p.dccp(), 47: p.gre(), 50: p.ESP, 51: p.AH, 132: p.sctp(), 136: p.udplite(), 253: p.other(253)}
@@ -180,7 +180,7 @@ DF = b"\x40\0"
 def sized(size, body=p.udp, **fields):
     """A packet of so many bytes."""
     head = len(body(b"", **fields)("0.0.0.0", "0.0.0.0", 1))
-    return body((bytes(range(250)) * 10)[: size - head], **fields)
+    return body(PATTERN[: size - head], **fields)
 
 
 def sizes(suite):
@@ -213,9 +213,7 @@ def sizes(suite):
 
 
 def fragmentable(suite, where, way, mtu):
-    """R4. Towards the Internet it is fragmented. Towards a guest it is dropped with the message of R3; who fragments it does
-    what RFC 1812 asks for."""
-    side, addresses, at, got = way
+    """R4: RFC 791, RFC 1812 5.2.6. A router that fragments may choose any size that fits."""
     for name, body in (
         ("one-byte-over", sized(mtu + 1)),
         ("tcp", sized(mtu + 100, p.tcp)),
@@ -226,11 +224,7 @@ def fragmentable(suite, where, way, mtu):
         ("first-fragment", p.edited(sized(mtu + (20 - mtu - 1) % 8 + 1), 6, b"\x20\0")),
         ("last-fragment", p.edited(sized(mtu + 4, lambda payload: p.other(17, payload)), 6, b"\x00\x70")),
     ):
-        pieces = [in_pieces(at, body(*got, 63), mtu)]
-        if at == "internet":
-            suite.add(f"R4-{name}-{where}", "R4", [{"from": side, "packet": body(*addresses, 64).hex()}], pieces)
-        elif name != "last-fragment":
-            suite.answer(f"R4-{name}-{where}", "R4", body, way, too_big(mtu), otherwise=pieces)
+        suite.fragmented(f"R4-{name}-{where}", "R4", body, way, mtu)
 
 
 def router(suite):

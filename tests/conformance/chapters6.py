@@ -1,7 +1,7 @@
 """IPv6."""
 
 import packets6 as p
-from suite import ERRORS, EXPIRED, FRAGMENTS, OWNER, PROTOCOLS, ROUTER, TOO_BIG, arrives
+from suite import ERRORS, EXPIRED, FRAGMENTS, OWNER, PATTERN, PROTOCOLS, ROUTER, TOO_BIG, arrives
 
 FLOWS = {6: p.tcp(), 17: p.udp(), 33: p.dccp(), 47: p.gre(), 50: p.ESP, 58: p.ping(), 132: p.sctp(), 136: p.udplite(), 253: p.other(253)}
 
@@ -265,7 +265,7 @@ def time_exceeded(suite):
 def sized(size, body=p.udp, **fields):
     """A packet of so many bytes."""
     head = len(body(b"", **fields)("::", "::", 1))
-    return body((bytes(range(250)) * 10)[: size - head], **fields)
+    return body(PATTERN[: size - head], **fields)
 
 
 def sizes(suite):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""An adapter as docs/conformance.md describes it: Linux with iptables' SNAT and DNAT, IPv4 only.
+"""An adapter as docs/conformance.md describes it: Linux with iptables' SNAT and DNAT, IPv4 only,
+with a pool that is routed to it.
 
     cargo xtask conformance --adapter tests/conformance/example-adapter.py
 """
@@ -9,7 +10,7 @@ import pathlib
 import subprocess
 import sys
 
-NOT_THIS_FAMILY = 3
+NOT_DONE = 3
 
 
 def run(words):
@@ -25,7 +26,8 @@ def start(world):
     sysctl("icmp_ratelimit", "0")
     gateway = world["network_gateway"]
     for guest in world["guests"]:
-        if guest["mode"] == "cut-through":
+        # It has no such mode, and one network.
+        if guest["mode"] == "cut-through" or guest["vpc"] != "v":
             continue
         port, private, public = guest["port"], guest["private"], guest["public"]
         sysctl(f"conf/{port}/send_redirects", "0")
@@ -43,10 +45,10 @@ def start(world):
 def main():
     verb, file = sys.argv[1:]
     world = json.loads(pathlib.Path(file).read_text())
-    if world["family"] != 4:
-        sys.exit(NOT_THIS_FAMILY)
     # All of it goes with the namespace: there is nothing to stop.
     if verb == "start":
+        if world["family"] != 4 or world["neighbours"]:
+            sys.exit(NOT_DONE)
         start(world)
 
 

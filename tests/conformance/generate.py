@@ -2,7 +2,8 @@
 """Writes the conformance suite for 1:1 NAT gateways: what is sent where, and exactly what has to come out.
 
 scapy builds each expected packet from scratch; the builders are those of the packet path's own table (`tests/cases`).
-`generate.py` writes ipv4.json and ipv6.json; `generate.py --check` says whether they are up to date.
+`generate.py` writes ipv4.json and ipv6.json, and onlink4.json and onlink6.json for a pool on the
+uplink's link; `generate.py --check` says whether they are up to date.
 """
 
 import json
@@ -18,16 +19,25 @@ sys.path.append(str(HERE.parent / "cases"))
 import bed
 import chapters4
 import chapters6
+import edges4
+import edges6
+import onlink
 from suite import Suite
 
 
 def tables():
-    for places, chapters in ((bed.IPV4, chapters4), (bed.IPV6, chapters6)):
-        suite = Suite(places, chapters.prelude)
-        chapters.generate(suite)
+    for name, places, chapters in (
+        ("ipv4", bed.IPV4, (chapters4, edges4)),
+        ("ipv6", bed.IPV6, (chapters6, edges6)),
+        ("onlink4", bed.ON_LINK_IPV4, (onlink,)),
+        ("onlink6", bed.ON_LINK_IPV6, (onlink,)),
+    ):
+        suite = Suite(places, (chapters4 if places.family == 4 else chapters6).prelude)
+        for one in chapters:
+            one.generate(suite)
         lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in suite.cases)
         described = json.dumps(places.to_json(), indent=1)
-        yield HERE / f"ipv{places.family}.json", len(suite.cases), f'{{"bed": {described},\n"cases": [\n{lines}\n]}}\n'
+        yield HERE / f"{name}.json", len(suite.cases), f'{{"bed": {described},\n"cases": [\n{lines}\n]}}\n'
 
 
 def main():

@@ -13,6 +13,15 @@ ROUTER = "being a router"
 EXPIRED = "own time exceeded"
 TOO_BIG = "own too big, fragmenting"
 CUT_THROUGH = "cut-through"
+LINK = "ARP, ND, RA, DHCP, hostile"
+TAGS = "priority tags"
+BOGONS = "bogon sources"
+SIZES = "a few bytes over"
+OPTIONS = "address options"
+HEADERS = "headers without end"
+HOST = "the host and its networks"
+OFFLOADS = "GSO, partial checksums"
+ON_LINK = "a pool on the uplink's link"
 
 # Fields of a gateway's own messages that the RFCs leave to it, by family. The quoted TTL: RFC 1812 4.3.2.3 lets a router
 # quote a packet as it is once the TTL is less.
@@ -22,14 +31,62 @@ OPEN = {
 }
 
 
+# What the expectations about a row rest on where the chapter does not say it, for IPv4 and for
+# IPv6; `None`: on nothing but our policy.
+BASIS = {
+    "O1": ("RFC 3022 2.1",) * 2,
+    "O3": (None, None),
+    "O8": ("RFC 1918 3", "RFC 4193 4.3"),
+    "O9": ("RFC 2827 3",) * 2,
+    "O10": (None, None),
+    "O12": ("RFC 4787 6",) * 2,
+    "O13": ("RFC 4787 6",) * 2,
+    "O15": ("RFC 1812 5.3.7", "RFC 4291 2.5"),
+    "O17": ("RFC 6890 2.2.2", "RFC 6890 2.2.3"),
+    "T1": ("RFC 3022 4.1",) * 2,
+    "T2": ("RFC 768", "RFC 6935 5"),
+    "T3": ("RFC 5508 3",) * 2,
+    "T4": ("RFC 3022 2.1",) * 2,
+    "T5": ("RFC 1624 3",) * 2,
+    "T6": ("RFC 1812 4.2.2.6", "RFC 8200 4"),
+    "T7": ("RFC 791 3.2", "RFC 8200 4.5"),
+    "T8": ("RFC 1858 3, RFC 3128", "RFC 7112 5"),
+    "T9": ("RFC 3022 4.3",) * 2,
+    "T11": ("RFC 3022 4.3",) * 2,
+    "T12": ("RFC 5508 REQ-4",) * 2,
+    "T12a": ("RFC 5508 REQ-5",) * 2,
+    "T15": ("RFC 3022 4.1",) * 2,
+    "R1": ("RFC 1812 5.3.1", "RFC 8200 3"),
+    "R2": ("RFC 1812 5.3.1", "RFC 4443 3.3"),
+    "R3": ("RFC 1191 4", "RFC 4443 3.2"),
+    "R4": ("RFC 1812 5.2.6",) * 2,
+    "R5": ("RFC 1812 5.2.2", "RFC 8200 3"),
+    "R5a": ("RFC 7126 4.3, 4.4", "RFC 5095 3"),
+    "R5b": ("RFC 1812 5.3.4", "RFC 1812 5.3.4"),
+    "R6": ("RFC 894", "RFC 2464 4"),
+}
+
+# What large packets are filled with.
+PATTERN = bytes(range(250)) * 40
+
+
+def written(packet):
+    """In hexadecimal, with `+N` for the first N bytes of the pattern at the end."""
+    packet = bytes(packet)
+    at = packet.find(PATTERN[:250])
+    if at < 0 or packet[at:] != PATTERN[: len(packet) - at]:
+        return packet.hex()
+    return f"{packet[:at].hex()}+{len(packet) - at}"
+
+
 def sent(side, packet, **more):
     """One packet that `side` sends."""
-    return {"from": side, "packet": bytes(packet).hex(), **more}
+    return {"from": side, "packet": written(packet), **more}
 
 
 def arrives(side, packet):
     """Exactly this packet comes out at `side`."""
-    return {"at": side, "packet": bytes(packet).hex()}
+    return {"at": side, "packet": written(packet)}
 
 
 def in_pieces(side, packet, mtu):
@@ -44,20 +101,39 @@ class Suite:
         self.bed = bed
         self.cases = []
         self.group = None
+        # What the expectations rest on: a clause, our own policy, and whether they are about
+        # tenants.
+        self.basis = {}
+        # Whether cases in cut-through mode stay in the group.
+        self.own_group = False
         self.names = set()
         # The packet that an error is about, out of the error.
         self.prelude = prelude
 
-    def add(self, name, ids, send, expect, otherwise=None, *, before=(), answered=False, cut=False):
-        """`before`: sent first and not judged. `otherwise`: another outcome that is as good."""
+    def chapter(self, group, rfc=None, *, policy=False, tenants=False):
+        """What the cases from here on are about, and what their expectations rest on. `policy`: no
+        standard asks for it, it is our own choice; `rfc` then says what it is in the spirit of.
+        `tenants`: only a gateway of tenants claims to do it, nor does another one have our
+        policy."""
+        self.group = group
+        self.own_group = True
+        claims = {"rfc": rfc, "policy": policy, "tenants": tenants or policy}
+        self.basis = {key: value for key, value in claims.items() if value}
+
+    def add(self, name, ids, send, expect, otherwise=None, *, before=(), answered=False, cut=False, host=0):
+        """`before`: sent first and not judged. `otherwise`: another outcome that is as good.
+        `host`: how many packets the gateway's own kernel may get to see."""
         assert name not in self.names, name
         self.names.add(name)
         outcomes = [expect] if otherwise is None else [expect, otherwise]
         sides = {step["from"] for step in send} | {step["at"] for outcome in outcomes for step in outcome}
-        case = {"name": f"{name}-v{self.bed.family}", "ids": ids.split(), "group": self.group}
-        if cut or any(self.bed.guests[side].mode == "cut-through" for side in sides if side != "internet"):
-            case["group"] = CUT_THROUGH
+        case = {"name": f"{name}-v{self.bed.family}", "ids": ids.split(), "group": self.group, **(self.basis or self.basis_of(name))}
+        if cut or any(self.bed.guests[side].mode == "cut-through" for side in sides if side in self.bed.guests):
             case["cut_through"] = True
+            if not self.own_group:
+                case["group"] = CUT_THROUGH
+        if host:
+            case["host"] = host
         if before:
             case["before"] = list(before)
         case["send"] = list(send)
@@ -65,6 +141,11 @@ class Suite:
         if answered:
             case["answered"] = True
         self.cases.append(case)
+
+    def basis_of(self, name):
+        """That of the row that the case is named after."""
+        rfc = BASIS[name.split("-")[0]][self.bed.family == 6]
+        return {"rfc": rfc} if rfc else {"policy": True}
 
     # Where packets go. Each gives (sender, addresses sent, receiver, addresses that arrive).
 
@@ -86,11 +167,23 @@ class Suite:
         outcomes = [[arrives(at, made(*got, ttl - 1))] for made in (body, otherwise) if made]
         self.add(name, ids, [sent(side, body(*addresses, ttl), **more)], *outcomes, before=before)
 
-    def vanishes(self, name, ids, body, way, *, ttl=64, before=(), otherwise=None, cut=False, **more):
+    def vanishes(self, name, ids, body, way, *, ttl=64, before=(), otherwise=None, cut=False, host=0, **more):
         """`body` comes out nowhere, and nothing else does. `cut`: it is about a guest in cut-through mode."""
         side, addresses = way[:2]
         send = [sent(side, body(*addresses, ttl), **more)]
-        self.add(name, ids, send, [], otherwise, before=before, cut=cut or "c" in way)
+        self.add(name, ids, send, [], otherwise, before=before, cut=cut or "c" in way, host=host)
+
+    def way_private(self, of="a", to="b"):
+        """Within the VPC: nothing is translated."""
+        addresses = self.bed.guests[of].private, self.bed.guests[to].private
+        return of, addresses, to, addresses
+
+    def ways(self):
+        """Name and way of each that is translated."""
+        return (("in", self.way_in()), ("out", self.way_out()), ("hairpin", self.way_across()))
+
+    def cut_through_ways(self):
+        return (("cut-through-in", self.way_in("c")), ("cut-through-out", self.way_out("c")))
 
     def everywhere(self, name, ids, body, *, asked=None, cut=False, ttl=64):
         """In, out, between two EIPs; `asked`: the question that `body` answers, which goes the other way first (see `error`);
@@ -136,9 +229,14 @@ class Suite:
         """`body` does not go on: its sender gets the gateway's own `message(source, destination, sent packet)`."""
         side, addresses = way[:2]
         packet = body(*addresses, ttl)
-        source = self.bed.uplink if side == "internet" else self.bed.gateway_of(side)
+        source = self.bed.gateway_of(side) if side in self.bed.guests else self.bed.uplink
         back = {**arrives(side, message(source, addresses[0], packet)), "open": OPEN[self.bed.family]}
         self.add(name, ids, [sent(side, packet, **more)], [back], otherwise, answered=True, cut="c" in way)
+
+    def fragmented(self, name, ids, body, way, mtu, *, otherwise=None):
+        """`body` is larger than the way out, and arrives in fragments."""
+        side, addresses, at, got = way
+        self.add(name, ids, [sent(side, body(*addresses, 64))], [in_pieces(at, body(*got, 63), mtu)], otherwise)
 
     def sequence(self, name, ids, bodies, way):
         """Several packets, all of which arrive."""

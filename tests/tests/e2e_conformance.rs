@@ -11,12 +11,22 @@ use eip_dp_tests::conformance::{
 
 #[test]
 fn eip_dp_passes_every_case() -> Result<()> {
-    passes(EipDp::Usual)
+    passes(EipDp::USUAL)
 }
 
 #[test]
 fn eip_dp_passes_likewise_where_ports_take_xdp_frames() -> Result<()> {
-    passes(EipDp::DeliveringByXdp)
+    passes(EipDp::BY_XDP)
+}
+
+#[test]
+fn eip_dp_passes_likewise_behind_taps() -> Result<()> {
+    passes(EipDp::TAP)
+}
+
+#[test]
+fn eip_dp_passes_likewise_in_vlans_within_others() -> Result<()> {
+    passes(EipDp::QINQ_BY_XDP)
 }
 
 fn passes(gateway: EipDp) -> Result<()> {
@@ -27,14 +37,15 @@ fn passes(gateway: EipDp) -> Result<()> {
     }
     let failures = report.failures(gateway.name(), true);
     assert!(failures.is_empty(), "{}:\n{failures}", report.summary());
-    assert!(report.score(gateway.name()).of > 1000);
+    assert!(report.score(gateway.name()).of > 3000);
     Ok(())
 }
 
 #[test]
 fn random_packets_come_out_as_those_of_nftables() -> Result<()> {
-    for table in read(&folder())? {
-        random::compare(&table.bed, [&EipDp::Usual, named(MODEL)?.as_ref()], 1, 4000)?;
+    // One a family: the rest have the same guests.
+    for table in read(&folder())?.iter().take(2) {
+        random::compare(&table.bed, [&EipDp::USUAL, named(MODEL)?.as_ref()], 1, 4000)?;
     }
     Ok(())
 }
@@ -52,6 +63,9 @@ fn a_program_can_be_an_adapter() -> Result<()> {
                 .any(|name| case.name.starts_with(name))
         };
         let cases: Vec<&Case> = table.cases.iter().filter(simple).collect();
+        if cases.is_empty() {
+            continue;
+        }
         report.add(conformance::run(&adapter, &table, &cases, 1)?);
     }
     let failures = report.failures("example-adapter.py", true);
@@ -70,7 +84,8 @@ fn a_program_can_be_an_adapter() -> Result<()> {
 /// A gateway that drops what has a wrong checksum is not the same: the comparison sees it.
 #[test]
 fn random_packets_tell_gateways_apart() -> Result<()> {
-    let [table, _] = read(&folder())?;
+    let tables = read(&folder())?;
+    let table = &tables[0];
     let gateways = [named("nft-conntrack")?, named(MODEL)?];
     let outcome = random::compare(
         &table.bed,

@@ -41,17 +41,36 @@ pub fn is_possible<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>, mtu
             } else {
                 return false;
             };
-            payload_of(header, mtu) * MOST >= most
+            largest_payload(header, mtu).saturating_sub(UNIT) * MOST >= most
         }
         Some(_) => datagram.protocol == protocol::TCP,
         None => false,
     }
 }
 
-/// How many bytes of payload a fragment carries: a multiple of 8.
+/// What offsets are counted in, in bytes.
+const UNIT: usize = 8;
+
+/// How many bytes of payload a fragment can carry.
 #[inline(always)]
-pub const fn payload_of(header: usize, mtu: usize) -> usize {
-    mtu.saturating_sub(header) & !7
+const fn largest_payload(header: usize, mtu: usize) -> usize {
+    mtu.saturating_sub(header) & !(UNIT - 1)
+}
+
+/// How many bytes of a packet's payload each fragment carries: a multiple of 8, such that the last one has 8 at least, as the
+/// smallest that a network has to carry has (RFC 791 3.2). 0 where `mtu` has no room for any.
+#[inline(always)]
+pub const fn payload_of(header: usize, mtu: usize, payload: usize) -> usize {
+    let size = largest_payload(header, mtu);
+    if size <= UNIT {
+        return 0;
+    }
+    let last = payload % size;
+    if last != 0 && last < UNIT {
+        size - UNIT
+    } else {
+        size
+    }
 }
 
 /// A place among the payload of a packet that is cut.
@@ -153,7 +172,7 @@ mod tests {
         let len = usize::from(packet[0] & 15) * 4;
         let mut header = [0; HEADER];
         header[..len].copy_from_slice(&packet[..len]);
-        let (flags, size) = (flags_of(&header), payload_of(len, mtu));
+        let (flags, size) = (flags_of(&header), payload_of(len, mtu, packet.len() - len));
         let payload = &packet[len..];
         let pieces = payload.chunks(size).enumerate();
         pieces
@@ -211,6 +230,7 @@ mod tests {
                 prop_assert_eq!(&fragment[4..6], &whole[4..6]);
                 together.extend_from_slice(&fragment[header..]);
                 prop_assert!(is_last || together.len() % 8 == 0);
+                prop_assert!(fragment.len() >= header + 8 || len < 8);
             }
             prop_assert_eq!(together, payload);
         }

@@ -94,9 +94,10 @@ fn are_options_valid<P: Packet>(
     probes: bool,
 ) -> bool {
     let mut at = fixed;
-    let length = datagram.end - MESSAGE;
     let mut count = 0;
     while count < MOST_OPTIONS {
+        // Forgotten: behind the loop nobody is to know at which option it ended.
+        let length = packet.forgotten(datagram.end - MESSAGE);
         if at == length {
             return true;
         }
@@ -108,9 +109,10 @@ fn are_options_valid<P: Packet>(
         if units == 0 || at > length || (probes && kind == SOURCE_LINK_LAYER_ADDRESS) {
             return false;
         }
+        at = packet.forgotten(at) & LARGEST;
         count += 1;
     }
-    at == length
+    at == packet.forgotten(datagram.end - MESSAGE)
 }
 
 /// No place in a message is larger.

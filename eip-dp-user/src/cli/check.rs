@@ -135,7 +135,7 @@ fn forward_hook() -> Vec<Line> {
             .map(|chain| {
                 Line::warn(
                     subject,
-                    format!("{chain}: packets of EIPs do not pass it, but for those that the kernel has to fragment"),
+                    format!("{chain}: packets of EIPs do not pass it"),
                     "filter in the guests or before the uplink; see the documentation",
                 )
             })

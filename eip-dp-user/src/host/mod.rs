@@ -26,5 +26,5 @@ pub use facts::{
 pub use forward::{ForwardChain, forward_hook_rules};
 pub use neighbours::{Kept, NeighbourKeeper};
 pub use offloads::{Offloads, offloads};
-pub use settings::{Changed, Setting, Settings, changed as changed_settings, reverse_path_of_all};
+pub use settings::{Changed, Setting, Settings, changed as changed_settings};
 pub use watch::{Watcher, snapshot};

@@ -24,12 +24,10 @@ pub enum Setting {
     /// It receives frames to every multicast address (`ip link set … allmulticast on`): neighbour solicitations for EIPs
     /// and for gateways come to addresses that the host itself has not joined.
     AllMulticast,
-    /// The kernel forwards IPv4 packets that come in on it (`net.ipv4.conf.….forwarding`): those that it is to send on in
-    /// fragments.
+    /// The kernel forwards IPv4 packets that come in on it (`net.ipv4.conf.….forwarding`). Nothing asks for it any more:
+    /// versions before this one did, and it is put back.
     Forwarding,
-    /// The kernel takes such packets although the route to their source leads elsewhere (`net.ipv4.conf.….rp_filter`). 0,
-    /// since the loose check refuses all packets from an interface without an IPv4 address, as ports are
-    /// (`__fib_validate_source` in `net/ipv4/fib_frontend.c`).
+    /// The kernel takes packets although the route to their source leads elsewhere (`net.ipv4.conf.….rp_filter`); likewise.
     NoReversePath,
 }
 
@@ -95,11 +93,6 @@ impl fmt::Display for Changed {
         let (wanted, before) = (self.setting.wanted(), self.before);
         write!(f, "{} = {wanted} (was {before})", self.setting.name(&name))
     }
-}
-
-/// The strongest check of reverse paths that is asked of every interface: `net.ipv4.conf.all.rp_filter`.
-pub fn reverse_path_of_all() -> io::Result<u8> {
-    read_sysctl(Path::new("/proc/sys/net/ipv4/conf/all/rp_filter"))
 }
 
 /// What a gateway has changed, by the file that it keeps.

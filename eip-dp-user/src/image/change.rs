@@ -107,8 +107,7 @@ impl Served {
         }
         let is_shaped = |(before, after): (&Crowd, &Crowd)| before.shape() != after.shape();
         if before.values().zip(after.values()).any(is_shaped) {
-            let (settings, fragmenting) = settings::compile(&self.known, model, facts, config);
-            (self.settings, self.fragmenting) = (settings, fragmenting);
+            self.settings = settings::compile(&self.known, model, facts, config);
             result.settings = true;
         }
         limits::fits(have, &result.old, &result.new).then_some(result)

@@ -106,8 +106,6 @@ pub struct Crowd {
     pub tagged: u32,
     /// How many of them have an IPv6 address.
     pub with_ipv6: u32,
-    /// How many of them send as an IPv4 EIP.
-    pub sending_ipv4: u32,
 }
 
 impl Crowd {
@@ -117,7 +115,6 @@ impl Crowd {
             enis: self.enis + more.enis,
             tagged: self.tagged + more.tagged,
             with_ipv6: self.with_ipv6 + more.with_ipv6,
-            sending_ipv4: self.sending_ipv4 + more.sending_ipv4,
         }
     }
 
@@ -127,13 +124,12 @@ impl Crowd {
             enis: self.enis - less.enis,
             tagged: self.tagged - less.tagged,
             with_ipv6: self.with_ipv6 - less.with_ipv6,
-            sending_ipv4: self.sending_ipv4 - less.sending_ipv4,
         }
     }
 
     /// What of it the settings of interfaces hang on.
-    pub fn shape(self) -> (bool, bool, bool) {
-        (self.enis > 0, self.with_ipv6 > 0, self.sending_ipv4 > 0)
+    pub fn shape(self) -> (bool, bool) {
+        (self.enis > 0, self.with_ipv6 > 0)
     }
 }
 
@@ -278,7 +274,5 @@ impl Crowds {
         crowd.tagged += u32::from(!stand.key.is_untagged());
         let with_ipv6 = placed.eni.private_ips.iter().any(IpAddr::is_ipv6);
         crowd.with_ipv6 += u32::from(with_ipv6);
-        let sending_ipv4 = placed.associations.iter().any(|link| link.eip.is_ipv4());
-        crowd.sending_ipv4 += u32::from(sending_ipv4);
     }
 }

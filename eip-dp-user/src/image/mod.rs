@@ -51,7 +51,6 @@ pub use homes::Homes;
 pub use indexes::{Indexes, Wanted};
 pub use limits::Limits;
 pub use place::link_name;
-pub use settings::smallest_mtu;
 pub use tag::tag;
 pub use uplinks::{Way, next_hop, next_hop_mac, refused_mac, ways};
 
@@ -104,8 +103,6 @@ pub struct Served {
     pub settings: BTreeSet<(u32, Setting)>,
     /// What is not served and why, what is served in another way than one may think; a sentence each.
     warnings: Vec<String>,
-    /// What hangs on all ports together: the packets that have to be fragmented.
-    fragmenting: Option<String>,
     /// How many of the attachments are uplinks'; they come first.
     uplinks: usize,
     known: Known,
@@ -114,7 +111,7 @@ pub struct Served {
 impl Served {
     /// What is not served and why, what is served in another way than one may think; a sentence each.
     pub fn warnings(&self) -> impl Iterator<Item = &String> {
-        self.warnings.iter().chain(&self.fragmenting)
+        self.warnings.iter()
     }
 }
 
@@ -343,7 +340,7 @@ fn compile_with(
     known.enter(&scene.into_crowds());
     enis::ports(&mut image.content, facts);
     enis::host_ports(&mut image.content, &known, facts);
-    let (settings, fragmenting) = settings::compile(&known, model, facts, config);
+    let settings = settings::compile(&known, model, facts, config);
     let ports = known.interfaces.iter().filter_map(|(ifindex, crowd)| {
         enis::attachment(*ifindex, known.needs_tags(*ifindex, *crowd), facts, config)
     });
@@ -355,7 +352,6 @@ fn compile_with(
         directory,
         settings,
         warnings: std::mem::take(&mut image.warnings),
-        fragmenting,
         uplinks,
         known,
     };

@@ -392,3 +392,53 @@ macro_rules! as_text {
 }
 
 as_text!(Mac, PoolGateway, AddressRange);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is sent to a group's address everybody on the link reads.
+    #[test]
+    fn an_ethernet_address_is_that_of_one_station() {
+        assert_eq!("02:00:00:00:00:0A".parse(), Ok(Mac([2, 0, 0, 0, 0, 10])));
+        for group in [
+            "ff:ff:ff:ff:ff:ff",
+            "01:00:5e:00:00:01",
+            "33:33:00:00:00:01",
+            "00:00:00:00:00:00",
+        ] {
+            let refused = group.parse::<Mac>().expect_err(group).to_string();
+            assert!(
+                refused.contains(group) && refused.contains("unicast"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_range_is_as_few_prefixes_as_can_be() {
+        for (range, want) in [
+            ("203.0.113.7", &["203.0.113.7/32"][..]),
+            ("203.0.113.0-203.0.113.255", &["203.0.113.0/24"]),
+            (
+                "203.0.113.1-203.0.113.6",
+                &[
+                    "203.0.113.1/32",
+                    "203.0.113.2/31",
+                    "203.0.113.4/31",
+                    "203.0.113.6/32",
+                ],
+            ),
+            ("255.255.255.254-255.255.255.255", &["255.255.255.254/31"]),
+            ("2001:db8::8-2001:db8::9", &["2001:db8::8/127"]),
+            (
+                "ffff::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                &["ffff::/16"],
+            ),
+        ] {
+            let range: AddressRange = range.parse().expect("a range");
+            let prefixes: Vec<String> = range.prefixes().map(|one| one.to_string()).collect();
+            assert_eq!(prefixes, want);
+        }
+    }
+}

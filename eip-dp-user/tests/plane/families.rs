@@ -75,35 +75,36 @@ fn a_dual_stack_eni_on_a_vlan_is_served_and_recovered() {
     });
 }
 
-/// What the kernel needs to send on in fragments, while the daemon runs, after it, and until the unload.
+/// What neighbour solicitations for EIPs need, while the daemon runs, after it, and until the unload; and nothing else, also
+/// where ports are larger than the uplink.
 #[test]
 fn settings_of_the_host_last_until_the_unload() {
+    /// `IFF_ALLMULTI` of include/uapi/linux/if.h.
+    const ALL_MULTICAST: u32 = 0x200;
     run(|| {
         let gateway = Gateway::served();
         sh("ip link set g0 mtu 9000");
         sh("ip link set p0 mtu 9000");
-        let path = "/proc/sys/net/ipv4/conf/p0/forwarding";
-        let forwarding = || fs::read_to_string(path).unwrap().trim().to_owned();
-        assert_eq!(forwarding(), "0");
+        let is_set = || {
+            let flags = fs::read_to_string("/sys/class/net/wan/flags").unwrap();
+            let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).unwrap();
+            flags & ALL_MULTICAST != 0
+        };
         let mut daemon = gateway.start();
-        assert_eq!(forwarding(), "1");
-        let status = gateway.json("status");
-        let settings = status["settings"].to_string();
-        assert!(settings.contains("net.ipv4.conf.p0.forwarding = 1 (was 0)"));
-        let check = gateway.ok("check --uplink wan");
-        assert!(
-            check.contains("MTU 9000 is more than the uplink's 1500"),
-            "{check}"
-        );
+        assert!(!is_set());
+        assert_eq!(gateway.json("status")["settings"].to_string(), "[]");
+        gateway.ok("pool create 2001:db8:7::/64 --wait");
+        assert!(is_set());
+        let settings = gateway.json("status")["settings"].to_string();
+        assert_eq!(settings, "[\"allmulticast of wan = 1 (was 0)\"]");
 
-        // Nothing has to be fragmented for a port as small as the uplink.
-        sh("ip link set p0 mtu 1500");
-        gateway.until("put back", || forwarding() == "0");
-        sh("ip link set p0 mtu 9000");
-        gateway.until("set again", || forwarding() == "1");
+        gateway.ok("pool delete 2001:db8:7::/64");
+        gateway.until("put back", || !is_set());
+        gateway.ok("pool create 2001:db8:7::/64");
+        gateway.until("set again", is_set);
         daemon.stop();
-        assert_eq!(forwarding(), "1", "forwarding goes on");
+        assert!(is_set(), "forwarding goes on");
         gateway.ok("unload");
-        assert_eq!(forwarding(), "0");
+        assert!(!is_set());
     });
 }

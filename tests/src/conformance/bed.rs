@@ -3,11 +3,13 @@
 use std::{fs, net::IpAddr, path::Path};
 
 use anyhow::{Context, Result};
-use eip_dp_user::model::objects::Mac;
+use eip_dp_user::model::{Vlan, objects::Mac};
 
 use super::{
     data::{Family, World},
-    wire::{INTERNET, Side, Wire},
+    host::Host,
+    wire::{End, INTERNET, MANAGEMENT, Side, Wire},
+    wiring::{self, Wiring},
 };
 use crate::lab::{Lab, netns::Netns, process::run};
 
@@ -19,19 +21,46 @@ pub const UPLINK: &str = "up0";
 pub struct Bed {
     /// What the gateway is to be set up for.
     pub world: World,
+    /// How the sides are plugged in.
+    pub wiring: Wiring,
+    /// The gateway's interface that has its address on the uplink. It is the uplink itself, or the
+    /// host's own interface for the uplink's VLAN, on kernels that have such.
+    pub home: String,
     /// Where the gateway runs.
     pub gateway: Netns,
     /// Where the sides are.
     outside: Netns,
     /// What is sent and seen.
     pub wire: Wire,
+    /// What the gateway's own kernel gets to see.
+    pub host: Host,
     /// The lab that holds it.
     pub lab: Lab,
 }
 
+/// A wire that is to be made.
+struct Plan<'a> {
+    /// The side's name.
+    side: &'a str,
+    /// The gateway's interface.
+    interface: &'a str,
+    /// How large packets are there.
+    mtu: u32,
+    /// The side's Ethernet address.
+    own: Mac,
+    /// The gateway's.
+    theirs: Mac,
+    vlan: Option<Vlan>,
+    is_port: bool,
+}
+
+/// What a side's MTU is larger than the gateway's: packet sockets send no frame that is tags longer
+/// than it.
+const TAGS: u32 = 8;
+
 impl Bed {
     /// Builds it.
-    pub fn new(world: &World) -> Result<Self> {
+    pub fn new(world: &World, wiring: Wiring) -> Result<Self> {
         let lab = Lab::new()?;
         let (gateway, outside) = (lab.namespace("gateway")?, lab.namespace("outside")?);
         // The sides are silent: no stack answers there.
@@ -40,31 +69,43 @@ impl Bed {
             gateway.without_ipv6()?;
         }
         let mut sides = Vec::new();
-        let guests = world.guests.iter().map(|guest| {
-            (
-                guest.name.as_str(),
-                guest.port.as_str(),
-                guest.mtu,
-                guest.mac,
-            )
-        });
-        let internet = (INTERNET, UPLINK, world.uplink_mtu, world.next_hop_mac);
-        for (number, (name, port, mtu, own)) in (1..).zip([internet].into_iter().chain(guests)) {
-            let theirs = Mac([2, 0, 0, 0, 0xfe, number]);
-            gateway.ip(&format!(
-                "link add {port} mtu {mtu} address {theirs} type veth peer name {name} mtu {mtu} address {own} netns {}",
-                outside.name()
-            ))?;
-            for (side, interface) in [(&gateway, port), (&outside, name)] {
-                // A wire: frames on it are complete.
-                run(side.command("ethtool").args(["-K", interface, "tx", "off"]))?;
-                side.ip(&format!("link set dev {interface} up"))?;
+        for plan in plans(world, wiring) {
+            let end = plug(&gateway, &outside, &plan, wiring)?;
+            sides.push(Side {
+                name: plan.side.to_owned(),
+                own: plan.own.0,
+                gateway: plan.theirs.0,
+                tags: wiring::tags(plan.vlan),
+                untagged_above: None,
+                others: Vec::new(),
+                only_own: false,
+                end,
+            });
+        }
+        share_uplink(world, &outside, &mut sides)?;
+        let mut home = UPLINK.to_owned();
+        if let Some(vlan) = wiring.vlan(0) {
+            if let Some(own) = wiring::uplink_in(&gateway, vlan, world.uplink_mtu)? {
+                home = own;
+            } else {
+                // Such an uplink receives and answers. What is sent needs a next hop, and leaves by
+                // the untagged one, whose MTU is that of packets.
+                let mtu = world.uplink_mtu;
+                gateway.ip(&format!("link set dev {UPLINK} mtu {mtu}"))?;
+                let most = Some(usize::try_from(mtu - wiring.beside_mtu())?);
+                for side in &mut sides {
+                    if side.gateway == world.uplink_mac.0 {
+                        side.untagged_above = most;
+                    }
+                }
             }
-            sides.push(Side::new(&outside, name, own.0, theirs.0)?);
         }
         let bed = Self {
             wire: Wire::new(world.family, sides),
             world: world.clone(),
+            wiring,
+            home,
+            host: Host::new(&gateway)?,
             gateway,
             outside,
             lab,
@@ -80,19 +121,36 @@ impl Bed {
             uplink_length,
             next_hop,
             next_hop_mac,
+            management,
             ..
         } = &self.world;
-        let address = format!("{uplink}/{uplink_length}");
-        self.ip(&format!(
-            "address add {address} dev {UPLINK}{}",
-            nodad(*family)
-        ))?;
-        self.neighbour(*next_hop, UPLINK, *next_hop_mac)?;
-        self.ip(&format!("route add default via {next_hop} dev {UPLINK}"))
+        let home = &self.home;
+        for (address, length, interface) in [
+            (uplink, uplink_length, home),
+            (
+                &management.address,
+                &management.length,
+                &management.interface,
+            ),
+        ] {
+            self.ip(&format!(
+                "address add {address}/{length} dev {interface}{}",
+                nodad(*family)
+            ))?;
+        }
+        self.neighbour(*next_hop, home, *next_hop_mac)?;
+        for neighbour in &self.world.neighbours {
+            self.neighbour(neighbour.address, home, neighbour.mac)?;
+        }
+        self.neighbour(management.host, &management.interface, management.mac)?;
+        self.ip(&format!("route add default via {next_hop} dev {home}"))
     }
 
     /// Makes every side poll, as a network card does: a veth takes XDP frames only then.
     pub fn poll_sides(&self) -> Result<()> {
+        if self.wiring == Wiring::Tap {
+            return Ok(());
+        }
         for name in self.world.guests.iter().map(|guest| guest.name.as_str()) {
             let mut command = self.outside.command("ethtool");
             run(command.args(["-K", name, "gro", "on"]))?;
@@ -120,6 +178,94 @@ impl Bed {
             fs::write(&path, value).with_context(|| format!("cannot write {}", path.display()))
         })
     }
+}
+
+/// The uplink, the ports, and the management network.
+fn plans(world: &World, wiring: Wiring) -> Vec<Plan<'_>> {
+    let mut plans = vec![Plan {
+        side: INTERNET,
+        interface: UPLINK,
+        mtu: world.uplink_mtu,
+        own: world.next_hop_mac,
+        theirs: world.uplink_mac,
+        vlan: wiring.vlan(0),
+        is_port: false,
+    }];
+    plans.extend(world.guests.iter().map(|guest| Plan {
+        side: &guest.name,
+        interface: &guest.port,
+        mtu: guest.mtu,
+        own: guest.mac,
+        theirs: guest.port_mac,
+        vlan: wiring.vlan_of(world, &guest.name),
+        is_port: true,
+    }));
+    let management = &world.management;
+    plans.push(Plan {
+        side: MANAGEMENT,
+        interface: &management.interface,
+        mtu: world.uplink_mtu,
+        own: management.mac,
+        theirs: management.interface_mac,
+        vlan: None,
+        is_port: false,
+    });
+    plans
+}
+
+/// Puts the neighbours on the uplink's link, beside the router.
+fn share_uplink(world: &World, outside: &Netns, sides: &mut Vec<Side>) -> Result<()> {
+    let router = &mut sides[0];
+    router.others = world
+        .neighbours
+        .iter()
+        .map(|neighbour| neighbour.mac.0)
+        .collect();
+    let (gateway, tags) = (router.gateway, router.tags.clone());
+    for neighbour in &world.neighbours {
+        sides.push(Side {
+            name: neighbour.name.clone(),
+            own: neighbour.mac.0,
+            gateway,
+            tags: tags.clone(),
+            untagged_above: None,
+            others: Vec::new(),
+            only_own: true,
+            end: End::socket(outside, INTERNET)?,
+        });
+    }
+    Ok(())
+}
+
+/// Makes the interface, and the side's end of it.
+fn plug(gateway: &Netns, outside: &Netns, plan: &Plan<'_>, wiring: Wiring) -> Result<End> {
+    let Plan {
+        side: name,
+        interface,
+        own,
+        theirs,
+        ..
+    } = plan;
+    let beside = plan.vlan.map_or(0, |_| wiring.beside_mtu());
+    let mtu = plan.mtu + beside;
+    if wiring == Wiring::Tap && plan.is_port {
+        let end = End::tap(gateway, interface)?;
+        gateway.ip(&format!(
+            "link set dev {interface} mtu {mtu} address {theirs} up"
+        ))?;
+        return Ok(end);
+    }
+    gateway.ip(&format!(
+        "link add {interface} mtu {mtu} address {theirs} type veth peer name {name} mtu {} address {own} netns {}",
+        mtu + TAGS,
+        outside.name()
+    ))?;
+    for (side, interface) in [(gateway, interface), (outside, name)] {
+        // A wire: frames on it are complete.
+        run(side.command("ethtool").args(["-K", interface, "tx", "off"]))?;
+        side.ip(&format!("link set dev {interface} up"))?;
+    }
+    End::socket(outside, name)
 }
 
 /// What `ip address add` is told so that an address can be used at once.

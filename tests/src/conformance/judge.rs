@@ -43,7 +43,7 @@ fn judge_outcome(family: Family, outcome: &[Arrival], seen: &[Seen]) -> Judgemen
     let mut missing = Vec::new();
     for arrival in outcome {
         let found = match arrival.mtu {
-            Some(mtu) => take_pieces(&mut left, arrival, mtu),
+            Some(mtu) => take_pieces(family, &mut left, arrival, mtu),
             None => take(family, &mut left, arrival),
         };
         if !found {
@@ -70,6 +70,7 @@ fn take(family: Family, left: &mut Vec<&Seen>, arrival: &Arrival) -> bool {
     let place = left.iter().position(|seen| {
         seen.at == arrival.at
             && seen.addressed
+            && seen.ethertype == arrival.ethertype(family)
             && settled(family, arrival, &seen.packet) == arrival.packet.0
     });
     place.map(|place| left.remove(place)).is_some()
@@ -78,20 +79,32 @@ fn take(family: Family, left: &mut Vec<&Seen>, arrival: &Arrival) -> bool {
 fn describe(family: Family, stray: &Seen, missing: &[&Arrival]) -> String {
     let Some(arrival) = missing.iter().find(|arrival| arrival.at == stray.at) else {
         return format!(
-            "came out at {}, where nothing should: {:?}",
+            "came out at {}, where nothing should: {}{:?}",
             stray.at,
+            carried(family, stray),
             Frame(stray.packet.clone())
         );
     };
     let got = settled(family, arrival, &stray.packet);
     if got == arrival.packet.0 {
-        return format!("came out at {} with other Ethernet addresses", stray.at);
+        return format!(
+            "came out at {} with other Ethernet addresses, type or tags",
+            stray.at
+        );
     }
     format!(
         "came out at {} otherwise:{}",
         stray.at,
         hex_diff(&arrival.packet.0, &got)
     )
+}
+
+/// What a frame says that it carries, if it is not a packet of the family.
+fn carried(family: Family, seen: &Seen) -> String {
+    if seen.ethertype == family.ethertype() {
+        return String::new();
+    }
+    format!("type {:04x}, ", u16::from_be_bytes(seen.ethertype))
 }
 
 /// The packet with its open fields as the expected one has them, if the checksums over them are right.
@@ -203,6 +216,10 @@ mod tests {
             name: "x".to_owned(),
             ids: Vec::new(),
             group: "x".to_owned(),
+            rfc: None,
+            policy: false,
+            tenants: false,
+            host: 0,
             cut_through: false,
             before: Vec::new(),
             send: Vec::new(),
@@ -217,12 +234,14 @@ mod tests {
             packet: Frame(packet),
             open,
             mtu,
+            ethertype: None,
         }
     }
 
     fn seen(packet: Vec<u8>) -> Seen {
         Seen {
             at: "internet".to_owned(),
+            ethertype: Family::V4.ethertype(),
             packet,
             addressed: true,
         }
@@ -283,7 +302,13 @@ mod tests {
             vec![Open::HopLimit, Open::QuotedTtl],
             None,
         )]);
-        let judged = |packet| judge(Family::V6, &case, &[seen(packet)]);
+        let judged = |packet| {
+            let seen = Seen {
+                ethertype: Family::V6.ethertype(),
+                ..seen(packet)
+            };
+            judge(Family::V6, &case, &[seen])
+        };
         assert_eq!(judged(message(255, 0)), Judgement::Passed);
         let mut wrong = message(255, 0);
         wrong[43] ^= 1;

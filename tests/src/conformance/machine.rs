@@ -119,6 +119,8 @@ mod tests {
             adapter: "one".to_owned(),
             case: "a".to_owned(),
             ids: vec!["T1".to_owned()],
+            rfc: Some("RFC 1624 3".to_owned()),
+            policy: true,
             group: "errors".to_owned(),
             family,
             verdict,

@@ -15,7 +15,7 @@ use eip_dp_tests::conformance::{
     adapters::{self, Adapter},
     data::{self, Case, Table},
     machine, random,
-    report::{Outcome, Report},
+    report::{Outcome, Report, basis},
 };
 use eip_dp_vm::Cache;
 
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let mut tables: Vec<Table> = data::read(&folder(arguments))?.into();
+    let mut tables: Vec<Table> = data::read(&folder(arguments))?;
     if let Some(family) = &arguments.family {
         tables.retain(|table| u8::from(table.bed.family).to_string() == *family);
     }
@@ -112,7 +112,8 @@ fn list(arguments: &Arguments, tables: &[Table]) {
     for table in tables {
         for case in chosen(arguments, table) {
             let ids = case.ids.join(" ");
-            let _ = writeln!(text, "{}  [{}]  {ids}", case.name, case.group);
+            let basis = basis(case.rfc.as_deref(), case.policy);
+            let _ = writeln!(text, "{}  [{}]  {ids}{basis}", case.name, case.group);
         }
     }
     // Who reads no further has seen enough.
@@ -244,7 +245,7 @@ fn compare(table: &Table, count: u32, seed: Option<u64>) -> Result<bool> {
     let other = adapters::named(adapters::MODEL)?;
     let outcome = random::compare(
         &table.bed,
-        [&adapters::EipDp::Usual, other.as_ref()],
+        [&adapters::EipDp::USUAL, other.as_ref()],
         seed,
         count,
     );

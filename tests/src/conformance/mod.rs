@@ -4,14 +4,19 @@
 pub mod adapters;
 pub mod bed;
 pub mod data;
+pub mod host;
 pub mod ip;
 pub mod judge;
 pub mod machine;
+pub mod offload;
 pub mod pieces;
 pub mod play;
 pub mod random;
 pub mod report;
+pub mod spontaneous;
+pub mod tap;
 pub mod wire;
+pub mod wiring;
 
 use anyhow::Result;
 
@@ -28,10 +33,18 @@ pub fn run(
     cases: &[&Case],
     patience: u32,
 ) -> Result<Vec<Outcome>> {
-    let bed = Bed::new(&table.bed)?;
     let all = |verdict: &Verdict| {
         let outcome = |case: &&Case| Outcome::new(adapter.name(), table, case, verdict.clone());
         cases.iter().map(outcome).collect()
+    };
+    if !table.bed.neighbours.is_empty() && !adapter.shares_link() {
+        let why = "it is set up for a pool that is routed to it";
+        return Ok(all(&Verdict::NotApplicable(why.to_owned())));
+    }
+    let bed = match Bed::new(&table.bed, adapter.wiring()) {
+        Ok(bed) => bed,
+        // A kernel without taps, for instance: the other gateways are tried all the same.
+        Err(error) => return Ok(all(&Verdict::NotSetUp(format!("{error:#}")))),
     };
     let up = match adapter.start(&bed) {
         Ok(Start::Up(up)) => up,
@@ -40,7 +53,7 @@ pub fn run(
             return Ok(all(&Verdict::NotSetUp(format!("{error:#}"))));
         }
     };
-    let verdicts = Player::new(&bed, up.cut_through, patience)
+    let verdicts = Player::new(&bed, up.claims, patience)
         .pinned(|player| cases.iter().map(|case| player.verdict(case)).collect())?;
     let verdicts: Vec<Verdict> = verdicts;
     Ok(cases

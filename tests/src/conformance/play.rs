@@ -12,12 +12,16 @@ use nix::{
 };
 
 use super::{
+    adapters::Claims,
     bed::Bed,
     data::{Case, Family, Mode},
     ip::udp,
     judge::{Judgement, judge},
+    offload,
     report::Verdict,
+    spontaneous::Asked,
     wire::{INTERNET, Seen},
+    wiring::Wiring,
 };
 
 /// How long a marker may take.
@@ -35,18 +39,18 @@ const BETWEEN_ANSWERS: Duration = Duration::from_millis(20);
 /// What plays cases in a bed.
 pub struct Player<'a> {
     bed: &'a Bed,
-    cut_through: bool,
+    claims: Claims,
     patience: u32,
     markers: u64,
     asked: Option<Instant>,
 }
 
 impl<'a> Player<'a> {
-    /// For a gateway that is up; `cut_through`: it has that mode; `patience`: what waits are multiplied by.
-    pub fn new(bed: &'a Bed, cut_through: bool, patience: u32) -> Self {
+    /// For a gateway that is up and does what it claims; `patience`: what waits are multiplied by.
+    pub fn new(bed: &'a Bed, claims: Claims, patience: u32) -> Self {
         Self {
             bed,
-            cut_through,
+            claims,
             patience,
             markers: 0,
             asked: None,
@@ -68,8 +72,8 @@ impl<'a> Player<'a> {
 
     /// Plays a case.
     pub fn verdict(&mut self, case: &Case) -> Verdict {
-        if case.cut_through && !self.cut_through {
-            return Verdict::NotApplicable("it has no cut-through mode".to_owned());
+        if let Some(why) = self.not_applicable(case) {
+            return Verdict::NotApplicable(why.to_owned());
         }
         match self.play_twice(case) {
             Ok(Judgement::Passed) => Verdict::Passed,
@@ -78,11 +82,35 @@ impl<'a> Player<'a> {
         }
     }
 
+    fn not_applicable(&self, case: &Case) -> Option<&'static str> {
+        let Claims {
+            cut_through,
+            tenants,
+        } = self.claims;
+        let wiring = self.bed.wiring;
+        let is_of_taps = case.send.iter().any(|sent| sent.virtio.is_some());
+        let has_priority = case.send.iter().any(|sent| sent.priority.is_some());
+        if case.cut_through && !cut_through {
+            Some("it has no cut-through mode")
+        } else if case.tenants && !tenants {
+            Some("it keeps no tenants apart")
+        } else if is_of_taps && wiring != Wiring::Tap {
+            Some("only a tap can be told what is left to the device")
+        } else if has_priority && wiring.vlan(0).is_some() {
+            Some("frames have a tag already")
+        } else {
+            None
+        }
+    }
+
     /// Some messages come seconds after what they are about, in the middle of another case. They do not come twice.
     fn play_twice(&mut self, case: &Case) -> Result<Judgement> {
         let (judgement, seen) = self.play(case)?;
         let family = self.bed.world.family;
-        let late = seen.iter().any(|seen| is_late(family, &seen.packet));
+        let mut packets = seen
+            .iter()
+            .filter(|seen| seen.ethertype == family.ethertype());
+        let late = packets.any(|seen| is_late(family, &seen.packet));
         if late && matches!(judgement, Judgement::Wrong(_)) {
             return Ok(self.play(case)?.0);
         }
@@ -90,11 +118,24 @@ impl<'a> Player<'a> {
     }
 
     fn play(&mut self, case: &Case) -> Result<(Judgement, Vec<Seen>)> {
+        let before = self.bed.host.received()?;
+        let (judgement, seen) = self.play_on_wire(case)?;
+        let got = self.bed.host.received()? - before;
+        // The kernel is the gateway of those that make no claim about it.
+        if judgement == Judgement::Passed && self.claims.tenants && got > case.host {
+            let why = format!("{got} packets got to the host's own stack");
+            return Ok((Judgement::Wrong(why), seen));
+        }
+        Ok((judgement, seen))
+    }
+
+    fn play_on_wire(&mut self, case: &Case) -> Result<(Judgement, Vec<Seen>)> {
+        let asked = Asked::by(self.bed.world.family, case);
         if let Some(last) = case.before.last() {
             for sent in &case.before {
                 self.bed.wire.send(sent)?;
             }
-            self.until_marker(&last.from)?;
+            self.until_marker(&last.from, &asked)?;
         }
         let last = case.send.last().context("the case sends nothing")?;
         if case.answered {
@@ -103,10 +144,11 @@ impl<'a> Player<'a> {
         for sent in &case.send {
             self.bed.wire.send(sent)?;
         }
-        let mut seen = self.until_marker(&last.from)?;
+        let mut seen = self.until_marker(&last.from, &asked)?;
         let late = if case.answered { LATE_ANSWER } else { LATE };
         let end = Instant::now() + late * self.patience;
         loop {
+            self.complete_quotes(case, &mut seen);
             let judgement = judge(self.bed.world.family, case, &seen);
             let left = end.saturating_duration_since(Instant::now());
             if !matches!(judgement, Judgement::Missing(_)) || left.is_zero() {
@@ -114,7 +156,24 @@ impl<'a> Player<'a> {
             }
             // A whole millisecond at least: the kernel's unit.
             let more = self.bed.wire.receive(left.max(Duration::from_millis(1)))?;
-            seen.extend(more.into_iter().filter(|seen| !is_marker(&seen.packet)));
+            seen.extend(more);
+            settle(&mut seen, &asked);
+        }
+    }
+
+    /// Behind a tap the packet that the gateway says something about had its checksum left open.
+    fn complete_quotes(&self, case: &Case, seen: &mut [Seen]) {
+        let family = self.bed.world.family;
+        let Some(sent) = case.send.last() else {
+            return;
+        };
+        if case.answered && self.bed.wiring == Wiring::Tap {
+            for seen in seen.iter_mut().filter(|seen| seen.at == sent.from) {
+                if let Some(packet) = offload::completed_quote(family, &seen.packet, &sent.packet.0)
+                {
+                    seen.packet = packet;
+                }
+            }
         }
     }
 
@@ -128,11 +187,11 @@ impl<'a> Player<'a> {
     /// Sends one packet and its marker; what came out.
     pub fn send(&mut self, from: &str, packet: &[u8]) -> Result<Vec<Seen>> {
         self.bed.wire.send_packet(from, packet)?;
-        self.until_marker(from)
+        self.until_marker(from, &Asked::default())
     }
 
     /// Sends a marker from `from` and waits for it; what came out before.
-    fn until_marker(&mut self, from: &str) -> Result<Vec<Seen>> {
+    fn until_marker(&mut self, from: &str, asked: &Asked) -> Result<Vec<Seen>> {
         self.markers += 1;
         let text = [MARK, &self.markers.to_be_bytes()].concat();
         let (side, packet) = self.marker(from, &text)?;
@@ -151,7 +210,7 @@ impl<'a> Player<'a> {
         }
         // What another queue held when the marker was read.
         seen.extend(self.bed.wire.receive(Duration::ZERO)?);
-        seen.retain(|seen| !is_marker(&seen.packet));
+        settle(&mut seen, asked);
         Ok(seen)
     }
 
@@ -161,7 +220,7 @@ impl<'a> Player<'a> {
         if let Some(guest) = world.guest(from) {
             let source = match (guest.mode, guest.public) {
                 (Some(Mode::Nat), Some(_)) => Some(guest.private),
-                (Some(Mode::CutThrough), Some(public)) if self.cut_through => Some(public),
+                (Some(Mode::CutThrough), Some(public)) if self.claims.cut_through => Some(public),
                 _ => None,
             };
             if let Some(source) = source {
@@ -182,6 +241,11 @@ fn is_marker(packet: &[u8]) -> bool {
         .checked_sub(MARK.len() + size_of::<u64>())
         .and_then(|start| packet.get(start..start + MARK.len()))
         == Some(MARK)
+}
+
+/// Leaves what came of what was sent.
+fn settle(seen: &mut Vec<Seen>, asked: &Asked) {
+    seen.retain(|seen| !is_marker(&seen.packet) && !asked.is_spontaneous(seen));
 }
 
 /// Whether it is one of the ICMP errors that tell what did not happen for a while: an address that did not resolve, fragments

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{
-    adapters::{Adapter, Start},
+    adapters::{Adapter, Claims, Start},
     bed::Bed,
     data::{Family, World},
     ip::{Header, UDP, UDP_LITE, sum_up},
@@ -21,7 +21,10 @@ const TCP: u8 = 6;
 
 /// Sends `count` packets of `seed` through both gateways.
 pub fn compare(world: &World, gateways: [&dyn Adapter; 2], seed: u64, count: u32) -> Result<()> {
-    let beds = [Bed::new(world)?, Bed::new(world)?];
+    let beds = [
+        Bed::new(world, gateways[0].wiring())?,
+        Bed::new(world, gateways[1].wiring())?,
+    ];
     let mut guards = Vec::new();
     for (bed, gateway) in beds.iter().zip(gateways) {
         let start = gateway.start(bed);
@@ -31,8 +34,8 @@ pub fn compare(world: &World, gateways: [&dyn Adapter; 2], seed: u64, count: u32
         }
     }
     let [first, second] = &beds;
-    let mut other = Player::new(second, false, 1);
-    Player::new(first, false, 1).pinned(|player| {
+    let mut other = Player::new(second, Claims::default(), 1);
+    Player::new(first, Claims::default(), 1).pinned(|player| {
         let mut random = Random(seed);
         for number in 0..count {
             let (from, packet) = packet(&mut random, world);

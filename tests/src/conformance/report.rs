@@ -30,6 +30,12 @@ pub struct Outcome {
     pub case: String,
     /// Its rows of `docs/packets.md`.
     pub ids: Vec<String>,
+    /// The clause that its expectation is taken from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rfc: Option<String>,
+    /// Whether no standard asks for it.
+    #[serde(default)]
+    pub policy: bool,
     /// Its group.
     pub group: String,
     /// Its family.
@@ -46,10 +52,30 @@ impl Outcome {
             adapter: adapter.to_owned(),
             case: case.name.clone(),
             ids: case.ids.clone(),
+            rfc: case.rfc.clone(),
+            policy: case.policy,
             group: case.group.clone(),
             family: table.bed.family,
             verdict,
         }
+    }
+}
+
+impl Outcome {
+    /// What the expectation rests on, in brackets.
+    fn basis(&self) -> String {
+        basis(self.rfc.as_deref(), self.policy)
+    }
+}
+
+/// What an expectation rests on, in brackets: a clause, our policy, or both. Of cases that say
+/// neither, nothing.
+pub fn basis(rfc: Option<&str>, policy: bool) -> String {
+    match (rfc, policy) {
+        (None, false) => String::new(),
+        (None, true) => " (policy)".to_owned(),
+        (Some(rfc), false) => format!(" ({rfc})"),
+        (Some(rfc), true) => format!(" (policy, cf. {rfc})"),
     }
 }
 
@@ -155,7 +181,8 @@ impl Report {
             let version = u8::from(outcome.family);
             match &outcome.verdict {
                 Verdict::Failed(why) if all => {
-                    let _ = writeln!(text, "{adapter}: {}: {why}", outcome.case);
+                    let basis = outcome.basis();
+                    let _ = writeln!(text, "{adapter}: {}{basis}: {why}", outcome.case);
                 }
                 Verdict::NotSetUp(why) if said != Some(outcome.family) => {
                     said = Some(outcome.family);
@@ -261,6 +288,8 @@ mod tests {
             adapter: adapter.to_owned(),
             case: case.to_owned(),
             ids: Vec::new(),
+            rfc: None,
+            policy: false,
             group: "errors".to_owned(),
             family,
             verdict,

@@ -1,8 +1,9 @@
-//! The sides of the bed: packet sockets that send frames to the gateway and see what comes out of it.
+//! The sides of the bed: packet sockets and taps that send frames to the gateway and see what comes
+//! out of it.
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -11,37 +12,72 @@ use nix::{
     errno::Errno,
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{MsgFlags, recv, send},
+    sys::socket::{MsgFlags, send},
 };
 
 use super::{
-    data::{Family, Sent},
+    data::{Ethertype, Family, Sent, Virtio},
     ip::without_padding,
+    offload, tap,
 };
 use crate::lab::{capture, netns::Netns};
 
 /// The Internet side's name.
 pub const INTERNET: &str = "internet";
 
+/// The management network's host.
+pub const MANAGEMENT: &str = "management";
+
 const ETHERNET: usize = 14;
+
+/// The length of an ARP message about IPv4 over Ethernet.
+const ARP: usize = 28;
 
 /// One end of a wire whose other end is the gateway's.
 pub struct Side {
-    /// `internet` or the guest's name.
+    /// `internet`, the guest's name, or that of the host in the management network.
     pub name: String,
     /// This end's Ethernet address.
     pub own: [u8; 6],
     /// The gateway's.
     pub gateway: [u8; 6],
-    socket: OwnedFd,
+    /// The tags that frames have here.
+    pub tags: Vec<u8>,
+    /// Where the gateway's host has no interface for them: what comes out may lack them, and
+    /// packets larger than this are sent without them.
+    pub untagged_above: Option<usize>,
+    /// The Ethernet addresses of the other sides on the same link, who get what is for them.
+    pub others: Vec<[u8; 6]>,
+    /// Whether another side gets what is for all of that link.
+    pub only_own: bool,
+    /// The socket, or the tap.
+    pub end: End,
 }
 
 impl Side {
-    /// Opens the packet socket on the interface of that name.
-    pub fn new(namespace: &Netns, name: &str, own: [u8; 6], gateway: [u8; 6]) -> Result<Self> {
+    /// The tags of the frame for a packet of that length.
+    fn tags(&self, length: usize) -> &[u8] {
+        match self.untagged_above {
+            Some(most) if length > most => &[],
+            _ => &self.tags,
+        }
+    }
+}
+
+/// What a side sends and receives by.
+pub enum End {
+    /// A packet socket on the other end of the gateway's interface.
+    Socket(OwnedFd),
+    /// The machine behind a tap.
+    Tap(OwnedFd),
+}
+
+impl End {
+    /// Opens the packet socket on an interface.
+    pub fn socket(namespace: &Netns, interface: &str) -> Result<Self> {
         let socket = namespace
             .enter(|| {
-                let socket = capture::open(name)?;
+                let socket = capture::open(interface)?;
                 capture::set(
                     &socket,
                     libc::SOL_PACKET,
@@ -50,13 +86,36 @@ impl Side {
                 )?;
                 Ok(socket)
             })
-            .with_context(|| format!("cannot listen on {name}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            own,
-            gateway,
-            socket,
-        })
+            .with_context(|| format!("cannot listen on {interface}"))?;
+        Ok(Self::Socket(socket))
+    }
+
+    /// Makes the tap in the gateway's namespace.
+    pub fn tap(gateway: &Netns, name: &str) -> Result<Self> {
+        let device = gateway
+            .enter(|| tap::open(name))
+            .with_context(|| format!("cannot make the tap {name}"))?;
+        Ok(Self::Tap(device))
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Socket(descriptor) | Self::Tap(descriptor) => descriptor.as_fd(),
+        }
+    }
+
+    /// The next frame; `None` if there is none.
+    fn receive(&self) -> Result<Option<Vec<u8>>> {
+        match self {
+            Self::Tap(device) => tap::receive(device),
+            Self::Socket(socket) => match capture::receive(socket, MsgFlags::MSG_DONTWAIT) {
+                Ok(frame) => Ok(Some(frame.bytes)),
+                Err(error) => match error.downcast_ref::<io::Error>() {
+                    Some(cause) if cause.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                    _ => Err(error),
+                },
+            },
+        }
     }
 }
 
@@ -65,9 +124,12 @@ impl Side {
 pub struct Seen {
     /// Where.
     pub at: String,
-    /// From the IP header on, without padding.
+    /// What the frame said that it carries.
+    pub ethertype: [u8; 2],
+    /// What follows the Ethernet header, without padding.
     pub packet: Vec<u8>,
-    /// Whether the frame was from the gateway's Ethernet address for that interface to this side's.
+    /// Whether the frame was from the gateway's Ethernet address for that interface to this side's,
+    /// with its tags.
     pub addressed: bool,
 }
 
@@ -92,30 +154,64 @@ impl Wire {
 
     /// Sends a case's packet.
     pub fn send(&self, sent: &Sent) -> Result<()> {
+        let side = self.side(&sent.from)?;
+        let to = match sent.to_mac {
+            Some(mac) => mac.0,
+            None if sent.other_mac => [0x02, 0, 0, 0, 0xde, 0xad],
+            None => side.gateway,
+        };
+        let mut tags = side.tags(sent.packet.0.len()).to_vec();
+        if let Some(priority) = sent.priority {
+            // In front of VLANs that are there, a priority says nothing about what follows.
+            ensure!(tags.is_empty(), "the side's frames have a tag already");
+            tags.extend([0x81, 0x00, priority << 5, 0]);
+        }
+        tags.extend(sent.ethertype(self.family));
+        let head = [&to[..], &side.own, &tags].concat();
         let mut packet = sent.packet.0.clone();
         packet.extend(vec![0xa5; sent.padding]);
-        self.send_frame(&sent.from, &packet, sent.other_mac)
+        self.send_frame(side, &head, packet, sent.virtio)
     }
 
     /// Sends a packet from a side to the gateway.
     pub fn send_packet(&self, from: &str, packet: &[u8]) -> Result<()> {
-        self.send_frame(from, packet, false)
+        let side = self.side(from)?;
+        let ethertype = self.family.ethertype();
+        let tags = side.tags(packet.len());
+        let head = [&side.gateway[..], &side.own, tags, &ethertype].concat();
+        self.send_frame(side, &head, packet.to_vec(), None)
     }
 
-    fn send_frame(&self, from: &str, packet: &[u8], other_mac: bool) -> Result<()> {
-        let side = self.side(from)?;
-        let mut frame = Vec::with_capacity(ETHERNET + packet.len());
-        frame.extend(if other_mac {
-            [0x02, 0, 0, 0, 0xde, 0xad]
-        } else {
-            side.gateway
-        });
-        frame.extend(side.own);
-        frame.extend(self.family.ethertype());
-        frame.extend(packet);
-        let sent = send(side.socket.as_raw_fd(), &frame, MsgFlags::empty())?;
-        ensure!(sent == frame.len(), "half a frame was sent");
-        Ok(())
+    fn send_frame(
+        &self,
+        side: &Side,
+        head: &[u8],
+        mut packet: Vec<u8>,
+        virtio: Option<Virtio>,
+    ) -> Result<()> {
+        match &side.end {
+            End::Socket(socket) => {
+                ensure!(virtio.is_none(), "only a tap has virtio headers");
+                let frame = [head, &packet].concat();
+                let sent = send(socket.as_raw_fd(), &frame, MsgFlags::empty())?;
+                ensure!(sent == frame.len(), "half a frame was sent");
+                Ok(())
+            }
+            End::Tap(device) => {
+                let ip = head.ends_with(&self.family.ethertype());
+                let virtio = virtio.unwrap_or_else(|| {
+                    let open = offload::leave_open(self.family, &packet).filter(|_| ip);
+                    let Some((open, mut virtio)) = open else {
+                        return Virtio::default();
+                    };
+                    packet = open;
+                    // A tag moves it.
+                    virtio.csum_start += u16::try_from(head.len() - ETHERNET).unwrap_or_default();
+                    virtio
+                });
+                tap::send(device, &[head, &packet].concat(), virtio)
+            }
+        }
     }
 
     /// Waits for something to come out, no longer than `patience`; returns all that has.
@@ -123,7 +219,7 @@ impl Wire {
         let mut watched: Vec<PollFd> = self
             .sides
             .iter()
-            .map(|side| PollFd::new(side.socket.as_fd(), PollFlags::POLLIN))
+            .map(|side| PollFd::new(side.end.descriptor(), PollFlags::POLLIN))
             .collect();
         let patience = PollTimeout::try_from(patience.as_millis()).unwrap_or(PollTimeout::MAX);
         match poll(&mut watched, patience) {
@@ -131,43 +227,42 @@ impl Wire {
             Err(error) => return Err(error.into()),
         }
         let mut seen = Vec::new();
-        let mut frame = vec![0; 1 << 16];
-        for side in &self.sides {
-            loop {
-                match recv(side.socket.as_raw_fd(), &mut frame, MsgFlags::MSG_DONTWAIT) {
-                    Ok(length) => seen.extend(self.understand(side, &frame[..length])),
-                    Err(Errno::EAGAIN) => break,
-                    Err(error) => return Err(io::Error::from(error).into()),
-                }
+        for (side, watched) in self.sides.iter().zip(&watched) {
+            if watched.any() != Some(true) {
+                continue;
+            }
+            while let Some(frame) = side.end.receive()? {
+                seen.extend(self.understand(side, &frame));
             }
         }
         Ok(seen)
     }
 
-    /// A frame as a packet of this family; none if it is something that hosts say by themselves.
+    /// What a frame carries; none if it is half a header.
     fn understand(&self, side: &Side, frame: &[u8]) -> Option<Seen> {
-        let payload = frame.get(ETHERNET..)?;
-        if frame[12..ETHERNET] != self.family.ethertype() {
+        let addresses = frame.get(..12)?;
+        let is_for = |mac: &[u8; 6]| addresses.starts_with(mac);
+        if side.others.iter().any(is_for) || side.only_own && !is_for(&side.own) {
             return None;
         }
-        let packet = without_padding(self.family, payload).to_vec();
-        if self.family == Family::V6 && is_neighbourly(&packet) {
-            return None;
-        }
+        let rest = frame.get(12..)?;
+        let (tagged, rest) = match rest.strip_prefix(&side.tags[..]) {
+            Some(rest) => (true, rest),
+            None => (side.untagged_above.is_some(), rest),
+        };
+        let (ethertype, payload) = rest.split_first_chunk::<2>()?;
+        let packet = if *ethertype == self.family.ethertype() {
+            without_padding(self.family, payload)
+        } else if *ethertype == Ethertype::Arp.bytes() {
+            payload.get(..ARP).unwrap_or(payload)
+        } else {
+            payload
+        };
         Some(Seen {
             at: side.name.clone(),
-            packet,
-            addressed: frame[..6] == side.own && frame[6..12] == side.gateway,
+            ethertype: *ethertype,
+            packet: packet.to_vec(),
+            addressed: tagged && addresses == [side.own, side.gateway].concat(),
         })
     }
-}
-
-/// Multicast on the link, and neighbour discovery (types 133 to 137 with a hop limit of 255, RFC 4861).
-fn is_neighbourly(packet: &[u8]) -> bool {
-    let multicast = packet.get(24..26) == Some(&[0xff, 0x02]);
-    let discovery = packet.get(6..8) == Some(&[58, 255])
-        && packet
-            .get(40)
-            .is_some_and(|kind| (133..=137).contains(kind));
-    multicast || discovery
 }

@@ -109,7 +109,7 @@ impl Capture {
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     // The receive timeout ends the wait now and then.
-                    if let Ok(frame) = receive(&socket) {
+                    if let Ok(frame) = receive(&socket, MsgFlags::empty()) {
                         frames
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
@@ -328,7 +328,8 @@ pub fn set<T>(socket: &impl AsRawFd, level: i32, option: i32, value: &T) -> Resu
     Ok(())
 }
 
-fn receive(socket: &OwnedFd) -> Result<Frame> {
+/// The next frame that a socket of [`open`] has seen.
+pub(crate) fn receive(socket: &OwnedFd, flags: MsgFlags) -> Result<Frame> {
     let mut bytes = vec![0; 1 << 18];
     // The kernel's record is 20 bytes behind a header of 16; aligned as a header is.
     let mut control = [0_u64; 16];
@@ -342,7 +343,7 @@ fn receive(socket: &OwnedFd) -> Result<Frame> {
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control);
     // SAFETY: every pointer of `message` is to a live buffer of the length beside it.
-    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags.bits()) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
     bytes.truncate(length);
     let mut checksum_left_open = false;

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap as Names;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, MapData, PerCpuArray, PerCpuValues, ProgramArray},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray},
     programs::{
         Program, ProgramFd, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp,
         XdpMode,
     },
-    util::nr_cpus,
 };
 use eip_dp_common::abi::{maps, programs, stages};
 use eip_dp_user::{
@@ -31,12 +30,15 @@ use super::{
 const ROOM: usize = 16 * 1024;
 /// Enough for the world's EIPs, few enough to look at all of them after each packet.
 const SLOTS: u32 = 32;
-/// The map of token buckets for the gateway's own ICMP errors, and what a bucket holds: when it was counted, what it has.
-const LIMITS: &str = "ICMP_LIMITS";
-type Bucket = [u64; 2];
-/// A bucket that was never counted, which is full; and one that stays empty.
-const FULL: Bucket = [0, 0];
-const EMPTY: Bucket = [u64::MAX, 0];
+/// The budgets for the gateway's own ICMP errors: of an ENI or EIP, by index and kind, and of the receivers.
+const BUDGETS: &str = "BUDGETS";
+const RECEIVER_BUDGETS: &str = "RECEIVER_BUDGETS";
+/// How many kinds there are, and how many targets and slots the world has.
+const KINDS: u32 = 6;
+const ACCOUNTS: u32 = 64;
+/// A budget that is whole, and one that stays used up.
+const WHOLE: u64 = 0;
+const USED_UP: u64 = u64::MAX;
 /// So few that keys share the lines of the indexes.
 const ADDRESSES: u32 = 256;
 /// Any number.
@@ -87,7 +89,8 @@ pub struct Bench {
     indices: Names<String, u32>,
     drops: PerCpuArray<MapData, u64>,
     events: PerCpuArray<MapData, u64>,
-    limits: PerCpuArray<MapData, Bucket>,
+    budgets: HashMap<MapData, [u32; 2], u64>,
+    receivers: Array<MapData, u64>,
     _stages: Vec<ProgramArray<MapData>>,
 }
 
@@ -143,14 +146,16 @@ impl Bench {
         maps.put_to_use();
         let drops = take(&mut ebpf, maps::DROPS)?;
         let events = take(&mut ebpf, maps::EVENTS)?;
-        let limits = take(&mut ebpf, LIMITS)?;
+        let budgets = take(&mut ebpf, BUDGETS)?;
+        let receivers = take(&mut ebpf, RECEIVER_BUDGETS)?;
         Ok(Self {
             ebpf,
             maps,
             indices,
             drops,
             events,
-            limits,
+            budgets,
+            receivers,
             _stages: arrays,
         })
     }
@@ -200,21 +205,24 @@ impl Bench {
         }
     }
 
-    /// Lets the gateway send as many ICMP errors as after it was loaded.
+    /// Lets the gateway do as much for everybody as after it was loaded.
     pub fn fill_limits(&mut self) -> Result<()> {
-        self.set_limits(FULL)
+        self.set_limits(WHOLE)
     }
 
-    /// Lets it send none.
+    /// Lets it do nothing for anybody.
     pub fn empty_limits(&mut self) -> Result<()> {
-        self.set_limits(EMPTY)
+        self.set_limits(USED_UP)
     }
 
-    fn set_limits(&mut self, bucket: Bucket) -> Result<()> {
-        let cpus = nr_cpus().map_err(|(file, error)| anyhow!("{file}: {error}"))?;
-        for index in 0..self.limits.len() {
-            let values = PerCpuValues::try_from(vec![bucket; cpus])?;
-            self.limits.set(index, values, 0)?;
+    fn set_limits(&mut self, word: u64) -> Result<()> {
+        for kind in 0..KINDS {
+            for index in 0..ACCOUNTS {
+                self.budgets.insert([index, kind], word, 0)?;
+            }
+        }
+        for index in 0..self.receivers.len() {
+            self.receivers.set(index, word, 0)?;
         }
         Ok(())
     }

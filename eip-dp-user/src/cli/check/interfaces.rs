@@ -6,10 +6,9 @@ use super::{Line, Status};
 use crate::{
     attach,
     config::{Config, Delivery, PortMode, Uplink},
-    host::{Family, HostFacts, Link, LinkKind, Offloads, Setting, offloads, reverse_path_of_all},
+    host::{Family, HostFacts, Link, LinkKind, Offloads, offloads},
     image::{self, Way},
     model::{Model, objects::Mac},
-    requirements::REVERSE_PATH,
 };
 
 /// The largest packet that fits one page beside what drivers and programs keep there; larger ones need a driver that
@@ -184,7 +183,6 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
         .filter_map(|eni| eni.port.as_deref())
         .collect();
     let uplinks = config.map_or(&[][..], |config| &config.uplinks);
-    let smallest = config.and_then(|config| image::smallest_mtu(facts, config));
     let largest = uplinks
         .iter()
         .filter_map(|uplink| facts.link_named(&uplink.interface))
@@ -199,7 +197,7 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
         .flat_map(|name| {
             let is_uplink = uplinks.iter().any(|uplink| uplink.interface == name);
             let mode = config.map_or(PortMode::default(), |config| config.port_mode(name));
-            let mut lines = port(facts, name, is_uplink, (smallest, largest), mode);
+            let mut lines = port(facts, name, is_uplink, largest, mode);
             let is_used = |(index, _)| facts.uses_vlans_of(index);
             if on_vlans(name) || facts.link_named(name).is_some_and(is_used) {
                 lines.extend(vlan_offload(facts, name));
@@ -213,7 +211,7 @@ fn port(
     facts: &HostFacts,
     name: &str,
     is_uplink: bool,
-    (smallest, largest): (Option<u32>, Option<u32>),
+    largest: Option<u32>,
     mode: PortMode,
 ) -> Vec<Line> {
     let subject = format!("port {name}");
@@ -256,9 +254,6 @@ fn port(
         ),
         ..line
     }));
-    if let Some(uplink_mtu) = smallest.filter(|uplink_mtu| *uplink_mtu < link.mtu) {
-        lines.push(fragmenting(&subject, link, uplink_mtu));
-    }
     if let Some(uplink_mtu) = largest.filter(|uplink_mtu| link.mtu < *uplink_mtu) {
         lines.push(Line::warn(
             subject,
@@ -278,21 +273,6 @@ fn vlan_offload(facts: &HostFacts, name: &str) -> Option<Line> {
     let offloads = offloads(name).map_err(|error| error.to_string());
     let told = offload_line(&format!("port {name}"), link, true, offloads);
     (told.status != Status::Ok).then_some(told)
-}
-
-/// What the kernel has to do for a port whose packets may be larger than an uplink takes.
-fn fragmenting(subject: &str, link: &Link, uplink_mtu: u32) -> Line {
-    let seen = format!(
-        "MTU {} is more than the uplink's {uplink_mtu}: IPv4 packets that may be fragmented are, by the kernel, and the daemon \
-         sets {} = 1 and {} = 0 for them",
-        link.mtu,
-        Setting::Forwarding.name(&link.name),
-        Setting::NoReversePath.name(&link.name)
-    );
-    match reverse_path_of_all() {
-        Ok(1..) => Line::warn(subject, seen, REVERSE_PATH),
-        Ok(0) | Err(_) => Line::ok(subject, seen),
-    }
 }
 
 #[cfg(test)]

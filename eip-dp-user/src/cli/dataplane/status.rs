@@ -9,10 +9,9 @@ use super::table_url;
 use crate::{
     cli::{Failure, Format, Global, output},
     daemon::{self, Attached, LinkState, Lock, PortReport, Report, UplinkReport},
-    host::{self, Setting},
+    host,
     image::{Content, link_name},
     plane::{Kernel, Links, Pins, Plane},
-    requirements::REVERSE_PATH,
     table::Table,
 };
 
@@ -138,15 +137,10 @@ fn look(global: &Global) -> Result<Status, Failure> {
         status.uplinks = report.uplinks;
         status.ports = report.ports;
     }
-    let fragmenting = status.look_at_settings(&daemon::settings_path(name));
+    status.look_at_settings(&daemon::settings_path(name));
     match host::forward_hook_rules() {
         Ok(chains) => status.warnings.extend(chains.iter().map(|chain| {
-            let but = if fragmenting {
-                " (but may drop those that the kernel has to fragment)"
-            } else {
-                ""
-            };
-            format!("packets between uplinks and ports bypass the forward hook, so this has no effect on them{but}: {chain}")
+            format!("packets between uplinks and ports bypass the forward hook, so this has no effect on them: {chain}")
         })),
         Err(error) => status.warnings.push(format!("forward-hook rules are unknown: {error}")),
     }
@@ -185,22 +179,15 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
 }
 
 impl Status {
-    /// What was changed on the host, and whether that is enough for the kernel to fragment packets, if it has to.
-    fn look_at_settings(&mut self, file: &Path) -> bool {
-        let changed = match host::changed_settings(file) {
-            Ok(changed) => changed,
+    /// What was changed on the host.
+    fn look_at_settings(&mut self, file: &Path) {
+        match host::changed_settings(file) {
+            Ok(changed) => self.settings = changed.iter().map(ToString::to_string).collect(),
             Err(error) => {
                 let warning = format!("changed settings are unknown: {}: {error}", file.display());
                 self.warnings.push(warning);
-                return false;
             }
-        };
-        self.settings = changed.iter().map(ToString::to_string).collect();
-        let fragmenting = changed.iter().any(|one| one.setting == Setting::Forwarding);
-        if fragmenting && host::reverse_path_of_all().is_ok_and(|strength| strength > 0) {
-            self.warnings.push(REVERSE_PATH.to_owned());
         }
-        fragmenting
     }
 
     fn print(&self) -> Result<(), Failure> {

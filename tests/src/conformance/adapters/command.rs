@@ -1,14 +1,15 @@
 //! Any other gateway: a program that sets it up.
 //!
-//! `PROGRAM start FILE` runs in the gateway's network namespace; FILE is the world in JSON. It returns with 0 when the gateway
-//! forwards, having printed `cut-through` if it has set up that mode as well, and with 3 if the gateway does not do
+//! `PROGRAM start FILE` runs in the gateway's network namespace; FILE is the world in JSON. It
+//! returns with 0 when the gateway forwards, having printed what it claims to do besides
+//! (`cut-through`, `tenants`: docs/conformance.md), and with 3 if the gateway does not do
 //! the family. `PROGRAM stop FILE` ends what it started.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::{super::bed::Bed, Adapter, Start, Up};
+use super::{super::bed::Bed, Adapter, Claims, Start, Up};
 use crate::lab::{
     netns::Netns,
     process::{outcome, run, write},
@@ -38,6 +39,11 @@ impl Adapter for Command {
             .map_or(self.program.as_str(), |(_, name)| name)
     }
 
+    /// The program says so itself.
+    fn shares_link(&self) -> bool {
+        true
+    }
+
     fn start(&self, bed: &Bed) -> Result<Start> {
         let file = bed.lab.folder().join("world.json");
         write(&file, &serde_json::to_string_pretty(&bed.world)?)?;
@@ -49,11 +55,11 @@ impl Adapter for Command {
         let started = outcome(&mut running.command("start"))?;
         match started.status.code() {
             Some(0) => Ok(Start::Up(Up {
-                cut_through: String::from_utf8_lossy(&started.stdout).contains("cut-through"),
+                claims: claims(&String::from_utf8_lossy(&started.stdout)),
                 guard: Box::new(running),
             })),
             Some(NOT_APPLICABLE) => Ok(Start::NotApplicable(
-                "it does not do this family".to_owned(),
+                "it does not do this family, or such a pool".to_owned(),
             )),
             _ => Err(anyhow::anyhow!(
                 "{}",
@@ -61,6 +67,15 @@ impl Adapter for Command {
             ))
             .with_context(|| format!("`{} start` ended with {}", self.program, started.status)),
         }
+    }
+}
+
+/// What it printed: a word for each.
+fn claims(said: &str) -> Claims {
+    let has = |claim| said.split_whitespace().any(|word| word == claim);
+    Claims {
+        cut_through: has("cut-through"),
+        tenants: has("tenants"),
     }
 }
 

@@ -17,7 +17,7 @@ pub fn route(bed: &Bed) -> Result<()> {
             bed.sysctl("ipv4/ip_forward", "1")?;
             bed.sysctl("ipv4/icmp_ratelimit", "0")?;
             bed.sysctl("ipv4/conf/all/rp_filter", "1")?;
-            let ports = world.guests.iter().map(|guest| guest.port.as_str());
+            let ports = world.in_network().map(|guest| guest.port.as_str());
             for interface in ports.chain(["all", UPLINK]) {
                 bed.sysctl(&format!("ipv4/conf/{interface}/send_redirects"), "0")?;
             }
@@ -28,7 +28,7 @@ pub fn route(bed: &Bed) -> Result<()> {
         }
     }
     let gateway = world.network_gateway;
-    for guest in &world.guests {
+    for guest in world.in_network() {
         if guest.mode == Some(Mode::CutThrough) {
             continue;
         }

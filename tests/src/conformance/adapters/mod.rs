@@ -11,7 +11,7 @@ use std::any::Any;
 
 use anyhow::{Context, Result};
 
-use super::bed::Bed;
+use super::{bed::Bed, wiring::Wiring};
 
 pub use command::Command;
 pub use eip_dp::EipDp;
@@ -20,6 +20,16 @@ pub use eip_dp::EipDp;
 pub trait Adapter: Sync {
     /// What the table calls it.
     fn name(&self) -> &str;
+
+    /// How the bed that it is tried in is wired.
+    fn wiring(&self) -> Wiring {
+        Wiring::Veth
+    }
+
+    /// Whether it can be set up where the pool is on the uplink's link.
+    fn shares_link(&self) -> bool {
+        false
+    }
 
     /// Sets it up in the bed's namespace, for what the bed's world says. When this returns it forwards.
     fn start(&self, bed: &Bed) -> Result<Start>;
@@ -35,17 +45,37 @@ pub enum Start {
 
 /// A gateway that forwards.
 pub struct Up {
-    /// Whether it has a cut-through mode, and has set it up.
-    pub cut_through: bool,
+    /// What it claims to do besides forwarding and translating.
+    pub claims: Claims,
     /// What ends it when it is dropped. The bed's namespaces go after it.
     pub guard: Box<dyn Any + Send + Sync>,
 }
 
+/// What not every gateway does. Cases for it are not held against one that claims nothing of the
+/// kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// It has a cut-through mode, and has set it up.
+    pub cut_through: bool,
+    /// It serves tenants who do not trust each other: nothing of theirs gets to the host, or from
+    /// one to the other but through their public addresses, and what a tenant says on its link is
+    /// checked.
+    pub tenants: bool,
+}
+
+impl Claims {
+    /// All of it.
+    pub const ALL: Self = Self {
+        cut_through: true,
+        tenants: true,
+    };
+}
+
 impl Start {
-    /// It forwards, is part of the bed's kernel, and has no cut-through mode.
+    /// It forwards, is part of the bed's kernel, and claims nothing else.
     fn in_kernel() -> Self {
         Self::Up(Up {
-            cut_through: false,
+            claims: Claims::default(),
             guard: Box::new(()),
         })
     }
@@ -53,18 +83,29 @@ impl Start {
 
 /// All that the suite brings.
 pub fn all() -> Vec<Box<dyn Adapter>> {
-    vec![
-        Box::new(EipDp::Usual),
-        Box::new(EipDp::DeliveringByXdp),
+    let ours = EipDp::ALL.map(|adapter| Box::new(adapter) as Box<dyn Adapter>);
+    let others: [Box<dyn Adapter>; 4] = [
         Box::new(nft::STATELESS),
         Box::new(nft::CONNTRACK),
         Box::new(netmap::Netmap),
         Box::new(act_nat::ActNat),
-    ]
+    ];
+    ours.into_iter().chain(others).collect()
 }
 
 /// The names of those that are run unless others are asked for.
-pub const USUAL: &[&str] = &["eip-dp", "nft-stateless", "nft-conntrack", "netmap"];
+pub const USUAL: &[&str] = &[
+    "eip-dp",
+    "eip-dp-xdp",
+    "eip-dp-tap",
+    "eip-dp-vlan",
+    "eip-dp-vlan-xdp",
+    "eip-dp-qinq",
+    "eip-dp-qinq-xdp",
+    "nft-stateless",
+    "nft-conntrack",
+    "netmap",
+];
 
 /// The one that many kernels come without: it is run as well where there is a virtual machine for it.
 pub const RARE: &str = "act-nat";

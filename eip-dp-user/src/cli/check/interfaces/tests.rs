@@ -127,7 +127,7 @@ fn ports_that_are_missing_bridged_small_or_uplinks_are_told() {
             delivery,
             ..PortMode::default()
         };
-        port(facts, name, is_uplink, (Some(1500), Some(1500)), mode)
+        port(facts, name, is_uplink, Some(1500), mode)
     };
     let auto = Delivery::Auto;
     assert_eq!(
