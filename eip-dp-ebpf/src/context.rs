@@ -165,6 +165,15 @@ impl Frame {
         }
     }
 
+    /// Whether its first piece has all that the path may want to read, behind two VLAN tags. A driver may put headers into
+    /// the other pieces, and nothing at all into the first: what is not there would be taken for what is not in the packet.
+    #[inline(always)]
+    pub fn has_headers(&self) -> bool {
+        let length = self.span.end - self.span.data;
+        // SAFETY: the context is the kernel's; the helper only reads.
+        length >= HEADERS + 8 || length as u64 >= unsafe { bpf_xdp_get_buff_len(self.context) }
+    }
+
     /// The index of the interface that it came from.
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {

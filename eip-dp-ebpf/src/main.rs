@@ -389,6 +389,10 @@ fn with_frame<F: Local>(
     is_ours: impl FnOnce(&LinkKey) -> bool,
     path: impl FnOnce(&mut Frame, LinkKey) -> Outcome,
 ) -> u32 {
+    if !Frame::new(context).has_headers() {
+        // tc has them brought into one piece.
+        return xdp_action::XDP_PASS;
+    }
     let tags = Tags::of(context);
     let key = tags.key(Frame::new(context).ifindex());
     let is_tagged = tags.are_there && !tags.is_priority;

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the packet path under libFuzzer, with what must hold of every packet.
+//! `cargo xtask fuzz`: all that reads packets under libFuzzer, with what must hold of every packet.
 //!
 //! `fuzz/` is built by the compiler that setup recorded for the BPF programs, which takes unstable options, and not by
 //! cargo-fuzz, which wants rustup. The flags are those that libFuzzer needs: coverage in counters, and comparisons
@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     let folder = build(&compiler)?;
     if let (Some(input), Some(target)) = (&arguments.input, &arguments.target) {
-        show(Command::new(folder.join(target)).arg(input))?;
+        show(program(&folder, target).arg(input))?;
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.shrink {
@@ -148,6 +148,15 @@ fn has_address_sanitizer(compiler: &Compiler) -> Result<bool> {
     Ok(false)
 }
 
+/// A target, to be run.
+fn program(folder: &Path, target: &str) -> Command {
+    let mut program = Command::new(folder.join(target));
+    // Two constants of SQLite's functions, which have one name, are taken for one that is defined
+    // twice.
+    program.env("ASAN_OPTIONS", "detect_odr_violation=0");
+    program
+}
+
 /// What a target came to.
 struct Outcome {
     executions: u64,
@@ -168,7 +177,7 @@ fn fuzz(folder: &Path, target: &str, time: Duration) -> Result<Outcome> {
     let findings = root().join("target/fuzz/findings");
     fs::create_dir_all(&findings)?;
     eprintln!("fuzz: {target} for {} s", time.as_secs());
-    let mut child = Command::new(folder.join(target))
+    let mut child = program(folder, target)
         .args([MAX_LEN, "-print_final_stats=1", "-timeout=10"])
         .arg(format!("-max_total_time={}", time.as_secs()))
         .arg(format!("-artifact_prefix={}/{target}-", findings.display()))
@@ -225,7 +234,7 @@ fn shrink(folder: &Path, target: &str) -> Result<()> {
     let _ = fs::remove_dir_all(&new);
     fs::create_dir_all(&new)?;
     capture(
-        Command::new(folder.join(target))
+        program(folder, target)
             .args([MAX_LEN, "-set_cover_merge=1"])
             .args([&new, &own, &seeds]),
     )?;

@@ -27,6 +27,15 @@ impl Buffer {
             partial: PartialChecksum::NONE,
         }
     }
+
+    /// A frame of these bytes, all of which the path can read.
+    pub fn in_one_piece(bytes: Vec<u8>) -> Self {
+        let first = bytes.len();
+        Self {
+            first,
+            ..Self::new(bytes)
+        }
+    }
 }
 
 impl Packet for Buffer {

@@ -29,7 +29,8 @@ impl<'a> Dice<'a> {
         self.byte() % many == many - 1
     }
 
-    fn short(&mut self) -> u16 {
+    /// Two of them.
+    pub fn short(&mut self) -> u16 {
         u16::from_be_bytes([self.byte(), self.byte()])
     }
 
@@ -268,8 +269,8 @@ impl<'a> Dice<'a> {
             };
             let mut header = vec![0; length];
             (header[0], header[1]) = (next, words);
-            // A routing header of a type without rules here.
-            header[2] = if *kind == 43 { 4 } else { 1 };
+            // A routing header of a type without rules here, mostly with segments left.
+            header[2..4].copy_from_slice(&if *kind == 43 { [4, words] } else { [1, 0] });
             options.extend(header);
         }
         options

@@ -22,13 +22,15 @@ pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent:
         return;
     }
     let ip = Ip::read(sent, IP, sent.len()).expect("a packet");
-    // Its hop limit ends here, or what it quotes is, exchanged, about another packet.
-    if sent[ip.hop] <= 1 || ip.is_icmp_error(sent) {
+    // Its hop limit ends here, what it quotes is, exchanged, about another packet, or the checksum covers one address alone.
+    if sent[ip.hop] <= 1 || ip.is_icmp_error(sent) || ip.segments_left {
         return;
     }
     let (returned, got) = hold(world, UPLINK, &exchanged(sent, &ip, INWARD.0, INWARD.1));
     // Ports have MTUs of their own.
-    if let Verdict::Drop(Reason::TooBig) | Verdict::Refuse(Reason::TooBig) = returned.verdict {
+    if let Verdict::Drop(Reason::TooBig) | Verdict::Refuse(Reason::TooBig) | Verdict::Fragment =
+        returned.verdict
+    {
         return;
     }
     assert_eq!(

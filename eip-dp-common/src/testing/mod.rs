@@ -11,6 +11,8 @@ pub mod decay;
 pub mod dice;
 mod hold;
 pub mod mirror;
+pub mod partial;
+pub mod pieces;
 pub mod site;
 pub mod wire;
 mod world;

@@ -39,6 +39,8 @@ pub struct Ip {
     pub more: bool,
     /// Whether routers may not cut it.
     pub unbroken: bool,
+    /// Whether the destination is not its last: the transport checksum covers another (RFC 8200 8.1).
+    pub segments_left: bool,
 }
 
 /// A transport checksum.
@@ -84,6 +86,7 @@ impl Ip {
             offset: fragment & 0x1fff,
             more: fragment & 0x2000 != 0,
             unbroken: fragment & 0x4000 != 0,
+            segments_left: false,
         })
     }
 
@@ -103,6 +106,7 @@ impl Ip {
             offset: 0,
             more: false,
             unbroken: true,
+            segments_left: false,
         };
         ip.transport = ip.walk(bytes);
         Some(ip)
@@ -127,6 +131,7 @@ impl Ip {
                 43 if header[2] == 0 && header[3] != 0 => return None,
                 _ => (usize::from(header[1]) + 1) * 8,
             };
+            self.segments_left |= self.protocol == 43 && header[3] != 0;
             self.protocol = header[0];
             at += length;
             if at - start > CHAIN.1 || at > self.end {
@@ -191,7 +196,12 @@ impl Ip {
         if !checksum.covers_addresses {
             return message % 0xffff;
         }
-        let addresses = sum(&bytes[self.source.start..self.destination.end]);
+        let last = if self.segments_left {
+            &self.source
+        } else {
+            &self.destination
+        };
+        let addresses = sum(&bytes[self.source.start..last.end]);
         let length = (self.end - start) as u64;
         (addresses + message + length + u64::from(self.protocol)) % 0xffff
     }

@@ -12,6 +12,8 @@ mod leases;
 pub mod ra;
 mod requests;
 mod server;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 use std::{net::Ipv6Addr, time::Duration};
 

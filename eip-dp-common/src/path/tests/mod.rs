@@ -2,6 +2,7 @@
 //! [`hold`]; here are the packets, and what has to come of them. The table of cases, byte for byte and against the
 //! kernel, is in the `tests` package.
 
+mod corpora;
 mod errors;
 mod properties;
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{decay, dice::Dice, mirror};
+use crate::testing::{decay, dice::Dice, mirror, partial, pieces};
 
 /// Out and in again is the identity, but for TTL and Ethernet: also for payloads whose checksum was wrong, for every
 /// protocol, and for every part of a fragmented packet.
@@ -72,6 +72,22 @@ proptest! {
     ) {
         let (ifindex, frame) = Dice::new(&rolled).frame();
         decay::hold(&world(), &mut Dice::new(&fates), ifindex, &frame);
+    }
+
+    /// Likewise in pieces, as XDP gets large frames.
+    #[test]
+    fn pieces_are_translated_whole_or_left(
+        rolled in proptest::collection::vec(any::<u8>(), 0..200)
+    ) {
+        pieces::roll(&world(), &mut Dice::new(&rolled));
+    }
+
+    /// Likewise with a checksum that the device writes wherever the sender says.
+    #[test]
+    fn devices_change_nothing_that_was_looked_at(
+        rolled in proptest::collection::vec(any::<u8>(), 0..200)
+    ) {
+        partial::roll(&world(), &mut Dice::new(&rolled));
     }
 
     /// No bytes make the path panic, and what it does not send on it does not change.
