@@ -80,6 +80,13 @@ fn dying(
     frames::build("", &expressions)
 }
 
+/// A flood that has begun.
+fn flood(namespace: &Netns, interface: &str, frames: Vec<Vec<u8>>, rate: Rate) -> Result<Flood> {
+    let flood = Flood::start(namespace, interface, frames, rate)?;
+    flood.wait_for(BEFORE)?;
+    Ok(flood)
+}
+
 /// A victim with an EIP, its neighbours in the VPC, and strangers on the Internet.
 struct Town {
     scene: Scene,
@@ -106,20 +113,8 @@ impl Town {
         Ok(Self { scene })
     }
 
-    fn from_a(&self, port: &str, mac: &str, sources: &[String]) -> Result<Vec<Vec<u8>>> {
+    fn of_a(&self, port: &str, mac: &str, sources: &[String]) -> Result<Vec<Vec<u8>>> {
         dying(mac, &self.scene.mac_of(port)?, sources, OUTSIDE, 64)
-    }
-
-    fn flood(
-        &self,
-        namespace: &Netns,
-        interface: &str,
-        frames: Vec<Vec<u8>>,
-        rate: Rate,
-    ) -> Result<Flood> {
-        let flood = Flood::start(namespace, interface, frames, rate)?;
-        flood.wait_for(BEFORE)?;
-        Ok(flood)
     }
 
     /// Somebody on the Internet, each packet from another address, to an EIP of A.
@@ -135,7 +130,7 @@ impl Town {
             "203.0.113.10",
             sources.len(),
         )?;
-        self.flood(&self.scene.backbone.internet, UPLINK, frames, Rate::Full)
+        flood(&self.scene.backbone.internet, UPLINK, frames, Rate::Full)
     }
 }
 
@@ -161,23 +156,23 @@ fn a_neighbours_flood_takes_no_icmp_errors_from_a_guest() -> Result<()> {
     };
     got("alone")?;
     let one = vec!["10.0.0.10".to_owned()];
-    let flood = town.flood(
+    let attack = flood(
         &scene.a,
         "eth0",
-        town.from_a("a1", "02:00:00:00:0a:01", &one)?,
+        town.of_a("a1", "02:00:00:00:0a:01", &one)?,
         Rate::Full,
     )?;
     got("beside a neighbour")?;
-    drop(flood);
+    drop(attack);
     let many: Vec<String> = (30..50).map(|number| format!("10.0.0.{number}")).collect();
-    let flood = town.flood(
+    let attack = flood(
         &scene.a,
         "eth1",
-        town.from_a("a2", "02:00:00:00:0a:02", &many)?,
+        town.of_a("a2", "02:00:00:00:0a:02", &many)?,
         Rate::Full,
     )?;
     got("beside a neighbour of many addresses")?;
-    drop(flood);
+    drop(attack);
     let _flood = town.strangers()?;
     got("beside strangers")
 }
@@ -205,7 +200,7 @@ fn a_flood_to_one_eip_takes_no_icmp_errors_from_another() -> Result<()> {
         Ok(())
     };
     got("alone")?;
-    let flood = {
+    let attack = {
         let sources: Vec<String> = (0..199).map(|low| format!("192.0.2.{low}")).collect();
         let frames = dying(
             INTERNET_MAC,
@@ -214,15 +209,15 @@ fn a_flood_to_one_eip_takes_no_icmp_errors_from_another() -> Result<()> {
             "203.0.113.10",
             sources.len(),
         )?;
-        town.flood(&scene.backbone.internet, UPLINK, frames, Rate::Shared)?
+        flood(&scene.backbone.internet, UPLINK, frames, Rate::Shared)?
     };
     got("beside a flood to another EIP")?;
-    drop(flood);
+    drop(attack);
     let one = vec!["10.0.0.10".to_owned()];
-    let _flood = town.flood(
+    let _flood = flood(
         &scene.a,
         "eth0",
-        town.from_a("a1", "02:00:00:00:0a:01", &one)?,
+        town.of_a("a1", "02:00:00:00:0a:01", &one)?,
         Rate::Full,
     )?;
     got("beside a guest's flood")
@@ -247,12 +242,7 @@ fn path_mtu_discovery_goes_on_beside_ones_own_traceroutes() -> Result<()> {
         packet.len() > 21 && packet[9] == 1 && packet[20..22] == [3, 4]
     };
     let one = vec!["10.0.0.10".to_owned()];
-    let _flood = town.flood(
-        &scene.a,
-        "eth0",
-        town.from_a("a1", mac, &one)?,
-        Rate::Shared,
-    )?;
+    let _flood = flood(&scene.a, "eth0", town.of_a("a1", mac, &one)?, Rate::Shared)?;
     let got = tries(&victim, &frames, Duration::from_millis(15), is_too_big)?;
     ensure!(got >= LEAST, "{got} of {TRIES}");
     Ok(())
@@ -289,7 +279,7 @@ fn a_flood_of_requests_takes_no_answers_from_another_guest() -> Result<()> {
     got("alone")?;
     let requests = frames::build("", &[discover("02:00:00:00:0a:01", 1)])?;
     let before = scene.gateway.dropped("rate-limited")?;
-    let _flood = town.flood(&scene.a, "eth0", requests, Rate::Full)?;
+    let _flood = flood(&scene.a, "eth0", requests, Rate::Full)?;
     got("beside a flood of requests")?;
     ensure!(scene.gateway.dropped("rate-limited")? > before + BEFORE / 2);
     Ok(())

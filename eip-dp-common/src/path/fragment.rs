@@ -13,7 +13,7 @@ use crate::{
 /// The longest packet that is cut, in bytes from its IP header on: what jumbo frames carry.
 pub const LONGEST: usize = 9_216;
 
-/// Into how many fragments at most: each is a program's tail call, of which a packet has 33 (Linux, MAX_TAIL_CALL_CNT).
+/// Into how many fragments at most: each is a program's tail call, of which a packet has 33 (Linux, `MAX_TAIL_CALL_CNT`).
 pub const MOST: usize = 28;
 
 /// The longest IPv4 header, in bytes.

@@ -11,7 +11,7 @@ use crate::{
 /// Where UDP's destination port is, from the start of its header.
 const DESTINATION_PORT: usize = 2;
 
-/// Where SCTP's checksum is, a CRC32c that covers no addresses and that devices complete, too (RFC 9260 3.1).
+/// Where SCTP's checksum is, a `CRC32c` that covers no addresses and that devices complete, too (RFC 9260 3.1).
 const SCTP_CHECKSUM: usize = 8;
 
 /// The UDP ports of tunnels whose stacks leave the inner packet's checksum to the device: VXLAN (RFC 7348; and what Linux

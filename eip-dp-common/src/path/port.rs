@@ -472,7 +472,9 @@ fn to_neighbour<F: Family, P: Packet, L: Links>(
     }
     let target = &mut scratch.target;
     target.ifindex = ifindex;
-    target.mtu = if mtu < 0xffff { mtu as u16 } else { 0xffff };
+    #[allow(clippy::cast_possible_truncation, reason = "what is larger is cut off")]
+    let mtu = if mtu < 0xffff { mtu as u16 } else { 0xffff };
+    target.mtu = mtu;
     // The kernel's own interface for the uplink's VLAN tags what it sends.
     target.vlan = 0;
     target.outer = 0;
