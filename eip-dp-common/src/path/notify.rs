@@ -4,8 +4,8 @@ use super::{Local, Outcome, Verdict};
 use crate::{
     abi::{AddressClass, Event, LinkKey, NONE, Port, Reason, SealKey, Sealed},
     budget::{EipBudget, EniBudget, Spend},
-    family::{ChecksumPlace, Datagram, Error, Family},
-    packet::{Ethernet, Mac, NETWORK, Packet},
+    family::{Datagram, Error, Family},
+    packet::{Ethernet, Mac, NETWORK, Packet, PartialChecksum},
     tables::{self, Links, Place, Scratch, Tables},
 };
 
@@ -189,8 +189,9 @@ fn write<F: Family, P: Packet>(
     } else {
         F::LONGEST_QUOTE
     };
+    let partial = packet.partial_checksum();
     packet.reshape(quoted, F::ERROR_HEADERS)?;
-    complete_checksum(packet, datagram, quoted)?;
+    complete_checksum::<F, P>(packet, partial, quoted)?;
     let quoted = packet.forgotten(quoted) & LARGEST;
     F::write_error(packet, source, &datagram.source, error, quoted)?;
     Ethernet::write_addresses(packet, ethernet.source, own_mac)
@@ -199,35 +200,25 @@ fn write<F: Family, P: Packet>(
 /// No place in an ICMP error is larger, nor a length.
 const LARGEST: usize = 2047;
 
-/// A packet of a local stack may have a transport checksum that the device is still to complete: over the quotation now,
-/// with an ICMP checksum in front that knows nothing of it. The value that completing it does not change cannot do harm:
-/// with S, the sum of all the other words from the transport header on, it is the x for which x = -(S + x).
+/// A packet of a local stack may have a checksum that the device is still to complete: over the quotation now, with an ICMP
+/// checksum in front that knows nothing of it. The value that completing it does not change cannot do harm: with S, the sum of
+/// all the other words that it covers, it is the x for which x = -(S + x). `partial` is where it was before there were headers
+/// in front.
 #[inline(always)]
 fn complete_checksum<F: Family, P: Packet>(
     packet: &mut P,
-    datagram: &Datagram<F>,
+    partial: PartialChecksum,
     quoted: usize,
 ) -> Result<(), Reason> {
-    if !datagram.fragment.begins() {
+    let (start, field) = (partial.start as usize, partial.field as usize);
+    if partial.is_none() || start < NETWORK || field + 2 > NETWORK + quoted {
         return Ok(());
     }
-    let place = F::checksum_field(datagram.protocol);
-    let header = datagram.transport - NETWORK;
-    if place == ChecksumPlace::NONE || header + place.offset + 2 > quoted {
-        return Ok(());
-    }
-    let transport = packet.forgotten(NETWORK + F::ERROR_HEADERS + header) & LARGEST;
-    let field = packet.forgotten(transport + place.offset) & LARGEST;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "an offset into the headers"
-    )]
-    let own = packet.partial_checksum().field == field as u32;
-    if !own {
-        return Ok(());
-    }
+    let covered = packet.forgotten(NETWORK + quoted - start) & LARGEST;
+    let start = packet.forgotten(F::ERROR_HEADERS + start) & LARGEST;
+    let field = packet.forgotten(F::ERROR_HEADERS + field) & LARGEST;
     packet.write(field, [0, 0])?;
-    let others = packet.sum(transport, quoted - header)?;
+    let others = packet.sum(start, covered)?;
     packet.write(field, half(!others).to_ne_bytes())
 }
 
