@@ -5,7 +5,7 @@ import struct
 from scapy.all import ARP, Ether
 
 import family
-import packets
+import packets as p
 import world
 
 CASES = []
@@ -50,8 +50,9 @@ def to_eni(eni, packet, padding=b""):
     return deliver(interface, frame(world.eni_mac(eni), world.port_mac(port), packet, padding, vlan))
 
 
-def add(name, interface, packet, expect, *, xdp=None, counters=None, events=()):
-    """Adds a case, on an interface or a port. `xdp="pass"`: the XDP program leaves it to the tc program."""
+def add(name, interface, packet, expect, *, xdp=None, counters=None, lost=None, events=()):
+    """Adds a case, on an interface or a port. `xdp="pass"`: the XDP program leaves it to the tc program, `"early"`: before it
+    looks where the packet goes. `lost`: the counters where there is no uplink to send to, if those do not follow from `counters`."""
     interface = world.link(interface)[0]
     assert name not in NAMES, name
     NAMES.add(name)
@@ -59,6 +60,8 @@ def add(name, interface, packet, expect, *, xdp=None, counters=None, events=()):
     if xdp is not None:
         case["xdp"] = xdp
     case["counters"] = {family.address(k): v for k, v in (counters or {}).items() if v}
+    if lost is not None:
+        case["lost"] = {family.address(k): v for k, v in lost.items()}
     if events:
         case["events"] = list(events)
     CASES.append(case)
@@ -79,12 +82,10 @@ def drop(reason, to=None):
     return {"verdict": "drop", "reason": reason, **({"to": to} if to else {})}
 
 
-def fragments(data):
-    """Given to the kernel, translated, to be sent in fragments."""
-    return {"verdict": "kernel", "out": data.hex()}
-
-
+# Left to the kernel, untouched.
 PASS = {"verdict": "pass"}
+# Put into the map of guests' requests, for the daemon.
+DAEMON = {"verdict": "daemon"}
 
 # How the event of an ICMP error is called, by the reason that it tells.
 TOLD = {"ttl-exceeded": "time-exceeded-sent", "too-big": "too-big-sent"}
@@ -102,10 +103,10 @@ def length(packet):
 
 def events_of(packet, *modes):
     """What happens to an authentication header where an address is translated."""
-    return ["ah-translated"] if "nat" in modes and packets.is_authenticated(packet) else []
+    return ["ah-translated"] if "nat" in modes and p.is_authenticated(packet) else []
 
 
-def inbound(name, eip, body, *, src=world.REMOTE, ttl=64, padding=b"", uplink=world.UPLINK, vlan=0):
+def inbound(name, eip, body, *, src=world.REMOTE, ttl=64, padding=b"", uplink=world.UPLINK, vlan=0, xdp=None):
     """From the Internet to an ENI: `body(src, dst, ttl)` builds the packet before and after."""
     mode, private, eni, _ = world.EIPS[eip]
     assert mode in ("nat", "cut-through")
@@ -119,6 +120,7 @@ def inbound(name, eip, body, *, src=world.REMOTE, ttl=64, padding=b"", uplink=wo
         to_eni(eni, after, padding),
         counters={eip: {"in_packets": 1, "in_bytes": length(before)}},
         events=events_of(before, mode),
+        xdp=xdp,
     )
 
 
@@ -133,7 +135,7 @@ def uplink_drop(name, dst, body, reason, *, src=world.REMOTE, ttl=64, padding=b"
 def uplink_told(name, dst, body, reason, *, mtu=0, src=world.REMOTE, ttl=64, padding=b"", vlan=0):
     """From the Internet, dropped, and its sender is told."""
     packet = body(src, dst, ttl)
-    error = packets.error(reason, world.HOST, src, packet, mtu)
+    error = p.error(reason, world.HOST, src, packet, mtu)
     add(
         name,
         world.UPLINK,
@@ -156,7 +158,7 @@ def from_port(eni, packet, *, port=None, padding=b"", mac=None, dst=None):
     return frame(dst or world.port_mac(port), mac or world.eni_mac(eni), packet, padding, world.link(port)[1])
 
 
-def outbound(name, eni, src, body, *, dst=world.REMOTE, ttl=64, padding=b"", port=None):
+def outbound(name, eni, src, body, *, dst=world.REMOTE, ttl=64, padding=b"", port=None, xdp=None):
     """From an ENI to the Internet."""
     port = port or world.eni_port(eni)
     vpc = world.PORTS[port]
@@ -171,25 +173,98 @@ def outbound(name, eni, src, body, *, dst=world.REMOTE, ttl=64, padding=b"", por
         deliver(world.UPLINK, frame(world.NEXT_HOP_MAC, world.UPLINK_MAC, after, fitting(after, padding, world.MTU))),
         counters={public: {"out_packets": 1, "out_bytes": length(before)}},
         events=events_of(before, state),
+        xdp=xdp,
     )
 
 
-def fragmented(name, eni, src, body, *, dst=world.REMOTE, ttl=64):
-    """From an ENI to the Internet, larger than the way: the kernel routes and cuts what is translated."""
-    public = world.ADDRESSES[world.PORTS[world.eni_port(eni)], src][2]
+def to_neighbour(name, eni, src, body, *, dst=world.NEIGHBOUR, ttl=64, padding=b"", xdp="pass"):
+    """From an ENI to somebody on the uplink's own link, whom the kernel finds."""
+    port = world.eni_port(eni)
+    _, state, public = world.ADDRESSES[world.PORTS[port], src]
     before = body(src, dst, ttl)
+    after = body(public, dst, ttl - 1)
+    mac = world.NEXT_HOP_MAC if dst == world.NEXT_HOP else world.NEIGHBOUR_MAC
+    data = frame(mac, world.UPLINK_MAC, after, fitting(after, padding, world.ON_LINK_MTU))
     add(
         name,
-        world.eni_port(eni),
-        from_port(eni, before),
-        {**fragments(from_port(eni, body(public, dst, ttl))), "to": world.UPLINK},
-        xdp="pass",
+        port,
+        from_port(eni, before, padding=padding),
+        {"verdict": "neighbour", "to": world.UPLINK, "out": data.hex()},
+        xdp=xdp,
         counters={public: {"out_packets": 1, "out_bytes": length(before)}},
-        events=["fragmented"],
+        events=events_of(before, state),
     )
 
 
-def hairpin(name, eni, src, eip, body, *, ttl=64, padding=b""):
+def fragmented(name, interface, whole, packet, after, mtu, to, finish, *, lost=None, neighbour=False):
+    """Larger than the way out: cut where it came in, and each fragment goes on as any packet. `whole` makes a frame of a packet that
+    comes in, `finish` of one that leaves; `after` is the packet as it would leave."""
+    out = whole(p.cut_up(packet, mtu)[-1])
+    sent = [finish(piece).hex() for piece in p.cut_up(after, mtu)]
+    expect = {"verdict": "fragment", "to": to, "out": out.hex(), "sent": sent, "neighbour": neighbour}
+    add(name, interface, whole(packet), expect, xdp="pass", lost=lost, events=["fragmented"])
+
+
+def fragmented_in(name, eip, body, *, ttl=64, vlan=0):
+    """From the Internet to an ENI."""
+    _, private, eni, _ = world.EIPS[eip]
+    port = world.eni_port(eni)
+    interface, port_vlan = world.link(port)
+    fragmented(
+        name,
+        world.UPLINK,
+        lambda packet: frame(world.UPLINK_MAC, world.NEXT_HOP_MAC, packet, vlan=vlan),
+        body(world.REMOTE, eip, ttl),
+        body(world.REMOTE, private, ttl - 1),
+        world.MTUS[port],
+        interface,
+        lambda packet: frame(world.eni_mac(eni), world.port_mac(port), packet, vlan=port_vlan),
+    )
+
+
+def fragmented_out(name, eni, src, body, *, dst=world.REMOTE, ttl=64, padding=b""):
+    """From an ENI to the Internet, or to a neighbour."""
+    public = world.ADDRESSES[world.PORTS[world.eni_port(eni)], src][2]
+    mtu, mac = (world.MTU, world.NEXT_HOP_MAC) if dst == world.REMOTE else (world.ON_LINK_MTU, world.NEIGHBOUR_MAC)
+    before = body(src, dst, ttl)
+    fragmented(
+        name,
+        world.eni_port(eni),
+        lambda packet: from_port(eni, packet, padding=padding if packet == before else b""),
+        before,
+        body(public, dst, ttl - 1),
+        mtu,
+        world.UPLINK,
+        lambda packet: frame(mac, world.UPLINK_MAC, packet),
+        lost={public: {"out_dropped": 1}},
+        neighbour=dst != world.REMOTE,
+    )
+
+
+def fragmented_between(name, eni, src, dst, body, *, ttl=64):
+    """From an ENI to another EIP, or within the VPC."""
+    vpc = world.PORTS[world.eni_port(eni)]
+    _, _, public = world.ADDRESSES[vpc, src]
+    if dst in world.EIPS:
+        _, private, receiver, _ = world.EIPS[dst]
+        after = body(public, private, ttl - 1)
+    else:
+        receiver, after = world.ADDRESSES[vpc, dst][0], body(src, dst, ttl)
+    port = world.eni_port(receiver)
+    interface, vlan = world.link(port)
+    fragmented(
+        name,
+        world.eni_port(eni),
+        lambda packet: from_port(eni, packet),
+        body(src, dst, ttl),
+        after,
+        world.MTUS[port],
+        interface,
+        lambda packet: frame(world.eni_mac(receiver), world.port_mac(port), packet, vlan=vlan),
+    )
+
+
+def hairpin(name, eni, src, eip, body, *, ttl=64, padding=b"", xdp=None):
     """From an ENI to another EIP of this gateway: both translations, one hop."""
     port = world.eni_port(eni)
     _, state, public = world.ADDRESSES[world.PORTS[port], src]
@@ -205,10 +280,11 @@ def hairpin(name, eni, src, eip, body, *, ttl=64, padding=b""):
         to_eni(receiver, after, padding),
         counters=counters,
         events=events_of(before, state, mode),
+        xdp=xdp,
     )
 
 
-def private(name, eni, src, dst, body, *, ttl=64, padding=b"", port=None):
+def private(name, eni, src, dst, body, *, ttl=64, padding=b"", port=None, xdp=None):
     """Private networking inside a VPC: not a byte of the packet changes."""
     port = port or world.eni_port(eni)
     receiver = world.ADDRESSES[world.PORTS[port], dst][0]
@@ -218,11 +294,12 @@ def private(name, eni, src, dst, body, *, ttl=64, padding=b"", port=None):
         port,
         from_port(eni, packet, port=port, padding=padding),
         to_eni(receiver, packet, padding),
+        xdp=xdp,
     )
 
 
 # What is looked at only once it is known where the packet goes.
-LAST = ("ttl-exceeded", "too-big", "tiny-fragment", "icmp-quote-mismatch")
+LAST = ("ttl-exceeded", "too-big", "tiny-fragment", "icmp-quote-mismatch", "address-option", "headers-too-long")
 
 
 def sender_counters(port, src, known, also):
@@ -239,7 +316,7 @@ def port_drop(name, eni, src, dst, body, reason, *, ttl=64, port=None, mac=None,
     found first, where most of its kind are found last."""
     port = port or world.eni_port(eni)
     data = from_port(eni, body(src, dst, ttl), port=port, mac=mac)
-    to = world.UPLINK if reason in LAST and dst == world.REMOTE and not early else None
+    to = world.UPLINK if reason in LAST and world.is_behind_uplink(dst) and not early else None
     add(name, port, data, drop(reason, to), counters=sender_counters(port, src, known, also), xdp=xdp)
 
 
@@ -247,12 +324,12 @@ def port_told(name, eni, src, dst, body, reason, *, mtu=0, ttl=64, known=True, a
     """From an ENI, dropped, and its sender is told."""
     port = world.eni_port(eni)
     packet = body(src, dst, ttl)
-    error = packets.error(reason, world.router_of(eni, src), src, packet, mtu)
+    error = p.error(reason, world.router_of(eni, src), src, packet, mtu)
     add(
         name,
         port,
         from_port(eni, packet, padding=padding),
-        refuse(reason, frame(world.eni_mac(eni), world.port_mac(port), error, vlan=world.link(port)[1]), world.UPLINK if dst == world.REMOTE else None),
+        refuse(reason, frame(world.eni_mac(eni), world.port_mac(port), error, vlan=world.link(port)[1]), world.UPLINK if world.is_behind_uplink(dst) else None),
         xdp="pass",
         counters=sender_counters(port, src, known, also),
         events=[TOLD[reason]],

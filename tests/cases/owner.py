@@ -14,7 +14,9 @@ from case import (
     port_drop,
     private,
     raw_case,
+    port_told,
     reply,
+    to_neighbour,
     uplink_drop,
     uplink_pass,
 )
@@ -22,7 +24,7 @@ from case import (
 TCP, UDP, PING = p.tcp(), p.udp(), p.ping()
 NOT_ASSOCIATED = "203.0.113.60"
 NO_EIP_AT_ALL = "203.0.113.99"
-SPECIAL_SOURCES = ("0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.5", "239.255.255.250", "240.0.0.1", "255.255.255.255")
+SPECIAL_SOURCES = ("0.0.0.0", "0.1.2.3", "127.0.0.1", "169.254.0.1", "169.254.255.254", "224.0.0.5", "239.255.255.250", "240.0.0.1", "255.255.255.255")
 # What begins with 80 zero bits, the edges of fe80::/10, multicast.
 SPECIAL_SOURCES6 = ("::", "::1", "::c000:24d", "::ffff:c000:24d", "fe80::1", "febf:ffff::1", "ff02::5", "ff0e::1", "ffff::1")
 SPECIAL_DESTINATIONS = (
@@ -82,11 +84,124 @@ def uplink():
     uplink_drop("O15-stranded-eip", "203.0.113.10", UDP, "martian", src="203.0.113.40")
     inbound("O15-private-of-other-vpc", "203.0.113.30", UDP, src="172.20.1.1")
     inbound("O15-detached-eip", "203.0.113.10", UDP, src="203.0.113.50")
-    inbound("O15-unassociated-eip", "203.0.113.10", UDP, src=NOT_ASSOCIATED)
     uplink_pass("O15-multicast", to_uplink(UDP(world.REMOTE, "224.0.0.5", 1), dst=family.group_mac("224.0.0.5")))
     if not family.is6():
         uplink_pass("O15-broadcast", to_uplink(UDP(world.REMOTE, "255.255.255.255", 64), dst="ff:ff:ff:ff:ff:ff"))
     uplink_pass("O15-multicast-to-our-mac", to_uplink(UDP(world.REMOTE, "239.1.2.3", 64)))
+
+
+# Private addresses (RFC 1918, RFC 6598; RFC 4193), and what is next to them.
+PRIVATE_SOURCES = ("10.1.0.1", "172.16.0.1", "172.31.255.254", "192.168.7.7", "100.64.0.1", "100.127.255.254")
+PRIVATE_SOURCES6 = ("fc00::1", "fd12:3456:789a::1", "fdff:ffff::1")
+GLOBAL_SOURCES = ("9.255.255.254", "11.0.0.1", "172.15.255.254", "172.32.0.1", "192.167.255.254", "192.169.0.1", "100.63.255.254", "100.128.0.1", "169.253.255.254", "169.255.0.1")
+GLOBAL_SOURCES6 = ("fbff:ffff::1", "fe00::1", "fec0::1")
+
+
+def bogons():
+    """O15: sources that cannot come from the Internet, and those that can."""
+    nat, cut, on_link, on_link_cut = "203.0.113.10", "203.0.113.20", "198.51.101.10", "198.51.101.20"
+    for name, src in (
+        ("hosts-own", world.HOST),
+        ("hosts-own-in-pool", world.HOST_IN_POOL),
+        ("hosts-own-on-link", world.HOST_ON_LINK),
+        # Of a pool that is routed here.
+        ("pool-gateway", "198.18.7.1"),
+        ("pool-nobodys", NO_EIP_AT_ALL),
+        ("pool-unassociated", NOT_ASSOCIATED),
+        ("pool-network", "203.0.113.0"),
+        ("eip-on-link", "198.51.101.10"),
+        ("cut-through-eip-on-link", "198.51.101.20"),
+    ):
+        for mode, eip in (("nat", nat), ("cut-through", cut)):
+            uplink_drop(f"O15-{name}-to-{mode}", eip, UDP, "martian", src=src)
+    uplink_drop("O15-pool-nobodys-to-on-link", on_link_cut, UDP, "martian", src=NO_EIP_AT_ALL)
+    for name, src in (
+        ("next-hop", world.NEXT_HOP),
+        ("reserved", world.RESERVED),
+        ("on-link-router", world.ON_LINK_ROUTER),
+        ("on-link-neighbour", world.NEIGHBOUR),
+        ("on-link-unassociated", "198.51.101.60"),
+        ("detached-eip-elsewhere", "203.0.113.50"),
+        ("beside-the-pools", "198.51.100.77"),
+    ):
+        for mode, eip in (("nat", nat), ("cut-through", cut), ("on-link", on_link), ("on-link-cut-through", on_link_cut)):
+            inbound(f"O15-O18-{name}-to-{mode}", eip, UDP, src=src)
+    private_sources(nat, cut)
+
+
+def private_sources(nat, cut):
+    """The second uplink drops them."""
+    both = {"uplink": world.UPLINK2}
+    for src in family.pick(PRIVATE_SOURCES, PRIVATE_SOURCES6):
+        inbound(f"O15-private-{src}", nat, UDP, src=src)
+        inbound(f"O15-private-{src}-cut-through", cut, UDP, src=src)
+        uplink_drop(f"O15-private-dropped-{src}", nat, UDP, "martian", src=src, **both)
+        uplink_drop(f"O15-private-dropped-{src}-cut-through", cut, UDP, "martian", src=src, **both)
+        uplink_drop(f"O15-private-dropped-ping-{src}", nat, PING, "martian", src=src, **both)
+    for src in family.pick(GLOBAL_SOURCES, GLOBAL_SOURCES6):
+        inbound(f"O15-global-{src}", nat, UDP, src=src)
+        inbound(f"O15-global-passes-{src}", nat, UDP, src=src, **both)
+    # A router on the way may have a private address (RFC 1812 4.3.2.4): it tells of a packet that the EIP sent.
+    router, late = family.pick("192.168.7.7", "fd12:3456:789a::1"), family.pick(11, 3)
+
+    def sent(src, dst, ttl):
+        return UDP(src, world.REMOTE, ttl)
+
+    about = p.icmp_error(late, sent)
+    others = p.icmp_error(late, lambda src, dst, ttl: UDP("192.0.2.200", world.REMOTE, ttl))
+    for name, eip in (("", nat), ("-cut-through", cut)):
+        inbound(f"O15-private-error{name}", eip, about, src=router, **both)
+        uplink_drop(f"O15-private-error-about-others{name}", eip, others, "martian", src=router, **both)
+        uplink_drop(f"O15-private-error-about-nothing{name}", eip, p.icmp_error(late, sent, size=0), "martian", src=router, **both)
+        # Of a later fragment nobody knows what it is about.
+        uplink_drop(f"O15-private-later-fragment{name}", eip, p.fragment(p.icmp_error(late, p.udp(bytes(256))), 64, 64, more=False), "martian", src=router, **both)
+    # Whatever it is about, it is not from who cannot be there.
+    uplink_drop("O15-error-of-hosts-own", nat, about, "martian", src=world.HOST)
+    uplink_drop("O15-error-of-vpcs-own", nat, about, "martian", src="10.0.0.20")
+
+
+def on_link():
+    """O18: a pool that is the network of the uplink's link, where others hold addresses, too."""
+    nat, cut = ("l1", "10.0.0.60"), ("l2", "198.51.101.20")
+    for name, body in (("tcp", TCP), ("udp", UDP), ("ping", PING), ("other", p.other(253)), ("error", p.icmp_error(family.pick(3, 1), UDP))):
+        inbound(f"O18-{name}-in", "198.51.101.10", body, src=world.NEIGHBOUR)
+        inbound(f"O18-{name}-cut-through-in", "198.51.101.20", body, src=world.NEIGHBOUR)
+        inbound(f"O18-{name}-of-other-pool-in", "203.0.113.10", body, src=world.NEIGHBOUR)
+        to_neighbour(f"O18-{name}-out", *nat, body)
+        to_neighbour(f"O18-{name}-cut-through-out", *cut, body)
+        to_neighbour(f"O18-{name}-of-other-pool-out", "a1", "10.0.0.10", body)
+    for name, dst in (("router", world.ON_LINK_ROUTER), ("next-hop", world.NEXT_HOP), ("network", "198.51.101.0")):
+        to_neighbour(f"O18-{name}-out", *nat, UDP, dst=dst)
+        to_neighbour(f"O18-{name}-cut-through-out", *cut, UDP, dst=dst)
+    for ttl in (255, 2):
+        to_neighbour(f"R1-O18-ttl-{ttl}", *nat, UDP, ttl=ttl)
+    to_neighbour("R6-O18-padding", *nat, p.udp(b"x"), padding=b"\xff" * 17)
+    to_neighbour("O18-vlan-out", "v1", "10.0.2.10", UDP)
+    to_neighbour("O18-stack-out", "q1", "10.0.3.10", UDP)
+    port_told("R2-O18-ttl-1", *nat, world.NEIGHBOUR, UDP, "ttl-exceeded", ttl=1)
+    port_told("R2-O18-ttl-1-cut-through", *cut, world.NEIGHBOUR, UDP, "ttl-exceeded", ttl=1)
+    port_told("R2-O18-ttl-1-cut-through-out", *cut, world.REMOTE, UDP, "ttl-exceeded", ttl=1)
+    hairpin("O12-O18-nat-to-cut-through", *nat, "198.51.101.20", UDP)
+    hairpin("O12-O18-from-other-pool", "a1", "10.0.0.10", "198.51.101.10", UDP)
+    hairpin("O13-O18", *nat, "198.51.101.10", UDP)
+    outbound("O6-O18", *nat, TCP)
+    outbound("O7-O18", *cut, TCP)
+    for dst in (world.NEIGHBOUR, world.ON_LINK_ROUTER, "198.51.101.60", "198.51.101.255"):
+        uplink_drop(f"O3-O20-on-link-{dst}", dst, TCP, "no-association")
+        uplink_drop(f"O3-O20-on-link-ttl-1-{dst}", dst, TCP, "no-association", ttl=1)
+    uplink_drop("O3-O20-reserved", world.RESERVED, TCP, "no-association")
+    uplink_pass("O4-on-link-host", to_uplink(TCP(world.NEIGHBOUR, world.HOST_ON_LINK, 64)))
+    unassociated = {"198.51.101.60": {"in_dropped": 1}}
+    port_drop("O18-unassociated", *nat, "198.51.101.60", TCP, "no-association", also=unassociated)
+    port_drop("O12-reserved", "a1", "10.0.0.10", world.RESERVED, TCP, "no-association")
+    port_drop("O8-O18-no-eip", "b1", "10.0.0.20", world.NEIGHBOUR, TCP, "no-eip")
+    # The host itself: its answer would come out of the uplink, from an address that cannot be there.
+    for name, host in (("", world.HOST), ("-in-pool", world.HOST_IN_POOL), ("-on-link", world.HOST_ON_LINK)):
+        for eni, src in (("a1", "10.0.0.10"), ("b2", "203.0.113.20"), nat, cut):
+            for kind, body in (("tcp", TCP), ("ping", PING), ("ttl-1", UDP)):
+                ttl = 1 if kind == "ttl-1" else 64
+                port_drop(f"O19-host{name}-{kind}-{eni}", eni, src, host, body, "gateway-service", ttl=ttl)
+    port_drop("O19-host-no-eip", "b1", "10.0.0.20", world.HOST, TCP, "no-eip")
 
 
 def link_local():
@@ -122,8 +237,6 @@ def ports():
     outbound("O6-other-vpcs-cidr", "c1", "10.0.0.10", TCP, dst="172.20.0.9")
     outbound("O7-cut-through", "b2", "203.0.113.20", TCP)
     outbound("O7-cut-through-many", "m3", "198.18.7.20", TCP)
-    outbound("O6-host", "a1", "10.0.0.10", TCP, dst=world.HOST)
-    outbound("O6-host-in-pool", "a1", "10.0.0.10", TCP, dst=world.HOST_IN_POOL)
     outbound("O6-beside-the-pools", "a1", "10.0.0.10", TCP, dst="203.0.112.1")
     stray = frame(world.FOREIGN_MAC, world.eni_mac("a1"), TCP("10.0.0.10", world.REMOTE, 64))
     raw_case("O5-port-without-a-record", world.STRAY_PORT, stray, drop("eni-detached"))
@@ -295,6 +408,74 @@ def hairpins():
     refused("stranded", "a1", "10.0.0.10", "203.0.113.40", "eni-stranded")
 
 
+def servers():
+    """What only the gateway may say to guests of a VPC, and who else may say it."""
+    sender, guest, own_vpc, other_vpc = ("a1", "10.0.0.10"), "10.0.0.20", "203.0.113.11", "203.0.113.30"
+    rogue = "rogue-server"
+    server, client = family.pick((67, 68), (547, 546))
+    answers = [("dhcp", p.udp(sport=server, dport=client)), ("dhcp-no-checksum", p.udp(sport=server, dport=client, chksum=0))]
+    big = p.udp(bytes(256), sport=server, dport=client)
+    answers += [("dhcp-first-fragment", p.fragment(big, 0, 64, more=True)), ("dhcp-first-8-bytes", p.fragment(big, 0, 8, more=True))]
+    if family.is6():
+        chain = (p.hop_by_hop(), p.routing(), p.destination_options())
+        answers += [
+            ("dhcp-behind-headers", p.behind(p.udp(sport=server, dport=client), *chain)),
+            ("dhcp-atomic-fragment", p.behind(p.udp(sport=server, dport=client), p.fragment_header())),
+            ("dhcp-first-fragment-behind-headers", p.fragment(p.behind(big, *chain), 0, 64, more=True)),
+        ]
+        for kind in range(133, 138):
+            answers.append((f"icmp-{kind}", p.icmp(kind)))
+            answers.append((f"icmp-{kind}-behind-headers", p.behind(p.icmp(kind), *chain)))
+            answers.append((f"icmp-{kind}-first-fragment", p.fragment(p.icmp(kind, payload=bytes(64)), 0, 32, more=True)))
+            answers.append((f"icmp-{kind}-first-8-bytes", p.fragment(p.icmp(kind, payload=bytes(64)), 0, 8, more=True)))
+            answers.append((f"icmp-{kind}-atomic-fragment", p.behind(p.icmp(kind), p.fragment_header())))
+    for name, body in answers:
+        for ttl in (64, 255) if family.is6() else (64,):
+            # As a link's own message, it is one of neighbour discovery: see R9.
+            if ttl == 255 and name.startswith("icmp") and "-" not in name[5:]:
+                continue
+            port_drop(f"O11-rogue-{name}-{ttl}", *sender, guest, body, rogue, ttl=ttl, known=False)
+            port_drop(f"O11-rogue-{name}-{ttl}-no-eip", "b1", guest, "10.0.0.10", body, rogue, ttl=ttl)
+            # By way of their EIPs it is the same VPC.
+            also = {"203.0.113.10": {"out_dropped": 1}, own_vpc: {"in_dropped": 1}}
+            port_drop(f"O12-rogue-{name}-{ttl}", *sender, own_vpc, body, rogue, ttl=ttl, also=also)
+        if name.startswith("dhcp"):
+            # Others are somebody on the Internet to each other.
+            hairpin(f"O12-{name}-to-other-vpc", *sender, other_vpc, body)
+            inbound(f"O1-{name}-from-the-internet", "203.0.113.10", body)
+            outbound(f"O6-{name}-to-the-internet", *sender, body)
+    tiny = [("udp-4-bytes", p.fragment(big, 0, 4, more=True)), ("udp-1-byte", p.fragment(big, 0, 1, more=True)), ("tcp-4-bytes", p.fragment(TCP, 0, 4, more=True))]
+    if family.is6():
+        tiny += [(f"icmp-{kind}-4-bytes", p.fragment(p.icmp(kind), 0, 4, more=True)) for kind in (134, 136)]
+        tiny.append(("udp-4-bytes-behind-headers", p.fragment(p.behind(big, p.hop_by_hop(), p.destination_options()), 0, 12, more=True)))
+    for name, body in tiny:
+        port_drop(f"T8-private-first-{name}", *sender, guest, body, "tiny-fragment", known=False)
+    # What a client sends is for whoever it is sent to.
+    request = p.udp(sport=client, dport=server)
+    private("O11-dhcp-request-to-guest", *sender, guest, request, xdp="pass")
+    if family.is6():
+        private("O11-ping-behind-headers", *sender, guest, p.behind(PING, p.hop_by_hop()))
+        private("O11-listener-query-to-guest", *sender, guest, p.icmp(130))
+
+
+def clients():
+    """DHCP to somebody on the Internet, who may run a server there."""
+    request = p.udp(sport=family.pick(68, 546), dport=family.pick(67, 547))
+    nat, cut = ("a1", "10.0.0.10"), ("b2", "203.0.113.20")
+    for ttl in (255, 64, 2):
+        outbound(f"O6-dhcp-request-ttl-{ttl}", *nat, request, ttl=ttl, xdp="early")
+        outbound(f"O7-T14-dhcp-request-ttl-{ttl}", *cut, request, ttl=ttl, xdp="early")
+    outbound("O7-T14-dhcp-request-on-link", "l2", "198.51.101.20", request, xdp="early")
+    to_neighbour("O18-dhcp-request", "l1", "10.0.0.60", request, xdp="early")
+    hairpin("O12-dhcp-request", *nat, "203.0.113.30", request, xdp="early")
+    hairpin("O12-dhcp-request-same-vpc", *nat, "203.0.113.11", request, xdp="early")
+    inbound("O1-dhcp-request", "203.0.113.10", request)
+    inbound("O2-dhcp-request", "203.0.113.20", request)
+    port_drop("O8-dhcp-request", "b1", "10.0.0.20", world.REMOTE, request, "no-eip", xdp="early")
+    port_drop("O12-dhcp-request-nobodys", *cut, "203.0.113.1", request, "no-association", xdp="early")
+    port_drop("O19-dhcp-request-host", *nat, world.HOST, request, "gateway-service", xdp="early")
+
+
 def overlapping():
     outbound("O14-vpc-1", "a1", "10.0.0.10", TCP)
     outbound("O14-vpc-2", "c1", "10.0.0.10", TCP)
@@ -332,8 +513,12 @@ def martian_destinations():
 
 def generate():
     uplink()
+    bogons()
+    on_link()
     link_local()
     ports()
+    servers()
+    clients()
     spoofing()
     private_networking()
     gateways()

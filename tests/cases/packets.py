@@ -222,6 +222,36 @@ def fragment(body, offset, size, *, more, identification=0x5EED):
     return piece
 
 
+def cut_up(packet, mtu):
+    """The IPv4 packet in fragments that fit (RFC 791 3.2): as large as they can be, but that the last one carries 8 bytes at least.
+    Options that are not to be copied are in the first one only; in their places in the others nothing is done."""
+    end = header_end(packet)
+    payload, (before,) = packet[end:], struct.unpack("!H", packet[6:8])
+    size = (mtu - end) & ~7
+    if 0 < len(payload) % size < 8:
+        size -= 8
+    pieces = []
+    for at in range(0, len(payload), size):
+        part = payload[at : at + size]
+        more = at + size < len(payload) or before & 0x2000
+        field = before & 0xC000 | (0x2000 if more else 0) | (before & 0x1FFF) + at // 8
+        head = packet[:2] + struct.pack("!H", end + len(part)) + packet[4:6] + struct.pack("!H", field) + packet[8:20]
+        ip_options = packet[20:end] if at == 0 else copied_options(packet[20:end])
+        pieces.append(fixed_header(head + ip_options + part))
+    assert len(pieces) > 1
+    return pieces
+
+
+def copied_options(data):
+    """Options as a later fragment has them (RFC 791 3.1: the copied flag)."""
+    result, at = b"", 0
+    while at < len(data) and data[at] != 0:
+        size = 1 if data[at] == 1 else data[at + 1]
+        result += data[at : at + size] if data[at] & 0x80 else b"\x01" * size
+        at += size
+    return result + data[at:]
+
+
 def cutting_point(packet):
     """Where the part begins that is cut into fragments, and where the protocol number of what begins there is."""
     if not family.is6():

@@ -1,7 +1,5 @@
 """T: what is rewritten. Each body goes in and out, through NAT, a hairpin and cut-through."""
 
-import struct
-
 import family
 import packets as p
 import world
@@ -12,6 +10,7 @@ CUT_EIP, CUT_ENI = "203.0.113.20", "b2"
 
 MSS = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("WScale", 7)]
 NOP, RECORD_ROUTE, ROUTER_ALERT = b"\x01", b"\x07\x07\x04\0\0\0\0", b"\x94\x04\0\0"
+SECURITY, STREAM = b"\x82\x0b" + bytes(9), b"\x88\x04\0\x07"
 
 
 def comes_out_zero(src, dst):
@@ -61,14 +60,19 @@ def queries6():
     """The same for ICMPv6, whose checksum covers the addresses. Kinds 133 to 137 are the link's own, see `discovery`."""
     yield "T1-echo-request", p.ping()
     yield "T1-echo-reply", p.icmp_echo_reply()
-    for kind in (130, 131, 132, 138, 139, 140, 143, 160, 200, 255):
+    for kind in (130, 131, 132, 143, 148, 151, 160, 200, 255):
         yield f"T1-icmp-{kind}", p.icmp(kind)
 
 
 def options4():
     yield "T6-nop-ihl-6", p.tcp(**p.options(NOP * 4))
     yield "T6-router-alert", p.udp(**p.options(ROUTER_ALERT))
-    yield "T6-record-route-ihl-7", p.tcp(**p.options(RECORD_ROUTE + NOP))
+    yield "T6-security-ihl-8", p.tcp(**p.options(SECURITY + NOP))
+    yield "T6-stream", p.udp(**p.options(STREAM))
+    yield "T6-unknown-option", p.udp(**p.options(b"\x1e\x06\xc0\0\2\1" + NOP * 2))
+    # Where the type of an option that is refused is another one's data.
+    yield "T6-record-route-in-other-option", p.tcp(**p.options(b"\x82\x0b\x07\x07\x04\0\0\0\0\x44\x04" + NOP))
+    yield "T6-record-route-after-end", p.tcp(**p.options(b"\0" + RECORD_ROUTE))
     for words in range(3, 11):
         yield f"T6-nop-ihl-{5 + words}", (p.tcp, p.udp)[words % 2](**p.options(NOP * 4 * words))
     yield "T6-end-of-list", p.udp(**p.options(b"\0\x83\x07\x04"))
@@ -199,7 +203,101 @@ def tiny_fragments():
         port_drop(f"T8-{name}-out", NAT_ENI, NAT_IP, world.REMOTE, body, "tiny-fragment")
         inbound(f"T14-T8-{name}-in", CUT_EIP, body)
         outbound(f"T14-T8-{name}-out", CUT_ENI, CUT_EIP, body)
-        private(f"O11-T8-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
+        # Inside, what the gateway alone may say has to be told by a transport header.
+        if name.startswith("tcp"):
+            private(f"O11-T8-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
+        else:
+            port_drop(f"O11-T8-{name}", "a1", "10.0.0.10", "10.0.0.20", body, "tiny-fragment", known=False)
+
+
+def address_options():
+    """Bodies in which an option carries addresses (RFC 7126 4.5, 4.7), and whether the transport header is found."""
+    for name, data in (
+        ("record-route", RECORD_ROUTE + NOP),
+        ("record-route-used", b"\x07\x0b\x08\x0a\0\0\x63\0\0\0\0" + NOP),
+        ("record-route-after-others", ROUTER_ALERT + NOP + RECORD_ROUTE),
+        ("record-route-at-the-end", NOP * 33 + RECORD_ROUTE),
+        ("record-route-empty", b"\x07\x03\x04" + NOP),
+        ("timestamp", b"\x44\x08\x05\0\0\0\0\0"),
+        ("timestamp-with-addresses", b"\x44\x0c\x05\x01" + bytes(8)),
+        ("timestamp-prespecified", b"\x44\x0c\x05\x03\x0a\0\0\x63\0\0\0\0"),
+    ):
+        yield name, p.udp(**p.options(data))
+    yield "record-route-ping", p.ping(**p.options(RECORD_ROUTE + NOP))
+    yield "record-route-first-fragment", p.fragment(p.udp(bytes(64), **p.options(RECORD_ROUTE + NOP)), 0, 32, more=True)
+    yield "record-route-later-fragment", p.fragment(p.udp(bytes(64), **p.options(RECORD_ROUTE + NOP)), 32, 32, more=False)
+
+
+def messages():
+    """ICMP messages that tell addresses: IPv4's router advertisement; IPv6's of one link, of routers and of mobile nodes."""
+    kinds = family.pick((9,), (*range(133, 143), *range(144, 148)))
+    for kind in kinds:
+        yield f"icmp-{kind}", p.icmp(kind)
+        yield f"icmp-{kind}-first-fragment", p.fragment(p.icmp(kind, payload=bytes(64)), 0, 32, more=True)
+        if family.is6():
+            yield f"icmp-{kind}-behind-headers", p.behind(p.icmp(kind), p.hop_by_hop(), p.destination_options())
+
+
+def addresses_told():
+    """T6: what would tell an inner address is refused where one is translated, and nobody's business where not."""
+    reason, remote = "address-option", world.REMOTE
+    bodies = [*messages(), *(() if family.is6() else address_options())]
+    for name, body in bodies:
+        is_discovery = family.is6() and name[5:8] in ("133", "134", "135", "136", "137")
+        uplink_drop(f"T6-{name}-in", NAT_EIP, body, reason)
+        port_drop(f"T6-{name}-out", NAT_ENI, NAT_IP, remote, body, reason)
+        for kind, eni, src, eip in (("nat-to-nat", "d1", "10.0.0.20", "203.0.113.11"), ("nat-to-cut-through", "c1", "10.0.0.10", "203.0.113.20"), ("cut-through-to-nat", "b2", CUT_EIP, "203.0.113.32")):
+            public = world.ADDRESSES[world.PORTS[world.eni_port(eni)], src][2]
+            port_drop(f"T6-{name}-{kind}", eni, src, eip, body, reason, also={public: {"out_dropped": 1}, eip: {"in_dropped": 1}})
+        inbound(f"T14-T6-{name}-in", CUT_EIP, body)
+        outbound(f"T14-T6-{name}-out", CUT_ENI, CUT_EIP, body)
+        if not is_discovery:
+            private(f"O11-T6-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
+    if not family.is6():
+        redirects()
+        quoted_options()
+
+
+def redirects():
+    """ICMP redirects name a router; one inside the VPC is nobody's business outside of it (RFC 1812 5.2.7.2)."""
+    for name, router, told in (
+        ("gateway", "10.0.0.1", True),
+        ("nobody", "10.0.77.7", True),
+        ("second-cidr", "172.20.1.9", True),
+        ("outside", "192.0.2.1", False),
+        ("other-private", "192.168.7.7", False),
+        ("unspecified", "0.0.0.0", False),
+    ):
+        body = p.icmp_error(5, p.udp(), rest=p.ipaddress.ip_address(router).packed)
+        left = None if name == "unspecified" else "early"
+        if told:
+            port_drop(f"T6-redirect-to-{name}-out", NAT_ENI, NAT_IP, world.REMOTE, body, "address-option", early=True, xdp="pass")
+            both = {"203.0.113.10": {"out_dropped": 1}, "203.0.113.30": {"in_dropped": 1}}
+            port_drop(f"T6-redirect-to-{name}-hairpin", NAT_ENI, NAT_IP, "203.0.113.30", body, "address-option", also=both, xdp="pass")
+        else:
+            outbound(f"T6-redirect-to-{name}-out", NAT_ENI, NAT_IP, body, xdp=left)
+            hairpin(f"T6-redirect-to-{name}-hairpin", NAT_ENI, NAT_IP, "203.0.113.30", body, xdp=left)
+        inbound(f"T6-redirect-to-{name}-in", NAT_EIP, body)
+        outbound(f"T14-T6-redirect-to-{name}-out", CUT_ENI, CUT_EIP, body)
+        private(f"O11-T6-redirect-to-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
+
+
+def quoted_options():
+    """T6, T11: quoted options that carry addresses are refused, all others are translated with the rest."""
+    for name, quoted in address_options():
+        if "later" in name:
+            continue
+        body = p.icmp_error(3, quoted)
+        uplink_drop(f"T6-quoted-{name}-in", NAT_EIP, body, "address-option", xdp="pass")
+        port_drop(f"T6-quoted-{name}-out", NAT_ENI, NAT_IP, world.REMOTE, body, "address-option", xdp="pass")
+        also = {"203.0.113.32": {"out_dropped": 1}, "203.0.113.11": {"in_dropped": 1}}
+        port_drop(f"T6-quoted-{name}-hairpin", "d1", "10.0.0.20", "203.0.113.11", body, "address-option", also=also, xdp="pass")
+        inbound(f"T14-T6-quoted-{name}-in", CUT_EIP, body)
+        outbound(f"T14-T6-quoted-{name}-out", CUT_ENI, CUT_EIP, body)
+        private(f"O11-T6-quoted-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
+    # Cut before its data: the option is there all the same.
+    cut = p.icmp_error(3, p.udp(**p.options(RECORD_ROUTE + NOP)), size=28)
+    uplink_drop("T6-quoted-record-route-without-transport-in", NAT_EIP, cut, "address-option", xdp="pass")
 
 
 KINDS = ((3, "unreachable"), (4, "quench"), (5, "redirect"), (11, "time-exceeded"), (12, "parameter"))
@@ -272,7 +370,7 @@ def quotes():
         for name, chain in (("hop-by-hop", (p.hop_by_hop(),)), ("three-headers", (p.hop_by_hop(), p.routing(), p.destination_options()))):
             yield f"behind-{name}", p.behind(p.icmp_error(late, p.tcp()), *chain)
     else:
-        yield "quoting-options-and-8-bytes", p.icmp_error(late, p.tcp(**p.options(RECORD_ROUTE + NOP)), size=36)
+        yield "quoting-options-and-8-bytes", p.icmp_error(late, p.tcp(**p.options(SECURITY + NOP)), size=40)
         yield "with-options", p.icmp_error(late, p.udp(), **p.options(ROUTER_ALERT))
         yield "with-options-ihl-15", p.icmp_error(late, p.tcp(**p.options(NOP * 40)), **p.options(NOP * 40))
 
@@ -281,6 +379,8 @@ def quotable4():
     """Quoted packets that only IPv4 has."""
     yield "header-wrong", p.wrong(p.udp(), -10, 0x0101)
     yield "tcp-ihl-6", p.tcp(**p.options(NOP * 4))
+    yield "router-alert", p.udp(**p.options(ROUTER_ALERT))
+    yield "security", p.tcp(**p.options(SECURITY + NOP))
     yield "udp-ihl-15", p.udp(**p.options(NOP * 40))
 
 
@@ -302,14 +402,21 @@ def quotable6():
     yield "no-next-header", p.other(59)
 
 
+# Those with options in the quoted header.
+OPTIONS = ("about-tcp-ihl-6", "about-udp-ihl-15", "about-router-alert", "about-security", "quoting-options-and-8-bytes", "with-options-ihl-15")
+
+
 def icmp_errors():
     """T9 to T13. An error goes to whom its quoted packet came from, so both are seen with the same addresses."""
     for name, body in quotes():
-        inbound(f"T9-T11-{name}-in", NAT_EIP, body)
-        outbound(f"T10-T11-{name}-out", NAT_ENI, NAT_IP, body)
-        hairpin(f"T13-{name}-nat-to-nat", "d1", "10.0.0.20", "203.0.113.11", body)
-        hairpin(f"T13-{name}-nat-to-cut-through", "a1", "10.0.0.10", "203.0.113.20", body)
-        hairpin(f"T13-{name}-cut-through-to-nat", "b2", "203.0.113.20", "203.0.113.10", body)
+        # Quoted options are tc's to look through, and so is whom a redirect names.
+        options = "pass" if name in OPTIONS else None
+        sent = "early" if name == "redirect" else options
+        inbound(f"T9-T11-{name}-in", NAT_EIP, body, xdp=options)
+        outbound(f"T10-T11-{name}-out", NAT_ENI, NAT_IP, body, xdp=sent)
+        hairpin(f"T13-{name}-nat-to-nat", "d1", "10.0.0.20", "203.0.113.11", body, xdp=sent)
+        hairpin(f"T13-{name}-nat-to-cut-through", "a1", "10.0.0.10", "203.0.113.20", body, xdp=sent)
+        hairpin(f"T13-{name}-cut-through-to-nat", "b2", "203.0.113.20", "203.0.113.10", body, xdp=options)
         inbound(f"T14-{name}-in", CUT_EIP, body)
         outbound(f"T14-{name}-out", CUT_ENI, CUT_EIP, body)
         private(f"O11-{name}", "a1", "10.0.0.10", "10.0.0.20", body)
@@ -359,5 +466,6 @@ def generate():
     forwarded()
     zero_checksums()
     tiny_fragments()
+    addresses_told()
     icmp_errors()
     quote_mismatches()

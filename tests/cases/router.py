@@ -6,11 +6,14 @@ import family
 import packets as p
 import world
 from case import (
+    DAEMON,
     PASS,
     add,
     arp,
     drop,
-    fragmented,
+    fragmented_between,
+    fragmented_in,
+    fragmented_out,
     frame,
     from_port,
     hairpin,
@@ -20,6 +23,8 @@ from case import (
     port_told,
     private,
     reply,
+    tagged,
+    to_neighbour,
     uplink_drop,
     uplink_pass,
     uplink_told,
@@ -101,7 +106,7 @@ def told():
         port_told("R2-quoting-options-out", ENI, ADDRESS, world.REMOTE, p.tcp(**p.options(b"\x01" * 40)), late, ttl=1)
     for name, body in silent:
         uplink_drop(f"R2-silent-{name}-in", EIP, body, late, ttl=1, xdp="pass")
-        port_drop(f"R2-silent-{name}-out", ENI, ADDRESS, world.REMOTE, body, late, ttl=1, xdp="pass")
+        port_drop(f"R2-silent-{name}-out", ENI, ADDRESS, world.REMOTE, body, late, ttl=1, xdp="early" if name == "redirect" and not family.is6() else "pass")
     # An uplink that has no address to tell anybody from.
     uplink_drop("R2-silent-uplink-without-address-in", EIP, UDP_BODY, late, ttl=1, xdp="pass", uplink=world.UPLINK2)
 
@@ -130,17 +135,10 @@ def sizes():
     both = {EIP: {"out_dropped": 1}, eip: {"in_dropped": 1}}
     port_told("R3-too-big-hairpin", ENI, ADDRESS, eip, whole(sized(1301)), big, mtu=1300, also=both)
     if not family.is6():
-        # Only towards the Internet does the kernel fragment.
-        uplink_told("R4-too-big-in", eip, sized(1301), big, mtu=1300)
-        port_told("R4-too-big-hairpin", ENI, ADDRESS, eip, sized(1301), big, mtu=1300, also={EIP: {"out_dropped": 1}, eip: {"in_dropped": 1}})
-        port_told("R4-too-big-private", ENI, ADDRESS, "10.0.0.70", sized(1301), big, mtu=1300, known=False)
-        fragmented("R4-udp-out", *jumbo, sized(1501))
-        fragmented("R4-tcp-out", *jumbo, p.tcp(bytes(1470)))
-        fragmented("R4-ping-out", *jumbo, p.ping(bytes(2000)))
-        fragmented("R4-udp-no-checksum-out", *jumbo, sized(1600, chksum=0))
-        fragmented("R4-ttl-2-out", *jumbo, sized(1501), ttl=2)
-        fragmented("R4-fragment-out", *jumbo, p.fragment(p.udp(bytes(3000)), 0, 1600, more=True))
+        fragments(small, jumbo, eip)
         port_told("R2-too-big-without-hops-out", *jumbo, world.REMOTE, sized(1501), "ttl-exceeded", ttl=1)
+    to_neighbour("R3-O18-fits", *jumbo, sized(1400))
+    port_told("R3-O18-too-big", *jumbo, world.NEIGHBOUR, whole(sized(1401)), big, mtu=1400)
     error = p.icmp_error(family.pick(3, 1), p.udp(bytes(1400)))
     uplink_drop("R3-silent-error-in", eip, whole(error), big, xdp="pass")
     uplink_drop("R3-silent-uplink-without-address-in", eip, whole(sized(1301)), big, xdp="pass", uplink=world.UPLINK2)
@@ -156,6 +154,84 @@ def sizes():
     private("R3-padding-does-not-count-private", "a1", ADDRESS, "10.0.0.70", sized(1300), padding=bytes(40))
     # The packet that is too big and has no hops left.
     uplink_told("R2-too-big-without-hops-in", eip, whole(sized(1301)), "ttl-exceeded", ttl=1)
+
+
+def numbered(size, **fields):
+    """A UDP packet of so many bytes, each place of which can be told from the others."""
+    return p.udp(b"".join(number.to_bytes(2, "big") for number in range(5000))[: size - 28], **fields)
+
+
+def fragments(small, jumbo, eip):
+    """R4, RFC 791 3.2: cut in every direction, and between EIPs."""
+    options, security = p.options(b"\x94\x04\0\0\x01\x1e\x04\0\0\x01\x01\x01"), p.options(b"\x82\x0b" + bytes(9) + b"\x01")
+    # The last fragments of 1, 7, 8 and 9 bytes of what the largest one carries.
+    edges = tuple(1300 + more for more in (1, 7, 8, 9, 100, 1279, 1280, 1281))
+    for name, body in (
+        *((f"of-{size}-bytes", numbered(size)) for size in edges),
+        ("of-3400-bytes", numbered(3400)),
+        ("tcp", p.tcp(bytes(range(256)) * 6)),
+        ("ping", p.ping(bytes(range(256)) * 6)),
+        ("other", p.other(253, bytes(range(256)) * 6)),
+        ("udp-no-checksum", numbered(1500, chksum=0)),
+        ("udp-wrong", p.wrong(numbered(1500), 6, 0x0101)),
+        ("first-fragment", p.fragment(numbered(3000), 0, 1408, more=True)),
+        ("later-fragment", p.fragment(numbered(3000), 1600, 1400, more=True)),
+        ("last-fragment", p.fragment(numbered(3000), 1600, 1372, more=False)),
+        ("options", numbered(1500, **options)),
+        ("copied-option", numbered(1500, **security)),
+        ("ihl-15", numbered(1500, **p.options(b"\x01" * 40))),
+        ("dscp", numbered(1500, tos=0xB8)),
+        ("identification-0", numbered(1500, id=0)),
+    ):
+        fragmented_in(f"R4-{name}-in", eip, body)
+        fragmented_between(f"R4-{name}-hairpin", ENI, ADDRESS, eip, body)
+        fragmented_between(f"R4-{name}-private", ENI, ADDRESS, "10.0.0.70", body)
+        fragmented_between(f"R4-{name}-from-cut-through", CUT_ENI, CUT, eip, body)
+    for name, body in (
+        ("udp", numbered(1501)),
+        ("of-3400-bytes", numbered(3400)),
+        ("tcp", p.tcp(bytes(1470))),
+        ("ping", p.ping(bytes(2000))),
+        ("udp-no-checksum", numbered(1600, chksum=0)),
+        ("fragment", p.fragment(p.udp(bytes(3000)), 0, 1600, more=True)),
+        ("options", numbered(1600, **options)),
+    ):
+        fragmented_out(f"R4-{name}-out", *jumbo, body)
+        fragmented_out(f"R4-O18-{name}-out", *jumbo, body, dst=world.NEIGHBOUR)
+    fragmented_in("R4-too-big-in", eip, sized(1301))
+    fragmented_between("R4-too-big-hairpin", ENI, ADDRESS, eip, sized(1301))
+    fragmented_between("R4-too-big-private", ENI, ADDRESS, "10.0.0.70", sized(1301))
+    fragmented_in("R4-ttl-2-in", eip, sized(1301), ttl=2)
+    fragmented_out("R4-ttl-2-out", *jumbo, sized(1501), ttl=2)
+    fragmented_out("R4-padded-out", *jumbo, sized(1501), padding=b"\xa5" * 30)
+    for vlan in (world.UPLINK_VLAN, world.UPLINK_VLANS):
+        name = "stack" if isinstance(vlan, tuple) else "vlan"
+        fragmented_in(f"T16-R4-{name}-in", eip, numbered(1400), vlan=vlan)
+    for name, eni, address in (("vlan", "v1", "10.0.2.10"), ("stack", "q1", "10.0.3.10")):
+        fragmented_between(f"T16-R4-{name}-hairpin", eni, address, eip, numbered(1400))
+    fragmented_out("T16-R4-O18-vlan-out", "v1", "10.0.2.10", numbered(1450), dst=world.NEIGHBOUR)
+    # Of several pages, as jumbo frames bring them: up to 9,216 bytes.
+    for size in (3600, 5000, 9000, 9215, 9216):
+        fragmented_in(f"R4-R7-of-{size}-bytes-in", eip, numbered(size))
+        fragmented_out(f"R4-R7-of-{size}-bytes-out", *jumbo, numbered(size))
+        fragmented_out(f"R4-R7-O18-of-{size}-bytes-out", *jumbo, numbered(size), dst=world.NEIGHBOUR)
+        fragmented_between(f"R4-R7-of-{size}-bytes-hairpin", *jumbo, eip, numbered(size))
+        fragmented_between(f"R4-R7-of-{size}-bytes-private", *jumbo, "10.0.0.70", numbered(size))
+    fragmented_out("R4-R7-tcp-out", *jumbo, p.tcp(bytes(range(256)) * 30))
+    fragmented_out("R4-R7-fragment-out", *jumbo, p.fragment(numbered(9400), 0, 8800, more=True))
+    fragmented_in("R4-R7-options-in", eip, numbered(8000, **options))
+    for size in (9217, 9400):
+        uplink_told(f"R4-R7-of-{size}-bytes-in", eip, numbered(size), "too-big", mtu=1300)
+        port_told(f"R4-R7-of-{size}-bytes-out", *jumbo, world.REMOTE, numbered(size), "too-big", mtu=1500)
+    # Many: the ENI z1 has an MTU of 100.
+    tiny, big = "203.0.113.61", "too-big"
+    for size in (101, 180, 1000, 2016):
+        fragmented_in(f"R4-of-{size}-bytes-to-mtu-100-in", tiny, numbered(size))
+    # More than 28 of 80 bytes each.
+    uplink_told("R4-too-many-in", tiny, numbered(2261), big, mtu=100)
+    both = {EIP: {"out_dropped": 1}, tiny: {"in_dropped": 1}}
+    port_told("R4-too-many-hairpin", ENI, ADDRESS, tiny, numbered(2261), big, mtu=100, also=both)
+    port_told("R4-too-many-private", ENI, ADDRESS, "10.0.0.61", numbered(2261), big, mtu=100, known=False)
 
 
 def malformed6():
@@ -255,10 +331,10 @@ def source_routes():
         port_drop(f"R5a-{name}-out", ENI, ADDRESS, world.REMOTE, body, "source-route", known=False)
         port_drop(f"R5a-{name}-private", ENI, ADDRESS, "10.0.0.20", body, "source-route", known=False)
     # The same bytes where they are not an option's type: inside another option, after the end of the list.
-    inside = p.tcp(**p.options(b"\x07\x0b\x08\x83\x07\x04\x89\x00\x00\x00\x00\x01"))
+    inside = p.tcp(**p.options(b"\x82\x0b\x08\x83\x07\x04\x89\x00\x00\x00\x00\x01"))
     behind = p.tcp(**p.options(b"\x00" + lsrr))
-    inbound("R5a-inside-record-route-in", EIP, inside)
-    outbound("R5a-inside-record-route-out", ENI, ADDRESS, inside)
+    inbound("R5a-inside-other-option-in", EIP, inside)
+    outbound("R5a-inside-other-option-out", ENI, ADDRESS, inside)
     inbound("R5a-after-end-of-list-in", EIP, behind)
     outbound("R5a-after-end-of-list-out", ENI, ADDRESS, behind)
 
@@ -269,8 +345,10 @@ def foreign_macs():
         uplink_pass(f"R5b-{name}-in", frame(mac, world.NEXT_HOP_MAC, packet))
     uplink_pass("R5b-mac-of-other-uplink", frame(world.UPLINK_MAC, world.NEXT_HOP_MAC, packet), interface=world.UPLINK2)
     out = TCP(ADDRESS, world.REMOTE, 64)
-    add("R5b-other-out", "pa", from_port(ENI, out, dst=world.FOREIGN_MAC), PASS)
-    add("R5b-other-enis-mac-out", "pm", from_port("m1", TCP("10.0.1.10", "10.0.1.11", 64), dst=world.eni_mac("m2")), PASS)
+    other = drop("other-mac")
+    for name, mac in (("other", world.FOREIGN_MAC), ("zero", NOBODY), ("other-ports", world.port_mac("pb")), ("own", world.eni_mac(ENI))):
+        add(f"R5b-O19-{name}-out", "pa", from_port(ENI, out, dst=mac), other)
+    add("R5b-other-enis-mac-out", "pm", from_port("m1", TCP("10.0.1.10", "10.0.1.11", 64), dst=world.eni_mac("m2")), other)
 
 
 def padding():
@@ -372,7 +450,7 @@ def port_arp():
         cut = arp(1, world.eni_mac("a1"), ADDRESS, NOBODY, "10.0.0.1")[:size]
         add(f"R9-cut-{size}", "pa", cut, drop("malformed"), xdp="pass")
     foreign = arp(1, world.eni_mac("m1"), "10.0.1.10", NOBODY, "10.0.1.11", dst=world.eni_mac("m2"))
-    add("R9-not-our-mac", "pm", foreign, PASS, xdp="pass")
+    add("R9-not-our-mac", "pm", foreign, drop("other-mac"), xdp="pass")
     refuse("unknown-mac-reply", "a1", ADDRESS, "10.0.0.1", "spoofed-mac", mac="0a:00:00:00:00:99", op=2)
 
 
@@ -385,10 +463,25 @@ def dhcp():
 
     for eni in ("a1", "b1", "b2", "c1", "m1", "m3", "s1"):
         port = world.eni_port(eni)
-        add(f"R10-discover-{eni}", port, request("0.0.0.0", "255.255.255.255", eni), PASS)
-    add("R10-renew", "pa", request(ADDRESS, "10.0.0.1", "a1", kind="request", dst_mac=world.port_mac("pa")), PASS)
-    add("R10-renew-cut-through", "pd", request(CUT, "203.0.113.1", "b2", kind="request", dst_mac=world.port_mac("pd")), PASS)
-    add("R10-rebind", "pa", request(ADDRESS, "255.255.255.255", "a1", kind="request"), PASS)
+        add(f"R10-discover-{eni}", port, request("0.0.0.0", "255.255.255.255", eni), DAEMON, xdp="pass")
+
+    def renew(name, eni, src, dst, *, dst_mac=None):
+        port = world.eni_port(eni)
+        data = request(src, dst, eni, kind="request", dst_mac=dst_mac or world.port_mac(port))
+        add(f"R10-{name}", port, tagged(data, world.link(port)[1]), DAEMON, xdp="pass")
+
+    renew("renew", "a1", ADDRESS, "10.0.0.1")
+    renew("renew-second-cidr", "j1", "172.20.3.30", "172.20.0.1")
+    renew("renew-no-eip", "b1", "10.0.0.20", "10.0.0.1")
+    # In cut-through mode the router is the pool's; where that has none, as with `gateway = none`, a link-local address.
+    renew("renew-cut-through", "m3", "198.18.7.20", "198.18.7.1")
+    renew("renew-cut-through-on-link", "l2", "198.51.101.20", world.ON_LINK_ROUTER)
+    renew("renew-cut-through-link-local", "b2", CUT, "169.254.1.1")
+    renew("rebind", "a1", ADDRESS, "255.255.255.255", dst_mac=BROADCAST)
+    renew("rebind-cut-through", "b2", CUT, "255.255.255.255", dst_mac=BROADCAST)
+    for eni, src in (("v1", "10.0.2.10"), ("v2", "10.0.2.10"), ("q1", "10.0.3.10"), ("w1", "10.0.0.62")):
+        renew(f"T16-renew-{eni}", eni, src, "10.0.0.1")
+        renew(f"T16-discover-{eni}", eni, "0.0.0.0", "255.255.255.255", dst_mac=BROADCAST)
     for name, body in (("server-port", p.udp(sport=67, dport=67)), ("client-port", p.udp(sport=68, dport=68)), ("other-protocol", p.other(136, bytes.fromhex("0044004300000000")))):
         port_drop(f"R10-not-dhcp-{name}", "a1", "0.0.0.0", "255.255.255.255", body, "spoofed-source")
     unknown = request("0.0.0.0", "255.255.255.255", "a1", mac="0a:00:00:00:00:99")
@@ -406,7 +499,7 @@ def ethertypes():
     head = bytes.fromhex("333300000001" + world.eni_mac("a1").replace(":", "") + "86dd")
     add("R5-ipv6-multicast-out", "pa", head + tail, drop("malformed"))
     head = bytes.fromhex((world.FOREIGN_MAC + world.eni_mac("a1")).replace(":", "") + "86dd")
-    add("R5b-ipv6-other-mac-out", "pa", head + tail, PASS)
+    add("R5b-ipv6-other-mac-out", "pa", head + tail, drop("other-mac"))
 
 
 def generate():

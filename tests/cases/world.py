@@ -21,6 +21,13 @@ NEXT_HOP_MAC = "02:00:00:00:ff:fe"
 HOST = "198.51.100.2"
 HOST_IN_POOL = "203.0.113.2"
 REMOTE = "192.0.2.77"
+# The uplink's link is a network of its own: who is there, and the addresses of it that are a pool's.
+ON_LINK = "198.51.101.0/24"
+ON_LINK_ROUTER, HOST_ON_LINK, NEIGHBOUR = "198.51.101.1", "198.51.101.2", "198.51.101.50"
+ON_LINK_MTU = 1400
+NEIGHBOUR_MAC = "02:00:00:00:ff:50"
+# In the reserve of a pool that is routed to the gateway.
+RESERVED = "203.0.113.241"
 FOREIGN_MAC = "02:00:00:00:de:ad"
 # Of the uplink, and of ports that are not named below.
 MTU = 1500
@@ -35,14 +42,17 @@ VPCS = {
 # name: VPC
 PORTS = {
     "pa": 1, "pb": 1, "pc": 1, "pd": 1, "pe": 2, "pf": 2, "pg": 2, "pm": 1, "ps": 1, "pt": 1, "pj": 1,
-    "pv20": 1, "pv30": 2, "pq20": 2, "pq30": 1,
+    "pv20": 1, "pv30": 2, "pq20": 2, "pq30": 1, "pw70": 1, "pl": 1, "pk": 1, "pz": 1,
 }
 # Ports that are VLANs of an interface; a pair is one within another.
-VLANS = {"pv20": ("pv", 20), "pv30": ("pv", 30), "pq20": ("pv", (10, 20)), "pq30": ("pv", (11, 20))}
+VLANS = {"pv20": ("pv", 20), "pv30": ("pv", 30), "pq20": ("pv", (10, 20)), "pq30": ("pv", (11, 20)), "pw70": ("pw", 70)}
+# What is the host's own on interfaces with ports: VLANs for which it has interfaces, within another one too, and its untagged
+# frames. `None`: every VLAN that is nobody else's.
+HOST_LINKS = [("pv", 0), ("pv", 50), ("pv", (10, 50)), ("pv", (60, 0)), ("pw", None)]
 UPLINK_VLAN = 100
 # Within another on the same interface.
 UPLINK_VLANS = (10, 100)
-MTUS = {"pt": 1300, "pj": 9000}
+MTUS = {"pt": 1300, "pj": 9000, "pz": 100}
 
 
 def link(port):
@@ -76,6 +86,10 @@ ENIS = {
     "s1": ("S", "ps", "0a:00:00:00:00:51", False),
     "t1": ("T", "pt", "0a:00:00:00:00:71", False),
     "j1": ("J", "pj", "0a:00:00:00:00:31", False),
+    "l1": ("L", "pl", "0a:00:00:00:00:61", False),
+    "l2": ("L2", "pk", "0a:00:00:00:00:62", False),
+    "z1": ("Z", "pz", "0a:00:00:00:00:63", False),
+    "w1": ("X", "pw70", "0a:00:00:00:00:64", False),
     # Alike in everything but the VLAN and the VPC.
     "v1": ("V", "pv20", "0a:00:00:00:02:01", False),
     "v2": ("W", "pv30", "0a:00:00:00:02:01", False),
@@ -109,6 +123,10 @@ ADDRESSES = {
     (2, "10.0.3.10"): ("q1", "nat", "203.0.113.92"),
     (1, "10.0.3.10"): ("q2", "off", None),
     (1, "203.0.113.93"): ("q2", "cut-through", "203.0.113.93"),
+    (1, "10.0.0.60"): ("l1", "nat", "198.51.101.10"),
+    (1, "198.51.101.20"): ("l2", "cut-through", "198.51.101.20"),
+    (1, "10.0.0.61"): ("z1", "nat", "203.0.113.61"),
+    (1, "10.0.0.62"): ("w1", "no-eip", None),
 }
 
 # address: (mode, private address, ENI or None, VPC)
@@ -131,6 +149,10 @@ EIPS = {
     "203.0.113.91": ("nat", "10.0.2.10", "v2", 2),
     "203.0.113.92": ("nat", "10.0.3.10", "q1", 2),
     "203.0.113.93": ("cut-through", "203.0.113.93", "q2", 1),
+    "198.51.101.10": ("nat", "10.0.0.60", "l1", 1),
+    "198.51.101.20": ("cut-through", "198.51.101.20", "l2", 1),
+    "198.51.101.60": ("unassociated", "0.0.0.0", None, None),
+    "203.0.113.61": ("nat", "10.0.0.61", "z1", 1),
 }
 
 # Prefix, class, and of a pool its gateway.
@@ -140,6 +162,10 @@ PREFIXES = [
     ("198.18.7.1/32", "pool-gateway", None),
     (HOST + "/32", "host", None),
     (HOST_IN_POOL + "/32", "host", None),
+    ("203.0.113.240/28", "reserved", None),
+    (ON_LINK, "on-link", ON_LINK_ROUTER),
+    (HOST_ON_LINK + "/32", "host", None),
+    (NEXT_HOP + "/32", "on-link", None),
 ]
 
 
@@ -149,6 +175,11 @@ def eni_mac(eni):
 
 def eni_port(eni):
     return ENIS[eni][1]
+
+
+def is_behind_uplink(address):
+    """Whether a packet to this address leaves by the uplink."""
+    return address in (REMOTE, NEXT_HOP) or address.startswith("198.51.101.") and address not in EIPS and address != HOST_ON_LINK
 
 
 def router_of(eni, address):
@@ -183,12 +214,12 @@ def to_json():
             *({"name": name, "mac": mac} for name, mac in devices.items()),
         ],
         "uplinks": [
-            {"interface": UPLINK, **tags(0), "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True},
+            {"interface": UPLINK, **tags(0), "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True, "drop_private_sources": False},
             *(
-                {"interface": UPLINK, **tags(vlan), "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True}
+                {"interface": UPLINK, **tags(vlan), "next_hop": a(NEXT_HOP), "icmp_source": a(HOST), "answer_arp": True, "drop_private_sources": False}
                 for vlan in (UPLINK_VLAN, UPLINK_VLANS)
             ),
-            {"interface": UPLINK2, **tags(0), "next_hop": None, "icmp_source": None, "answer_arp": False},
+            {"interface": UPLINK2, **tags(0), "next_hop": None, "icmp_source": None, "answer_arp": False, "drop_private_sources": True},
         ],
         "way_out": {"interface": UPLINK, "mac": NEXT_HOP_MAC, "mtu": MTU},
         "vpcs": [
@@ -201,6 +232,9 @@ def to_json():
         "ports": [
             {"name": port, "interface": link(port)[0], **tags(link(port)[1]), "vpc": vpc}
             for port, vpc in PORTS.items()
+        ],
+        "host_links": [
+            {"interface": name, **tags(vlan or 0), "any_vlan": vlan is None} for name, vlan in HOST_LINKS
         ],
         "enis": [
             {
@@ -235,7 +269,13 @@ def to_json():
             for slot, (address, (mode, private, eni, vpc)) in enumerate(EIPS.items(), start=1)
         ],
         "prefixes": [
-            {"prefix": family.prefix(prefix), "class": name, "gateway": gateway and a(gateway)}
+            {
+                "prefix": family.prefix(prefix),
+                "class": name,
+                "gateway": gateway and a(gateway),
+                "interface": UPLINK if name == "on-link" else None,
+                "mtu": ON_LINK_MTU if name == "on-link" else 0,
+            }
             for prefix, name, gateway in PREFIXES
         ],
     }

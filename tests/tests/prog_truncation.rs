@@ -35,12 +35,12 @@ fn every_case_of(
     check: &(impl Fn(&Case, &[u8], &Run) -> anyhow::Result<()> + Sync),
 ) -> anyhow::Result<()> {
     let failures = namespace::with_namespace(|| {
-        let bench = Bench::new(&table.world)?;
+        let mut bench = Bench::new(&table.world)?;
         let mut failures = Failures::default();
         let mut before = bench.counters()?;
         for case in &table.cases {
             for hook in Hook::ALL {
-                let (mut dropped, mut sent, mut left) = (0, 0, 0);
+                let (mut dropped, mut sent) = (0, 0);
                 for frame in frames(case) {
                     let name = format!("{} ({hook:?}, {} bytes)", case.name, frame.len());
                     if !hook.is_testable(&frame) {
@@ -52,17 +52,16 @@ fn every_case_of(
                     failures.check(&name, result.err().map(|error| format!("{error:#}")));
                     dropped += u64::from(run.verdict == Verdict::Drop);
                     sent += u64::from(run.verdict == Verdict::Redirect);
-                    // To be sent in fragments.
-                    left += u64::from(run.verdict == Verdict::Pass && run.out != frame);
                 }
                 let after = bench.counters()?;
                 let counted = after.since(&before);
                 before = after;
-                let right = counted.dropped() == dropped + counted.told()
-                    && (sent + left > 0 || counted.delivered() == 0);
+                let requests = bench.requests()?.len();
+                let right = counted.dropped() + requests as u64 == dropped + counted.told()
+                    && (sent > 0 || counted.delivered() == 0);
                 let problem = (!right).then(|| {
                     format!(
-                        "{dropped} dropped, {sent} sent, {left} left translated; counters{}",
+                        "{dropped} dropped, {requests} requests, {sent} sent; counters{}",
                         counted.describe()
                     )
                 });

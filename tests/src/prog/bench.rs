@@ -5,13 +5,13 @@ use std::collections::HashMap as Names;
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{
         Program, ProgramFd, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp,
         XdpMode,
     },
 };
-use eip_dp_common::abi::{maps, programs, stages};
+use eip_dp_common::abi::{RequestHeader, maps, programs, stages};
 use eip_dp_user::{
     image::Limits,
     plane::{Layout, Source},
@@ -91,6 +91,7 @@ pub struct Bench {
     events: PerCpuArray<MapData, u64>,
     budgets: HashMap<MapData, [u32; 2], u64>,
     receivers: Array<MapData, u64>,
+    requests: RingBuf<MapData>,
     _stages: Vec<ProgramArray<MapData>>,
 }
 
@@ -148,6 +149,7 @@ impl Bench {
         let events = take(&mut ebpf, maps::EVENTS)?;
         let budgets = take(&mut ebpf, BUDGETS)?;
         let receivers = take(&mut ebpf, RECEIVER_BUDGETS)?;
+        let requests = take(&mut ebpf, maps::REQUESTS)?;
         Ok(Self {
             ebpf,
             maps,
@@ -156,6 +158,7 @@ impl Bench {
             events,
             budgets,
             receivers,
+            requests,
             _stages: arrays,
         })
     }
@@ -225,6 +228,16 @@ impl Bench {
             self.receivers.set(index, word, 0)?;
         }
         Ok(())
+    }
+
+    /// The guests' requests that were put into the map since the last look.
+    pub fn requests(&mut self) -> Result<Vec<(RequestHeader, Vec<u8>)>> {
+        let mut all = Vec::new();
+        while let Some(element) = self.requests.next() {
+            let read = RequestHeader::read(&element).context("an element that is no request")?;
+            all.push((read.0, read.1.to_vec()));
+        }
+        Ok(all)
     }
 
     /// Every counter now.

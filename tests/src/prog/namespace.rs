@@ -42,14 +42,14 @@ pub fn peer(name: &str) -> String {
     format!("{name}-far")
 }
 
-/// Creates veth pairs with these names and MACs, both ends up, and the largest MTU.
+/// Creates veth pairs with these names and MACs, both ends up, and an MTU that is larger than any of the table.
 pub fn create(interfaces: &[Interface]) -> Result<()> {
     let mut batch = String::from("link set lo up\n");
     for Interface { name, mac } in interfaces {
         let far = peer(name);
         let _ = write!(
             batch,
-            "link add name {name} address {mac} mtu 9000 type veth peer name {far} mtu 9000\n\
+            "link add name {name} address {mac} mtu 9500 type veth peer name {far} mtu 9500\n\
              link set dev {far} up\nlink set dev {name} up\n"
         );
     }

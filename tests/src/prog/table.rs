@@ -32,17 +32,21 @@ pub struct Case {
     pub xdp: Option<SlowPath>,
     /// What is added to which EIP's counters.
     pub counters: BTreeMap<IpAddr, Change>,
+    /// Likewise where there is no uplink to send to; if it is not what follows from those.
+    pub lost: Option<BTreeMap<IpAddr, Change>>,
     /// The names of what else is counted.
     #[serde(default)]
     pub events: Vec<String>,
 }
 
-/// `"pass"`: to the tc program of the same interface.
+/// To the tc program of the same interface.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum SlowPath {
     /// Untouched.
     Pass,
+    /// Likewise, before it is looked at where the packet goes.
+    Early,
 }
 
 /// What becomes of a packet.
@@ -77,24 +81,59 @@ pub enum Expect {
         /// Where it would have gone, for a reason that is found last.
         to: Option<String>,
     },
-    /// Left to the kernel, translated, to be sent in fragments.
-    Kernel {
-        /// The interface that it is going to leave by.
+    /// Sent out of an interface to the neighbour there that has the destination, by the kernel's neighbour table.
+    Neighbour {
+        /// The interface.
         to: String,
-        /// The frame.
+        /// The frame, but for its Ethernet addresses.
         out: Frame,
     },
+    /// Cut into fragments that come in again where it came in.
+    Fragment {
+        /// The interface that they leave by in the end.
+        to: String,
+        /// The frame of the last fragment as it comes in again.
+        out: Frame,
+        /// The frames that leave in the end.
+        sent: Vec<Frame>,
+        /// Whether to the neighbour there that has the destination, by the kernel's neighbour table.
+        neighbour: bool,
+    },
+    /// Put into the map of guests' requests.
+    Daemon,
     /// Left to the kernel, untouched.
     Pass,
 }
 
 impl Expect {
+    /// Whether the kernel has to find a neighbour on the uplink's link for it.
+    pub fn is_for_neighbour(&self) -> bool {
+        matches!(
+            self,
+            Self::Neighbour { .. }
+                | Self::Fragment {
+                    neighbour: true,
+                    ..
+                }
+        )
+    }
+
+    /// Whether the gateway does no more than so much of it for anybody.
+    pub fn is_limited(&self) -> bool {
+        matches!(
+            self,
+            Self::Refuse { .. } | Self::Daemon | Self::Neighbour { .. }
+        )
+    }
+
     /// Where the packet goes, or would have gone.
     pub fn way(&self) -> Option<&str> {
         match self {
-            Self::Deliver { to, .. } | Self::Kernel { to, .. } => Some(to),
+            Self::Deliver { to, .. } | Self::Neighbour { to, .. } | Self::Fragment { to, .. } => {
+                Some(to)
+            }
             Self::Drop { to, .. } | Self::Refuse { to, .. } => to.as_deref(),
-            Self::Reply { .. } | Self::Pass => None,
+            Self::Reply { .. } | Self::Daemon | Self::Pass => None,
         }
     }
 }
@@ -185,6 +224,7 @@ pub struct World {
     pub way_out: WayOut,
     pub vpcs: Vec<Vpc>,
     pub ports: Vec<Port>,
+    pub host_links: Vec<HostLink>,
     pub enis: Vec<Eni>,
     pub addresses: Vec<Address>,
     pub eips: Vec<Eip>,
@@ -211,6 +251,7 @@ pub struct Uplink {
     pub next_hop: Option<IpAddr>,
     pub icmp_source: Option<IpAddr>,
     pub answer_arp: bool,
+    pub drop_private_sources: bool,
 }
 
 /// Where packets to the Internet go.
@@ -252,6 +293,18 @@ pub struct Port {
     pub outer: u16,
     pub vlan: u16,
     pub vpc: u32,
+}
+
+/// A record of `PORTS` of what is the host's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the record")]
+pub struct HostLink {
+    pub interface: String,
+    pub outer: u16,
+    pub vlan: u16,
+    /// Every VLAN that has no record of its own.
+    pub any_vlan: bool,
 }
 
 /// A target and a record of `MACS`.
@@ -300,9 +353,8 @@ pub struct Prefix {
     pub prefix: String,
     pub class: String,
     pub gateway: Option<IpAddr>,
-    #[serde(default)]
-    pub ifindex: u32,
-    #[serde(default)]
+    /// The interface whose neighbours these are.
+    pub interface: Option<String>,
     pub mtu: u32,
 }
 

@@ -121,16 +121,21 @@ impl Maps {
             self.write(Write::Vpc(vpc.index, Some(record.sealed(&vpc.index))))?;
         }
         self.fill_ports(world, indices, &macs)?;
+        self.fill_host_links(world, indices, &macs)?;
         if world.family == 6 {
             self.fill_uplinks::<V6>(world, indices, &macs)?;
-            self.fill_family::<V6>(world)
+            self.fill_family::<V6>(world, indices)
         } else {
             self.fill_uplinks::<V4>(world, indices, &macs)?;
-            self.fill_family::<V4>(world)
+            self.fill_family::<V4>(world, indices)
         }
     }
 
-    fn fill_family<F: Records>(&mut self, world: &table::World) -> Result<()> {
+    fn fill_family<F: Records>(
+        &mut self,
+        world: &table::World,
+        indices: &Names<String, u32>,
+    ) -> Result<()> {
         for vpc in &world.vpcs {
             for (cidr, place) in vpc.cidrs.iter().zip(0..MAX_CIDRS) {
                 let index = Cidr::<F::Address>::index(vpc.index, place);
@@ -158,7 +163,7 @@ impl Maps {
         }
         let mut screen = Names::<u32, u64>::new();
         for prefix in &world.prefixes {
-            self.insert_prefix::<F>(prefix, &mut screen)?;
+            self.insert_prefix::<F>(prefix, indices, &mut screen)?;
         }
         for (index, bits) in screen {
             self.write_of::<F>(FamilyWrite::Screen(index, bits))?;
@@ -169,6 +174,7 @@ impl Maps {
     fn insert_prefix<F: Records>(
         &mut self,
         prefix: &table::Prefix,
+        indices: &Names<String, u32>,
         screen: &mut Names<u32, u64>,
     ) -> Result<()> {
         let (network, length) = prefix.parts()?;
@@ -184,20 +190,18 @@ impl Maps {
         let record = Prefix {
             gateway: prefix.gateway.map_or(Ok(F::UNSPECIFIED), F::octets)?,
             class: class as u32,
-            ifindex: prefix.ifindex,
+            ifindex: match &prefix.interface {
+                Some(name) => index_of(indices, name)?,
+                None => 0,
+            },
             mtu: prefix.mtu,
             seal: 0,
         };
         let key = PrefixKey { length, network };
         self.write_of::<F>(FamilyWrite::Prefix(key, Some(record.sealed(&PREFIX_SEAL))))?;
-        if matches!(
-            class,
-            AddressClass::Pool | AddressClass::OnLink | AddressClass::Host
-        ) {
-            // Each is in one prefix of either length.
-            for bit in <F as Family>::screen(&network) {
-                *screen.entry(bit / 64).or_default() |= 1 << (bit % 64);
-            }
+        // Each is in one prefix of either length.
+        for bit in <F as Family>::screen(&network) {
+            *screen.entry(bit / 64).or_default() |= 1 << (bit % 64);
         }
         Ok(())
     }
@@ -214,13 +218,14 @@ impl Maps {
                 uplink.outer,
                 uplink.vlan,
             );
+            let flag = |set, flag| if set { flag } else { 0 };
             let mut record = Uplink {
                 mac: macs[&uplink.interface],
-                flags: if uplink.answer_arp {
-                    UplinkFlags::ANSWER_ARP
-                } else {
-                    0
-                },
+                flags: flag(uplink.answer_arp, UplinkFlags::ANSWER_ARP)
+                    | flag(
+                        uplink.drop_private_sources,
+                        UplinkFlags::DROP_PRIVATE_SOURCES,
+                    ),
                 ..Uplink::zeroed()
             };
             let values = [uplink.next_hop, uplink.icmp_source];
@@ -268,6 +273,32 @@ impl Maps {
                 };
                 self.write(Write::Mac(key, Some(record.sealed(&key))))?;
             }
+        }
+        Ok(())
+    }
+
+    fn fill_host_links(
+        &mut self,
+        world: &table::World,
+        indices: &Names<String, u32>,
+        macs: &Names<String, [u8; 6]>,
+    ) -> Result<()> {
+        for link in &world.host_links {
+            let ifindex = index_of(indices, &link.interface)?;
+            let key = if link.any_vlan {
+                LinkKey::any_vlan(ifindex)
+            } else {
+                LinkKey::stacked(ifindex, link.outer, link.vlan)
+            };
+            let record = Port {
+                role: PortRole::Host as u32,
+                vpc: NONE,
+                target: NONE,
+                mac: macs[&link.interface],
+                eni_mac: [0; 6],
+                seal: 0,
+            };
+            self.write(Write::Port(key, Some(record.sealed(&key))))?;
         }
         Ok(())
     }
