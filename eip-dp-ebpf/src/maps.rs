@@ -14,8 +14,8 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{
         Cidr, EipEntry, Event, FlowHalves, FlowWord, INGRESS_PLACES, Ingress, Link, LinkKey,
-        MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, Prefix, Reason, Sealed, Status, Target,
-        Uplink, Vpc,
+        MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, PortRole, Prefix, Reason, Sealed, Status,
+        Target, Uplink, Vpc,
     },
     budget::{EipBudget, EniBudget, Spend},
     family::{NatObstacle, SCREEN_BITS, v4},
@@ -145,10 +145,16 @@ impl Maps {
         UPLINKS.get_ptr(key).is_some()
     }
 
-    /// Whether the interface and VLAN are a port.
+    /// Whether the interface and VLAN are a port of ENIs.
     #[inline(always)]
     pub fn has_port(key: &LinkKey) -> bool {
-        PORTS.get_ptr(key).is_some()
+        match PORTS.get_ptr(key) {
+            // SAFETY: the kernel gave the pointer, to a value of the map, which stays mapped while the program runs.
+            Some(port) => {
+                (unsafe { (&raw const (*port).role).read_volatile() }) == PortRole::Enis as u32
+            }
+            None => false,
+        }
     }
 }
 

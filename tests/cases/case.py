@@ -316,7 +316,7 @@ def port_drop(name, eni, src, dst, body, reason, *, ttl=64, port=None, mac=None,
     found first, where most of its kind are found last."""
     port = port or world.eni_port(eni)
     data = from_port(eni, body(src, dst, ttl), port=port, mac=mac)
-    to = world.UPLINK if reason in LAST and world.is_behind_uplink(dst) and not early else None
+    to = world.UPLINK if reason in LAST and world.is_behind_next_hop(dst) and not early else None
     add(name, port, data, drop(reason, to), counters=sender_counters(port, src, known, also), xdp=xdp)
 
 
@@ -329,7 +329,7 @@ def port_told(name, eni, src, dst, body, reason, *, mtu=0, ttl=64, known=True, a
         name,
         port,
         from_port(eni, packet, padding=padding),
-        refuse(reason, frame(world.eni_mac(eni), world.port_mac(port), error, vlan=world.link(port)[1]), world.UPLINK if world.is_behind_uplink(dst) else None),
+        refuse(reason, frame(world.eni_mac(eni), world.port_mac(port), error, vlan=world.link(port)[1]), world.UPLINK if world.is_behind_next_hop(dst) else None),
         xdp="pass",
         counters=sender_counters(port, src, known, also),
         events=[TOLD[reason]],

@@ -230,7 +230,7 @@ def address_options():
 
 def messages():
     """ICMP messages that tell addresses: IPv4's router advertisement; IPv6's of one link, of routers and of mobile nodes."""
-    kinds = family.pick((9,), (*range(133, 143), *range(144, 148)))
+    kinds = family.pick((9,), (*range(133, 139), *range(140, 143), *range(144, 148)))
     for kind in kinds:
         yield f"icmp-{kind}", p.icmp(kind)
         yield f"icmp-{kind}-first-fragment", p.fragment(p.icmp(kind, payload=bytes(64)), 0, 32, more=True)

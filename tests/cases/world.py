@@ -177,9 +177,9 @@ def eni_port(eni):
     return ENIS[eni][1]
 
 
-def is_behind_uplink(address):
-    """Whether a packet to this address leaves by the uplink."""
-    return address in (REMOTE, NEXT_HOP) or address.startswith("198.51.101.") and address not in EIPS and address != HOST_ON_LINK
+def is_behind_next_hop(address):
+    """Whether a packet to this address goes to the uplink's next hop, without which there is no way for it."""
+    return address == REMOTE
 
 
 def router_of(eni, address):

@@ -95,6 +95,12 @@ pub fn forward<F: Family, P: Packet, L: Links>(
     if forward.routed && datagram.hop_limit <= 1 {
         return Err(Reason::TtlExceeded);
     }
+    if forward.translation.active {
+        forward.obstacle.refuse()?;
+        if F::tells_addresses(packet, datagram) {
+            return Err(Reason::AddressOption);
+        }
+    }
     let mtu = usize::from(target.mtu);
     if wire_len(packet, datagram) > mtu {
         outcome.mtu = u32::from(target.mtu);
@@ -117,10 +123,6 @@ pub fn forward<F: Family, P: Packet, L: Links>(
     let mut field = ChecksumPlace::NONE;
     let mut quote = Quote::NONE;
     if forward.translation.active {
-        forward.obstacle.refuse()?;
-        if F::tells_addresses(packet, datagram) {
-            return Err(Reason::AddressOption);
-        }
         if F::is_icmp_error(packet, datagram) {
             quote = Quote::find(packet, links, datagram, &rewrite)?;
             if quote.at == Quote::UNREAD.at {

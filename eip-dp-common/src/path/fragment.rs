@@ -23,6 +23,7 @@ pub const HEADER: usize = 60;
 const TOTAL_LEN: usize = 2;
 const FLAGS: usize = 6;
 const CHECK: usize = 10;
+const RESERVED_FLAG: u16 = 0x8000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
 
@@ -36,12 +37,8 @@ pub fn is_possible<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>, mtu
     match packet.segment_payload() {
         Some(0) => {
             let header = datagram.transport - NETWORK;
-            let most = if datagram.length() < LONGEST {
-                datagram.length()
-            } else {
-                return false;
-            };
-            largest_payload(header, mtu).saturating_sub(UNIT) * MOST >= most
+            let payload = datagram.length() - header;
+            datagram.length() <= LONGEST && payload_of(header, mtu, payload) * MOST >= payload
         }
         Some(_) => datagram.protocol == protocol::TCP,
         None => false,
@@ -97,7 +94,7 @@ pub fn write_header(header: &mut [u8; HEADER], len: usize, flags: u16, piece: Pi
         flags & MORE_FRAGMENTS
     };
     let offset = (flags & OFFSET).wrapping_add((piece.at / 8) as u16) & OFFSET;
-    let field = (more | offset).to_be_bytes();
+    let field = (flags & RESERVED_FLAG | more | offset).to_be_bytes();
     [header[TOTAL_LEN], header[TOTAL_LEN + 1]] = total;
     [header[FLAGS], header[FLAGS + 1]] = field;
     [header[CHECK], header[CHECK + 1]] = [0, 0];

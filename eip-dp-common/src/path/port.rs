@@ -415,6 +415,8 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
                 }
                 // What it would answer comes back by the uplink, from an address that cannot be there.
                 Some(AddressClass::Host) => return Err(Reason::GatewayService),
+                // The kernel finds its MAC, for tc.
+                Some(AddressClass::OnLink) if !packet.can_reply() => return Ok(Verdict::Slow),
                 Some(AddressClass::OnLink) => is_neighbour = true,
                 None => {}
             }
@@ -432,12 +434,14 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
             }
         }
     }
-    if !to_eip {
-        scratch.eip.lead_to(F::UPLINK_TARGET);
-    }
-    tables::receiver(&mut scratch.target, tables, &scratch.eip)?;
     if is_neighbour {
+        // Without a router a link has neighbours all the same.
         to_neighbour::<F, P, T>(packet, tables, address, scratch, outcome.eni)?;
+    } else {
+        if !to_eip {
+            scratch.eip.lead_to(F::UPLINK_TARGET);
+        }
+        tables::receiver(&mut scratch.target, tables, &scratch.eip)?;
     }
     if to_eip && scratch.target.vpc == scratch.sender.vpc && is_from_server(packet, datagram) {
         return Err(Reason::RogueServer);
@@ -454,7 +458,7 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
     forward(packet, tables, datagram, &onward, outcome)
 }
 
-/// Makes the uplink's target that of an address on an uplink's link, which the kernel resolves, within the ENI's budget.
+/// The target of an address on an uplink's link, which the kernel resolves, within the ENI's budget.
 #[inline(always)]
 fn to_neighbour<F: Family, P: Packet, L: Links>(
     packet: &P,

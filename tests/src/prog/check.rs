@@ -129,7 +129,7 @@ fn wanted(table: &Table, case: &Case, hook: Hook, delivery: Delivery) -> Result<
     }
     let to_uplink = case.expect.way() == Some(&table.world.way_out.interface);
     // Nobody looks at the last checks of a packet that cannot be sent anyway.
-    if delivery == Delivery::NoUplink && to_uplink {
+    if delivery == Delivery::NoUplink && to_uplink && !case.expect.is_for_neighbour() {
         return Ok(dropped(lost(table, case)?));
     }
     if hook == Hook::Xdp && case.xdp.is_some() {

@@ -12,7 +12,7 @@ use eip_dp_tests::lab::{process::Job, wait::until};
 use crate::report::Report;
 
 /// How long the tables may take: the processor is emulated.
-const LONGEST: Duration = Duration::from_mins(8);
+const LONGEST: Duration = Duration::from_mins(25);
 
 /// Loads every program; prints how many instructions the verifier processed for each.
 pub fn load(report: &mut Report) -> Result<()> {

@@ -108,10 +108,11 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
             }
             _ => length = (usize::from(len) + 1) * 8,
         }
-        found.protocol = next;
+        // One that is not looked over stays what it is: at the place of `transport` nothing else stands.
         if at + length > LONGEST_CHAIN {
             break;
         }
+        found.protocol = next;
         at = packet.forgotten(at + length) & 0x7f;
         // Whatever this header was, what is known is the same after it.
         found.fragment = found.fragment.forgotten(packet);
