@@ -162,7 +162,16 @@ fn header_len(len: usize) -> u32 {
 /// Copies header and payload.
 #[inline(always)]
 fn take(skb: &Skb, room: &mut Room, header: usize, payload: usize) -> Result<(), Reason> {
-    room.header = [0; HEADER];
+    // By words that the compiler cannot make a `memset` of.
+    let mut word = 0;
+    while word < HEADER / 4 {
+        // SAFETY: so many words are the header's, which is aligned for them as its struct is.
+        unsafe {
+            let words = room.header.as_mut_ptr().cast::<u32>();
+            words.add(word).write_volatile(0);
+        }
+        word += 1;
+    }
     let (length, rest) = (header_len(header), bounded(payload, LONGEST));
     if length == 0 || rest == 0 {
         return Err(Reason::Malformed);
