@@ -32,8 +32,10 @@ fn the_first_facts_are_complete() {
         sh("ip neigh add 192.0.2.254 lladdr 02:00:00:00:00:fe dev left nud permanent");
         // The kernel declares an interface operational a moment after it was set up.
         let watcher = Watcher::start().await.unwrap();
-        until(&mut watcher.subscribe(), "left up", |facts| {
-            facts.link_named("left").is_some_and(|(_, link)| link.up)
+        until(&mut watcher.subscribe(), "both ends up", |facts| {
+            ["left", "right"]
+                .iter()
+                .all(|name| facts.link_named(name).is_some_and(|(_, link)| link.up))
         })
         .await;
         let facts = Watcher::start().await.unwrap().facts();
