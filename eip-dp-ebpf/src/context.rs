@@ -550,10 +550,15 @@ impl Packet for Skb {
 
     #[inline(always)]
     fn partial_checksum(&mut self) -> PartialChecksum {
-        self.partial = match kernel::partial_checksum(self.skb) {
+        let partial = match kernel::partial_checksum(self.skb) {
             Some(partial) => partial,
             None if self.probe_partial() => PartialChecksum::UNKNOWN,
             None => PartialChecksum::NONE,
+        };
+        // Forgotten: all that follows is looked at once, and not once for frames with and once for frames without one.
+        self.partial = PartialChecksum {
+            start: self.any.forgotten(partial.start as usize) as u32,
+            field: self.any.forgotten(partial.field as usize) as u32,
         };
         self.partial
     }
