@@ -94,6 +94,13 @@ pub trait Packet {
     /// `None` where they differ from each other.
     fn segment_payload(&self) -> Option<u32>;
 
+    /// Where the transport header that each of these packets gets begins: behind `transport`, the frame's own, where that is
+    /// a tunnel's. And whether it is TCP's.
+    #[inline(always)]
+    fn segment_transport(&self, transport: usize, is_tcp: bool) -> (usize, bool) {
+        (transport, is_tcp)
+    }
+
     /// Whether this hook can send to `target`; where it cannot, the slow path does.
     fn can_send(&self, target: &Target) -> bool;
 
@@ -125,6 +132,18 @@ impl PartialChecksum {
     #[inline(always)]
     pub const fn is_none(self) -> bool {
         self.field == 0
+    }
+
+    /// [`Packet::segment_transport`] by it: what is still to be segmented has such a checksum, in the innermost header.
+    #[inline(always)]
+    pub const fn segment_transport(self, transport: usize, is_tcp: bool) -> (usize, bool) {
+        /// Where TCP has its checksum, from its header on (RFC 9293 3.1).
+        const TCP_CHECKSUM: u32 = 16;
+        let start = self.start as usize;
+        if self.field == 0 || self.start == u32::MAX || start <= transport {
+            return (transport, is_tcp);
+        }
+        (start, self.field.wrapping_sub(self.start) == TCP_CHECKSUM)
     }
 }
 
@@ -167,6 +186,21 @@ impl Change {
         match self.delta.apply(field) {
             [0, 0] if self.zero_is_none => [0xff, 0xff],
             changed => changed,
+        }
+    }
+
+    /// The field after the change, for one that holds the pseudo-header's sum itself and not its complement: the outer one
+    /// of a tunnel's packet that is still to be segmented (`SKB_GSO_UDP_TUNNEL_CSUM`; net/ipv4/udp.c, `udp_set_csum`). Such
+    /// a sum is not 0, so that 0 is no checksum here, too.
+    #[inline(always)]
+    pub fn apply_to_sum(self, field: [u8; 2]) -> [u8; 2] {
+        if self.zero_is_none && field == [0, 0] {
+            return field;
+        }
+        let complement = (!u16::from_be_bytes(field)).to_be_bytes();
+        match !u16::from_be_bytes(self.delta.apply(complement)) {
+            0 => [0xff, 0xff],
+            sum => sum.to_be_bytes(),
         }
     }
 }

@@ -17,11 +17,16 @@ use eip_dp_common::{
     abi::{Reason, Target, TargetFlags},
     checksum::{Delta, fold},
     packet::{
-        ABSENT, Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet, PartialChecksum, VLAN,
+        ABSENT, Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet, PartialChecksum, QINQ,
+        VLAN,
     },
 };
 
-use crate::{kernel, vlan::Tag, wide};
+use crate::{
+    kernel,
+    vlan::{Tag, VLAN_ID},
+    wide,
+};
 
 /// A number that the verifier knows nothing of.
 #[derive(Clone, Copy)]
@@ -382,6 +387,25 @@ impl Skb {
         }
     }
 
+    /// Whether a tag of VLAN 0 is left, beside the frame or in it: of more than any network has. The kernel would take it off
+    /// as well, and route what is behind it.
+    #[inline(always)]
+    pub fn has_priority_tag(&self) -> bool {
+        let beside = match self.tag() {
+            Tag::None => false,
+            Tag::Vlan(control) | Tag::Service(control) => control & VLAN_ID == 0,
+        };
+        // SAFETY: as in `new`.
+        let protocol = unsafe { (*self.skb).protocol };
+        let is_tagged = protocol == u32::from(u16::from_ne_bytes(VLAN))
+            || protocol == u32::from(u16::from_ne_bytes(QINQ));
+        beside
+            || is_tagged
+                && self
+                    .read::<2>(NETWORK)
+                    .is_some_and(|control| u16::from_be_bytes(control) & VLAN_ID == 0)
+    }
+
     /// Whether it is an IPv6 packet.
     #[inline(always)]
     pub fn is_ipv6(&self) -> bool {
@@ -515,7 +539,12 @@ impl Packet for Skb {
         // The device writes another one, inside of a tunnel: this one is complete, which the helper does not see.
         if !self.partial.is_none() && self.partial.field as usize != offset {
             let field = self.read(offset).ok_or(Reason::KernelRefused)?;
-            return self.write(offset, change.apply(field));
+            let changed = if self.gso_size() == 0 {
+                change.apply(field)
+            } else {
+                change.apply_to_sum(field)
+            };
+            return self.write(offset, changed);
         }
         if self.replace_checksum(offset, change.delta, flags) {
             return Ok(());
@@ -536,6 +565,14 @@ impl Packet for Skb {
             GSO_BY_FRAGS => None,
             size => Some(size),
         }
+    }
+
+    #[inline(always)]
+    fn segment_transport(&self, transport: usize, is_tcp: bool) -> (usize, bool) {
+        /// Larger than where any stack has it: so the verifier knows a bound.
+        const MOST: usize = 0x3ff;
+        let (start, is_tcp) = self.partial.segment_transport(transport, is_tcp);
+        (self.any.forgotten(start.min(MOST)) & MOST, is_tcp)
     }
 
     #[inline(always)]

@@ -315,6 +315,10 @@ fn uplink_skb<F: Local>(context: &TcContext, stages: &Stages) -> i32
 where
     Maps: Tables<F>,
 {
+    let skb = Skb::as_it_is(context);
+    if skb.has_priority_tag() && Maps::has_uplink(&key_of(&skb, skb.tag())) {
+        return lost(Reason::Malformed);
+    }
     with_skb::<F>(context, stages, left_on_uplink, |skb, key| {
         path::packet_from_uplink::<F, _, _>(skb, &Maps, key)
     })

@@ -102,7 +102,8 @@ pub fn forward<F: Family, P: Packet, L: Links>(
         }
     }
     let mtu = usize::from(target.mtu);
-    if wire_len(packet, datagram) > mtu {
+    // Forgotten: all that follows is looked at once, and not once for each kind of segments.
+    if packet.forgotten(wire_len(packet, datagram)) > mtu {
         outcome.mtu = u32::from(target.mtu);
         if !fragment::is_possible(packet, datagram, mtu) {
             return Err(Reason::TooBig);
@@ -176,20 +177,33 @@ fn wire_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> usize {
         // Segments of different lengths come from a receiver that merged them; each came over a link before.
         None => 0,
         Some(payload) => {
-            datagram.transport - NETWORK + transport_len(packet, datagram) + payload as usize
+            let payload = payload as usize;
+            let is_tcp = datagram.protocol == protocol::TCP;
+            let (start, is_tcp) = packet.segment_transport(datagram.transport, is_tcp);
+            let network = start - NETWORK;
+            // Datagrams that may be fragmented may be one for the device to cut into fragments (UFO, of a virtual machine):
+            // `payload` is what follows the IP header then, in units of a fragment's. Nothing here tells these from others.
+            if datagram.may_fragment
+                && start == datagram.transport
+                && !is_tcp
+                && payload.is_multiple_of(fragment::UNIT)
+            {
+                return network + payload;
+            }
+            network + transport_len(packet, start, is_tcp) + payload
         }
     }
 }
 
 /// The length of the transport header that each segment carries, in bytes.
 #[inline(always)]
-fn transport_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> usize {
+fn transport_len<P: Packet>(packet: &P, start: usize, is_tcp: bool) -> usize {
     const DATA_OFFSET: usize = 12;
     const UDP_LEN: usize = 8;
-    if datagram.protocol != protocol::TCP {
+    if !is_tcp {
         return UDP_LEN;
     }
-    match packet.byte(datagram.transport + DATA_OFFSET) {
+    match packet.byte(start + DATA_OFFSET) {
         ABSENT => 0,
         offset => usize::from(offset >> 4) * 4,
     }

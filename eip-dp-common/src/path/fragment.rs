@@ -46,7 +46,7 @@ pub fn is_possible<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>, mtu
 }
 
 /// What offsets are counted in, in bytes.
-const UNIT: usize = 8;
+pub const UNIT: usize = 8;
 
 /// How many bytes of payload a fragment can carry.
 #[inline(always)]

@@ -407,6 +407,13 @@ fn prefixes_of_pool<A: Address>(content: &mut FamilyContent<A>, pool: &Pool, net
         put(content, &part, net.record(gateway));
         on_link.push(part);
     }
+    // Nobody is asked for the link's broadcast address and its first one, which was one, too (RFC 919, RFC 1122 3.3.6): the
+    // kernel sends to all there. As a pool's they are nobody's.
+    for group in nets.iter().flat_map(|net| groups_of_link(&net.net)) {
+        if cidr.contains(&group) {
+            put(content, &group, of_pool(AddressClass::Reserved));
+        }
+    }
     for part in pool.reserve.iter().flat_map(AddressRange::prefixes) {
         // On the link, whoever holds an address is asked for it, reserved or not.
         if !on_link.iter().any(|net| net.contains(&part)) {
@@ -419,6 +426,13 @@ fn prefixes_of_pool<A: Address>(content: &mut FamilyContent<A>, pool: &Pool, net
     {
         put(content, &router.into(), plain(AddressClass::PoolGateway));
     }
+}
+
+/// The addresses of an IPv4 link that mean all who are on it; a link of two has none (RFC 3021).
+fn groups_of_link(net: &IpNet) -> impl Iterator<Item = IpNet> {
+    let is_shared = matches!(net, IpNet::V4(net) if net.prefix_len() < 31);
+    let groups = [net.network(), net.broadcast()].map(IpNet::from);
+    groups.into_iter().filter(move |_| is_shared)
 }
 
 /// The gateway of the pool that an address is in.
