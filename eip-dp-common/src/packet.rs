@@ -263,3 +263,45 @@ impl Ethernet {
         packet.write(0, [a, b, c, d, e, f, g, h, i, j, k, l])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tunnel's outer field is a sum, of which the device makes the checksum when it has added the segment: it gets what
+    /// the sum of the changed words is.
+    #[test]
+    fn a_sum_changes_as_its_complement_does() {
+        for (from, to, sum) in [
+            (0x0a00_u16, 0xcb00_u16, 0x1234_u16),
+            (0xffff, 0x0001, 0x0001),
+            (0x0001, 0x0000, 0x0001),
+            (0x8000, 0x7fff, 0xfffe),
+        ] {
+            let change = Change {
+                delta: Delta::between(&from.to_be_bytes(), &to.to_be_bytes()),
+                covers: Covers::PseudoHeader4,
+                zero_is_none: true,
+            };
+            let wide = u32::from(sum) + u32::from(!from) + u32::from(to);
+            let wide = (wide & 0xffff) + (wide >> 16);
+            let want = (wide & 0xffff) + (wide >> 16);
+            let got = u32::from(u16::from_be_bytes(change.apply_to_sum(sum.to_be_bytes())));
+            assert_eq!(got % 0xffff, want % 0xffff, "{from:x} {to:x} {sum:x}");
+            assert_ne!(got, 0, "0 is no checksum");
+            assert_eq!(change.apply_to_sum([0, 0]), [0, 0]);
+        }
+    }
+
+    /// By the innermost header, which has the checksum.
+    #[test]
+    fn segments_begin_at_the_innermost_header() {
+        let at = |start, field| PartialChecksum { start, field };
+        assert_eq!(at(34, 50).segment_transport(34, true), (34, true));
+        assert_eq!(at(84, 100).segment_transport(34, false), (84, true));
+        assert_eq!(at(84, 90).segment_transport(34, false), (84, false));
+        for none in [PartialChecksum::NONE, PartialChecksum::UNKNOWN] {
+            assert_eq!(none.segment_transport(34, true), (34, true));
+        }
+    }
+}

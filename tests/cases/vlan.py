@@ -246,6 +246,15 @@ def priorities(plain, mine, untagged):
     add("T16-priority-service-tag-uplink", world.UPLINK, stacked(mine, PRIORITY), inward[0], counters=inward[1], xdp="early")
     add("T16-priority-service-tag-alone-uplink", world.UPLINK, stacked(plain, PRIORITY), inward[0], counters=inward[1], xdp="early")
     add("T16-priority-service-tag-alone-port", "pa", stacked(untagged, PRIORITY), outward[0], counters=outward[1], xdp="early")
+    # Of more than there is a reason for, what is left is not the host's either: the kernel would take them off, and route.
+    for count in (3, 4):
+        for name, data in (("uplink", plain), ("own-vlan-uplink", mine)):
+            for _ in range(count):
+                data = tagged_with(data, PRIORITY)
+            if count == 4 or name == "uplink":
+                add(f"T16-{count}-priority-tags-{name}", world.UPLINK, data, drop("malformed"), xdp="early")
+    within = plain[:12] + b"\x81\0" + world.UPLINK_VLAN.to_bytes(2, "big") + tagged_with(plain, PRIORITY)[12:]
+    add("T16-priority-tag-within-own-vlan", world.UPLINK, within, drop("malformed"), xdp="early")
     if family.is6():
         request = p.udp(sport=546, dport=547)(world.link_local(world.eni_mac("a1")), "ff02::1:2", 1)
         group = family.group_mac("ff02::1:2")

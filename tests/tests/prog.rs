@@ -104,7 +104,7 @@ fn flood(
     bench: &mut Bench,
     interface: &str,
     rate: Rate,
-    frame: impl Fn(u32) -> anyhow::Result<Vec<u8>>,
+    mut frame: impl FnMut(u32) -> anyhow::Result<Vec<u8>>,
 ) -> anyhow::Result<u32> {
     let start = Instant::now();
     let before = bench.counters()?;
@@ -233,7 +233,10 @@ fn a_receiver_of_icmp_errors_has_a_limit() -> anyhow::Result<()> {
             let each = usize::try_from(ERRORS.burst - 1)?;
             let (last, first) = eips.split_last().context("no EIPs")?;
             ensure!(first.len() * each > 1_200, "too few EIPs");
+            // When the last one of them was sent, which was refused.
+            let mut start = Instant::now();
             let told = flood(&mut bench, &interface, RECEIVER, |number| {
+                start = Instant::now();
                 let eip = first.get(usize::try_from(number)? / each);
                 let eip = eip.context("each EIP's budget is used up")?;
                 readdressed(&frame, destination, eip)
@@ -241,8 +244,8 @@ fn a_receiver_of_icmp_errors_has_a_limit() -> anyhow::Result<()> {
             println!("{told} to one receiver");
             let before = bench.counters()?;
             let to_last = readdressed(&frame, destination, last)?;
-            // Its budget grows while the packets come.
-            let (start, mut more) = (Instant::now(), 0);
+            // Its budget grows from then on.
+            let mut more = 0;
             for _ in 0..ERRORS.burst / 2 {
                 more += u32::from(does(&mut bench, &interface, &to_last)?);
             }

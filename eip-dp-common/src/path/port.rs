@@ -443,13 +443,8 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
         }
         tables::receiver(&mut scratch.target, tables, &scratch.eip)?;
     }
-    if to_eip && scratch.target.vpc == scratch.sender.vpc {
-        if obstacle == NatObstacle::HEADERS_TOO_LONG {
-            return Err(Reason::HeadersTooLong);
-        }
-        if is_from_server(packet, datagram) {
-            return Err(Reason::RogueServer);
-        }
+    if to_eip && scratch.target.vpc == scratch.sender.vpc && is_from_server(packet, datagram) {
+        return Err(Reason::RogueServer);
     }
     let onward = Forward {
         target: &scratch.target,

@@ -188,6 +188,24 @@ fn a_pool_within_the_uplinks_network_is_on_link() {
     );
 }
 
+/// The kernel would send what is for them to all who are on the link.
+#[test]
+fn addresses_that_mean_all_of_a_link_are_nobodys() {
+    let model = pools(&[("203.0.113.0/24", &[])]);
+    let of = |net: &str, address: &str| found(&compiled(&model, &uplink_at(&[net])), address);
+    for (net, address, want) in [
+        ("203.0.113.2/24", "203.0.113.255", (Reserved, 0)),
+        ("203.0.113.2/24", "203.0.113.0", (Reserved, 0)),
+        ("203.0.113.2/24", "203.0.113.127", (OnLink, 1)),
+        ("203.0.113.2/25", "203.0.113.127", (Reserved, 0)),
+        ("203.0.113.2/25", "203.0.113.255", (InPool, 0)),
+        ("203.0.113.66/26", "203.0.113.64", (Reserved, 0)),
+        ("203.0.113.66/31", "203.0.113.67", (OnLink, 1)),
+    ] {
+        assert_eq!(of(net, address), Some(want), "{net} {address}");
+    }
+}
+
 #[test]
 fn of_a_pool_that_is_larger_than_the_uplinks_network_a_part_is_on_link() {
     let model = pools(&[("203.0.113.0/24", &["203.0.113.32-203.0.113.80"])]);
@@ -195,7 +213,8 @@ fn of_a_pool_that_is_larger_than_the_uplinks_network_a_part_is_on_link() {
     for (address, want) in [
         ("203.0.113.1", (OnLink, 1)),
         ("203.0.113.40", (OnLink, 1)),
-        ("203.0.113.63", (OnLink, 1)),
+        ("203.0.113.62", (OnLink, 1)),
+        ("203.0.113.63", (Reserved, 0)),
         ("203.0.113.64", (Reserved, 0)),
         ("203.0.113.80", (Reserved, 0)),
         ("203.0.113.81", (InPool, 0)),
