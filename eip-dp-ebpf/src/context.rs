@@ -391,15 +391,11 @@ impl Skb {
     /// as well, and route what is behind it.
     #[inline(always)]
     pub fn has_priority_tag(&self) -> bool {
-        let beside = match self.tag() {
-            Tag::None => false,
-            Tag::Vlan(control) | Tag::Service(control) => control & VLAN_ID == 0,
-        };
         // SAFETY: as in `new`.
         let protocol = unsafe { (*self.skb).protocol };
         let is_tagged = protocol == u32::from(u16::from_ne_bytes(VLAN))
             || protocol == u32::from(u16::from_ne_bytes(QINQ));
-        beside
+        self.tag().is_priority()
             || is_tagged
                 && self
                     .read::<2>(NETWORK)

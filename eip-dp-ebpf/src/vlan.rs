@@ -39,6 +39,15 @@ impl Tag {
             Self::None | Self::Service(_) => 0,
         }
     }
+
+    /// Whether it is a priority tag, of either kind.
+    #[inline(always)]
+    pub const fn is_priority(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Vlan(control) | Self::Service(control) => control & VLAN_ID == 0,
+        }
+    }
 }
 
 /// The tags of an XDP frame. Both fields always have a value, which the verifier wants of whatever the compiler spills.
@@ -289,13 +298,9 @@ pub fn unstack(context: &TcContext, is_ours: impl FnOnce(&LinkKey) -> bool) -> b
 /// Takes off the tag that an skb has if it is a priority tag; false if the kernel refuses.
 #[inline(always)]
 fn pop_priority(skb: &Skb) -> bool {
-    let is_priority = match skb.tag() {
-        Tag::None => false,
-        Tag::Vlan(control) | Tag::Service(control) => control & VLAN_ID == 0,
-    };
     // SAFETY: the context is the kernel's, and pointers into the packet are read anew after this. The helper moves a tag that
     // it finds in the frame then beside it (net/core/skbuff.c, skb_vlan_pop).
-    !is_priority || unsafe { bpf_skb_vlan_pop(skb.as_ptr()) } == 0
+    !skb.tag().is_priority() || unsafe { bpf_skb_vlan_pop(skb.as_ptr()) } == 0
 }
 
 /// Gives an skb, of which an outer tag was taken off, the tags of these VLANs, or none for 0; false if the kernel refuses.

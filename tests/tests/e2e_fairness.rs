@@ -52,6 +52,20 @@ fn tries(
     Ok(got)
 }
 
+/// Sends them so, and fails if fewer than [`LEAST`] of the [`TRIES`] are answered.
+fn enough(
+    what: &str,
+    capture: &Capture,
+    frames: &[Vec<u8>],
+    pace: Duration,
+    is_answer: impl Fn(&Frame) -> bool,
+) -> Result<()> {
+    let got = tries(capture, frames, pace, is_answer)?;
+    println!("{what}: {got} of {TRIES}");
+    ensure!(got >= LEAST, "{what}: {got} of {TRIES}");
+    Ok(())
+}
+
 /// ICMP time exceeded (RFC 792).
 fn is_time_exceeded(frame: &Frame) -> bool {
     let packet = frame.packet();
@@ -148,12 +162,7 @@ fn a_neighbours_flood_takes_no_icmp_errors_from_a_guest() -> Result<()> {
         TRIES,
     )?;
     let pace = Duration::from_millis(15);
-    let got = |what: &str| -> Result<()> {
-        let got = tries(&victim, &frames, pace, is_time_exceeded)?;
-        println!("{what}: {got} of {TRIES}");
-        ensure!(got >= LEAST, "{what}: {got} of {TRIES}");
-        Ok(())
-    };
+    let got = |what: &str| enough(what, &victim, &frames, pace, is_time_exceeded);
     got("alone")?;
     let one = vec!["10.0.0.10".to_owned()];
     let attack = flood(
@@ -193,12 +202,7 @@ fn a_flood_to_one_eip_takes_no_icmp_errors_from_another() -> Result<()> {
     let is_answer =
         |frame: &Frame| is_time_exceeded(frame) && frame.packet()[16..20] == [192, 0, 2, 200];
     let pace = Duration::from_millis(15);
-    let got = |what: &str| -> Result<()> {
-        let got = tries(&victim, &frames, pace, is_answer)?;
-        println!("{what}: {got} of {TRIES}");
-        ensure!(got >= LEAST, "{what}: {got} of {TRIES}");
-        Ok(())
-    };
+    let got = |what: &str| enough(what, &victim, &frames, pace, is_answer);
     got("alone")?;
     let attack = {
         let sources: Vec<String> = (0..199).map(|low| format!("192.0.2.{low}")).collect();
@@ -243,9 +247,8 @@ fn path_mtu_discovery_goes_on_beside_ones_own_traceroutes() -> Result<()> {
     };
     let one = vec!["10.0.0.10".to_owned()];
     let _flood = flood(&scene.a, "eth0", town.of_a("a1", mac, &one)?, Rate::Shared)?;
-    let got = tries(&victim, &frames, Duration::from_millis(15), is_too_big)?;
-    ensure!(got >= LEAST, "{got} of {TRIES}");
-    Ok(())
+    let pace = Duration::from_millis(15);
+    enough("beside traceroutes", &victim, &frames, pace, is_too_big)
 }
 
 /// DHCP: a guest's flood of requests, with its own MAC, costs another guest no answer.
@@ -270,12 +273,7 @@ fn a_flood_of_requests_takes_no_answers_from_another_guest() -> Result<()> {
         packet.len() > 28 && packet[9] == 17 && packet[20..24] == [0, 67, 0, 68]
     };
     let pace = Duration::from_millis(60);
-    let got = |what: &str| -> Result<()> {
-        let got = tries(&victim, &frames, pace, is_answer)?;
-        println!("{what}: {got} of {TRIES}");
-        ensure!(got >= LEAST, "{what}: {got} of {TRIES}");
-        Ok(())
-    };
+    let got = |what: &str| enough(what, &victim, &frames, pace, is_answer);
     got("alone")?;
     let requests = frames::build("", &[discover("02:00:00:00:0a:01", 1)])?;
     let before = scene.gateway.dropped("rate-limited")?;
