@@ -99,6 +99,14 @@ const NEIGHBOURS: Rate = Rate {
     per_second: 4,
 };
 
+impl Rate {
+    /// How many may come in since then: the programs read the kernel's coarse clock, which steps by ticks of up to 10 ms.
+    fn since(&self, start: Instant) -> u128 {
+        let elapsed = start.elapsed().as_millis() + 20;
+        1 + elapsed * u128::from(self.per_second) / 1_000
+    }
+}
+
 /// Sends frames until the gateway does no more for it; gives for how many it did.
 fn flood(
     bench: &mut Bench,
@@ -113,9 +121,7 @@ fn flood(
         done += 1;
         ensure!(done < 20_000, "there is no limit");
     }
-    // What came in while it lasted, and what the clock's steps are worth.
-    let elapsed = start.elapsed().as_millis() + 20;
-    let most = u128::from(rate.burst) + 1 + elapsed * u128::from(rate.per_second) / 1_000;
+    let most = u128::from(rate.burst) + rate.since(start);
     let counted = bench.counters()?.since(&before);
     let limited = [
         counted.events.get(&Event::Limited.index()),
@@ -249,7 +255,7 @@ fn a_receiver_of_icmp_errors_has_a_limit() -> anyhow::Result<()> {
             for _ in 0..ERRORS.burst / 2 {
                 more += u32::from(does(&mut bench, &interface, &to_last)?);
             }
-            let most = start.elapsed().as_millis() * u128::from(RECEIVER.per_second) / 1_000 + 2;
+            let most = RECEIVER.since(start);
             ensure!(
                 u128::from(more) <= most,
                 "told {more} times more, at most {most}"
