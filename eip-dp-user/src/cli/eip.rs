@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
@@ -54,9 +53,9 @@ pub struct Create {
     /// The region that its ENI must share with it
     #[arg(long, value_name = "R", value_parser = values::id)]
     region: Option<String>,
-    /// When it expires, such as 2030-12-31T23:59:59Z
-    #[arg(long, value_name = "RFC3339", value_parser = values::time)]
-    expires: Option<Timestamp>,
+    /// When it expires, such as 2030-12-31T23:59:59Z, 2030-12-31, +30d, or `never`
+    #[arg(long, value_name = "TIME|never")]
+    expires: Option<Expiry>,
     #[command(flatten)]
     wait: Wait,
 }
@@ -67,8 +66,8 @@ pub struct Set {
     /// The EIP
     #[arg(value_parser = values::id)]
     id: String,
-    /// When it expires, such as 2030-12-31T23:59:59Z, or `never`
-    #[arg(long, value_name = "RFC3339|never")]
+    /// When it expires, such as 2030-12-31T23:59:59Z, 2030-12-31, +30d, or `never`
+    #[arg(long, value_name = "TIME|never")]
     expires: Option<Expiry>,
     #[command(flatten)]
     wait: Wait,
@@ -82,6 +81,7 @@ impl Verb {
                 let command = Command::EipSet {
                     id: id.clone(),
                     expires,
+                    announce: None,
                 };
                 session::change::<Eip>(global, wait, &id, &command, |eip| {
                     format!("changed: {}, expires {}", eip.state, expires_at(eip))
@@ -105,7 +105,7 @@ impl Create {
             address: self.address,
             pool: self.pool,
             region: self.region,
-            expires_at: self.expires,
+            expires_at: self.expires.and_then(Expiry::end),
         });
         session::change::<Eip>(global, self.wait, &self.id, &command, |eip| {
             format!("created: {}", eip.address)

@@ -16,7 +16,7 @@ use super::{
 use crate::model::{
     Model, Vlan,
     command::{Command, EniSpec},
-    objects::{Antispoof, Association, Eip, Eni, EniKind, EniState, Mac, Mode},
+    objects::{Antispoof, Association, Eip, Eni, EniKind, EniState, Mac, Mode, Rebind},
 };
 
 /// Verbs of `eni`.
@@ -24,12 +24,14 @@ use crate::model::{
 pub enum Verb {
     /// Add an ENI
     Create(Create),
+    /// Change an ENI where it stands
+    Set(Set),
     /// Attach an ENI to an instance, behind a port of this host; an attached one moves
     Attach(Attach),
     /// Detach a secondary ENI from its instance
     Detach(ById),
     /// Give an ENI another private address
-    AddIp(Ip),
+    AddIp(AddIp),
     /// Take a private address from an ENI
     RemoveIp(Ip),
     /// List all ENIs
@@ -73,6 +75,26 @@ pub struct Create {
     wait: Wait,
 }
 
+/// Arguments of `eni set`.
+#[derive(Debug, Args)]
+#[group(id = "changes", required = true, multiple = true, args = ["mac", "region", "antispoof"])]
+pub struct Set {
+    /// The ENI
+    #[arg(value_parser = values::id)]
+    id: String,
+    /// Its Ethernet address from now on: the guest's card was replaced
+    #[arg(long, value_name = "M")]
+    mac: Option<Mac>,
+    /// Its region from now on, or nothing (`--region ''`) for none
+    #[arg(long, value_name = "R", value_parser = values::id_or_none)]
+    region: Option<values::OrNone<String>>,
+    /// Whose source addresses its port accepts from now on
+    #[arg(long, value_parser = values::antispoof())]
+    antispoof: Option<Antispoof>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
 /// Arguments of `eni attach`.
 #[derive(Debug, Args)]
 pub struct Attach {
@@ -88,8 +110,26 @@ pub struct Attach {
     /// The VLAN on that interface, or the outer and the inner one of two tags as OUTER.INNER
     #[arg(long, value_name = "N", value_parser = values::vlan)]
     vlan: Option<Vlan>,
+    /// Attach although the host itself uses that port, and is cut off there
+    #[arg(long)]
+    force: bool,
+    /// When the interface goes and one of that name comes: `name` takes it for the port, `never` keeps it closed
+    /// until the ENI is attached again [default: name]
+    #[arg(long, value_parser = values::rebind())]
+    rebind: Option<Rebind>,
     #[command(flatten)]
     wait: Wait,
+}
+
+/// Arguments of `eni add-ip`.
+#[derive(Debug, Args)]
+pub struct AddIp {
+    #[command(flatten)]
+    ip: Ip,
+    /// Other ENIs of the VPC may have it too, as with VRRP: packets for it, and for its EIP, go to the ENI that
+    /// announced it last
+    #[arg(long)]
+    shared: bool,
 }
 
 /// Arguments of `eni add-ip` and `eni remove-ip`.
@@ -115,10 +155,15 @@ impl Verb {
                 |id| Command::EniDetach { id },
                 |_| "detached".to_owned(),
             ),
-            Self::AddIp(Ip { id, address, wait }) => {
+            Self::Set(args) => args.run(global),
+            Self::AddIp(AddIp {
+                ip: Ip { id, address, wait },
+                shared,
+            }) => {
                 let command = Command::EniAddIp {
                     id: id.clone(),
                     address,
+                    shared,
                 };
                 change_ips(global, wait, &id, &command)
             }
@@ -157,6 +202,24 @@ impl Create {
     }
 }
 
+impl Set {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::EniSet {
+            id: self.id.clone(),
+            mac: self.mac,
+            region: self.region.map(|region| region.0),
+            antispoof: self.antispoof,
+        };
+        session::change::<Eni>(global, self.wait, &self.id, &command, |eni| {
+            let region = output::or_none(output::optional(eni.region.as_ref()));
+            format!(
+                "changed: mac {}, region {region}, antispoof {}",
+                eni.mac, eni.antispoof
+            )
+        })
+    }
+}
+
 impl Attach {
     fn run(self, global: &Global) -> Result<(), Failure> {
         let command = Command::EniAttach {
@@ -164,6 +227,8 @@ impl Attach {
             instance: self.instance,
             port: self.port,
             vlan: self.vlan,
+            force: self.force,
+            rebind: self.rebind.unwrap_or_default(),
         };
         session::change::<Eni>(global, self.wait, &self.id, &command, |eni| {
             format!(
@@ -316,11 +381,13 @@ fn show(global: &Global, id: &str) -> Result<(), Failure> {
         ("kind", eni.kind.to_string()),
         ("mac", eni.mac.to_string()),
         ("private_ips", output::join(&eni.private_ips)),
+        ("shared_ips", output::join(&eni.shared_ips)),
         ("region", output::optional(eni.region)),
         ("antispoof", eni.antispoof.to_string()),
         ("state", state(eni.state).to_owned()),
         ("instance", output::optional(eni.instance)),
         ("port", port),
+        ("rebind", eni.rebind.to_string()),
     ];
     fields.extend(shown.map(|one| {
         let address = output::optional(one.address);

@@ -20,6 +20,8 @@ use crate::model::{EniFilter, Model, command::Command, objects::Instance};
 pub enum Verb {
     /// Add an instance
     Create(Create),
+    /// Change an instance
+    Set(Set),
     /// List all instances
     List,
     /// Show one instance
@@ -45,10 +47,24 @@ pub struct Create {
     wait: Wait,
 }
 
+/// Arguments of `instance set`.
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The instance
+    #[arg(value_parser = values::id)]
+    id: String,
+    /// How many ENIs it takes from now on, the primary one included, or `none` for no limit
+    #[arg(long, required = true, value_name = "N|none", value_parser = values::number_or_none)]
+    max_enis: values::OrNone<u32>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
 impl Verb {
     pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Create(args) => args.run(global),
+            Self::Set(args) => args.run(global),
             Self::List => list(global),
             Self::Show { id } => show(global, &id),
             Self::Delete(instance) => instance.change::<Instance>(
@@ -68,6 +84,22 @@ impl Create {
         });
         session::change::<Instance>(global, self.wait, &self.id, &command, |_| {
             "created".to_owned()
+        })
+    }
+}
+
+impl Set {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::InstanceSet {
+            id: self.id.clone(),
+            max_enis: Some(self.max_enis.0),
+        };
+        session::change::<Instance>(global, self.wait, &self.id, &command, |instance| {
+            let limit = instance.max_enis.map(|max| max.to_string());
+            format!(
+                "changed: max_enis {}",
+                output::or_none(limit.unwrap_or_default())
+            )
         })
     }
 }

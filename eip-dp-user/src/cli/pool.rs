@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{
     command::Command,
-    objects::{AddressRange, Pool, PoolGateway},
+    objects::{AddressRange, DEFAULT_PRIORITY, Pool, PoolGateway},
 };
 
 /// Verbs of `pool`.
@@ -19,6 +19,8 @@ use crate::model::{
 pub enum Verb {
     /// Add a pool
     Create(Create),
+    /// Change a pool
+    Set(Set),
     /// List all pools
     List,
     /// Remove a pool that no EIP uses
@@ -38,6 +40,32 @@ pub struct Create {
     /// Addresses that are never handed out; may be given several times
     #[arg(long, value_name = "A-B")]
     reserve: Vec<AddressRange>,
+    /// Pools with a lower number are asked first for an address [default: 100]
+    #[arg(long, value_name = "N")]
+    priority: Option<u16>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Arguments of `pool set`.
+#[derive(Debug, Args)]
+#[group(id = "changes", required = true, multiple = true, args = ["gateway", "reserve", "no_reserve", "priority"])]
+pub struct Set {
+    /// The prefix
+    #[arg(value_parser = values::prefix)]
+    cidr: IpNet,
+    /// The router of guests in cut-through mode, `none` for a routed pool, `default` for the first host address
+    #[arg(long, value_name = "A|none|default", value_parser = values::gateway_or_default)]
+    gateway: Option<values::OrNone<PoolGateway>>,
+    /// Addresses that are never handed out, in place of those of before; may be given several times
+    #[arg(long, value_name = "A-B")]
+    reserve: Vec<AddressRange>,
+    /// No addresses are reserved any more
+    #[arg(long, conflicts_with = "reserve")]
+    no_reserve: bool,
+    /// Pools with a lower number are asked first for an address
+    #[arg(long, value_name = "N")]
+    priority: Option<u16>,
     #[command(flatten)]
     wait: Wait,
 }
@@ -56,6 +84,7 @@ impl Verb {
     pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Create(args) => args.run(global),
+            Self::Set(args) => args.run(global),
             Self::List => list(global),
             Self::Delete(Delete { cidr, wait }) => {
                 let command = Command::PoolDelete { cidr };
@@ -73,11 +102,43 @@ impl Create {
             cidr: self.cidr,
             gateway: self.gateway,
             reserve: self.reserve,
+            priority: self.priority.unwrap_or(DEFAULT_PRIORITY),
         });
         session::change::<Pool>(global, self.wait, &self.cidr.to_string(), &command, |_| {
             "created".to_owned()
         })
     }
+}
+
+impl Set {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let is_reserve = self.no_reserve || !self.reserve.is_empty();
+        let command = Command::PoolSet {
+            cidr: self.cidr,
+            gateway: self.gateway.map(|gateway| gateway.0),
+            reserve: is_reserve.then_some(self.reserve),
+            priority: self.priority,
+        };
+        session::change::<Pool>(
+            global,
+            self.wait,
+            &self.cidr.to_string(),
+            &command,
+            |pool| {
+                format!(
+                    "changed: gateway {}, reserve {}, priority {}",
+                    gateway(pool),
+                    output::or_none(output::join(&pool.reserve)),
+                    pool.priority
+                )
+            },
+        )
+    }
+}
+
+fn gateway(pool: &Pool) -> String {
+    pool.gateway
+        .map_or_else(|| "default".to_owned(), |gateway| gateway.to_string())
 }
 
 fn list(global: &Global) -> Result<(), Failure> {
@@ -86,13 +147,13 @@ fn list(global: &Global) -> Result<(), Failure> {
         global.output,
         pools.values(),
         |pool| (*pool).clone(),
-        ["CIDR", "GATEWAY", "RESERVE"],
+        ["CIDR", "GATEWAY", "RESERVE", "PRIORITY"],
         |pool| {
             [
                 pool.cidr.to_string(),
-                pool.gateway
-                    .map_or_else(|| "default".to_owned(), |gateway| gateway.to_string()),
+                gateway(pool),
                 output::join(&pool.reserve),
+                pool.priority.to_string(),
             ]
         },
     )

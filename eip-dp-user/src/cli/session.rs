@@ -160,6 +160,7 @@ fn context(command: &Command) -> Result<Context, Failure> {
         return Ok(Context {
             now,
             host_addresses: Vec::new(),
+            host_ports: Vec::new(),
         });
     }
     let addresses = nix::ifaddrs::getifaddrs().map_err(|error| {
@@ -176,6 +177,7 @@ fn context(command: &Command) -> Result<Context, Failure> {
     Ok(Context {
         now,
         host_addresses,
+        host_ports: Vec::new(),
     })
 }
 

@@ -4,11 +4,10 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
-use jiff::Timestamp;
 
 use crate::model::{
     Vlan, is_id, is_interface_name,
-    objects::{Antispoof, EniKind, Mode},
+    objects::{Announce, Antispoof, EniKind, Mode, PoolGateway, Rebind},
 };
 
 /// Which gateway of this host is meant; names its pins and its lock.
@@ -90,12 +89,6 @@ pub fn prefix(text: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
-/// A point in time.
-pub fn time(text: &str) -> Result<Timestamp, String> {
-    text.parse()
-        .map_err(|_| "expected a time in RFC 3339 form such as 2030-12-31T23:59:59Z".to_owned())
-}
-
 /// `primary` or `secondary`.
 pub fn kind() -> impl TypedValueParser<Value = EniKind> {
     choice(&[
@@ -107,6 +100,58 @@ pub fn kind() -> impl TypedValueParser<Value = EniKind> {
 /// `instance` or `eni`.
 pub fn antispoof() -> impl TypedValueParser<Value = Antispoof> {
     choice(&[("instance", Antispoof::Instance), ("eni", Antispoof::Eni)])
+}
+
+/// `name` or `never`.
+pub fn rebind() -> impl TypedValueParser<Value = Rebind> {
+    choice(&[("name", Rebind::Name), ("never", Rebind::Never)])
+}
+
+/// `auto` or `always`.
+pub fn announce() -> impl TypedValueParser<Value = Announce> {
+    choice(&[("auto", Announce::Auto), ("always", Announce::Always)])
+}
+
+/// A value that a field gets, or none.
+#[derive(Clone, Debug)]
+pub struct OrNone<T>(pub Option<T>);
+
+/// An id, or nothing.
+pub fn id_or_none(text: &str) -> Result<OrNone<String>, String> {
+    if text.is_empty() {
+        return Ok(OrNone(None));
+    }
+    id(text).map(|id| OrNone(Some(id)))
+}
+
+/// A number, or `none`.
+pub fn number_or_none(text: &str) -> Result<OrNone<u32>, String> {
+    if text == "none" {
+        return Ok(OrNone(None));
+    }
+    let number = text.parse();
+    let number = number.map_err(|_| "expected a number, or `none`".to_owned())?;
+    Ok(OrNone(Some(number)))
+}
+
+/// An address, or `default`.
+pub fn address_or_default(text: &str) -> Result<OrNone<IpAddr>, String> {
+    if text == "default" {
+        return Ok(OrNone(None));
+    }
+    let address = text.parse();
+    let address = address.map_err(|_| "expected an address, or `default`".to_owned())?;
+    Ok(OrNone(Some(address)))
+}
+
+/// A pool's gateway, or `default`.
+pub fn gateway_or_default(text: &str) -> Result<OrNone<PoolGateway>, String> {
+    if text == "default" {
+        return Ok(OrNone(None));
+    }
+    let gateway = text.parse();
+    let gateway = gateway.map_err(|_| "expected an address, `none` or `default`".to_owned())?;
+    Ok(OrNone(Some(gateway)))
 }
 
 /// `nat` or `cut-through`.
@@ -158,16 +203,5 @@ mod tests {
         );
         assert!(prefix("203.0.113.0").is_err());
         assert_eq!(prefix("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
-    }
-
-    #[test]
-    fn a_time_is_rfc_3339() {
-        assert_eq!(
-            time("2030-01-01T01:00:00+01:00"),
-            time("2030-01-01T00:00:00Z")
-        );
-        for bad in ["", "tomorrow", "never", "2030-01-01", "2030-01-01T00:00:00"] {
-            assert!(time(bad).is_err(), "{bad:?}");
-        }
     }
 }

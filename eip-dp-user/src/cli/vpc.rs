@@ -20,6 +20,8 @@ use crate::model::{command::Command, objects::Vpc};
 pub enum Verb {
     /// Add a VPC
     Create(Create),
+    /// Change a VPC
+    Set(Set),
     /// List all VPCs
     List,
     /// Show one VPC
@@ -51,10 +53,34 @@ pub struct Create {
     wait: Wait,
 }
 
+/// Arguments of `vpc set`.
+#[derive(Debug, Args)]
+#[group(id = "changes", required = true, multiple = true, args = ["add", "remove", "gateway", "vni"])]
+pub struct Set {
+    /// The VPC
+    #[arg(value_parser = values::id)]
+    id: String,
+    /// A prefix that it gets; may be given several times
+    #[arg(long = "add-cidr", value_name = "P", value_parser = values::prefix)]
+    add: Vec<IpNet>,
+    /// A prefix that it loses, in which no ENI has an address; may be given several times
+    #[arg(long = "remove-cidr", value_name = "P", value_parser = values::prefix)]
+    remove: Vec<IpNet>,
+    /// The router of the prefix that contains it, or `default` for the first host address of each prefix
+    #[arg(long, value_name = "A|default", value_parser = values::address_or_default)]
+    gateway: Option<values::OrNone<IpAddr>>,
+    /// The VXLAN network identifier, or `none`
+    #[arg(long, value_name = "N|none", value_parser = values::number_or_none)]
+    vni: Option<values::OrNone<u32>>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
 impl Verb {
     pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Create(args) => args.run(global),
+            Self::Set(args) => args.run(global),
             Self::List => list(global),
             Self::Show { id } => show(global, &id),
             Self::Delete(vpc) => vpc.change::<Vpc>(
@@ -76,6 +102,21 @@ impl Create {
         });
         session::change::<Vpc>(global, self.wait, &self.id, &command, |vpc| {
             format!("created: {}", output::join(&vpc.cidrs))
+        })
+    }
+}
+
+impl Set {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let command = Command::VpcSet {
+            id: self.id.clone(),
+            add: self.add,
+            remove: self.remove,
+            gateway: self.gateway.map(|gateway| gateway.0),
+            vni: self.vni.map(|vni| vni.0),
+        };
+        session::change::<Vpc>(global, self.wait, &self.id, &command, |vpc| {
+            format!("changed: {}", output::join(&vpc.cidrs))
         })
     }
 }

@@ -588,6 +588,7 @@ fn context(facts: &HostFacts) -> Context {
     Context {
         now: Timestamp::now(),
         host_addresses: facts.host_addresses().collect(),
+        host_ports: Vec::new(),
     }
 }
 

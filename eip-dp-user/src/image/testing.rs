@@ -11,8 +11,8 @@ use crate::{
     model::{
         Model, Vlan,
         objects::{
-            Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mac, Mode,
-            Pool, Vpc,
+            Announce, Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mac,
+            Mode, Pool, Rebind, Vpc,
         },
     },
 };
@@ -103,12 +103,16 @@ pub fn eni<A: Into<IpAddr> + Copy>(id: &str, vpc: &str, number: u8, addresses: &
         kind: EniKind::Secondary,
         mac: Mac([2, 0, 0, 0, 0, number]),
         private_ips: addresses.iter().map(|address| (*address).into()).collect(),
+        shared_ips: Vec::new(),
         region: None,
         antispoof: Antispoof::Instance,
         state: EniState::Detached,
         instance: None,
         port: None,
         vlan: None,
+        force: false,
+        rebind: Rebind::Name,
+        bound: None,
     }
 }
 
@@ -152,6 +156,8 @@ fn insert_eip(model: &mut Model, id: String, address: IpAddr) {
         region: None,
         expires_at: None,
         state: EipState::Free,
+        announce: Announce::Auto,
+        former: None,
     };
     model.eips.insert(eip.id.clone(), eip);
 }
@@ -182,6 +188,7 @@ pub fn table() -> Model {
             cidr: cidr.parse().expect("a prefix"),
             gateway: None,
             reserve: Vec::new(),
+            priority: 100,
         };
         model.pools.insert(pool.cidr, pool);
     }

@@ -456,6 +456,7 @@ fn errors_come_from_the_uplinks_unique_local_address_in_a_private_cloud_only() {
             cidr: pool.parse().expect("a prefix"),
             gateway: Some(PoolGateway::None),
             reserve: Vec::new(),
+            priority: 100,
         };
         model.pools.insert(pool.cidr, pool);
         let mut facts = host();

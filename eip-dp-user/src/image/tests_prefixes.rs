@@ -75,6 +75,7 @@ fn pools(cidrs: &[(&str, &[&str])]) -> Model {
                 .iter()
                 .map(|range| range.parse().expect("a range"))
                 .collect(),
+            priority: 100,
         };
         model.pools.insert(pool.cidr, pool);
     }

@@ -8,12 +8,17 @@ use ipnet::IpNet;
 use super::{
     Document, Vlan,
     command::{Command, Unacceptable},
-    objects::{Association, Eni, EniKind, EniState, Instance, Mac, Pool, PoolGateway, Vpc},
+    objects::{
+        Association, DEFAULT_PRIORITY, Eni, EniKind, EniState, Instance, Mac, Pool, PoolGateway,
+        Rebind, Vpc,
+    },
 };
 
 type Checked = Result<(), Unacceptable>;
 
 const MAX_ID: usize = 64;
+/// How many reserved ranges a pool has.
+const MAX_RANGES: usize = 128;
 /// `IFNAMSIZ` of the kernel, without the closing zero.
 const MAX_PORT: usize = 15;
 
@@ -27,6 +32,41 @@ impl Command {
         match self {
             Self::PoolCreate(pool) => check_pool(pool),
             Self::PoolDelete { cidr } => check_cidr("pool", cidr),
+            Self::PoolSet {
+                cidr,
+                gateway,
+                reserve,
+                ..
+            } => check_pool(&Pool {
+                cidr: *cidr,
+                gateway: gateway.flatten(),
+                reserve: reserve.clone().unwrap_or_default(),
+                priority: DEFAULT_PRIORITY,
+            }),
+            Self::VpcSet {
+                id,
+                add,
+                remove,
+                gateway,
+                vni,
+            } => {
+                check_id("VPC", id)?;
+                let mut cidrs = add.iter().chain(remove);
+                cidrs.try_for_each(|cidr| check_cidr("CIDR", cidr))?;
+                check_vni(id, vni.flatten())?;
+                check_gateway(gateway.flatten())
+            }
+            Self::InstanceSet { id, max_enis } => check_instance(&Instance {
+                id: id.clone(),
+                max_enis: max_enis.flatten(),
+            }),
+            Self::EniSet {
+                id, mac, region, ..
+            } => {
+                check_id("ENI", id)?;
+                check_region(region.as_ref().and_then(Option::as_deref))?;
+                mac.map_or(Ok(()), |mac| check_mac(id, mac))
+            }
             Self::VpcCreate(vpc) => check_vpc(vpc),
             Self::InstanceCreate(instance) => check_instance(instance),
             Self::EniCreate(spec) => {
@@ -41,12 +81,13 @@ impl Command {
                 instance,
                 port,
                 vlan,
+                ..
             } => {
                 check_id("ENI", id)?;
                 check_id("instance", instance)?;
                 check_port(id, port, *vlan)
             }
-            Self::EniAddIp { id, address } => {
+            Self::EniAddIp { id, address, .. } => {
                 check_id("ENI", id)?;
                 check_address("private IP", *address)
             }
@@ -61,9 +102,10 @@ impl Command {
             }
             Self::VpcDelete { id } => check_id("VPC", id),
             Self::InstanceDelete { id } => check_id("instance", id),
-            Self::EniDetach { id } | Self::EniRemoveIp { id, .. } | Self::EniDelete { id } => {
-                check_id("ENI", id)
-            }
+            Self::EniDetach { id }
+            | Self::EniRemoveIp { id, .. }
+            | Self::EniDelete { id }
+            | Self::EniBind { id, .. } => check_id("ENI", id),
             Self::EipSet { id, .. } | Self::EipRelease { id } | Self::Disassociate { eip: id } => {
                 check_id("EIP", id)
             }
@@ -86,6 +128,9 @@ fn check_document(document: &Document) -> Checked {
         check_id("EIP", &eip.id)?;
         check_region(eip.region.as_deref())?;
         check_address("EIP address", eip.address)?;
+        if let Some(former) = &eip.former {
+            check_id("ENI", &former.eni)?;
+        }
     }
     let mut associations = document.associations.iter();
     associations.try_for_each(|Association { eip, eni, .. }| {
@@ -96,6 +141,12 @@ fn check_document(document: &Document) -> Checked {
 
 fn check_pool(pool: &Pool) -> Checked {
     check_cidr("pool", &pool.cidr)?;
+    if pool.reserve.len() > MAX_RANGES {
+        invalid!(
+            "pool {} has more than {MAX_RANGES} reserved ranges; join some of them",
+            pool.cidr
+        );
+    }
     let mut addresses: Vec<_> = pool
         .reserve
         .iter()
@@ -132,11 +183,19 @@ fn check_vpc(vpc: &Vpc) -> Checked {
             );
         }
     }
-    if let Some(vni) = vpc.vni.filter(|vni| *vni == 0 || *vni >= 1 << 24) {
+    check_vni(id, vpc.vni)?;
+    check_gateway(vpc.gateway)
+}
+
+fn check_vni(id: &str, vni: Option<u32>) -> Checked {
+    if let Some(vni) = vni.filter(|vni| *vni == 0 || *vni >= 1 << 24) {
         invalid!("VPC `{id}`: the vni {vni} is not between 1 and 16777215; choose one that is");
     }
-    vpc.gateway
-        .map_or(Ok(()), |ip| check_address("VPC gateway", ip))
+    Ok(())
+}
+
+fn check_gateway(gateway: Option<IpAddr>) -> Checked {
+    gateway.map_or(Ok(()), |ip| check_address("VPC gateway", ip))
 }
 
 fn check_instance(instance: &Instance) -> Checked {
@@ -162,14 +221,24 @@ fn check_eni(eni: &Eni) -> Checked {
             eni.id
         );
     }
+    if let Some(shared) = eni
+        .shared_ips
+        .iter()
+        .find(|ip| !eni.private_ips.contains(ip))
+    {
+        invalid!(
+            "ENI `{}`: {shared} is in `shared_ips` and not in `private_ips`; name it in both",
+            eni.id
+        );
+    }
     match (&eni.instance, &eni.port) {
         (Some(instance), Some(port)) => {
             check_id("instance", instance)?;
             check_port(&eni.id, port, eni.vlan)
         }
-        (None, None) if eni.vlan.is_none() => Ok(()),
+        (None, None) if eni.vlan.is_none() && !eni.force && eni.rebind == Rebind::Name => Ok(()),
         _ => invalid!(
-            "ENI `{}` has a part of `instance`, `port` and `vlan`; give instance and port, or none of them",
+            "ENI `{}` has a part of `instance`, `port`, `vlan`, `force` and `rebind`; give instance and port, or none of them",
             eni.id
         ),
     }
@@ -185,8 +254,24 @@ fn check_private_ips(id: &str, ips: &[IpAddr]) -> Checked {
 
 /// Whether `text` can be an id: a single word that a terminal, a log and a file show as it is.
 pub fn is_id(text: &str) -> bool {
-    let shown = |c: char| !c.is_control() && !c.is_whitespace();
+    let shown = |c: char| !c.is_control() && !c.is_whitespace() && !is_invisible(c);
     !text.is_empty() && text.chars().count() <= MAX_ID && text.chars().all(shown)
+}
+
+/// Whether a character only changes how others are shown: an id with one looks like another id.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// Whether the kernel would take `name` for an interface (`dev_valid_name`).

@@ -3,11 +3,14 @@
 use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
     Document, Vlan,
-    objects::{Antispoof, EniKind, Instance, Mac, Malformed, Mode, Pool, Vpc},
+    objects::{
+        AddressRange, Announce, Antispoof, EniKind, Instance, Mac, Malformed, Mode, Pool,
+        PoolGateway, Rebind, Vpc,
+    },
 };
 
 /// A change that is asked for. All of it happens, or nothing does.
@@ -20,8 +23,32 @@ pub enum Command {
         /// The pool.
         cidr: IpNet,
     },
+    /// `pool set`.
+    PoolSet {
+        /// The pool.
+        cidr: IpNet,
+        /// Its gateway from now on: none named is the default one.
+        gateway: Option<Option<PoolGateway>>,
+        /// Its reserved ranges from now on.
+        reserve: Option<Vec<AddressRange>>,
+        /// Its place among the pools from now on.
+        priority: Option<u16>,
+    },
     /// `vpc create`.
     VpcCreate(Vpc),
+    /// `vpc set`.
+    VpcSet {
+        /// The VPC.
+        id: String,
+        /// CIDRs that it gets, behind those that it has.
+        add: Vec<IpNet>,
+        /// CIDRs that it loses.
+        remove: Vec<IpNet>,
+        /// Its gateway from now on: none named is the default one.
+        gateway: Option<Option<IpAddr>>,
+        /// Its VXLAN network identifier from now on.
+        vni: Option<Option<u32>>,
+    },
     /// `vpc delete`.
     VpcDelete {
         /// The VPC.
@@ -29,6 +56,13 @@ pub enum Command {
     },
     /// `instance create`.
     InstanceCreate(Instance),
+    /// `instance set`.
+    InstanceSet {
+        /// The instance.
+        id: String,
+        /// How many ENIs it takes from now on: none named is no limit.
+        max_enis: Option<Option<u32>>,
+    },
     /// `instance delete`: takes its primary ENI along.
     InstanceDelete {
         /// The instance.
@@ -36,6 +70,17 @@ pub enum Command {
     },
     /// `eni create`: the new ENI is detached.
     EniCreate(EniSpec),
+    /// `eni set`.
+    EniSet {
+        /// The ENI.
+        id: String,
+        /// Its Ethernet address from now on.
+        mac: Option<Mac>,
+        /// Its region from now on.
+        region: Option<Option<String>>,
+        /// Whose source addresses its port accepts from now on.
+        antispoof: Option<Antispoof>,
+    },
     /// `eni attach`: of a detached ENI, or a move of one that is attached.
     EniAttach {
         /// The ENI.
@@ -46,6 +91,18 @@ pub enum Command {
         port: String,
         /// The VLAN on that interface.
         vlan: Option<Vlan>,
+        /// Whether the port may be one that the host itself uses.
+        force: bool,
+        /// Whether an interface that is made anew under the port's name is that port.
+        rebind: Rebind,
+    },
+    /// Notes which interface the port of an ENI with [`Rebind::Never`] is; the daemon's, when it
+    /// has seen the interface.
+    EniBind {
+        /// The ENI.
+        id: String,
+        /// The interface, as [`super::objects::Eni::bound`] has it.
+        bound: String,
     },
     /// `eni detach`.
     EniDetach {
@@ -58,6 +115,8 @@ pub enum Command {
         id: String,
         /// The new private IP, behind those that it has.
         address: IpAddr,
+        /// Whether other ENIs of the VPC may have it too.
+        shared: bool,
     },
     /// `eni remove-ip`.
     EniRemoveIp {
@@ -79,6 +138,8 @@ pub enum Command {
         id: String,
         /// When it ends from now on; left out, nothing changes.
         expires: Option<Expiry>,
+        /// When it is announced from now on; left out, nothing changes.
+        announce: Option<Announce>,
     },
     /// `eip release`.
     EipRelease {
@@ -116,6 +177,11 @@ impl Command {
     /// Whether it matters to the command which addresses the host has: none of them becomes an EIP.
     pub fn may_add_eips(&self) -> bool {
         matches!(self, Self::EipCreate(_) | Self::Apply { .. })
+    }
+
+    /// Whether it matters to the command what the host uses itself: no ENI gets that unasked.
+    pub fn may_attach(&self) -> bool {
+        matches!(self, Self::EniAttach { .. } | Self::Apply { .. })
     }
 }
 
@@ -163,20 +229,64 @@ pub enum Expiry {
     Never,
 }
 
+impl Expiry {
+    /// When it ends; `None`: never.
+    pub fn end(self) -> Option<Timestamp> {
+        match self {
+            Self::At(end) => Some(end),
+            Self::Never => None,
+        }
+    }
+}
+
+/// A time with its offset (RFC 3339), a date (its first moment, UTC), `+30d` from now on (units `w`, `d`,
+/// `h`, `m`, `s`), or `never`, which a year of 9999 or more means in other programs' tables.
 impl FromStr for Expiry {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
+        let malformed = || {
+            Malformed::new(
+                text,
+                "a time such as 2030-01-01T00:00:00Z, a date such as 2030-01-01, a time from now on such as +30d, \
+                 or `never`",
+            )
+        };
         if text == "never" {
             return Ok(Self::Never);
         }
-        text.parse().map(Self::At).map_err(|_| {
-            Malformed::new(
-                text,
-                "an RFC 3339 time such as 2030-01-01T00:00:00Z, or `never`",
-            )
-        })
+        if let Some(later) = text.strip_prefix('+') {
+            let end = later_by(later).and_then(|span| Timestamp::now().checked_add(span).ok());
+            return end.map(Self::At).ok_or_else(malformed);
+        }
+        if let Ok(end) = text.parse() {
+            return Ok(Self::At(end));
+        }
+        let date: Date = text.parse().map_err(|_| malformed())?;
+        let has_time = text.contains(['T', 't', ' ']);
+        // The last day that jiff has a time for is the one before.
+        if date.year() == 9999 {
+            return Ok(Self::Never);
+        }
+        let start = date.to_zoned(TimeZone::UTC).ok();
+        let start = start.filter(|_| !has_time).ok_or_else(malformed)?;
+        Ok(Self::At(start.timestamp()))
     }
+}
+
+/// A number of weeks, days (of 24 hours), hours, minutes or seconds.
+fn later_by(text: &str) -> Option<SignedDuration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "w" => 7 * 86_400,
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        "s" => 1,
+        _ => return None,
+    };
+    let number: u32 = number.parse().ok()?;
+    Some(SignedDuration::from_secs(i64::from(number) * seconds))
 }
 
 /// A command that is not put to the rules at all: an argument cannot be meant, whatever the table holds.

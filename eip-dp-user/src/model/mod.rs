@@ -34,6 +34,29 @@ pub struct Context {
     pub now: Timestamp,
     /// The addresses that this host itself has; none of them can be an EIP.
     pub host_addresses: Vec<IpAddr>,
+    /// What this host uses itself: no ENI stands there unless it is forced to.
+    pub host_ports: Vec<HostPort>,
+}
+
+/// A place for ENIs that the host uses itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// The interface's names.
+    pub names: Vec<String>,
+    /// The VLAN on it; `None`: its untagged frames.
+    pub vlan: Option<Vlan>,
+    /// What for, such as `it has the address 192.0.2.1`.
+    pub why: String,
+}
+
+impl Context {
+    /// What the host uses a port for.
+    pub fn use_of(&self, port: &str, vlan: Option<Vlan>) -> Option<&str> {
+        let mut places = self.host_ports.iter();
+        places
+            .find(|one| one.vlan == vlan && one.names.iter().any(|name| name == port))
+            .map(|one| one.why.as_str())
+    }
 }
 
 /// What a command that no rule refuses does.
@@ -111,6 +134,8 @@ codes! {
     InstanceEniLimit = "instance-eni-limit",
     /// ENIs of another VPC stand on that port.
     PortInUse = "port-in-use",
+    /// The host uses that port itself.
+    PortIsTheHosts = "port-is-the-hosts",
     /// No pool covers the address, or no pool has one left.
     OutsidePools = "outside-pools",
     /// A gateway, network, broadcast, reserved or host address.
@@ -123,6 +148,10 @@ codes! {
     DuplicateMac = "duplicate-mac",
     /// Two EIPs, or two ENIs of a VPC, share an address.
     DuplicateAddress = "duplicate-address",
+    /// A primary private IP is one ENI's alone.
+    SharedPrimaryIp = "shared-primary-ip",
+    /// A VPC takes no more CIDRs.
+    VpcCidrLimit = "vpc-cidr-limit",
     /// Others refer to the object that is to go.
     InUse = "in-use",
 }

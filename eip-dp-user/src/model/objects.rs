@@ -7,9 +7,9 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::Vlan;
+use super::{Vlan, command::Expiry};
 
 /// A public prefix that this gateway serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,27 @@ pub struct Pool {
     /// Ranges that are never handed out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reserve: Vec<AddressRange>,
+    /// Pools with a lower number are asked first for an address.
+    #[serde(
+        default = "default_priority",
+        skip_serializing_if = "is_default_priority"
+    )]
+    pub priority: u16,
+}
+
+/// The priority of a pool that names none.
+pub const DEFAULT_PRIORITY: u16 = 100;
+
+fn default_priority() -> u16 {
+    DEFAULT_PRIORITY
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde's skip_serializing_if asks for"
+)]
+fn is_default_priority(priority: &u16) -> bool {
+    *priority == DEFAULT_PRIORITY
 }
 
 /// The `gateway` field of a pool.
@@ -84,6 +105,10 @@ pub struct Eni {
     pub mac: Mac,
     /// Its private addresses. The first of each family is the primary private IP of that family.
     pub private_ips: Vec<IpAddr>,
+    /// Those of its private addresses that other ENIs of the VPC may have too (VRRP): packets for
+    /// them go to the ENI that announced the address last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_ips: Vec<IpAddr>,
     /// The region that an EIP must share with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
@@ -102,6 +127,46 @@ pub struct Eni {
     /// The VLAN on that interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<Vlan>,
+    /// Whether it may stand behind a port that the host itself uses.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force: bool,
+    /// Whether an interface that is made anew under the port's name is that port.
+    #[serde(default, skip_serializing_if = "Rebind::is_default")]
+    pub rebind: Rebind,
+    /// With [`Rebind::Never`]: the interface that is the port, once the daemon has seen it. It
+    /// means nothing to another host, or after a reboot: it is no part of an export.
+    #[serde(skip)]
+    pub bound: Option<String>,
+}
+
+/// What becomes of an ENI when its port's interface goes and one of the same name comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rebind {
+    /// The new interface is the port: the operator's names say which guest is behind it.
+    #[default]
+    Name,
+    /// The new interface stays closed until the ENI is attached again: the names are a
+    /// hypervisor's, which may give one to the next guest.
+    Never,
+}
+
+impl Rebind {
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the form that serde's skip_serializing_if asks for"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde's skip_serializing_if asks for"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Primary ENIs live with their instance; secondary ones move.
@@ -150,11 +215,72 @@ pub struct Eip {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// When a subscription EIP ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "expires_at"
+    )]
     pub expires_at: Option<Timestamp>,
     /// Where it is in its lifecycle.
     #[serde(default)]
     pub state: EipState,
+    /// Whether it is announced on its link although another host there answers for it.
+    #[serde(default, skip_serializing_if = "Announce::is_default")]
+    pub announce: Announce,
+    /// The association that it had when it expired, which its renewal makes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Former>,
+}
+
+/// The text of a time, or a date and time as TOML itself has them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Time {
+    Text(String),
+    Toml(toml::value::Datetime),
+}
+
+fn expires_at<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = match Option::<Time>::deserialize(from)? {
+        None => return Ok(None),
+        Some(Time::Text(text)) => text,
+        Some(Time::Toml(time)) => time.to_string(),
+    };
+    let expiry: Expiry = text.parse().map_err(D::Error::custom)?;
+    Ok(expiry.end())
+}
+
+/// When an EIP of an on-link pool is announced, and answered for, on the uplink's link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Announce {
+    /// While no other host on the link has the address (RFC 5227, RFC 4862 5.4).
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+}
+
+impl Announce {
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the form that serde's skip_serializing_if asks for"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An association that ended with its EIP's time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Former {
+    /// The ENI's id.
+    pub eni: String,
+    /// One of the ENI's private addresses.
+    pub private_ip: IpAddr,
+    /// How packets changed.
+    pub mode: Mode,
 }
 
 /// The lifecycle of an EIP.
@@ -239,21 +365,38 @@ impl FromStr for Mac {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let malformed =
             || Malformed::new(text, "a unicast Ethernet address such as 02:00:00:00:00:01");
-        let mut mac = [0; 6];
-        let mut parts = text.split(':');
-        for byte in &mut mac {
-            let part = parts
-                .next()
-                .filter(|part| part.len() == 2)
-                .ok_or_else(malformed)?;
-            *byte = u8::from_str_radix(part, 16).map_err(|_| malformed())?;
-        }
+        let mac = octets(text).ok_or_else(malformed)?;
         let group = mac[0] & 1 == 1;
-        if parts.next().is_some() || group || mac == [0; 6] {
+        if group || mac == [0; 6] {
             return Err(malformed());
         }
         Ok(Self(mac))
     }
+}
+
+/// Six octets in hexadecimal: two digits each with colons or dashes between them, four digits with
+/// dots, or all twelve digits in a row.
+fn octets(text: &str) -> Option<[u8; 6]> {
+    let (separator, digits) = match text.len() {
+        17 if text.contains(':') => (Some(':'), 2),
+        17 => (Some('-'), 2),
+        14 => (Some('.'), 4),
+        _ => (None, 12),
+    };
+    let parts: Vec<&str> = match separator {
+        Some(separator) => text.split(separator).collect(),
+        None => vec![text],
+    };
+    if parts.iter().any(|part| part.len() != digits) {
+        return None;
+    }
+    let number = parts.concat();
+    if number.len() != 12 || !number.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let number = u64::from_str_radix(&number, 16).ok()?;
+    let [_, _, octets @ ..] = number.to_be_bytes();
+    Some(octets)
 }
 
 impl fmt::Display for PoolGateway {
@@ -341,6 +484,24 @@ impl fmt::Display for Antispoof {
         f.pad(match self {
             Self::Instance => "instance",
             Self::Eni => "eni",
+        })
+    }
+}
+
+impl fmt::Display for Rebind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Name => "name",
+            Self::Never => "never",
+        })
+    }
+}
+
+impl fmt::Display for Announce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
         })
     }
 }

@@ -6,11 +6,11 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::{
-    Context, Model,
+    Context, HostPort, Model,
     command::{Command, EipSpec, EniSpec, Expiry},
     objects::{
         AddressRange, Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mac,
-        Mode, Pool, PoolGateway, Vpc,
+        Mode, Pool, PoolGateway, Rebind, Vpc,
     },
 };
 
@@ -24,6 +24,11 @@ pub(crate) fn at(now: i64) -> Context {
     Context {
         now: second(now),
         host_addresses: vec!["203.0.113.77".parse().expect("an address")],
+        host_ports: vec![HostPort {
+            names: vec!["eno1".to_owned()],
+            vlan: None,
+            why: "it has the address 192.0.2.1".to_owned(),
+        }],
     }
 }
 
@@ -61,6 +66,7 @@ pub(crate) fn command(line: &str) -> Command {
                 .map(|text| text.parse().expect("a range"))
                 .into_iter()
                 .collect(),
+            priority: option("priority").map_or(100, |text| text.parse().expect("a number")),
         }),
         "pool-delete" => Command::PoolDelete {
             cidr: id.parse().expect("a prefix"),
@@ -74,6 +80,33 @@ pub(crate) fn command(line: &str) -> Command {
             gateway: option("gateway").map(address),
             vni: None,
         }),
+        "vpc-set" => {
+            let prefixes = |name| {
+                let text = option(name).unwrap_or_default().split(',');
+                text.filter(|text| !text.is_empty())
+                    .map(|text| text.parse().expect("a prefix"))
+                    .collect()
+            };
+            Command::VpcSet {
+                id,
+                add: prefixes("add"),
+                remove: prefixes("remove"),
+                gateway: None,
+                vni: None,
+            }
+        }
+        "pool-set" => Command::PoolSet {
+            cidr: id.parse().expect("a prefix"),
+            gateway: None,
+            reserve: None,
+            priority: option("priority").map(|text| text.parse().expect("a number")),
+        },
+        "eni-set" => Command::EniSet {
+            id,
+            mac: option("mac").map(|text| mac(text.parse().expect("a number"))),
+            region: option("region").map(|text| Some(text.to_owned())),
+            antispoof: None,
+        },
         "vpc-delete" => Command::VpcDelete { id },
         "instance" => Command::InstanceCreate(Instance {
             id,
@@ -98,11 +131,14 @@ pub(crate) fn command(line: &str) -> Command {
             instance: word(2),
             port: word(3),
             vlan: option("vlan").map(|text| text.parse().expect("a number")),
+            force: option("force").is_some(),
+            rebind: Rebind::Name,
         },
         "detach" => Command::EniDetach { id },
         "add-ip" => Command::EniAddIp {
             id,
             address: address(&word(2)),
+            shared: option("shared").is_some(),
         },
         "remove-ip" => Command::EniRemoveIp {
             id,
@@ -119,6 +155,7 @@ pub(crate) fn command(line: &str) -> Command {
         "set" => Command::EipSet {
             id,
             expires: Some(expires(&word(2))),
+            announce: None,
         },
         "release" => Command::EipRelease { id },
         "associate" => Command::Associate {
@@ -230,6 +267,18 @@ fn check_eni(model: &Model, eni: &Eni) {
     assert!(!eni.private_ips.is_empty(), "{eni:?}");
     let own: BTreeSet<_> = eni.private_ips.iter().collect();
     assert_eq!(own.len(), eni.private_ips.len(), "{eni:?}");
+    for ip in &eni.shared_ips {
+        assert!(own.contains(ip), "{eni:?}");
+        let mut family = eni
+            .private_ips
+            .iter()
+            .filter(|one| one.is_ipv4() == ip.is_ipv4());
+        assert_ne!(family.next(), Some(ip), "{eni:?}");
+    }
+    assert!(
+        placed || !eni.force && eni.rebind == Rebind::Name && eni.bound.is_none(),
+        "{eni:?}"
+    );
     for ip in &eni.private_ips {
         let cidr = vpc.cidrs.iter().find(|cidr| cidr.contains(ip));
         let cidr = cidr.unwrap_or_else(|| panic!("{ip} is outside {vpc:?}"));
@@ -239,8 +288,12 @@ fn check_eni(model: &Model, eni: &Eni) {
     for other in model.enis.values().filter(|other| other.id != eni.id) {
         if other.vpc == eni.vpc {
             assert_ne!(other.mac, eni.mac, "{eni:?} {other:?}");
+            let shared = |ip: &IpAddr| eni.shared_ips.contains(ip) && other.shared_ips.contains(ip);
             assert!(
-                other.private_ips.iter().all(|ip| !own.contains(ip)),
+                other
+                    .private_ips
+                    .iter()
+                    .all(|ip| !own.contains(ip) || shared(ip)),
                 "{eni:?} {other:?}"
             );
         } else if placed {
@@ -298,6 +351,10 @@ fn check_association(model: &Model, one: &Association) {
     assert_eq!(eip.address.is_ipv4(), one.private_ip.is_ipv4(), "{one:?}");
     assert!(eni.private_ips.contains(&one.private_ip), "{one:?} {eni:?}");
     for other in model.associations.values() {
+        let vpc = &model.enis[&other.eni].vpc;
+        if other.eip != one.eip && *vpc == eni.vpc {
+            assert_ne!(other.private_ip, one.private_ip, "{one:?} {other:?}");
+        }
         if other.eni != one.eni || other.eip == one.eip {
             continue;
         }

@@ -33,8 +33,8 @@ pub trait View {
     fn associations_of(&self, eni: &str) -> Vec<Association>;
     /// The id of the ENI that has this Ethernet address in the VPC.
     fn eni_by_mac(&self, vpc: &str, mac: Mac) -> Option<String>;
-    /// The id of the ENI that has this private address in the VPC.
-    fn eni_by_address(&self, vpc: &str, address: IpAddr) -> Option<String>;
+    /// The ids of the ENIs that have this private address in the VPC: several if they share it.
+    fn enis_by_address(&self, vpc: &str, address: IpAddr) -> Vec<String>;
     /// The first ENI, by id, that the filter matches and `accept` takes.
     fn find_eni(
         &self,
@@ -168,10 +168,11 @@ impl View for Model {
             .map(|eni| eni.id.clone())
     }
 
-    fn eni_by_address(&self, vpc: &str, address: IpAddr) -> Option<String> {
-        let mut of = self.enis.values();
-        of.find(|eni| eni.vpc == vpc && eni.private_ips.contains(&address))
+    fn enis_by_address(&self, vpc: &str, address: IpAddr) -> Vec<String> {
+        let of = self.enis.values();
+        of.filter(|eni| eni.vpc == vpc && eni.private_ips.contains(&address))
             .map(|eni| eni.id.clone())
+            .collect()
     }
 
     fn find_eni(

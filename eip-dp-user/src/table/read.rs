@@ -18,7 +18,7 @@ use super::encode::{
 };
 use crate::model::{
     EniFilter, Model, Pools, View, Vlan,
-    objects::{Association, Eip, Eni, Instance, Mac, Pool, Vpc},
+    objects::{Association, Eip, Eni, Former, Instance, Mac, Pool, Vpc},
 };
 
 /// A view of the database inside a transaction.
@@ -28,9 +28,10 @@ pub(super) struct Reader<'c> {
     failure: RefCell<Option<rusqlite::Error>>,
 }
 
-const ENI: &str = "SELECT id, vpc, kind, mac, region, antispoof, state, instance, port, vlan, outer_vlan \
-     FROM eni";
-const EIP: &str = "SELECT id, address, region, expires_at, state FROM eip";
+const ENI: &str = "SELECT id, vpc, kind, mac, region, antispoof, state, instance, port, vlan, outer_vlan, \
+     force, rebind, bound FROM eni";
+const EIP: &str = "SELECT id, address, region, expires_at, state, announce, former_eni, \
+     former_private_ip, former_mode FROM eip";
 const ASSOCIATION: &str = "SELECT eip, eni, private_ip, mode FROM association";
 
 impl<'c> Reader<'c> {
@@ -120,12 +121,13 @@ impl<'c> Reader<'c> {
         let Some(mut eni) = statement.query_row([id], read_eni).optional()? else {
             return Ok(None);
         };
-        eni.private_ips = all(
+        let ips = all(
             self.connection,
-            "SELECT address FROM eni_ip WHERE eni = ?1 ORDER BY position",
+            "SELECT address, shared FROM eni_ip WHERE eni = ?1 ORDER BY position",
             [id],
-            |row| read_address(row, 0),
+            |row| Ok((read_address(row, 0)?, row.get(1)?)),
         )?;
+        set_private_ips(&mut eni, ips.into_iter());
         Ok(Some(eni))
     }
 }
@@ -167,9 +169,9 @@ impl View for Reader<'_> {
         self.one(sql, params![vpc, mac.0], |row| row.get(0))
     }
 
-    fn eni_by_address(&self, vpc: &str, address: IpAddr) -> Option<String> {
-        let sql = "SELECT eni FROM eni_ip WHERE vpc = ?1 AND address = ?2";
-        self.one(sql, params![vpc, Address(address)], |row| row.get(0))
+    fn enis_by_address(&self, vpc: &str, address: IpAddr) -> Vec<String> {
+        let sql = "SELECT eni FROM eni_ip WHERE vpc = ?1 AND address = ?2 ORDER BY eni";
+        self.all(sql, params![vpc, Address(address)], |row| row.get(0))
     }
 
     fn find_eni(
@@ -327,8 +329,11 @@ fn vpcs(connection: &Connection) -> Result<BTreeMap<String, Vpc>> {
 
 fn enis(connection: &Connection) -> Result<BTreeMap<String, Eni>> {
     let mut enis = all(connection, &format!("{ENI} ORDER BY id"), [], read_eni)?;
-    let sql = "SELECT eni, position, address FROM eni_ip ORDER BY eni";
-    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, read_address(row, 2)?));
+    let sql = "SELECT eni, position, address, shared FROM eni_ip ORDER BY eni";
+    let read = |row: &Row<'_>| {
+        let shared: bool = row.get(3)?;
+        Ok((row.get::<_, i64>(1)?, read_address(row, 2)?, shared))
+    };
     distribute(
         connection,
         sql,
@@ -337,7 +342,7 @@ fn enis(connection: &Connection) -> Result<BTreeMap<String, Eni>> {
         |eni| &eni.id,
         |eni, ips| {
             ips.sort_unstable();
-            eni.private_ips = ips.iter().map(|(_, ip)| *ip).collect();
+            set_private_ips(eni, ips.iter().map(|(_, ip, shared)| (*ip, *shared)));
         },
     )?;
     Ok(enis.into_iter().map(|one| (one.id.clone(), one)).collect())
@@ -403,7 +408,7 @@ fn all<T>(
 }
 
 fn pools(connection: &Connection) -> Result<Pools> {
-    let sql = "SELECT first, prefix, gateway, reserve FROM pool ORDER BY first, prefix";
+    let sql = "SELECT first, prefix, gateway, reserve, priority FROM pool ORDER BY first, prefix";
     let pools = all(connection, sql, [], |row| {
         let reserve: String = row.get(3)?;
         let ranges = reserve.split_whitespace().map(str::parse);
@@ -413,6 +418,7 @@ fn pools(connection: &Connection) -> Result<Pools> {
             reserve: ranges
                 .collect::<std::result::Result<_, _>>()
                 .map_err(|error| damaged(3, error))?,
+            priority: row.get(4)?,
         })
     })?;
     Ok(pools.into_iter().map(|pool| (pool.cidr, pool)).collect())
@@ -441,13 +447,26 @@ fn read_eni(row: &Row<'_>) -> Result<Eni> {
         kind: read_name(row, 2)?,
         mac: Mac(row.get(3)?),
         private_ips: Vec::new(),
+        shared_ips: Vec::new(),
         region: row.get(4)?,
         antispoof: read_name(row, 5)?,
         state: read_name(row, 6)?,
         instance: row.get(7)?,
         port: row.get(8)?,
         vlan: read_vlan(row, 9)?,
+        force: row.get(11)?,
+        rebind: read_name(row, 12)?,
+        bound: row.get(13)?,
     })
+}
+
+/// Gives an ENI its private IPs in their order, each with whether it is shared.
+fn set_private_ips(eni: &mut Eni, ips: impl Iterator<Item = (IpAddr, bool)> + Clone) {
+    eni.private_ips = ips.clone().map(|(ip, _)| ip).collect();
+    eni.shared_ips = ips
+        .filter(|(_, shared)| *shared)
+        .map(|(ip, _)| ip)
+        .collect();
 }
 
 /// The VLAN in two columns: the inner one's, and the outer one's.
@@ -464,6 +483,15 @@ fn read_eip(row: &Row<'_>) -> Result<Eip> {
         region: row.get(2)?,
         expires_at: read_time(row, 3)?,
         state: read_name(row, 4)?,
+        announce: read_name(row, 5)?,
+        former: match row.get::<_, Option<String>>(6)? {
+            Some(eni) => Some(Former {
+                eni,
+                private_ip: read_address(row, 7)?,
+                mode: read_name(row, 8)?,
+            }),
+            None => None,
+        },
     })
 }
 

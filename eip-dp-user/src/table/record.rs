@@ -12,8 +12,8 @@ use super::encode::time;
 use crate::model::{
     Change, Diff, Vlan,
     objects::{
-        AddressRange, Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mac,
-        Mode, Pool, PoolGateway, Vpc,
+        AddressRange, Announce, Antispoof, Association, Eip, EipState, Eni, EniKind, EniState,
+        Former, Instance, Mac, Mode, Pool, PoolGateway, Rebind, Vpc,
     },
 };
 
@@ -61,13 +61,14 @@ macro_rules! objects {
 
 objects! {
     Diff<T> { before, after }
-    Pool { cidr, gateway, reserve }
+    Pool { cidr, gateway, reserve, priority }
     AddressRange { first, last }
     Vpc { id, cidrs, gateway, vni }
     Instance { id, max_enis }
-    Eni { id, vpc, kind, mac, private_ips, region, antispoof, state, instance, port, vlan }
+    Eni { id, vpc, kind, mac, private_ips, shared_ips, region, antispoof, state, instance, port, vlan, force, rebind, bound }
     Vlan { outer, id }
-    Eip { id, address, region, expires_at, state }
+    Eip { id, address, region, expires_at, state, announce, former }
+    Former { eni, private_ip, mode }
     Association { eip, eni, private_ip, mode }
 }
 
@@ -103,6 +104,8 @@ enums! {
     PoolGateway { 0: None, 1: Address(address) }
     EniKind { 0: Primary, 1: Secondary }
     Antispoof { 0: Instance, 1: Eni }
+    Rebind { 0: Name, 1: Never }
+    Announce { 0: Auto, 1: Always }
     EniState { 0: Detached, 1: Attached, 2: Stranded }
     EipState { 0: Free, 1: Associated, 2: Expired }
     Mode { 0: Nat, 1: CutThrough }
@@ -125,6 +128,20 @@ macro_rules! integers {
 }
 
 integers!(u8, u16, u32, i64);
+
+impl Record for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        u8::from(*self).put(out);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Self> {
+        match u8::get(from)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+}
 
 impl<const N: usize> Record for [u8; N] {
     fn put(&self, out: &mut Vec<u8>) {

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
+};
 
 use super::{error::TableError, log};
 
@@ -21,6 +23,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
 ];
 
 /// The version that this program writes.
@@ -70,6 +73,9 @@ fn header(connection: &Connection) -> rusqlite::Result<(i32, i32)> {
 
 fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), TableError> {
     let failed = |source| TableError::from_sqlite(path, source);
+    // A migration may put a table in another's place; inside a transaction this changes nothing.
+    let pragma = connection.pragma_update(None, "foreign_keys", false);
+    pragma.map_err(failed)?;
     // What another process may have done meanwhile is seen inside the transaction.
     let transaction =
         Transaction::new(connection, TransactionBehavior::Immediate).map_err(failed)?;
@@ -97,6 +103,18 @@ fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), TableError> {
     })?;
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration).map_err(failed)?;
+    }
+    let astray = transaction
+        .query_row("PRAGMA foreign_key_check", [], |row| {
+            row.get::<_, String>(0)
+        })
+        .optional()
+        .map_err(failed)?;
+    if let Some(astray) = astray {
+        return Err(TableError::Damaged {
+            path: path.to_owned(),
+            detail: format!("a row of `{astray}` refers to one that is not there"),
+        });
     }
     // What an earlier version noted has other fields.
     log::clear(&transaction).map_err(failed)?;

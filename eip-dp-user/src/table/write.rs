@@ -65,7 +65,7 @@ fn remove(connection: &Connection, change: &Change) -> Result<()> {
             before: Some(eni),
             after,
         }) => {
-            for (_, address) in only(Some(eni), after.as_ref()) {
+            for (_, address, _) in only(Some(eni), after.as_ref()) {
                 let key = params![eni.id, Address(address)];
                 self::run(
                     connection,
@@ -74,13 +74,14 @@ fn remove(connection: &Connection, change: &Change) -> Result<()> {
                 )?;
             }
             match after {
-                None => run("DELETE FROM eni WHERE id = ?1", &eni.id),
-                // Its place is free for others from now on.
-                Some(_) => run(
+                // Two ENIs may swap their Ethernet addresses: each goes before any comes.
+                Some(after) if after.mac == eni.mac => run(
+                    // Its place is free for others from now on.
                     "UPDATE eni SET state = 'detached', instance = NULL, port = NULL, vlan = NULL, \
-                     outer_vlan = NULL WHERE id = ?1",
+                     outer_vlan = NULL, force = 0, rebind = 'name', bound = NULL WHERE id = ?1",
                     &eni.id,
                 ),
+                _ => run("DELETE FROM eni WHERE id = ?1", &eni.id),
             }
         }
         Change::Eip(Diff {
@@ -105,13 +106,14 @@ fn insert(connection: &Connection, change: &Change, added: &HashSet<IpAddr>) -> 
             let reserve: Vec<_> = pool.reserve.iter().map(ToString::to_string).collect();
             run(
                 connection,
-                "INSERT INTO pool (first, last, prefix, gateway, reserve) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO pool (first, last, prefix, gateway, reserve, priority) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
                     Address(pool.cidr.network()),
                     Address(pool.cidr.broadcast()),
                     pool.cidr.prefix_len(),
                     pool.gateway.map(|gateway| gateway.to_string()),
                     reserve.join(" "),
+                    pool.priority,
                 ],
             )
         }
@@ -181,12 +183,12 @@ fn insert_vpc(connection: &Connection, exists: bool, vpc: &Vpc) -> Result<()> {
 }
 
 fn insert_eni(connection: &Connection, before: Option<&Eni>, eni: &Eni) -> Result<()> {
-    let sql = if before.is_some() {
+    let sql = if before.is_some_and(|before| before.mac == eni.mac) {
         "UPDATE eni SET vpc = ?2, kind = ?3, mac = ?4, region = ?5, antispoof = ?6, state = ?7, instance = ?8, \
-         port = ?9, vlan = ?10, outer_vlan = ?11 WHERE id = ?1"
+         port = ?9, vlan = ?10, outer_vlan = ?11, force = ?12, rebind = ?13, bound = ?14 WHERE id = ?1"
     } else {
-        "INSERT INTO eni (id, vpc, kind, mac, region, antispoof, state, instance, port, vlan, outer_vlan) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+        "INSERT INTO eni (id, vpc, kind, mac, region, antispoof, state, instance, port, vlan, outer_vlan, \
+         force, rebind, bound) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
     };
     run(
         connection,
@@ -203,21 +205,29 @@ fn insert_eni(connection: &Connection, before: Option<&Eni>, eni: &Eni) -> Resul
             eni.port,
             eni.vlan.map(|vlan| vlan.id),
             eni.vlan.and_then(|vlan| vlan.outer),
+            eni.force,
+            eni.rebind.to_string(),
+            eni.bound,
         ],
     )?;
-    for (position, address) in only(Some(eni), before) {
+    for (position, address, shared) in only(Some(eni), before) {
         run(
             connection,
-            "INSERT INTO eni_ip (eni, address, position, vpc) VALUES (?1, ?2, ?3, ?4)",
-            params![eni.id, Address(address), position, eni.vpc],
+            "INSERT INTO eni_ip (eni, address, position, vpc, shared) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![eni.id, Address(address), position, eni.vpc, shared],
         )?;
     }
     Ok(())
 }
 
-/// The private IPs, with their positions, that one version of an ENI has and another one has not.
-fn only(one: Option<&Eni>, other: Option<&Eni>) -> Vec<(i64, IpAddr)> {
-    let ips = |eni: &Eni| -> Vec<_> { (0..).zip(eni.private_ips.iter().copied()).collect() };
+/// The private IPs that one version of an ENI has and another one has not: position, address, and
+/// whether it is shared.
+fn only(one: Option<&Eni>, other: Option<&Eni>) -> Vec<(i64, IpAddr, bool)> {
+    let ips = |eni: &Eni| -> Vec<_> {
+        let ips = (0..).zip(&eni.private_ips);
+        ips.map(|(position, ip)| (position, *ip, eni.shared_ips.contains(ip)))
+            .collect()
+    };
     let (mut one, other) = (
         one.map(ips).unwrap_or_default(),
         other.map(ips).unwrap_or_default(),
@@ -237,23 +247,30 @@ fn insert_eip(
     eip: &Eip,
     added: &HashSet<IpAddr>,
 ) -> Result<()> {
+    let former = eip.former.as_ref();
     if before.is_some() {
         return run(
             connection,
-            "UPDATE eip SET region = ?2, expires_at = ?3, state = ?4 WHERE id = ?1",
+            "UPDATE eip SET region = ?2, expires_at = ?3, state = ?4, announce = ?5, former_eni = ?6, \
+             former_private_ip = ?7, former_mode = ?8 WHERE id = ?1",
             params![
                 eip.id,
                 eip.region,
                 eip.expires_at.map(time),
-                eip.state.to_string()
+                eip.state.to_string(),
+                eip.announce.to_string(),
+                former.map(|one| &one.eni),
+                former.map(|one| Address(one.private_ip)),
+                former.map(|one| one.mode.to_string()),
             ],
         );
     }
     let next = next_address(eip.address);
     run(
         connection,
-        "INSERT INTO eip (id, address, region, expires_at, state, followed) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6 OR EXISTS (SELECT 1 FROM eip WHERE address = ?7))",
+        "INSERT INTO eip (id, address, region, expires_at, state, followed, announce, former_eni, \
+         former_private_ip, former_mode) VALUES (?1, ?2, ?3, ?4, ?5, \
+         ?6 OR EXISTS (SELECT 1 FROM eip WHERE address = ?7), ?8, ?9, ?10, ?11)",
         params![
             eip.id,
             Address(eip.address),
@@ -262,6 +279,10 @@ fn insert_eip(
             eip.state.to_string(),
             next.is_some_and(|next| added.contains(&next)),
             next.map(Address),
+            eip.announce.to_string(),
+            former.map(|one| &one.eni),
+            former.map(|one| Address(one.private_ip)),
+            former.map(|one| one.mode.to_string()),
         ],
     )?;
     let previous = previous_address(eip.address).filter(|previous| !added.contains(previous));

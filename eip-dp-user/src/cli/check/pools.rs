@@ -74,6 +74,7 @@ mod tests {
                 cidr: cidr.parse().expect("a prefix"),
                 gateway: None,
                 reserve: Vec::new(),
+                priority: 100,
             };
             model.pools.insert(pool.cidr, pool);
         }

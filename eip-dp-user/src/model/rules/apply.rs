@@ -2,8 +2,9 @@
 //! change, associate, attach.
 //!
 //! Which fields of an object that exists can change: a pool's `gateway` and `reserve`; a VPC's `cidrs`, `gateway` and
-//! `vni`; an instance's `max_enis`; an ENI's `private_ips`, `antispoof` and place (`instance`, `port`, `vlan`); an EIP's
-//! `expires_at`; all of an association. Any other difference is refused with `already-exists`.
+//! `vni`; an instance's `max_enis`; an ENI's `mac`, `region`, `private_ips`, `shared_ips`, `antispoof` and place
+//! (`instance`, `port`, `vlan`, `force`, `rebind`); an EIP's `expires_at` and `announce`; all of an association. Any other
+//! difference is refused with `already-exists`.
 //!
 //! `state` follows from the other fields: an ENI with a place is attached, one without is detached, so leaving the
 //! place out asks for a detach. Only a new ENI takes `stranded` from the document, so that an export restores what was.
@@ -42,14 +43,23 @@ pub(super) fn apply(
         put_eni(draft, wanted)?;
     }
     for wanted in &document.eips {
-        put_eip(draft, wanted, context)?;
+        let has_association = associations.iter().any(|one| one.eip == wanted.id);
+        if let Some(renewed) = put_eip(draft, wanted, context)?
+            && !prune
+            && !has_association
+        {
+            eip::restore(draft, &renewed, context);
+        }
     }
     for one in associations {
+        if draft.association(&one.eip).as_ref() == Some(one) {
+            continue;
+        }
         let ip = Some(one.private_ip);
         association::associate(draft, &one.eip, &one.eni, one.mode, ip, context)?;
     }
     for wanted in &document.enis {
-        attach(draft, wanted)?;
+        attach(draft, wanted, context)?;
     }
     Ok(())
 }
@@ -207,8 +217,8 @@ fn put_networks(draft: &mut Draft, document: &Document) {
 }
 
 fn put_eni(draft: &mut Draft, wanted: &Eni) -> Result<(), Refusal> {
-    let Some(mut eni) = draft.eni(&wanted.id) else {
-        return eni::create(
+    if draft.eni(&wanted.id).is_none() {
+        eni::create(
             draft,
             &EniSpec {
                 id: wanted.id.clone(),
@@ -219,22 +229,29 @@ fn put_eni(draft: &mut Draft, wanted: &Eni) -> Result<(), Refusal> {
                 region: wanted.region.clone(),
                 antispoof: wanted.antispoof,
             },
-        );
+        )?;
+    }
+    let Some(eni) = draft.eni(&wanted.id) else {
+        return Ok(());
     };
-    let region = |eni: &Eni| eni.region.clone().unwrap_or_default();
     fixed("eni", &eni.id, "vpc", &eni.vpc, &wanted.vpc)?;
     fixed("eni", &eni.id, "kind", &eni.kind, &wanted.kind)?;
-    fixed("eni", &eni.id, "mac", &eni.mac, &wanted.mac)?;
-    fixed("eni", &eni.id, "region", &region(&eni), &region(wanted))?;
-    if eni.private_ips != wanted.private_ips || eni.antispoof != wanted.antispoof {
-        eni.private_ips.clone_from(&wanted.private_ips);
-        eni.antispoof = wanted.antispoof;
-        draft.put_eni(eni);
+    let changed = Eni {
+        mac: wanted.mac,
+        region: wanted.region.clone(),
+        private_ips: wanted.private_ips.clone(),
+        shared_ips: wanted.shared_ips.clone(),
+        antispoof: wanted.antispoof,
+        ..eni.clone()
+    };
+    if changed != eni {
+        draft.put_eni(changed);
     }
     Ok(())
 }
 
-fn put_eip(draft: &mut Draft, wanted: &Eip, context: &Context) -> Result<(), Refusal> {
+/// Returns the EIP if it was expired and is renewed.
+fn put_eip(draft: &mut Draft, wanted: &Eip, context: &Context) -> Result<Option<Eip>, Refusal> {
     let end = wanted.expires_at.map(eip::storable);
     let Some(eip) = draft.eip(&wanted.id) else {
         let over = end.is_some_and(|end| end <= context.now);
@@ -253,20 +270,22 @@ fn put_eip(draft: &mut Draft, wanted: &Eip, context: &Context) -> Result<(), Ref
             },
             ..wanted.clone()
         });
-        return Ok(());
+        return Ok(None);
     };
     let region = |eip: &Eip| eip.region.clone().unwrap_or_default();
     fixed("eip", &eip.id, "address", &eip.address, &wanted.address)?;
     fixed("eip", &eip.id, "region", &region(&eip), &region(wanted))?;
-    if eip.expires_at != end {
-        eip::set_expiry(
-            draft,
-            &eip.id,
-            end.map_or(Expiry::Never, Expiry::At),
-            context,
-        )?;
+    if eip.announce != wanted.announce {
+        draft.put_eip(Eip {
+            announce: wanted.announce,
+            ..eip.clone()
+        });
     }
-    Ok(())
+    if eip.expires_at == end {
+        return Ok(None);
+    }
+    let end = end.map_or(Expiry::Never, Expiry::At);
+    eip::set_expiry(draft, &eip.id, end, context)
 }
 
 /// Refuses to change a field that no verb changes.
@@ -287,16 +306,26 @@ fn fixed<T: PartialEq + std::fmt::Display>(
     Ok(())
 }
 
-fn attach(draft: &mut Draft, wanted: &Eni) -> Result<(), Refusal> {
+fn attach(draft: &mut Draft, wanted: &Eni, context: &Context) -> Result<(), Refusal> {
     let (Some(instance), Some(port)) = (&wanted.instance, &wanted.port) else {
         return Ok(());
     };
     let Some(eni) = draft.eni(&wanted.id) else {
         return Ok(());
     };
-    let place = (&eni.instance, &eni.port, eni.vlan);
-    if place != (&wanted.instance, &wanted.port, wanted.vlan) {
-        eni::attach(draft, &eni.id, instance, port, wanted.vlan)?;
+    let place = |eni: &Eni| {
+        let (instance, port) = (eni.instance.clone(), eni.port.clone());
+        (instance, port, eni.vlan, eni.force, eni.rebind)
+    };
+    if place(&eni) != place(wanted) {
+        let place = eni::Place {
+            instance,
+            port,
+            vlan: wanted.vlan,
+            force: wanted.force,
+            rebind: wanted.rebind,
+        };
+        eni::attach(draft, &eni.id, place, context)?;
     }
     let restored = eni.kind == EniKind::Secondary && draft.base().eni(&eni.id).is_none();
     if wanted.state == EniState::Stranded && restored {

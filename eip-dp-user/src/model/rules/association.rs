@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{draft::Draft, eip::is_over, not_found, refuse};
 use crate::model::{
     Context, Refusal, address,
-    objects::{Association, Eip, EipState, Eni, EniKind, EniState, Mode},
+    objects::{Association, Eip, EipState, Eni, EniKind, EniState, Former, Mode},
 };
 
 /// The rules in the order of the table of codes: the first that matches wins.
@@ -17,32 +17,77 @@ pub(super) fn associate(
     private_ip: Option<IpAddr>,
     context: &Context,
 ) -> Result<(), Refusal> {
-    let mut eip = draft.eip(eip_id).ok_or_else(|| not_found("EIP", eip_id))?;
+    let eip = draft.eip(eip_id).ok_or_else(|| not_found("EIP", eip_id))?;
     let eni = draft.eni(eni_id).ok_or_else(|| not_found("ENI", eni_id))?;
-    check_eip(draft, &eip, &eni, context)?;
-    let private_ip = pair_family(&eip, &eni, private_ip)?;
-    if mode == Mode::CutThrough {
-        check_cut_through_eni(&eni)?;
-    }
-    check_exclusive(draft, &eip, &eni, mode)?;
-    if mode == Mode::CutThrough {
-        check_primary_ip(&eni, private_ip)?;
-    }
-    check_address(draft, &eni, private_ip)?;
+    let private_ip = check(draft, &eip, &eni, mode, private_ip, context)?;
     if eni.state == EniState::Stranded {
         draft.warnings.push(format!(
             "ENI `{eni_id}` is stranded: EIP `{eip_id}` forwards nothing until it is detached and attached again"
         ));
     }
+    put(draft, eip, eni_id, private_ip, mode);
+    Ok(())
+}
+
+/// Makes the association again that a renewed EIP had when it expired, unless a rule is against it
+/// by now.
+pub(super) fn restore(
+    draft: &mut Draft,
+    eip: &Eip,
+    former: &Former,
+    context: &Context,
+) -> Result<(), Refusal> {
+    let eni = draft.eni(&former.eni);
+    let mut eni = eni.ok_or_else(|| not_found("ENI", &former.eni))?;
+    let was_cut_through = former.mode == Mode::CutThrough && eni.state == EniState::Stranded;
+    let instance = eni.instance.clone();
+    if was_cut_through {
+        // It is where it was when it lost the EIP, and has waited for one since.
+        eni.instance = None;
+    }
+    let private_ip = Some(former.private_ip);
+    let private_ip = check(draft, eip, &eni, former.mode, private_ip, context)?;
+    put(draft, eip.clone(), &former.eni, private_ip, former.mode);
+    if was_cut_through {
+        eni.instance = instance;
+        eni.state = EniState::Attached;
+        draft.put_eni(eni);
+    }
+    Ok(())
+}
+
+/// The private IP that the EIP can stand for, of those that no rule is against.
+fn check(
+    draft: &mut Draft,
+    eip: &Eip,
+    eni: &Eni,
+    mode: Mode,
+    private_ip: Option<IpAddr>,
+    context: &Context,
+) -> Result<IpAddr, Refusal> {
+    check_eip(draft, eip, eni, context)?;
+    let private_ip = pair_family(eip, eni, private_ip)?;
+    if mode == Mode::CutThrough {
+        check_cut_through_eni(eni)?;
+    }
+    check_exclusive(draft, eip, eni, mode)?;
+    if mode == Mode::CutThrough {
+        check_primary_ip(eni, private_ip)?;
+    }
+    check_address(draft, eni, private_ip)?;
+    Ok(private_ip)
+}
+
+fn put(draft: &mut Draft, mut eip: Eip, eni: &str, private_ip: IpAddr, mode: Mode) {
     eip.state = EipState::Associated;
-    draft.put_eip(eip);
+    eip.former = None;
     draft.put_association(Association {
-        eip: eip_id.to_owned(),
-        eni: eni_id.to_owned(),
+        eip: eip.id.clone(),
+        eni: eni.to_owned(),
         private_ip,
         mode,
     });
-    Ok(())
+    draft.put_eip(eip);
 }
 
 pub(super) fn disassociate(draft: &mut Draft, eip: &str) -> Result<(), Refusal> {
@@ -106,7 +151,7 @@ fn check_eip(draft: &Draft, eip: &Eip, eni: &Eni, context: &Context) -> Result<(
     Ok(())
 }
 
-fn region(region: Option<&str>) -> String {
+pub(super) fn region(region: Option<&str>) -> String {
     region.map_or("no region".to_owned(), |name| format!("region `{name}`"))
 }
 
@@ -216,6 +261,17 @@ fn check_address(draft: &mut Draft, eni: &Eni, private_ip: IpAddr) -> Result<(),
             "the private IP {private_ip} of ENI `{id}` has EIP `{other}` already; \
              choose another one with `--private-ip` or disassociate `{other}` first"
         );
+    }
+    if eni.shared_ips.contains(&private_ip) {
+        for sharer in draft.enis_with_address(&eni.vpc, private_ip) {
+            if let Some(other) = draft.uses(&sharer).by_address.get(&private_ip) {
+                refuse!(
+                    PrivateIpInUse,
+                    "the private IP {private_ip}, which ENI `{id}` shares with ENI `{sharer}`, has EIP `{other}` there \
+                     already, and that EIP follows the address; disassociate `{other}` first"
+                );
+            }
+        }
     }
     Ok(())
 }

@@ -251,11 +251,26 @@ impl<'v> Draft<'v> {
         other(&self.macs, key, &eni.id, stored, &self.enis)
     }
 
-    /// Another ENI of the VPC with this private address.
+    /// Another ENI of the VPC with this private address that does not share it with this one.
     pub(super) fn other_with_address(&self, eni: &Eni, address: IpAddr) -> Option<String> {
-        let key = (eni.vpc.clone(), address);
-        let stored = || self.base.view.eni_by_address(&eni.vpc, address);
-        other(&self.addresses, key, &eni.id, stored, &self.enis)
+        let others = self.enis_with_address(&eni.vpc, address).into_iter();
+        let mut others = others.filter(|id| *id != eni.id);
+        if !eni.shared_ips.contains(&address) {
+            return others.next();
+        }
+        others.find(|id| {
+            let other = self.eni(id);
+            other.is_some_and(|other| !other.shared_ips.contains(&address))
+        })
+    }
+
+    /// The ENIs of the VPC with this private address: several if they share it.
+    pub(super) fn enis_with_address(&self, vpc: &str, address: IpAddr) -> Vec<String> {
+        let changed = self.addresses.of((vpc.to_owned(), address));
+        let mut enis: Vec<_> = changed.map(str::to_owned).collect();
+        let stored = self.base.view.enis_by_address(vpc, address);
+        enis.extend(stored.into_iter().filter(|id| !self.enis.contains_key(id)));
+        enis
     }
 
     /// Another EIP with the same address.

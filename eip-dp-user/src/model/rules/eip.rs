@@ -9,7 +9,7 @@ use super::{already_exists, association, draft::Draft, not_found, refuse};
 use crate::model::{
     Context, Refusal, address,
     command::{EipSpec, Expiry},
-    objects::{Eip, EipState, Pool},
+    objects::{Announce, Eip, EipState, Former, Pool, PoolGateway},
 };
 
 pub(super) fn create(draft: &mut Draft, spec: &EipSpec, context: &Context) -> Result<(), Refusal> {
@@ -31,17 +31,59 @@ pub(super) fn create(draft: &mut Draft, spec: &EipSpec, context: &Context) -> Re
         region: spec.region.clone(),
         expires_at,
         state: EipState::Free,
+        announce: Announce::default(),
+        former: None,
     });
     Ok(())
 }
 
-/// Sets when the EIP ends. An expired one is free again.
+/// Changes what is named.
+pub(super) fn set(
+    draft: &mut Draft,
+    id: &str,
+    expires: Option<Expiry>,
+    announce: Option<Announce>,
+    context: &Context,
+) -> Result<(), Refusal> {
+    let mut eip = find(draft, id)?;
+    if let Some(announce) = announce {
+        eip.announce = announce;
+        draft.put_eip(eip);
+    }
+    match expires {
+        Some(expires) => {
+            if let Some(renewed) = set_expiry(draft, id, expires, context)? {
+                restore(draft, &renewed, context);
+            }
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Makes a renewed EIP's association again, or warns why it is not made.
+pub(super) fn restore(draft: &mut Draft, eip: &Eip, context: &Context) {
+    let Some(former) = &eip.former else { return };
+    if let Err(refusal) = association::restore(draft, eip, former, context) {
+        draft.warnings.push(format!(
+            "EIP `{}` does not get its association with ENI `{}` back: {}",
+            eip.id, former.eni, refusal.message
+        ));
+        draft.put_eip(Eip {
+            former: None,
+            ..eip.clone()
+        });
+    }
+}
+
+/// Sets when the EIP ends. An expired one is free again, and is returned: its association may be
+/// made again.
 pub(super) fn set_expiry(
     draft: &mut Draft,
     id: &str,
     expires: Expiry,
     context: &Context,
-) -> Result<(), Refusal> {
+) -> Result<Option<Eip>, Refusal> {
     let mut eip = find(draft, id)?;
     eip.expires_at = match expires {
         Expiry::Never => None,
@@ -51,11 +93,12 @@ pub(super) fn set_expiry(
             Some(end)
         }
     };
-    if eip.state == EipState::Expired {
+    let was_expired = eip.state == EipState::Expired;
+    if was_expired {
         eip.state = EipState::Free;
     }
-    draft.put_eip(eip);
-    Ok(())
+    draft.put_eip(eip.clone());
+    Ok(was_expired.then_some(eip))
 }
 
 pub(super) fn release(draft: &mut Draft, id: &str) -> Result<(), Refusal> {
@@ -75,11 +118,17 @@ pub(super) fn release(draft: &mut Draft, id: &str) -> Result<(), Refusal> {
 /// Ends the associations of the EIPs whose time is over. The EIPs stay, as `expired`.
 pub(super) fn expire(draft: &mut Draft, context: &Context) -> Result<(), Refusal> {
     for id in draft.base().due_eips(context.now) {
-        if let Some(one) = draft.association(&id) {
-            association::end(draft, &one);
+        let one = draft.association(&id);
+        if let Some(one) = &one {
+            association::end(draft, one);
         }
         let mut eip = find(draft, &id)?;
         eip.state = EipState::Expired;
+        eip.former = one.map(|one| Former {
+            eni: one.eni,
+            private_ip: one.private_ip,
+            mode: one.mode,
+        });
         draft.put_eip(eip);
     }
     Ok(())
@@ -126,8 +175,13 @@ fn allocate(
     // IPv4's pools sort first, and who did not ask for an IPv6 address gets none in the place of an IPv4 one.
     let is_ipv4 = |cidr: &IpNet| cidr.addr().is_ipv4();
     let family = draft.pools.keys().next().map(is_ipv4);
-    let pools = draft.pools.iter();
-    for (_, pool) in pools.filter(|(cidr, _)| Some(is_ipv4(cidr)) == family) {
+    let pools = draft.pools.values();
+    let mut pools: Vec<_> = pools
+        .filter(|pool| Some(is_ipv4(&pool.cidr)) == family)
+        .collect();
+    // A stable sort: those of one priority stay in the order of their addresses.
+    pools.sort_by_key(|pool| pool.priority);
+    for pool in pools {
         if let Some(address) = lowest_free(draft, pool, &context.host_addresses) {
             return Ok(address);
         }
@@ -149,6 +203,16 @@ fn allocate(
     );
 }
 
+/// Whether an address of the pool is given only to who asks for it: some hosts and routers take
+/// addresses that end with .0 or .255 for a network's or its broadcast's, wherever they are.
+fn is_odd(pool: &Pool, address: IpAddr) -> bool {
+    let IpAddr::V4(v4) = address else {
+        return false;
+    };
+    let is_routed = pool.gateway == Some(PoolGateway::None);
+    is_routed && pool.cidr.prefix_len() < 31 && matches!(v4.octets()[3], 0 | 255)
+}
+
 /// Walks the gaps between what is blocked, so that it costs one question of the view for each.
 fn lowest_free(draft: &Draft, pool: &Pool, host: &[IpAddr]) -> Option<IpAddr> {
     let end = address::last(&pool.cidr);
@@ -159,7 +223,7 @@ fn lowest_free(draft: &Draft, pool: &Pool, host: &[IpAddr]) -> Option<IpAddr> {
     let mut from = pool.cidr.network();
     for (first, last) in blocked {
         if from < first
-            && let Some(free) = draft.base().free_address(from, address::previous(first)?)
+            && let Some(free) = free(draft, pool, from, address::previous(first)?)
         {
             return Some(free);
         }
@@ -170,7 +234,18 @@ fn lowest_free(draft: &Draft, pool: &Pool, host: &[IpAddr]) -> Option<IpAddr> {
     if from > end {
         return None;
     }
-    draft.base().free_address(from, end)
+    free(draft, pool, from, end)
+}
+
+/// The lowest free address in a range without anything that is blocked.
+fn free(draft: &Draft, pool: &Pool, mut first: IpAddr, last: IpAddr) -> Option<IpAddr> {
+    loop {
+        let free = draft.base().free_address(first, last)?;
+        if !is_odd(pool, free) {
+            return Some(free);
+        }
+        first = address::next(free).filter(|next| *next <= last)?;
+    }
 }
 
 fn find(draft: &Draft, id: &str) -> Result<Eip, Refusal> {

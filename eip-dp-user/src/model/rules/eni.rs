@@ -4,10 +4,19 @@ use std::net::IpAddr;
 
 use super::{already_exists, draft::Draft, not_found, refuse};
 use crate::model::{
-    Refusal, Vlan,
+    Context, Refusal, Vlan,
     command::EniSpec,
-    objects::{Eni, EniKind, EniState},
+    objects::{Antispoof, Eni, EniKind, EniState, Mac, Rebind},
 };
+
+/// Where an ENI is attached, and how.
+pub(super) struct Place<'a> {
+    pub(super) instance: &'a str,
+    pub(super) port: &'a str,
+    pub(super) vlan: Option<Vlan>,
+    pub(super) force: bool,
+    pub(super) rebind: Rebind,
+}
 
 pub(super) fn create(draft: &mut Draft, spec: &EniSpec) -> Result<(), Refusal> {
     if draft.eni(&spec.id).is_some() {
@@ -19,13 +28,39 @@ pub(super) fn create(draft: &mut Draft, spec: &EniSpec) -> Result<(), Refusal> {
         kind: spec.kind,
         mac: spec.mac,
         private_ips: spec.private_ips.clone(),
+        shared_ips: Vec::new(),
         region: spec.region.clone(),
         antispoof: spec.antispoof,
         state: EniState::Detached,
         instance: None,
         port: None,
         vlan: None,
+        force: false,
+        rebind: Rebind::default(),
+        bound: None,
     });
+    Ok(())
+}
+
+/// Changes what of an ENI can change while it stays where it is.
+pub(super) fn set(
+    draft: &mut Draft,
+    id: &str,
+    mac: Option<Mac>,
+    region: Option<&Option<String>>,
+    antispoof: Option<Antispoof>,
+) -> Result<(), Refusal> {
+    let mut eni = find(draft, id)?;
+    if let Some(mac) = mac {
+        eni.mac = mac;
+    }
+    if let Some(region) = region {
+        eni.region.clone_from(region);
+    }
+    if let Some(antispoof) = antispoof {
+        eni.antispoof = antispoof;
+    }
+    draft.put_eni(eni);
     Ok(())
 }
 
@@ -34,10 +69,16 @@ pub(super) fn create(draft: &mut Draft, spec: &EniSpec) -> Result<(), Refusal> {
 pub(super) fn attach(
     draft: &mut Draft,
     id: &str,
-    instance: &str,
-    port: &str,
-    vlan: Option<Vlan>,
+    place: Place<'_>,
+    context: &Context,
 ) -> Result<(), Refusal> {
+    let Place {
+        instance,
+        port,
+        vlan,
+        force,
+        rebind,
+    } = place;
     let mut eni = find(draft, id)?;
     draft
         .instance(instance)
@@ -51,11 +92,37 @@ pub(super) fn attach(
              attach it to `{home}` again (its port may change), or move a secondary ENI"
         );
     }
+    let is_there = eni.port.as_deref() == Some(port) && eni.vlan == vlan;
+    if !is_there
+        && !force
+        && let Some(why) = context.use_of(port, vlan)
+    {
+        let place = vlan.map_or(String::new(), |vlan| format!(" VLAN {vlan}"));
+        refuse!(
+            PortIsTheHosts,
+            "ENI `{id}`: port `{port}`{place} is the host's own: {why}. An ENI there would cut the host off; \
+             name the guest's interface, or say `--force` (`force = true`)"
+        );
+    }
     eni.state = EniState::Attached;
     eni.instance = Some(instance.to_owned());
     eni.port = Some(port.to_owned());
     eni.vlan = vlan;
+    eni.force = force || (is_there && eni.force);
+    eni.rebind = rebind;
+    // The interface that is there now is the port.
+    eni.bound = None;
     draft.put_eni(eni);
+    Ok(())
+}
+
+/// Notes which interface the port is. An ENI that has moved meanwhile, or is bound, stays as it is.
+pub(super) fn bind(draft: &mut Draft, id: &str, bound: &str) -> Result<(), Refusal> {
+    let mut eni = find(draft, id)?;
+    if eni.port.is_some() && eni.rebind == Rebind::Never && eni.bound.is_none() {
+        eni.bound = Some(bound.to_owned());
+        draft.put_eni(eni);
+    }
     Ok(())
 }
 
@@ -72,13 +139,24 @@ pub(super) fn detach(draft: &mut Draft, id: &str) -> Result<(), Refusal> {
     eni.instance = None;
     eni.port = None;
     eni.vlan = None;
+    eni.force = false;
+    eni.rebind = Rebind::default();
+    eni.bound = None;
     draft.put_eni(eni);
     Ok(())
 }
 
-pub(super) fn add_ip(draft: &mut Draft, id: &str, address: IpAddr) -> Result<(), Refusal> {
+pub(super) fn add_ip(
+    draft: &mut Draft,
+    id: &str,
+    address: IpAddr,
+    shared: bool,
+) -> Result<(), Refusal> {
     let mut eni = find(draft, id)?;
     eni.private_ips.push(address);
+    if shared {
+        eni.shared_ips.push(address);
+    }
     draft.put_eni(eni);
     Ok(())
 }
@@ -92,6 +170,7 @@ pub(super) fn remove_ip(draft: &mut Draft, id: &str, address: IpAddr) -> Result<
         );
     };
     eni.private_ips.remove(position);
+    eni.shared_ips.retain(|ip| *ip != address);
     draft.put_eni(eni);
     Ok(())
 }

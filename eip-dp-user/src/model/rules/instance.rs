@@ -11,6 +11,20 @@ pub(super) fn create(draft: &mut Draft, instance: &Instance) -> Result<(), Refus
     Ok(())
 }
 
+pub(super) fn set(
+    draft: &mut Draft,
+    id: &str,
+    max_enis: Option<Option<u32>>,
+) -> Result<(), Refusal> {
+    let instance = draft.instance(id);
+    let mut instance = instance.ok_or_else(|| not_found("instance", id))?;
+    if let Some(max_enis) = max_enis {
+        instance.max_enis = max_enis;
+    }
+    draft.put_instance(instance);
+    Ok(())
+}
+
 /// Takes the primary ENI along. Other ENIs that are still attached, or an EIP of the primary one, are the state
 /// rules' to refuse.
 pub(super) fn delete(draft: &mut Draft, id: &str) -> Result<(), Refusal> {

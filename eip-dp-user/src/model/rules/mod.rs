@@ -16,10 +16,18 @@
 //! - An instance has one primary ENI (`instance-eni-limit`), which counts towards `max_enis`.
 //! - A pool and a VPC share no addresses (`overlapping-cidr`), and neither holds addresses that no router forwards
 //!   (`reserved-address`).
-//! - A time that has passed cannot be set (`eip-expired`); renewing an expired EIP makes it free.
+//! - A time that has passed cannot be set (`eip-expired`). Renewing an expired EIP makes its
+//!   association again where no rule is against it by now, with a warning where one is; a
+//!   cut-through EIP's ENI is attached again if it is still stranded.
+//! - A private IP that several ENIs share is shared at each of them (`duplicate-address`), is no
+//!   ENI's primary one (`shared-primary-ip`), and has one EIP (`private-ip-in-use`).
+//! - An attach to what the host uses itself is refused (`port-is-the-hosts`); an ENI that is
+//!   there already may stay.
 //! - An ENI keeps one private IP at least, and every one that has an EIP (`in-use`).
-//! - The next free address of a pool is its lowest; pools are tried in the order of their addresses, IPv6 ones only where
-//!   there is no other. An IPv6 pool can be named.
+//! - The next free address of a pool is its lowest, but in a routed IPv4 pool none that ends with
+//!   .0 or .255, which some hosts take for a network's. Pools are tried in the order of their
+//!   priorities, then of their addresses, IPv6 ones only where there is no other. A pool can be
+//!   named.
 //! - IPv6 pools hold global unicast addresses (`2000::/3`, the documentation prefixes among them) or, in a private cloud,
 //!   unique local ones (`fc00::/7`), as IPv4 pools may hold private ones; a VPC may have either.
 
@@ -50,27 +58,64 @@ pub fn decide(view: &impl View, command: &Command, context: &Context) -> Result<
 fn transition(draft: &mut Draft, command: &Command, context: &Context) -> Result<(), Refusal> {
     match command {
         Command::PoolCreate(pool) => network::create_pool(draft, pool),
+        Command::PoolSet {
+            cidr,
+            gateway,
+            reserve,
+            priority,
+        } => network::set_pool(draft, cidr, *gateway, reserve.as_deref(), *priority),
         Command::PoolDelete { cidr } => network::delete_pool(draft, cidr),
         Command::VpcCreate(vpc) => network::create_vpc(draft, vpc),
+        Command::VpcSet {
+            id,
+            add,
+            remove,
+            gateway,
+            vni,
+        } => network::set_vpc(draft, id, (add, remove), *gateway, *vni),
         Command::VpcDelete { id } => network::delete_vpc(draft, id),
         Command::InstanceCreate(instance) => instance::create(draft, instance),
+        Command::InstanceSet { id, max_enis } => instance::set(draft, id, *max_enis),
         Command::InstanceDelete { id } => instance::delete(draft, id),
         Command::EniCreate(spec) => eni::create(draft, spec),
+        Command::EniSet {
+            id,
+            mac,
+            region,
+            antispoof,
+        } => eni::set(draft, id, *mac, region.as_ref(), *antispoof),
         Command::EniAttach {
             id,
             instance,
             port,
             vlan,
-        } => eni::attach(draft, id, instance, port, *vlan),
+            force,
+            rebind,
+        } => {
+            let place = eni::Place {
+                instance,
+                port,
+                vlan: *vlan,
+                force: *force,
+                rebind: *rebind,
+            };
+            eni::attach(draft, id, place, context)
+        }
+        Command::EniBind { id, bound } => eni::bind(draft, id, bound),
         Command::EniDetach { id } => eni::detach(draft, id),
-        Command::EniAddIp { id, address } => eni::add_ip(draft, id, *address),
+        Command::EniAddIp {
+            id,
+            address,
+            shared,
+        } => eni::add_ip(draft, id, *address, *shared),
         Command::EniRemoveIp { id, address } => eni::remove_ip(draft, id, *address),
         Command::EniDelete { id } => eni::delete(draft, id),
         Command::EipCreate(spec) => eip::create(draft, spec, context),
-        Command::EipSet { id, expires } => match expires {
-            Some(expires) => eip::set_expiry(draft, id, *expires, context),
-            None => draft.eip(id).map(drop).ok_or_else(|| not_found("EIP", id)),
-        },
+        Command::EipSet {
+            id,
+            expires,
+            announce,
+        } => eip::set(draft, id, *expires, *announce, context),
         Command::EipRelease { id } => eip::release(draft, id),
         Command::Associate {
             eip,

@@ -1,11 +1,14 @@
 //! Pools and VPCs come and go.
 
+use std::net::IpAddr;
+
+use eip_dp_common::abi::MAX_CIDRS;
 use ipnet::IpNet;
 
-use super::{already_exists, draft::Draft, not_found};
+use super::{already_exists, draft::Draft, not_found, refuse};
 use crate::model::{
     Refusal,
-    objects::{Pool, Vpc},
+    objects::{AddressRange, Pool, PoolGateway, Vpc},
 };
 
 pub(super) fn create_pool(draft: &mut Draft, pool: &Pool) -> Result<(), Refusal> {
@@ -13,6 +16,27 @@ pub(super) fn create_pool(draft: &mut Draft, pool: &Pool) -> Result<(), Refusal>
         return Err(already_exists("pool", &pool.cidr.to_string()));
     }
     draft.pools.insert(pool.cidr, pool.clone());
+    Ok(())
+}
+
+pub(super) fn set_pool(
+    draft: &mut Draft,
+    cidr: &IpNet,
+    gateway: Option<Option<PoolGateway>>,
+    reserve: Option<&[AddressRange]>,
+    priority: Option<u16>,
+) -> Result<(), Refusal> {
+    let pool = draft.pools.get_mut(cidr);
+    let pool = pool.ok_or_else(|| not_found("pool", &cidr.to_string()))?;
+    if let Some(gateway) = gateway {
+        pool.gateway = gateway;
+    }
+    if let Some(reserve) = reserve {
+        pool.reserve = reserve.to_vec();
+    }
+    if let Some(priority) = priority {
+        pool.priority = priority;
+    }
     Ok(())
 }
 
@@ -27,6 +51,53 @@ pub(super) fn create_vpc(draft: &mut Draft, vpc: &Vpc) -> Result<(), Refusal> {
         return Err(already_exists("VPC", &vpc.id));
     }
     draft.put_vpc(vpc.clone());
+    Ok(())
+}
+
+pub(super) fn set_vpc(
+    draft: &mut Draft,
+    id: &str,
+    (add, remove): (&[IpNet], &[IpNet]),
+    gateway: Option<Option<IpAddr>>,
+    vni: Option<Option<u32>>,
+) -> Result<(), Refusal> {
+    let mut vpc = draft.vpc(id).ok_or_else(|| not_found("VPC", id))?;
+    for cidr in remove {
+        let place = vpc.cidrs.iter().position(|one| one == cidr);
+        let Some(place) = place else {
+            refuse!(
+                NotFound,
+                "VPC `{id}` does not have the CIDR {cidr}; `eip-dp vpc show {id}` shows those it has"
+            );
+        };
+        vpc.cidrs.remove(place);
+    }
+    vpc.cidrs.extend(add);
+    if vpc.cidrs.is_empty() {
+        refuse!(
+            InUse,
+            "VPC `{id}` would have no CIDR left, and keeps one at least; add another with `--add-cidr`"
+        );
+    }
+    for is_ipv4 in [true, false] {
+        let family = vpc
+            .cidrs
+            .iter()
+            .filter(|cidr| cidr.addr().is_ipv4() == is_ipv4);
+        if family.count() > usize::try_from(MAX_CIDRS).unwrap_or(usize::MAX) {
+            refuse!(
+                VpcCidrLimit,
+                "VPC `{id}` would have more than {MAX_CIDRS} CIDRs of one family; join some of them"
+            );
+        }
+    }
+    if let Some(gateway) = gateway {
+        vpc.gateway = gateway;
+    }
+    if let Some(vni) = vni {
+        vpc.vni = vni;
+    }
+    draft.put_vpc(vpc);
     Ok(())
 }
 

@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{association::primary_ip, draft::Draft, not_found, refuse};
+use super::{
+    association::{primary_ip, region},
+    draft::Draft,
+    not_found, refuse,
+};
 use crate::model::{
     Context, Diff, EniFilter, Refusal, address,
     objects::{Eip, Eni, EniKind, Instance, Mode, Pool, PoolGateway, Vpc},
@@ -199,10 +203,14 @@ fn check_eni(draft: &mut Draft, before: Option<&Eni>, eni: &Eni) -> Result<(), R
             "ENI `{id}` would have no private IP left, and keeps one at least; add another first"
         );
     }
-    if before.is_none_or(|old| old.private_ips != eni.private_ips) {
+    let is_new = |old: &Eni| old.private_ips != eni.private_ips || old.shared_ips != eni.shared_ips;
+    if before.is_none_or(is_new) {
         check_private_ips(draft, &vpc, before, eni)?;
     }
-    if before.is_none()
+    if before.is_some_and(|old| old.region != eni.region) {
+        check_region(draft, eni)?;
+    }
+    if before.is_none_or(|old| old.mac != eni.mac)
         && let Some(other) = draft.other_with_mac(eni)
     {
         refuse!(
@@ -237,6 +245,7 @@ fn check_private_ips(
         .into_iter()
         .flat_map(|old| &old.private_ips)
         .collect();
+    let was_shared = |address: &IpAddr| before.is_some_and(|old| old.shared_ips.contains(address));
     let mut has = BTreeSet::new();
     for address in &eni.private_ips {
         if !has.insert(*address) {
@@ -245,14 +254,23 @@ fn check_private_ips(
                 "ENI `{id}` has the private IP {address} already; name each once"
             );
         }
-        if had.contains(address) {
+        let is_shared = eni.shared_ips.contains(address);
+        if is_shared && primary_ip(eni, *address) == Some(*address) {
+            refuse!(
+                SharedPrimaryIp,
+                "ENI `{id}`: {address} is its primary private IP, which no other ENI shares; \
+                 give it another one first"
+            );
+        }
+        if had.contains(address) && was_shared(address) == is_shared {
             continue;
         }
         check_private_ip(vpc, eni, *address)?;
         if let Some(other) = draft.other_with_address(eni, *address) {
             refuse!(
                 DuplicateAddress,
-                "ENI `{id}`: ENI `{other}` of VPC `{}` has the private IP {address} already; choose another",
+                "ENI `{id}`: ENI `{other}` of VPC `{}` has the private IP {address} already; choose another, or \
+                 share it (`--shared`) at each of them",
                 vpc.id
             );
         }
@@ -270,6 +288,24 @@ fn check_private_ips(
                 CutThroughPrimaryIpOnly,
                 "{address} would not be the primary private IP of ENI `{id}` any more, and its cut-through EIP \
                  `{eip}` takes no other; disassociate it first"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The EIPs of an ENI whose region changes.
+fn check_region(draft: &mut Draft, eni: &Eni) -> Result<(), Refusal> {
+    let uses = draft.uses(&eni.id);
+    let eips: Vec<_> = uses.by_address.values().cloned().collect();
+    for id in eips {
+        let eip = draft.eip(&id);
+        if let Some(eip) = eip.filter(|eip| eip.region != eni.region) {
+            refuse!(
+                RegionMismatch,
+                "ENI `{}` has EIP `{id}`, which is in {}; disassociate it first",
+                eni.id,
+                region(eip.region.as_deref())
             );
         }
     }

@@ -25,15 +25,28 @@ fn direct_sql_cannot_break_the_schema_s_rules() {
         )
     };
     let eip = |id: &str, address: &str| {
-        format!("INSERT INTO eip VALUES ('{id}', {address}, NULL, NULL, 'free', 0)")
+        format!(
+            "INSERT INTO eip (id, address, state, announce, followed) VALUES ('{id}', {address}, 'free', 'auto', 0)"
+        )
     };
     let eni = |id: &str, kind: &str, place: &str| {
         format!(
-            "INSERT INTO eni VALUES ('{id}', 'v1', '{kind}', x'020000000009', NULL, 'instance', {place})"
+            "INSERT INTO eni (id, vpc, kind, mac, antispoof, force, rebind, state, instance, port, vlan) VALUES \
+             ('{id}', 'v1', '{kind}', x'020000000009', 'instance', 0, 'name', {place})"
         )
     };
     let x3 = eip("x3", "x'04cb007120'");
     let cases = [
+        "UPDATE meta SET identity = x'00'".to_owned(),
+        format!("UPDATE eni SET region = '{}'", "r".repeat(65)),
+        format!("UPDATE eip SET region = '{}'", "r".repeat(65)),
+        format!("UPDATE pool SET gateway = '{}'", "1".repeat(65)),
+        format!("UPDATE pool SET reserve = '{}'", "1".repeat(16_385)),
+        "UPDATE eni SET force = 1 WHERE id = 's2'".to_owned(),
+        "UPDATE eni SET bound = 'boot/1' WHERE id = 's2'".to_owned(),
+        format!("INSERT INTO eni_ip VALUES ('s2', {}, 9, 'v1', 1)", v4(21)),
+        format!("INSERT INTO eni_ip VALUES ('s2', {}, 9, 'v1', 0)", v4(21)),
+        "UPDATE eip SET former_eni = 's1'".to_owned(),
         eip("dup", "x'04cb00710b'"),
         eip("x1", "x'04cb007121'"),
         eip("bad", "x'cb007121'"),
@@ -69,6 +82,14 @@ fn direct_sql_cannot_break_the_schema_s_rules() {
         assert!(result.is_err(), "`{sql}` is accepted");
         let _ = pair.table.connection.execute_batch("ROLLBACK");
         assert_eq!(before, pair.dump(), "`{sql}`");
+    }
+    for fine in [
+        eni("s9", "secondary", "'detached', NULL, NULL, NULL"),
+        eni("s9", "secondary", "'attached', 'i1', 'port-p1', NULL"),
+        x3.clone(),
+    ] {
+        let batch = format!("BEGIN; {fine}; ROLLBACK;");
+        pair.table.connection.execute_batch(&batch).expect(&fine);
     }
     let fine = format!("BEGIN; {x3}; {}; ROLLBACK;", insert("x3", "s2", 31, "nat"));
     pair.table.connection.execute_batch(&fine).unwrap();

@@ -109,10 +109,13 @@ fn a_table_of_the_first_version_is_upgraded() {
         current.display(),
         TABLES
             .map(|table| {
-                let columns = if table == "eni" {
-                    "id, vpc, kind, mac, region, antispoof, state, instance, port, vlan"
-                } else {
-                    "*"
+                let columns = match table {
+                    "meta" => "one, revision",
+                    "pool" => "first, last, prefix, gateway, reserve",
+                    "eni" => "id, vpc, kind, mac, region, antispoof, state, instance, port, vlan",
+                    "eni_ip" => "eni, address, position, vpc",
+                    "eip" => "id, address, region, expires_at, state, followed",
+                    _ => "*",
                 };
                 format!("INSERT INTO {table} SELECT {columns} FROM current.{table};")
             })

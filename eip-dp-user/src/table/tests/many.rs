@@ -6,7 +6,7 @@ use crate::{
     model::{
         Code, Document,
         command::Command,
-        objects::{Eip, EipState},
+        objects::{Announce, Eip, EipState},
         testing::{at, check_invariants, command},
     },
     table::{ExecuteError, Table, testing::Pair},
@@ -102,6 +102,8 @@ fn the_next_free_address_behind_many_eips() {
         region: None,
         expires_at: None,
         state: EipState::Free,
+        announce: Announce::Auto,
+        former: None,
     });
     let document = Document {
         eips: eips.collect(),

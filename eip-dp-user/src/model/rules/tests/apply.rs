@@ -5,7 +5,7 @@ use crate::{
     model::{
         Code, Document, Refusal,
         command::Command,
-        objects::{EipState, EniState},
+        objects::{EipState, EniKind, EniState},
         testing::{at, second},
     },
     table::{Outcome, testing::Pair},
@@ -277,7 +277,9 @@ fn the_state_rules_hold_of_what_changes() {
                 eni.private_ips.remove(0);
             }
         }),
-        (Code::AlreadyExists, |all| all.enis[0].mac.0[5] = 99),
+        (Code::AlreadyExists, |all| {
+            all.enis[0].kind = EniKind::Secondary
+        }),
         (Code::AlreadyExists, |all| {
             all.eips[0].address = "203.0.113.99".parse().unwrap();
         }),

@@ -33,6 +33,19 @@ macro_rules! cases {
 }
 
 cases! {
+    port_is_the_hosts: PortIsTheHosts, "", "attach s1 i1 eno1", "attach s1 i1 eno1 vlan=5";
+    port_is_the_hosts_unless_forced: PortIsTheHosts, "", "attach s1 i1 eno1",
+        "attach s1 i1 eno1 force=yes \n attach s1 i1 eno1";
+    shared_primary_ip: SharedPrimaryIp, "add-ip s1 10.0.0.90 shared=yes", "add-ip s1 fd00:1::90 shared=yes",
+        "add-ip p1 10.0.0.90 shared=yes";
+    shared_with_one_who_does_not: DuplicateAddress, "add-ip s1 10.0.0.90", "add-ip p1 10.0.0.90 shared=yes",
+        "remove-ip s1 10.0.0.90 \n add-ip s1 10.0.0.90 shared=yes \n add-ip p1 10.0.0.90 shared=yes";
+    shared_has_one_eip: PrivateIpInUse,
+        "add-ip s1 10.0.0.90 shared=yes \n add-ip p1 10.0.0.90 shared=yes \n associate x1 s1 nat ip=10.0.0.90",
+        "associate x2 p1 nat ip=10.0.0.90", "disassociate x1 \n associate x2 p1 nat ip=10.0.0.90";
+    vpc_cidr_limit: VpcCidrLimit,
+        "vpc-set v1 add=10.101.0.0/24,10.102.0.0/24,10.103.0.0/24,10.104.0.0/24,10.105.0.0/24,10.106.0.0/24",
+        "vpc-set v1 add=10.107.0.0/24,10.108.0.0/24,10.109.0.0/24", "vpc-set v1 remove=10.106.0.0/24";
     not_found_eip: NotFound, "", "associate x9 s1", "associate x1 s1";
     not_found_eni: NotFound, "", "associate x1 s9", "associate x1 s1";
     not_found_vpc: NotFound, "", "eni n1 v9 secondary 9 10.0.0.99", "eni n1 v1 secondary 9 10.0.0.99";
@@ -142,8 +155,9 @@ fn codes_are_stable() {
     let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
     let expected = "not-found already-exists eip-in-use eip-expired region-mismatch family-mismatch \
         cut-through-needs-secondary eni-attached cut-through-exclusive cut-through-primary-ip-only primary-eni-limit \
-        not-an-eni-address private-ip-in-use primary-eni-fixed instance-eni-limit port-in-use outside-pools \
-        reserved-address outside-vpc overlapping-cidr duplicate-mac duplicate-address in-use";
+        not-an-eni-address private-ip-in-use primary-eni-fixed instance-eni-limit port-in-use port-is-the-hosts \
+        outside-pools reserved-address outside-vpc overlapping-cidr duplicate-mac duplicate-address shared-primary-ip \
+        vpc-cidr-limit in-use";
     assert_eq!(codes, expected.split_whitespace().collect::<Vec<_>>());
 }
 

@@ -66,10 +66,12 @@ fn expired_eip_is_renewed_or_released() {
     let mut pair = cut_through();
     pair.accept_at("expire", 2_000);
     pair.refuse(Code::EipExpired, "associate x1 p1");
+    assert_eq!(eip(&pair, "x1"), EipState::Expired);
     pair.accept("set x1 9000");
-    assert_eq!(eip(&pair, "x1"), EipState::Free);
+    assert_eq!(eip(&pair, "x1"), EipState::Associated);
     assert_eq!(pair.table.next_expiry().unwrap(), Some(second(9_000)));
-    pair.accept("associate x1 p1");
+    assert_eq!(pair.model.enis["s1"].state, EniState::Attached);
+    pair.accept_all("disassociate x1 \n associate x1 p1");
     pair.accept_at("expire", 9_000);
     pair.accept("set x1 never");
     assert_eq!(pair.model.eips["x1"].expires_at, None);
@@ -240,8 +242,59 @@ fn times_are_kept_to_the_microsecond() {
     };
     let time = "2030-01-01T00:00:00.123456789Z".parse().unwrap();
     let expires = Some(crate::model::command::Expiry::At(time));
-    let set = crate::model::command::Command::EipSet { id, expires };
+    let set = crate::model::command::Command::EipSet {
+        id,
+        expires,
+        announce: None,
+    };
     pair.run(&set, &at(1_000)).unwrap();
     let stored = pair.model.eips["x1"].expires_at.unwrap().to_string();
     assert_eq!(stored, "2030-01-01T00:00:00.123456Z");
+}
+
+#[test]
+fn a_renewed_eip_gets_its_association_back_unless_another_took_its_place() {
+    let mut pair = Pair::with(WORLD);
+    pair.accept_all("set x1 2000 \n set x2 2000 \n associate x1 s1 nat ip=10.0.0.22");
+    pair.accept_all("associate x2 p1");
+    pair.accept_at("expire", 2_000);
+    pair.accept("associate x3 s1 nat ip=10.0.0.22");
+    // Its private IP has another EIP: the renewal says so, and is done.
+    let outcome = pair.accept("set x1 never");
+    assert!(outcome.warnings[0].contains("`x3`"), "{outcome:?}");
+    assert_eq!(eip(&pair, "x1"), EipState::Free);
+    assert_eq!(pair.model.eips["x1"].former, None);
+    let outcome = pair.accept("set x2 never");
+    assert_eq!(outcome.warnings, Vec::<String>::new());
+    assert_eq!(pair.model.associations["x2"].eni, "p1");
+    assert_eq!(pair.model.eips["x2"].former, None);
+}
+
+#[test]
+fn pools_are_asked_by_priority_and_routed_ones_give_no_odd_addresses() {
+    let mut pair = Pair::with("pool 203.0.113.0/29 gateway=none \n pool 198.51.100.0/24");
+    pair.accept_all("pool-set 203.0.113.0/29 priority=5 \n eip x1 \n eip x2 203.0.113.0");
+    let address = |pair: &Pair, id: &str| pair.model.eips[id].address.to_string();
+    assert_eq!(address(&pair, "x1"), "203.0.113.1");
+    assert_eq!(address(&pair, "x2"), "203.0.113.0");
+    for number in 2..8 {
+        pair.accept(&format!("eip y{number}"));
+    }
+    pair.accept("eip z");
+    assert_eq!(address(&pair, "z"), "198.51.100.2");
+}
+
+#[test]
+fn two_enis_swap_their_macs_in_one_document() {
+    let mut pair = Pair::with(WORLD);
+    pair.accept("associate x1 s1");
+    let mut document: crate::model::Document = pair.model.clone().into();
+    let mut macs = document.enis.iter_mut().filter(|eni| eni.vpc == "v1");
+    let (one, other) = (macs.next().unwrap(), macs.next().unwrap());
+    std::mem::swap(&mut one.mac, &mut other.mac);
+    let wanted = document.clone();
+    let prune = false;
+    let apply = crate::model::command::Command::Apply { document, prune };
+    pair.run(&apply, &at(1_000)).unwrap();
+    assert_eq!(crate::model::Document::from(pair.model.clone()), wanted);
 }

@@ -14,8 +14,8 @@ use crate::{
         Change, Document, Model, Vlan,
         command::{Command, EipSpec, EniSpec, Expiry},
         objects::{
-            Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mode, Pool,
-            Vpc,
+            Announce, Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance,
+            Mode, Pool, Rebind, Vpc,
         },
         rules,
         testing::{at, command, mac, second},
@@ -197,6 +197,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 .map(|text| text.parse().expect("a range"))
                 .into_iter()
                 .collect(),
+            priority: 100,
         })
 }
 
@@ -268,6 +269,8 @@ fn eip() -> impl Strategy<Value = Eip> {
             region,
             expires_at: end.map(second),
             state,
+            announce: Announce::Auto,
+            former: None,
         })
 }
 
@@ -277,21 +280,29 @@ fn eni() -> impl Strategy<Value = Eni> {
         EniState::Attached,
         EniState::Stranded,
     ]);
-    (eni_spec(), option::of((name('i', 3), port())), state).prop_map(|(spec, place, state)| {
+    let place = option::of((name('i', 3), port()));
+    (eni_spec(), place, state, any::<bool>()).prop_map(|(spec, place, state, share)| {
         let (instance, port) = place.unzip();
         let (port, vlan) = port.unzip();
+        // Of two addresses the second one is shared, now and then.
+        let shared_ips = spec.private_ips.iter().skip(1).copied();
+        let shared_ips = shared_ips.filter(|_| share).collect();
         Eni {
             id: spec.id,
             vpc: spec.vpc,
             kind: spec.kind,
             mac: spec.mac,
             private_ips: spec.private_ips,
+            shared_ips,
             region: spec.region,
             antispoof: spec.antispoof,
             state,
             instance,
             port,
             vlan: vlan.flatten(),
+            force: false,
+            rebind: Rebind::Name,
+            bound: None,
         }
     })
 }
@@ -327,10 +338,16 @@ fn eni_verb() -> impl Strategy<Value = Command> {
     prop_oneof![
         3 => eni_spec().prop_map(Command::EniCreate),
         9 => (id(), name('i', 2), port()).prop_map(|(id, instance, (port, vlan))| Command::EniAttach {
-            id, instance, port, vlan
+            id, instance, port, vlan, force: false, rebind: Rebind::Name
         }),
+        1 => (id(), option::of(1..8_u8), option::of(region())).prop_map(|(id, number, region)| Command::EniSet {
+            id, mac: number.map(mac), region, antispoof: None
+        }),
+        1 => id().prop_map(|id| Command::EniBind { id, bound: "boot/1".to_owned() }),
         2 => id().prop_map(|id| Command::EniDetach { id }),
-        1 => (id(), private_ip()).prop_map(|(id, address)| Command::EniAddIp { id, address }),
+        3 => (id(), private_ip(), any::<bool>()).prop_map(|(id, address, shared)| Command::EniAddIp {
+            id, address, shared
+        }),
         1 => (id(), private_ip()).prop_map(|(id, address)| Command::EniRemoveIp { id, address }),
         1 => id().prop_map(|id| Command::EniDelete { id }),
     ]
@@ -353,6 +370,7 @@ fn eip_verb() -> impl Strategy<Value = Command> {
         2 => (id(), option::of(option::of(end))).prop_map(|(id, end)| Command::EipSet {
             id,
             expires: end.map(|end| end.map_or(Expiry::Never, |end| Expiry::At(second(end)))),
+            announce: None,
         }),
         1 => id().prop_map(|id| Command::EipRelease { id }),
         14 => (id(), name('e', 4), mode(), option::weighted(0.3, private_ip())).prop_map(|(eip, eni, mode, private_ip)| {
@@ -366,6 +384,23 @@ fn network_verb() -> impl Strategy<Value = Command> {
     prop_oneof![
         pool().prop_map(Command::PoolCreate),
         pool().prop_map(|pool| Command::PoolDelete { cidr: pool.cidr }),
+        pool().prop_map(|pool| Command::PoolSet {
+            cidr: pool.cidr,
+            gateway: Some(pool.gateway),
+            reserve: Some(pool.reserve),
+            priority: Some(7),
+        }),
+        (vpc(), vpc()).prop_map(|(vpc, other)| Command::VpcSet {
+            id: vpc.id,
+            add: vpc.cidrs,
+            remove: other.cidrs,
+            gateway: Some(vpc.gateway),
+            vni: None,
+        }),
+        instance().prop_map(|one| Command::InstanceSet {
+            id: one.id,
+            max_enis: Some(one.max_enis)
+        }),
         vpc().prop_map(Command::VpcCreate),
         name('v', 3).prop_map(|id| Command::VpcDelete { id }),
         instance().prop_map(Command::InstanceCreate),
