@@ -166,9 +166,9 @@ pub fn no_xdp_delivery(link: &Link, mode: PortMode) -> Option<String> {
 }
 
 /// What stays on a port that no ENI stands on any more: a guest may still be plugged in, and without a program its
-/// packets would enter the host's own routing. Only on what is there for guests alone; another interface is given back.
-pub fn guard(ifindex: u32, link: &Link) -> Option<Attachment> {
-    link.kind.is_virtual_port().then(|| Attachment {
+/// packets would enter the host's own routing.
+pub fn guard(ifindex: u32, link: &Link) -> Attachment {
+    Attachment {
         ifindex,
         interface: link.name.clone(),
         role: Role::Port,
@@ -176,7 +176,7 @@ pub fn guard(ifindex: u32, link: &Link) -> Option<Attachment> {
         no_xdp: Some("no ENI stands there; all that comes in is dropped until the interface goes, or `unload`".to_owned()),
         xdp_delivery: false,
         no_xdp_delivery: Some("no ENI stands there".to_owned()),
-    })
+    }
 }
 
 fn no_native_xdp(link: &Link, needs_tags: bool) -> Option<String> {

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    host::Family,
+    host::{Family, Uplinks},
     model::{Vlan, objects::Mac},
 };
 use file::{Raw, Source};
@@ -212,6 +212,14 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The interfaces that are uplinks, each with the VLAN on it: they are the host's own.
+    pub fn own_uplinks(&self) -> Uplinks {
+        let uplinks = self.uplinks.iter();
+        uplinks
+            .map(|uplink| (uplink.interface.clone(), uplink.vlan))
+            .collect()
+    }
+
     /// Reads the configuration. `uplinks` are interfaces named on the command line; each one that the file does
     /// not describe becomes an uplink with the defaults. Without `path` the default file is read if it is there.
     pub fn load(path: Option<&Path>, uplinks: &[String]) -> Result<Self, ConfigError> {

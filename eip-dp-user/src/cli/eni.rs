@@ -15,7 +15,7 @@ use super::{
 };
 use crate::model::{
     Model, Vlan,
-    command::{Command, EniSpec},
+    command::{Command, EniSpec, OrNone},
     objects::{Antispoof, Association, Eip, Eni, EniKind, EniState, Mac, Mode, Rebind},
 };
 
@@ -87,7 +87,7 @@ pub struct Set {
     mac: Option<Mac>,
     /// Its region from now on, or nothing (`--region ''`) for none
     #[arg(long, value_name = "R", value_parser = values::id_or_none)]
-    region: Option<values::OrNone<String>>,
+    region: Option<OrNone<String>>,
     /// Whose source addresses its port accepts from now on
     #[arg(long, value_parser = values::antispoof())]
     antispoof: Option<Antispoof>,
@@ -207,7 +207,7 @@ impl Set {
         let command = Command::EniSet {
             id: self.id.clone(),
             mac: self.mac,
-            region: self.region.map(|region| region.0),
+            region: self.region,
             antispoof: self.antispoof,
         };
         session::change::<Eni>(global, self.wait, &self.id, &command, |eni| {

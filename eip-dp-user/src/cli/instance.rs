@@ -13,7 +13,11 @@ use super::{
     values,
     wait::Wait,
 };
-use crate::model::{EniFilter, Model, command::Command, objects::Instance};
+use crate::model::{
+    EniFilter, Model,
+    command::{Command, OrNone},
+    objects::Instance,
+};
 
 /// Verbs of `instance`.
 #[derive(Debug, Subcommand)]
@@ -55,7 +59,7 @@ pub struct Set {
     id: String,
     /// How many ENIs it takes from now on, the primary one included, or `none` for no limit
     #[arg(long, required = true, value_name = "N|none", value_parser = values::number_or_none)]
-    max_enis: values::OrNone<u32>,
+    max_enis: OrNone<u32>,
     #[command(flatten)]
     wait: Wait,
 }
@@ -92,7 +96,7 @@ impl Set {
     fn run(self, global: &Global) -> Result<(), Failure> {
         let command = Command::InstanceSet {
             id: self.id.clone(),
-            max_enis: Some(self.max_enis.0),
+            max_enis: Some(self.max_enis),
         };
         session::change::<Instance>(global, self.wait, &self.id, &command, |instance| {
             let limit = instance.max_enis.map(|max| max.to_string());

@@ -10,7 +10,7 @@ use super::{
     wait::Wait,
 };
 use crate::model::{
-    command::Command,
+    command::{Command, OrNone},
     objects::{AddressRange, DEFAULT_PRIORITY, Pool, PoolGateway},
 };
 
@@ -56,7 +56,7 @@ pub struct Set {
     cidr: IpNet,
     /// The router of guests in cut-through mode, `none` for a routed pool, `default` for the first host address
     #[arg(long, value_name = "A|none|default", value_parser = values::gateway_or_default)]
-    gateway: Option<values::OrNone<PoolGateway>>,
+    gateway: Option<OrNone<PoolGateway>>,
     /// Addresses that are never handed out, in place of those of before; may be given several times
     #[arg(long, value_name = "A-B")]
     reserve: Vec<AddressRange>,
@@ -115,7 +115,7 @@ impl Set {
         let is_reserve = self.no_reserve || !self.reserve.is_empty();
         let command = Command::PoolSet {
             cidr: self.cidr,
-            gateway: self.gateway.map(|gateway| gateway.0),
+            gateway: self.gateway,
             reserve: is_reserve.then_some(self.reserve),
             priority: self.priority,
         };

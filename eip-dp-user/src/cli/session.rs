@@ -6,14 +6,19 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Failure, Format, Global, failure,
+    Failure, Format, Global,
+    dataplane::facts,
+    failure,
     object::Object,
     output,
     wait::{self, Wait},
 };
 use crate::{
+    config::Config,
+    daemon::Report,
+    host::OwnPorts,
     model::{
-        Change, Code, Context, Model, View,
+        Change, Code, Context, HostPort, Model, View,
         command::{Command, Unacceptable},
         objects::{Eni, EniState},
     },
@@ -152,15 +157,21 @@ pub fn list<T, J: Serialize, const N: usize>(
     }
 }
 
-/// What the rules know beside the table: the time, and the addresses that this host has.
+/// What the rules know beside the table: the time, the addresses that this host has, and the ports
+/// that it uses itself.
 fn context(command: &Command) -> Result<Context, Failure> {
     let now = Timestamp::now();
+    let host_ports = if command.may_attach() {
+        own_ports()?
+    } else {
+        Vec::new()
+    };
     // A host of many ports takes longer to list its addresses than the command takes.
     if !command.may_add_eips() {
         return Ok(Context {
             now,
             host_addresses: Vec::new(),
-            host_ports: Vec::new(),
+            host_ports,
         });
     }
     let addresses = nix::ifaddrs::getifaddrs().map_err(|error| {
@@ -177,8 +188,20 @@ fn context(command: &Command) -> Result<Context, Failure> {
     Ok(Context {
         now,
         host_addresses,
-        host_ports: Vec::new(),
+        host_ports,
     })
+}
+
+/// The ports that this host uses itself.
+fn own_ports() -> Result<Vec<HostPort>, Failure> {
+    let facts = facts()?;
+    let mut uplinks = Report::uplinks_of_all();
+    // Of the gateway that is to be started here, too. What is wrong with its configuration, the
+    // daemon says.
+    if let Ok(config) = Config::load(None, &[]) {
+        uplinks.extend(config.own_uplinks());
+    }
+    Ok(OwnPorts::new(&facts, &uplinks).by_name(&facts))
 }
 
 /// Link-local addresses are every link's own: no EIP can collide with one.

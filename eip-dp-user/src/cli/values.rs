@@ -6,7 +6,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 
 use crate::model::{
-    Vlan, is_id, is_interface_name,
+    Vlan,
+    command::OrNone,
+    is_id, is_interface_name,
     objects::{Announce, Antispoof, EniKind, Mode, PoolGateway, Rebind},
 };
 
@@ -111,10 +113,6 @@ pub fn rebind() -> impl TypedValueParser<Value = Rebind> {
 pub fn announce() -> impl TypedValueParser<Value = Announce> {
     choice(&[("auto", Announce::Auto), ("always", Announce::Always)])
 }
-
-/// A value that a field gets, or none.
-#[derive(Clone, Debug)]
-pub struct OrNone<T>(pub Option<T>);
 
 /// An id, or nothing.
 pub fn id_or_none(text: &str) -> Result<OrNone<String>, String> {

@@ -13,7 +13,10 @@ use super::{
     values,
     wait::Wait,
 };
-use crate::model::{command::Command, objects::Vpc};
+use crate::model::{
+    command::{Command, OrNone},
+    objects::Vpc,
+};
 
 /// Verbs of `vpc`.
 #[derive(Debug, Subcommand)]
@@ -68,10 +71,10 @@ pub struct Set {
     remove: Vec<IpNet>,
     /// The router of the prefix that contains it, or `default` for the first host address of each prefix
     #[arg(long, value_name = "A|default", value_parser = values::address_or_default)]
-    gateway: Option<values::OrNone<IpAddr>>,
+    gateway: Option<OrNone<IpAddr>>,
     /// The VXLAN network identifier, or `none`
     #[arg(long, value_name = "N|none", value_parser = values::number_or_none)]
-    vni: Option<values::OrNone<u32>>,
+    vni: Option<OrNone<u32>>,
     #[command(flatten)]
     wait: Wait,
 }
@@ -112,8 +115,8 @@ impl Set {
             id: self.id.clone(),
             add: self.add,
             remove: self.remove,
-            gateway: self.gateway.map(|gateway| gateway.0),
-            vni: self.vni.map(|vni| vni.0),
+            gateway: self.gateway,
+            vni: self.vni,
         };
         session::change::<Vpc>(global, self.wait, &self.id, &command, |vpc| {
             format!("changed: {}", output::join(&vpc.cidrs))

@@ -22,7 +22,7 @@ use crate::{
     cli::Name,
     config::Config,
     guests::Directory,
-    host::{Family, HostFacts, Link, Setting},
+    host::{self, Family, HostFacts, Link, Setting},
     image::{self, Content, Gateway, Limits, Way, tag},
     model::{Change, Context, command::Command, rules},
     plane::{self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize},
@@ -230,6 +230,11 @@ impl Engine {
                 self.switch(resize, &step)?;
             }
             self.apply(step, reading, &mut outcome);
+            // What the host uses itself may be another by now.
+            self.attach();
+            if self.bind() {
+                return self.sync(self.facts.clone(), false);
+            }
             self.tell();
             self.has_spare_memory |= self.is_large();
         }
@@ -388,6 +393,27 @@ impl Engine {
         }
     }
 
+    /// Notes in the table which interfaces the ports are of ENIs that stay with one. Returns
+    /// whether there were such; where the table cannot be written, it is tried again.
+    fn bind(&mut self) -> bool {
+        let unbound = self.reconciler.served().unbound().to_vec();
+        let mut bound = false;
+        for (id, ifindex) in unbound {
+            let command = Command::EniBind {
+                id: id.clone(),
+                bound: host::identity_of(ifindex),
+            };
+            match self.table.execute(&command, &context(&self.facts)) {
+                Ok(outcome) => bound |= !outcome.changes.is_empty(),
+                Err(error) => {
+                    warn!(%error, eni = id, "its port's interface cannot be noted, so it is not served; trying again");
+                    self.complete = false;
+                }
+            }
+        }
+        bound
+    }
+
     /// Tries again to attach what could not be attached. Returns whether that changed anything: compiling a large table
     /// every two seconds because another XDP program is on the uplink would be too much.
     fn retry_failures(&mut self) -> bool {
@@ -405,10 +431,24 @@ impl Engine {
         let mut all = attachments.to_vec();
         let pinned = self.links.pinned().unwrap_or_default();
         let used: BTreeSet<u32> = attachments.iter().map(|one| one.ifindex).collect();
-        let guards = pinned
+        let left = pinned
             .iter()
-            .filter(|pin| pin.program == Program::PortTc && !used.contains(&pin.ifindex))
-            .filter_map(|pin| attach::guard(pin.ifindex, self.facts.links.get(&pin.ifindex)?));
+            .filter(|pin| pin.program == Program::PortTc)
+            .map(|pin| pin.ifindex);
+        let closed = self.reconciler.served().closed();
+        // What the host uses itself is given back to it.
+        let own = self.reconciler.served().own();
+        let is_free = |ifindex: &u32| {
+            let link = self.facts.links.get(ifindex);
+            link.is_some_and(|link| !own.has(*ifindex, link))
+        };
+        let guarded: BTreeSet<u32> = left.filter(is_free).chain(closed).collect();
+        let guarded = guarded.difference(&used);
+        let guards = guarded.filter_map(|ifindex| {
+            let link = self.facts.links.get(ifindex)?;
+            attach::can_carry(link).ok()?;
+            Some(attach::guard(*ifindex, link))
+        });
         all.extend(guards);
         all
     }
@@ -588,6 +628,7 @@ fn context(facts: &HostFacts) -> Context {
     Context {
         now: Timestamp::now(),
         host_addresses: facts.host_addresses().collect(),
+        // It attaches none.
         host_ports: Vec::new(),
     }
 }

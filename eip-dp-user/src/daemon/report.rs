@@ -14,7 +14,7 @@ use crate::{
     attach::{Attachment, Role},
     cli::Name,
     config::Config,
-    host::{Family, HostFacts},
+    host::{self, Family, HostFacts, Uplinks},
     image::{self, Way},
     model::{
         Model, Vlan,
@@ -29,6 +29,9 @@ use crate::{
 pub struct Report {
     /// The daemon's process.
     pub pid: u32,
+    /// The network namespace that it is in, see [`host::namespace`].
+    #[serde(default)]
+    pub namespace: u64,
     /// The table's location.
     pub table: String,
     /// The configuration that it runs with.
@@ -205,6 +208,7 @@ impl Report {
             .collect();
         Self {
             pid: std::process::id(),
+            namespace: host::namespace(),
             table: table.to_owned(),
             config: config.clone(),
             uplinks,
@@ -217,6 +221,18 @@ impl Report {
     /// Where the report of the gateway is.
     pub fn path(name: &Name) -> PathBuf {
         Path::new(RUN_FOLDER).join(format!("{name}.status.json"))
+    }
+
+    /// The uplinks of every gateway in this network namespace that has left a report.
+    pub fn uplinks_of_all() -> Uplinks {
+        let files = fs::read_dir(RUN_FOLDER).into_iter().flatten().flatten();
+        let files = files.map(|entry| entry.path());
+        files
+            .filter(|path| path.to_string_lossy().ends_with(".status.json"))
+            .filter_map(|path| Self::read(&path))
+            .filter(|report| report.namespace == host::namespace())
+            .flat_map(|report| report.config.own_uplinks())
+            .collect()
     }
 
     /// Writes it, in one step.

@@ -165,6 +165,17 @@ impl HostFacts {
         upon(interface, VlanTag::Customer(vlan.id))
     }
 
+    /// The VLAN that an interface is for, and the interface below that carries its frames.
+    pub fn vlan_of(&self, interface: u32) -> Option<(u32, Vlan)> {
+        let (lower, VlanTag::Customer(id)) = self.links.get(&interface)?.vlan? else {
+            return None;
+        };
+        match self.links.get(&lower)?.vlan {
+            Some((lowest, VlanTag::Service(outer))) => Some((lowest, Vlan::within(outer, id))),
+            _ => Some((lower, Vlan::of(id))),
+        }
+    }
+
     /// Where packets of `family` that leave through `uplink` go next: the configured next hop, if it is of that
     /// family, else the gateway of the default route through that interface with the lowest metric.
     pub fn next_hop(
@@ -279,6 +290,11 @@ impl LinkKind {
     /// Whether it is a bridge.
     pub fn is_bridge(&self) -> bool {
         matches!(self, Self::Other(kind) if kind == "bridge")
+    }
+
+    /// Whether it is one link made of several.
+    pub fn is_bond(&self) -> bool {
+        matches!(self, Self::Other(kind) if kind == "bond" || kind == "team")
     }
 
     /// Whether frames that it delivers come from a local network stack (and may carry partial checksums and GSO)

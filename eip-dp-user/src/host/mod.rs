@@ -14,6 +14,7 @@ mod iptables;
 mod neighbours;
 mod netdev;
 mod offloads;
+mod own;
 pub(crate) mod packet_socket;
 mod settings;
 mod state;
@@ -26,5 +27,6 @@ pub use facts::{
 pub use forward::{ForwardChain, forward_hook_rules};
 pub use neighbours::{Kept, NeighbourKeeper};
 pub use offloads::{Offloads, offloads};
+pub use own::{OwnPorts, Uplinks, identity_of, namespace};
 pub use settings::{Changed, Setting, Settings, changed as changed_settings};
 pub use watch::{Watcher, snapshot};

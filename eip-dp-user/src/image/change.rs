@@ -211,7 +211,7 @@ impl Look {
         eips.dedup();
         scene.eips = eips;
         scene.vpcs = vpcs.iter().map(|(tag, id)| (*tag, id.as_str())).collect();
-        if scene.contested || !allocate(allocations, &scene) {
+        if scene.contested || scene.has_unbound() || !allocate(allocations, &scene) {
             return None;
         }
         scene.look_up(allocations);

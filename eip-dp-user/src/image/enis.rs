@@ -1,6 +1,9 @@
 //! Which ENIs and EIPs are served, and where they are: VPCs, targets, ports and MACs.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use eip_dp_common::abi::{
     Cidr, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac, PortRole, Sealed, Target, TargetFlags,
@@ -38,6 +41,8 @@ pub struct Scene<'a> {
     pub crowds: Crowds,
     /// Whether anything is refused because of another object.
     pub contested: bool,
+    /// See [`Placer::unbound`] and [`Placer::closed`].
+    unbound: (Vec<(String, u32)>, BTreeSet<u32>),
 }
 
 /// An ENI and where it stands.
@@ -124,7 +129,19 @@ impl<'a> Scene<'a> {
             vpcs,
             crowds,
             contested: placer.contested,
+            unbound: (placer.unbound, placer.closed),
         }
+    }
+
+    /// The ENIs whose ports are not known yet to be these interfaces, and the interfaces that are
+    /// closed.
+    pub fn take_unbound(&mut self) -> (Vec<(String, u32)>, BTreeSet<u32>) {
+        std::mem::take(&mut self.unbound)
+    }
+
+    /// Whether there are such.
+    pub fn has_unbound(&self) -> bool {
+        !self.unbound.0.is_empty()
     }
 
     /// Hands out indexes.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    host::HostFacts,
+    host::{HostFacts, OwnPorts},
     model::{
         Model,
         objects::{Association, Eip, Mode},
@@ -33,6 +33,8 @@ pub struct Known {
     pub names: HashMap<String, u32>,
     /// What of each interface may be the host's own, see [`enis::host_keys`].
     host_keys: HashMap<u32, Vec<LinkKey>>,
+    /// The ports that the host uses itself.
+    pub own: OwnPorts,
     /// The host's own addresses.
     pub hosts: HashSet<IpAddr>,
     /// Whether two objects want what one of them can have: who gets it hangs on all of them.
@@ -167,6 +169,7 @@ impl Known {
                 .map(|(index, link)| (link.name.clone(), *index))
                 .collect(),
             host_keys: enis::host_keys(facts),
+            own: OwnPorts::new(facts, &config.own_uplinks()),
             hosts: facts.host_addresses().collect(),
             ..Self::default()
         };

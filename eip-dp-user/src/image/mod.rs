@@ -61,7 +61,7 @@ use crate::{
     attach::Attachment,
     config::Config,
     guests::Directory,
-    host::{HostFacts, Setting},
+    host::{HostFacts, OwnPorts, Setting},
     model::{Model, objects::Mac},
     plan::both,
 };
@@ -103,6 +103,10 @@ pub struct Served {
     pub settings: BTreeSet<(u32, Setting)>,
     /// What is not served and why, what is served in another way than one may think; a sentence each.
     warnings: Vec<String>,
+    /// ENIs whose ports are not known yet to be the interfaces of that index.
+    unbound: Vec<(String, u32)>,
+    /// Interfaces that are closed: made anew under the name of a port that is never another.
+    closed: BTreeSet<u32>,
     /// How many of the attachments are uplinks'; they come first.
     uplinks: usize,
     known: Known,
@@ -112,6 +116,23 @@ impl Served {
     /// What is not served and why, what is served in another way than one may think; a sentence each.
     pub fn warnings(&self) -> impl Iterator<Item = &String> {
         self.warnings.iter()
+    }
+
+    /// ENIs with [`Rebind::Never`](crate::model::objects::Rebind::Never) that have not been served
+    /// yet since they were attached, with the interfaces that are their ports from now on.
+    pub fn unbound(&self) -> &[(String, u32)] {
+        &self.unbound
+    }
+
+    /// The ports that the host uses itself.
+    pub fn own(&self) -> &OwnPorts {
+        &self.known.own
+    }
+
+    /// The interfaces that are closed although no ENI stands there: those made anew under the
+    /// name of a port that is never another.
+    pub fn closed(&self) -> impl Iterator<Item = u32> + '_ {
+        self.closed.iter().copied()
     }
 }
 
@@ -315,6 +336,7 @@ fn compile_with(
         (scene, warnings)
     });
     image.warnings.extend(enis_warnings);
+    let (unbound, closed) = scene.take_unbound();
     scene.allocate(&mut image, &have.limits);
     let mut directory = Directory::default();
     let (content, allocations) = (&mut image.content, &image.allocations);
@@ -352,6 +374,8 @@ fn compile_with(
         directory,
         settings,
         warnings: std::mem::take(&mut image.warnings),
+        unbound,
+        closed,
         uplinks,
         known,
     };

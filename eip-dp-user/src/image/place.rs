@@ -1,15 +1,17 @@
 //! Where ENIs stand.
 
+use std::collections::BTreeSet;
+
 use eip_dp_common::abi::LinkKey;
 
-use super::{HashMap, known::Known, tag};
+use super::{HashMap, HashSet, known::Known, tag};
 use crate::{
     attach,
     config::Config,
-    host::{HostFacts, Link},
+    host::{self, HostFacts, Link, OwnPorts},
     model::{
         Vlan,
-        objects::{self, Eni, EniState},
+        objects::{self, Eni, EniState, Rebind},
     },
 };
 
@@ -42,6 +44,13 @@ pub struct Placer<'a> {
     mac_of_port: Option<HashMap<(LinkKey, objects::Mac), &'a str>>,
     /// Whether anything was refused because of another object.
     pub contested: bool,
+    /// ENIs whose ports are not known yet to be these interfaces.
+    pub unbound: Vec<(String, u32)>,
+    /// Interfaces that were made anew under the name of a port that is never another.
+    pub closed: BTreeSet<u32>,
+    /// Ports of which it was said that they are the host's own.
+    hosts_own: HashSet<LinkKey>,
+    own: &'a OwnPorts,
 }
 
 impl<'a> Placer<'a> {
@@ -60,6 +69,10 @@ impl<'a> Placer<'a> {
             vpc_of_port: HashMap::default(),
             mac_of_port: is_careful.then(HashMap::default),
             contested: false,
+            unbound: Vec::new(),
+            closed: BTreeSet::new(),
+            hosts_own: HashSet::default(),
+            own: &known.own,
         }
     }
 
@@ -106,6 +119,13 @@ impl<'a> Placer<'a> {
             format!("its port {port} is an uplink; attach it to another")
         } else if let Err(why) = attach::can_carry(link) {
             format!("its port {why}")
+        } else if eni.rebind == Rebind::Never && !self.is_bound(eni, ifindex) {
+            if eni.bound.is_none() {
+                return None;
+            }
+            format!(
+                "its port {shown} was made anew since it was attached (rebind = never) and stays closed; attach it again"
+            )
         } else if vpc != eni.vpc {
             self.contested = true;
             format!("ENIs of the VPC {vpc} stand on its port {shown}; attach it to another")
@@ -120,6 +140,7 @@ impl<'a> Placer<'a> {
                 Some(id) => Some(self.tag("instance", id, warnings)?),
                 None => None,
             };
+            self.warn_of_host(eni, key, warnings);
             return Some(Stand {
                 key,
                 link,
@@ -128,6 +149,33 @@ impl<'a> Placer<'a> {
         };
         warnings.push(format!("eni {}: {problem}", eni.id));
         None
+    }
+
+    /// Whether the interface is the one that the ENI is bound to; else it is closed.
+    fn is_bound(&mut self, eni: &Eni, ifindex: u32) -> bool {
+        match &eni.bound {
+            Some(bound) if *bound == host::identity_of(ifindex) => return true,
+            Some(_) => {}
+            None => self.unbound.push((eni.id.clone(), ifindex)),
+        }
+        self.closed.insert(ifindex);
+        false
+    }
+
+    /// Says once of each port that the host uses it itself: the ENI is served, and the host is cut
+    /// off there.
+    fn warn_of_host(&mut self, eni: &Eni, key: LinkKey, warnings: &mut Vec<String>) {
+        if let (Some(why), Some(port)) = (self.own.use_of(key), &eni.port)
+            && !eni.force
+            && self.hosts_own.insert(key)
+        {
+            warnings.push(format!(
+                "eni {}: port-is-the-hosts: its port {} is the host's own: {why}; the host is cut off there. Detach it, or \
+                 attach it with `--force`",
+                eni.id,
+                link_name(port, eni.vlan)
+            ));
+        }
     }
 }
 

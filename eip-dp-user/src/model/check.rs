@@ -39,7 +39,7 @@ impl Command {
                 ..
             } => check_pool(&Pool {
                 cidr: *cidr,
-                gateway: gateway.flatten(),
+                gateway: gateway.and_then(|gateway| gateway.0),
                 reserve: reserve.clone().unwrap_or_default(),
                 priority: DEFAULT_PRIORITY,
             }),
@@ -53,18 +53,18 @@ impl Command {
                 check_id("VPC", id)?;
                 let mut cidrs = add.iter().chain(remove);
                 cidrs.try_for_each(|cidr| check_cidr("CIDR", cidr))?;
-                check_vni(id, vni.flatten())?;
-                check_gateway(gateway.flatten())
+                check_vni(id, vni.and_then(|vni| vni.0))?;
+                check_gateway(gateway.and_then(|gateway| gateway.0))
             }
             Self::InstanceSet { id, max_enis } => check_instance(&Instance {
                 id: id.clone(),
-                max_enis: max_enis.flatten(),
+                max_enis: max_enis.and_then(|max| max.0),
             }),
             Self::EniSet {
                 id, mac, region, ..
             } => {
                 check_id("ENI", id)?;
-                check_region(region.as_ref().and_then(Option::as_deref))?;
+                check_region(region.as_ref().and_then(|region| region.0.as_deref()))?;
                 mac.map_or(Ok(()), |mac| check_mac(id, mac))
             }
             Self::VpcCreate(vpc) => check_vpc(vpc),

@@ -28,7 +28,7 @@ pub enum Command {
         /// The pool.
         cidr: IpNet,
         /// Its gateway from now on: none named is the default one.
-        gateway: Option<Option<PoolGateway>>,
+        gateway: Option<OrNone<PoolGateway>>,
         /// Its reserved ranges from now on.
         reserve: Option<Vec<AddressRange>>,
         /// Its place among the pools from now on.
@@ -45,9 +45,9 @@ pub enum Command {
         /// CIDRs that it loses.
         remove: Vec<IpNet>,
         /// Its gateway from now on: none named is the default one.
-        gateway: Option<Option<IpAddr>>,
+        gateway: Option<OrNone<IpAddr>>,
         /// Its VXLAN network identifier from now on.
-        vni: Option<Option<u32>>,
+        vni: Option<OrNone<u32>>,
     },
     /// `vpc delete`.
     VpcDelete {
@@ -61,7 +61,7 @@ pub enum Command {
         /// The instance.
         id: String,
         /// How many ENIs it takes from now on: none named is no limit.
-        max_enis: Option<Option<u32>>,
+        max_enis: Option<OrNone<u32>>,
     },
     /// `instance delete`: takes its primary ENI along.
     InstanceDelete {
@@ -77,7 +77,7 @@ pub enum Command {
         /// Its Ethernet address from now on.
         mac: Option<Mac>,
         /// Its region from now on.
-        region: Option<Option<String>>,
+        region: Option<OrNone<String>>,
         /// Whose source addresses its port accepts from now on.
         antispoof: Option<Antispoof>,
     },
@@ -185,6 +185,10 @@ impl Command {
     }
 }
 
+/// What a field becomes: a value, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrNone<T>(pub Option<T>);
+
 /// A new ENI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EniSpec {
@@ -259,17 +263,19 @@ impl FromStr for Expiry {
             let end = later_by(later).and_then(|span| Timestamp::now().checked_add(span).ok());
             return end.map(Self::At).ok_or_else(malformed);
         }
-        if let Ok(end) = text.parse() {
+        if let Ok(end) = text.parse::<Timestamp>()
+            && !text.starts_with("9999-")
+        {
             return Ok(Self::At(end));
         }
-        let date: Date = text.parse().map_err(|_| malformed())?;
-        let has_time = text.contains(['T', 't', ' ']);
-        // The last day that jiff has a time for is the one before.
-        if date.year() == 9999 {
+        let (day, rest) = text.split_at_checked(10).unwrap_or((text, ""));
+        let date: Date = day.parse().map_err(|_| malformed())?;
+        // The last times of that year are none to jiff, whose year ends a day before.
+        if date.year() == 9999 && (rest.is_empty() || rest.starts_with(['T', 't', ' '])) {
             return Ok(Self::Never);
         }
         let start = date.to_zoned(TimeZone::UTC).ok();
-        let start = start.filter(|_| !has_time).ok_or_else(malformed)?;
+        let start = start.filter(|_| rest.is_empty()).ok_or_else(malformed)?;
         Ok(Self::At(start.timestamp()))
     }
 }
@@ -293,3 +299,41 @@ fn later_by(text: &str) -> Option<SignedDuration> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unacceptable(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let at = |text: &str| text.parse::<Expiry>().ok().and_then(Expiry::end);
+        let utc = at("2030-01-01T00:00:00Z").expect("a time");
+        assert_eq!(at("2030-01-01T01:00:00+01:00"), Some(utc));
+        assert_eq!(at("2030-01-01"), Some(utc));
+        assert_eq!(at("2030-01-01 00:00:00Z"), Some(utc));
+        let later = at("+30d").expect("a time").duration_since(Timestamp::now());
+        assert!((30 * 86_400 - 60..=30 * 86_400).contains(&later.as_secs()));
+        for never in [
+            "never",
+            "9999-12-31",
+            "9999-12-31T23:59:59Z",
+            "9999-01-01T00:00:00Z",
+        ] {
+            assert_eq!(never.parse(), Ok(Expiry::Never), "{never}");
+        }
+        for bad in [
+            "",
+            "tomorrow",
+            "2030-01-01T00:00:00",
+            "2030-13-01",
+            "+30",
+            "+d",
+            "+-1d",
+            "+99999999999d",
+            "-1d",
+            "+é",
+        ] {
+            assert!(bad.parse::<Expiry>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -45,6 +45,8 @@ pub struct HostPort {
     pub names: Vec<String>,
     /// The VLAN on it; `None`: its untagged frames.
     pub vlan: Option<Vlan>,
+    /// Whether it is every VLAN on it.
+    pub any_vlan: bool,
     /// What for, such as `it has the address 192.0.2.1`.
     pub why: String,
 }
@@ -54,7 +56,9 @@ impl Context {
     pub fn use_of(&self, port: &str, vlan: Option<Vlan>) -> Option<&str> {
         let mut places = self.host_ports.iter();
         places
-            .find(|one| one.vlan == vlan && one.names.iter().any(|name| name == port))
+            .find(|one| {
+                (one.any_vlan || one.vlan == vlan) && one.names.iter().any(|name| name == port)
+            })
             .map(|one| one.why.as_str())
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Context, HostPort, Model,
-    command::{Command, EipSpec, EniSpec, Expiry},
+    command::{Command, EipSpec, EniSpec, Expiry, OrNone},
     objects::{
         AddressRange, Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mac,
         Mode, Pool, PoolGateway, Rebind, Vpc,
@@ -27,6 +27,7 @@ pub(crate) fn at(now: i64) -> Context {
         host_ports: vec![HostPort {
             names: vec!["eno1".to_owned()],
             vlan: None,
+            any_vlan: false,
             why: "it has the address 192.0.2.1".to_owned(),
         }],
     }
@@ -39,6 +40,7 @@ pub(crate) fn mac(number: u8) -> Mac {
 
 /// The command of one line, such as `eni e1 v1 secondary 1 10.0.0.5,10.0.0.6 region=r`: a verb, positional arguments,
 /// and options as `name=value`.
+#[expect(clippy::too_many_lines, reason = "one arm for each verb")]
 pub(crate) fn command(line: &str) -> Command {
     let (options, words): (Vec<_>, Vec<_>) = line.split_whitespace().partition(|w| w.contains('='));
     let option = |name: &str| {
@@ -104,7 +106,7 @@ pub(crate) fn command(line: &str) -> Command {
         "eni-set" => Command::EniSet {
             id,
             mac: option("mac").map(|text| mac(text.parse().expect("a number"))),
-            region: option("region").map(|text| Some(text.to_owned())),
+            region: option("region").map(|text| OrNone(Some(text.to_owned()))),
             antispoof: None,
         },
         "vpc-delete" => Command::VpcDelete { id },

@@ -15,7 +15,7 @@ pub use verify::verify;
 use super::{Failure, Format, Global, Name, RunArgs, output};
 use crate::{
     daemon::{self, Lock, Report},
-    host::{NeighbourKeeper, Settings},
+    host::{self, HostFacts, NeighbourKeeper, Settings},
     plane::{Kernel, Links, Pins, PlaneError},
 };
 
@@ -95,6 +95,12 @@ fn on_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))?;
     Ok(runtime.block_on(work))
+}
+
+/// What the kernel says of this host.
+pub(super) fn facts() -> Result<HostFacts, Failure> {
+    on_runtime(host::snapshot())?
+        .map_err(|error| Failure::failed(format!("the host's interfaces cannot be read: {error}")))
 }
 
 /// The gateway's maps, which have to be there.

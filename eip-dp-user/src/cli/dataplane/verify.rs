@@ -12,13 +12,12 @@ use nix::{
 };
 use serde::Serialize;
 
-use super::{kernel, on_runtime, table_url};
+use super::{facts, kernel, table_url};
 use crate::{
     attach::Attachment,
     cli::{Failure, Format, Global, Name, VerifyArgs, output},
     config::Config,
     daemon::{Lock, Report},
-    host::{self, HostFacts},
     image::{self, Allocations, Have, Kind},
     plan::plan,
     plane::{Kernel, Links, Pinned, Pins, Plane},
@@ -215,9 +214,4 @@ impl Verifier {
         }
         Ok(())
     }
-}
-
-fn facts() -> Result<HostFacts, Failure> {
-    on_runtime(host::snapshot())?
-        .map_err(|error| Failure::failed(format!("the host's interfaces cannot be read: {error}")))
 }

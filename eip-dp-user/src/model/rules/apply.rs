@@ -325,7 +325,7 @@ fn attach(draft: &mut Draft, wanted: &Eni, context: &Context) -> Result<(), Refu
             force: wanted.force,
             rebind: wanted.rebind,
         };
-        eni::attach(draft, &eni.id, place, context)?;
+        eni::attach(draft, &eni.id, &place, context)?;
     }
     let restored = eni.kind == EniKind::Secondary && draft.base().eni(&eni.id).is_none();
     if wanted.state == EniState::Stranded && restored {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{already_exists, draft::Draft, not_found, refuse};
 use crate::model::{
     Context, Refusal, Vlan,
-    command::EniSpec,
+    command::{EniSpec, OrNone},
     objects::{Antispoof, Eni, EniKind, EniState, Mac, Rebind},
 };
 
@@ -47,14 +47,14 @@ pub(super) fn set(
     draft: &mut Draft,
     id: &str,
     mac: Option<Mac>,
-    region: Option<&Option<String>>,
+    region: Option<&OrNone<String>>,
     antispoof: Option<Antispoof>,
 ) -> Result<(), Refusal> {
     let mut eni = find(draft, id)?;
     if let Some(mac) = mac {
         eni.mac = mac;
     }
-    if let Some(region) = region {
+    if let Some(OrNone(region)) = region {
         eni.region.clone_from(region);
     }
     if let Some(antispoof) = antispoof {
@@ -69,7 +69,7 @@ pub(super) fn set(
 pub(super) fn attach(
     draft: &mut Draft,
     id: &str,
-    place: Place<'_>,
+    place: &Place<'_>,
     context: &Context,
 ) -> Result<(), Refusal> {
     let Place {
@@ -78,7 +78,7 @@ pub(super) fn attach(
         vlan,
         force,
         rebind,
-    } = place;
+    } = *place;
     let mut eni = find(draft, id)?;
     draft
         .instance(instance)

@@ -1,7 +1,7 @@
 //! Instances come and go.
 
 use super::{already_exists, draft::Draft, not_found};
-use crate::model::{EniFilter, Refusal, objects::Instance};
+use crate::model::{EniFilter, Refusal, command::OrNone, objects::Instance};
 
 pub(super) fn create(draft: &mut Draft, instance: &Instance) -> Result<(), Refusal> {
     if draft.instance(&instance.id).is_some() {
@@ -14,11 +14,11 @@ pub(super) fn create(draft: &mut Draft, instance: &Instance) -> Result<(), Refus
 pub(super) fn set(
     draft: &mut Draft,
     id: &str,
-    max_enis: Option<Option<u32>>,
+    max_enis: Option<OrNone<u32>>,
 ) -> Result<(), Refusal> {
     let instance = draft.instance(id);
     let mut instance = instance.ok_or_else(|| not_found("instance", id))?;
-    if let Some(max_enis) = max_enis {
+    if let Some(OrNone(max_enis)) = max_enis {
         instance.max_enis = max_enis;
     }
     draft.put_instance(instance);

@@ -99,7 +99,7 @@ fn transition(draft: &mut Draft, command: &Command, context: &Context) -> Result
                 force: *force,
                 rebind: *rebind,
             };
-            eni::attach(draft, id, place, context)
+            eni::attach(draft, id, &place, context)
         }
         Command::EniBind { id, bound } => eni::bind(draft, id, bound),
         Command::EniDetach { id } => eni::detach(draft, id),

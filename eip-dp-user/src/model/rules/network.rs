@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::{already_exists, draft::Draft, not_found, refuse};
 use crate::model::{
     Refusal,
+    command::OrNone,
     objects::{AddressRange, Pool, PoolGateway, Vpc},
 };
 
@@ -22,13 +23,13 @@ pub(super) fn create_pool(draft: &mut Draft, pool: &Pool) -> Result<(), Refusal>
 pub(super) fn set_pool(
     draft: &mut Draft,
     cidr: &IpNet,
-    gateway: Option<Option<PoolGateway>>,
+    gateway: Option<OrNone<PoolGateway>>,
     reserve: Option<&[AddressRange]>,
     priority: Option<u16>,
 ) -> Result<(), Refusal> {
     let pool = draft.pools.get_mut(cidr);
     let pool = pool.ok_or_else(|| not_found("pool", &cidr.to_string()))?;
-    if let Some(gateway) = gateway {
+    if let Some(OrNone(gateway)) = gateway {
         pool.gateway = gateway;
     }
     if let Some(reserve) = reserve {
@@ -58,8 +59,8 @@ pub(super) fn set_vpc(
     draft: &mut Draft,
     id: &str,
     (add, remove): (&[IpNet], &[IpNet]),
-    gateway: Option<Option<IpAddr>>,
-    vni: Option<Option<u32>>,
+    gateway: Option<OrNone<IpAddr>>,
+    vni: Option<OrNone<u32>>,
 ) -> Result<(), Refusal> {
     let mut vpc = draft.vpc(id).ok_or_else(|| not_found("VPC", id))?;
     for cidr in remove {
@@ -91,10 +92,10 @@ pub(super) fn set_vpc(
             );
         }
     }
-    if let Some(gateway) = gateway {
+    if let Some(OrNone(gateway)) = gateway {
         vpc.gateway = gateway;
     }
-    if let Some(vni) = vni {
+    if let Some(OrNone(vni)) = vni {
         vpc.vni = vni;
     }
     draft.put_vpc(vpc);

@@ -278,7 +278,7 @@ fn the_state_rules_hold_of_what_changes() {
             }
         }),
         (Code::AlreadyExists, |all| {
-            all.enis[0].kind = EniKind::Secondary
+            all.enis[0].kind = EniKind::Secondary;
         }),
         (Code::AlreadyExists, |all| {
             all.eips[0].address = "203.0.113.99".parse().unwrap();

@@ -12,7 +12,7 @@ use proptest::{
 use crate::{
     model::{
         Change, Document, Model, Vlan,
-        command::{Command, EipSpec, EniSpec, Expiry},
+        command::{Command, EipSpec, EniSpec, Expiry, OrNone},
         objects::{
             Announce, Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance,
             Mode, Pool, Rebind, Vpc,
@@ -341,7 +341,7 @@ fn eni_verb() -> impl Strategy<Value = Command> {
             id, instance, port, vlan, force: false, rebind: Rebind::Name
         }),
         1 => (id(), option::of(1..8_u8), option::of(region())).prop_map(|(id, number, region)| Command::EniSet {
-            id, mac: number.map(mac), region, antispoof: None
+            id, mac: number.map(mac), region: region.map(OrNone), antispoof: None
         }),
         1 => id().prop_map(|id| Command::EniBind { id, bound: "boot/1".to_owned() }),
         2 => id().prop_map(|id| Command::EniDetach { id }),
@@ -386,7 +386,7 @@ fn network_verb() -> impl Strategy<Value = Command> {
         pool().prop_map(|pool| Command::PoolDelete { cidr: pool.cidr }),
         pool().prop_map(|pool| Command::PoolSet {
             cidr: pool.cidr,
-            gateway: Some(pool.gateway),
+            gateway: Some(OrNone(pool.gateway)),
             reserve: Some(pool.reserve),
             priority: Some(7),
         }),
@@ -394,12 +394,12 @@ fn network_verb() -> impl Strategy<Value = Command> {
             id: vpc.id,
             add: vpc.cidrs,
             remove: other.cidrs,
-            gateway: Some(vpc.gateway),
+            gateway: Some(OrNone(vpc.gateway)),
             vni: None,
         }),
         instance().prop_map(|one| Command::InstanceSet {
             id: one.id,
-            max_enis: Some(one.max_enis)
+            max_enis: Some(OrNone(one.max_enis))
         }),
         vpc().prop_map(Command::VpcCreate),
         name('v', 3).prop_map(|id| Command::VpcDelete { id }),
