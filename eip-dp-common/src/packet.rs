@@ -211,6 +211,12 @@ pub const fn is_group(mac: Mac) -> bool {
     mac[0] & 1 == 1
 }
 
+/// Whether it is a virtual router's address, of IPv4 or IPv6 (RFC 5798 7.3).
+#[inline(always)]
+pub const fn is_virtual_router(mac: Mac) -> bool {
+    matches!(mac, [0, 0, 0x5e, 0, 1 | 2, _])
+}
+
 /// The Ethernet header's fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ethernet {

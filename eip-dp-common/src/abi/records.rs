@@ -175,6 +175,9 @@ impl TargetFlags {
     pub const RESOLVED: u16 = 2;
     /// The ENI's port accepts this ENI's own addresses only.
     pub const ANTISPOOF_ENI: u16 = 4;
+    /// The ENI shares a private address with others by VRRP (RFC 5798): the daemon gets its
+    /// advertisements and announcements.
+    pub const SHARES: u16 = 8;
 }
 
 /// A port: an interface behind which ENIs of one VPC stand; or what of such an interface is the host's own.

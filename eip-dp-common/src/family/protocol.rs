@@ -20,6 +20,8 @@ pub const AH: u8 = 51;
 pub const ESP: u8 = 50;
 /// ICMP for IPv6.
 pub const ICMPV6: u8 = 58;
+/// VRRP (RFC 5798).
+pub const VRRP: u8 = 112;
 /// SCTP.
 pub const SCTP: u8 = 132;
 /// UDP-Lite.

@@ -4,12 +4,14 @@ use network_types::arp::ArpHdr;
 
 use super::{
     Outcome, Verdict, conclude,
-    port::{From, owner_of, sender_of},
+    port::{From, owner_of, sender_of, to_daemon},
 };
 use crate::{
-    abi::{EipEntry, EipMode, NONE, PrivateKey, Reason, Sealed, Uplink, UplinkFlags},
+    abi::{
+        EipEntry, EipMode, NONE, PrivateKey, Reason, Sealed, TargetFlags, Uplink, UplinkFlags,
+    },
     family::{Family, V4},
-    packet::{Ethernet, Mac, NETWORK, Packet, is_group},
+    packet::{Ethernet, Mac, NETWORK, Packet, is_group, is_virtual_router},
     tables::{self, Scratch, Tables},
 };
 
@@ -87,13 +89,23 @@ fn asked<P: Packet, T: Tables<V4>>(
 ) -> Result<Verdict, Reason> {
     let sender = sender_of(&mut scratch.sender, tables, from)?;
     let arp = Arp::read(packet).ok_or(Reason::Malformed)?;
-    if arp.sender_mac != scratch.sender.dst_mac {
+    let shares = scratch.sender.flags & TargetFlags::SHARES != 0;
+    let is_virtual = shares && is_virtual_router(arp.sender_mac);
+    if arp.sender_mac != scratch.sender.dst_mac
+        && !(is_virtual && arp.sender_mac == from.ethernet.source)
+    {
         return Err(Reason::SpoofedMac);
     }
     let vpc = from.port.vpc;
     // A probe for a duplicate address has no sender (RFC 5227).
     if !V4::is_unspecified(&arp.sender) {
-        owner_of::<V4, T>(tables, vpc, &arp.sender, sender, scratch)?;
+        let owner = owner_of::<V4, T>(tables, vpc, &arp.sender, sender, scratch);
+        // An announcement (RFC 5227 3) of an address that may be this ENI's, and is another's by now.
+        let is_owner = owner.is_ok() && scratch.owner.target == sender;
+        if shares && !is_owner && arp.sender == arp.target {
+            return to_daemon(packet, tables, sender);
+        }
+        owner?;
     }
     // Nobody is asked for an address that no host has; an answer would be one from it.
     if arp.operation != REQUEST || V4::is_no_host(&arp.target) {

@@ -148,6 +148,8 @@ pub trait Local: Family {
     const DHCP_SERVER_PORTS: [u8; 4];
     /// The Ethernet type.
     const ETHERTYPE: [u8; 2];
+    /// The group that virtual routers advertise to (RFC 5798 5.1.1.2, 5.1.2.2).
+    const VRRP_GROUP: Self::Address;
 
     /// The gateway's address towards the Internet.
     fn icmp_source(uplink: &Uplink) -> Self::Address;
@@ -176,6 +178,7 @@ impl Local for V4 {
     const DHCP_PORTS: [u8; 4] = [0, 68, 0, 67];
     const DHCP_SERVER_PORTS: [u8; 4] = [0, 67, 0, 68];
     const ETHERTYPE: [u8; 2] = packet::IPV4;
+    const VRRP_GROUP: [u8; 4] = [224, 0, 0, 18];
 
     #[inline(always)]
     fn icmp_source(uplink: &Uplink) -> [u8; 4] {
@@ -212,6 +215,7 @@ impl Local for V6 {
     const DHCP_PORTS: [u8; 4] = [2, 34, 2, 35];
     const DHCP_SERVER_PORTS: [u8; 4] = [2, 35, 2, 34];
     const ETHERTYPE: [u8; 2] = packet::IPV6;
+    const VRRP_GROUP: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12];
 
     #[inline(always)]
     fn icmp_source(uplink: &Uplink) -> [u8; 16] {

@@ -10,7 +10,7 @@ use super::{
     port::{From, is_pool_router, owner_of, sender_of, to_daemon},
 };
 use crate::{
-    abi::{AddressClass, Prefix, Reason, Sealed, Uplink, UplinkFlags},
+    abi::{AddressClass, Prefix, Reason, Sealed, TargetFlags, Uplink, UplinkFlags},
     checksum::fold,
     family::{Datagram, Family, V6, protocol, v6::write_icmp_checksum},
     packet::{Ethernet, LONGEST_SUM, Mac, NETWORK, Packet, is_group},
@@ -20,6 +20,7 @@ use crate::{
 const ROUTER_SOLICITATION: u16 = 133;
 const NEIGHBOUR_SOLICITATION: u16 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const NEIGHBOUR_ADVERTISED: u16 = NEIGHBOUR_ADVERTISEMENT as u16;
 const REDIRECT: u16 = 137;
 
 /// What no router can have forwarded (RFC 4861 7.1).
@@ -200,6 +201,14 @@ pub fn on_port<P: Packet, T: Tables<V6>>(packet: &mut P, tables: &T, from: &From
                 ROUTER_SOLICITATION => Err(Reason::Malformed),
                 NEIGHBOUR_SOLICITATION => {
                     solicited(packet, tables, from, sender, &datagram, scratch)
+                }
+                // An announcement of an address that may be this ENI's (RFC 4861 7.2.6).
+                NEIGHBOUR_ADVERTISED
+                    if scratch.sender.flags & TargetFlags::SHARES != 0
+                        && datagram.destination == ALL_NODES
+                        && is_valid(packet, &datagram, LENGTH) =>
+                {
+                    to_daemon(packet, tables, sender)
                 }
                 // What only answers or routers send.
                 _ => Err(Reason::ArpIgnored),

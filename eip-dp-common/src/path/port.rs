@@ -13,7 +13,7 @@ use crate::{
     },
     budget::{EniBudget, Spend},
     family::{Datagram, Echo, Family, NatObstacle, protocol},
-    packet::{Ethernet, Mac, Packet},
+    packet::{Ethernet, Mac, Packet, is_virtual_router},
     tables::{self, Links, Place, Scratch, Tables},
 };
 
@@ -122,17 +122,27 @@ pub struct From {
 /// The index of the ENI with the frame's source MAC on this port, whose target becomes `sender`.
 #[inline(always)]
 pub fn sender_of<L: Links>(sender: &mut Target, links: &L, from: &From) -> Result<u32, Reason> {
+    let mut is_virtual = false;
     let index = if from.port.target != NONE && from.port.eni_mac == from.ethernet.source {
         from.port.target
     } else {
         let mut entry = PortMac::zeroed();
         let key = MacKey::on(from.key, from.ethernet.source);
-        if !tables::find(&mut entry, &key, |key, into| links.mac(key, into))? {
-            return Err(Reason::SpoofedMac);
+        if tables::find(&mut entry, &key, |key, into| links.mac(key, into))? {
+            entry.target
+        } else {
+            // The port's only ENI may send as a virtual router, if it shares an address.
+            is_virtual = true;
+            if from.port.target == NONE || !is_virtual_router(from.ethernet.source) {
+                return Err(Reason::SpoofedMac);
+            }
+            from.port.target
         }
-        entry.target
     };
     tables::target(sender, links, index)?;
+    if is_virtual && sender.flags & TargetFlags::SHARES == 0 {
+        return Err(Reason::SpoofedMac);
+    }
     Ok(index)
 }
 
@@ -171,7 +181,9 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
     let dhcp = is_dhcp(packet, datagram);
     let (source, destination) = (&datagram.source, &datagram.destination);
     if F::is_unspecified(source) || F::is_link_local(source) {
-        return without_address(packet, tables, datagram, from, dhcp, sender);
+        let shares = scratch.sender.flags & TargetFlags::SHARES != 0;
+        let to_daemon = dhcp || (shares && is_vrrp(datagram));
+        return without_address(packet, tables, datagram, from, to_daemon, sender);
     }
     let vpc = from.port.vpc;
     owner_of::<F, T>(tables, vpc, source, sender, scratch)?;
@@ -196,6 +208,9 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
         return to_gateway(packet, datagram);
     }
     if from.ethernet.is_group() || F::is_martian(destination) {
+        if scratch.sender.flags & TargetFlags::SHARES != 0 && is_vrrp(datagram) {
+            return to_daemon(packet, tables, sender);
+        }
         return Err(Reason::MartianDestination);
     }
     match (place, state) {
@@ -269,17 +284,26 @@ pub fn is_pool_router<F: Family, T: Tables<F>>(
     )
 }
 
-/// From a sender that has no address yet, or uses one that is valid on its link only: DHCP, and pings of its router.
+/// Whether it is a virtual router's advertisement, which no router has forwarded (RFC 5798 5.1.1.3).
+#[inline(always)]
+fn is_vrrp<F: Local>(datagram: &Datagram<F>) -> bool {
+    datagram.protocol == protocol::VRRP
+        && datagram.hop_limit == 255
+        && datagram.destination == F::VRRP_GROUP
+}
+
+/// From a sender that has no address yet, or uses one that is valid on its link only: what is for the daemon, and pings of
+/// its router.
 #[inline(always)]
 fn without_address<F: Local, P: Packet, L: Links>(
     packet: &P,
     links: &L,
     datagram: &Datagram<F>,
     from: &From,
-    dhcp: bool,
+    is_for_daemon: bool,
     sender: u32,
 ) -> Result<Verdict, Reason> {
-    if dhcp {
+    if is_for_daemon {
         return to_daemon(packet, links, sender);
     }
     if F::is_link_router(&datagram.destination, from.port.mac) {

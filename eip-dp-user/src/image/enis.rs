@@ -436,6 +436,9 @@ fn target(placed: &Placed<'_>, stand: &Stand<'_>, vpc: u32, by_xdp: bool) -> Tar
     if placed.eni.antispoof == Antispoof::Eni {
         flags |= TargetFlags::ANTISPOOF_ENI;
     }
+    if !placed.eni.shared_ips.is_empty() {
+        flags |= TargetFlags::SHARES;
+    }
     Target {
         tag: placed.tag,
         // An ENI without an instance shares its addresses with no other.
