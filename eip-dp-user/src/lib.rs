@@ -16,6 +16,7 @@ pub mod plane;
 pub mod reconcile;
 pub mod requirements;
 mod schedule;
+pub mod shared;
 pub mod table;
 
 /// The object file with the BPF programs, compiled by this crate's build script.

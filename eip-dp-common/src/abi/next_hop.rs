@@ -22,7 +22,7 @@ pub struct Link {
     pub mac: [u8; 6],
     /// The VLAN to tag with, 0 for none.
     pub vlan: u16,
-    /// [`TargetFlags::XDP`], [`Link::DROP_PRIVATE_SOURCES`].
+    /// [`TargetFlags::XDP`], [`TargetFlags::SHARES`], [`Link::DROP_PRIVATE_SOURCES`].
     pub flags: u16,
     /// Always 0.
     pub reserved: [u8; 10],
@@ -156,7 +156,7 @@ impl Link {
             mac: target.src_mac,
             vlan: target.vlan,
             outer: target.outer,
-            flags: target.flags & TargetFlags::XDP,
+            flags: target.flags & (TargetFlags::XDP | TargetFlags::SHARES),
             reserved: [0; 10],
         }
     }

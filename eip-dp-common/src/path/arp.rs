@@ -7,9 +7,7 @@ use super::{
     port::{From, owner_of, sender_of, to_daemon},
 };
 use crate::{
-    abi::{
-        EipEntry, EipMode, NONE, PrivateKey, Reason, Sealed, TargetFlags, Uplink, UplinkFlags,
-    },
+    abi::{EipEntry, EipMode, NONE, PrivateKey, Reason, Sealed, TargetFlags, Uplink, UplinkFlags},
     family::{Family, V4},
     packet::{Ethernet, Mac, NETWORK, Packet, is_group, is_virtual_router},
     tables::{self, Scratch, Tables},

@@ -27,6 +27,7 @@ use crate::{
     model::{Change, Context, command::Command, rules},
     plane::{self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize},
     reconcile::{Reconciler, Step},
+    shared::{Claims, Shared, Sharers},
     table::{FileId, Snapshot, Table, TableError},
 };
 
@@ -56,6 +57,10 @@ pub struct Engine {
     next_hops: BTreeSet<(u32, IpAddr)>,
     /// What was cut off of the model because its time was over, and is not known to be so in the table.
     cut_off: Vec<Change>,
+    /// Which ENIs have the private addresses that several share.
+    shared: Shared,
+    sharers: Arc<Sharers>,
+    claims: Claims,
     /// Whether the model may be another than the table's.
     doubtful: bool,
     /// Whether the last sync did all that it wanted.
@@ -94,10 +99,30 @@ pub struct Outcome {
     pub next_hops: BTreeSet<(u32, IpAddr)>,
     /// When the next EIP expires.
     pub next_expiry: Option<Timestamp>,
+    /// When a shared address can move again that has been announced elsewhere.
+    pub next_claim: Option<Instant>,
     /// Whether it has to be tried again soon.
     pub incomplete: bool,
     /// Whether there is something to do that can wait a little.
     pub has_chores: bool,
+}
+
+impl Outcome {
+    /// Of two syncs, one after the other.
+    fn and(mut self, later: Self) -> Self {
+        self.moved.extend(later.moved);
+        self.silenced.extend(later.silenced);
+        self.left.extend(later.left);
+        self.gateways.extend(later.gateways);
+        Self {
+            directory: later.directory.or(self.directory),
+            moved: self.moved,
+            silenced: self.silenced,
+            left: self.left,
+            gateways: self.gateways,
+            ..later
+        }
+    }
 }
 
 /// What the table has that the model has not.
@@ -145,7 +170,9 @@ impl Engine {
             )
         });
         // A table that cannot be read must not look like an empty one.
-        let snapshot = snapshot?;
+        let mut snapshot = snapshot?;
+        let mut shared = Shared::open(super::shared_path(name));
+        shared.resolve(&mut snapshot.model);
         let (reconciler, programs, resize, applied) = loaded?;
         check_not_emptied(&table, &snapshot, applied)?;
         Ok(Self {
@@ -165,6 +192,9 @@ impl Engine {
             config,
             facts,
             cut_off: Vec::new(),
+            shared,
+            sharers: Arc::default(),
+            claims: Claims::default(),
             doubtful: false,
             complete: false,
             unpublished: false,
@@ -212,6 +242,15 @@ impl Engine {
             News::Changes(changes) => whole = !self.follow(&changes, reading, &mut outcome),
             News::All => whole = true,
         }
+        let claimed = self
+            .shared
+            .follow(&self.claims, &self.snapshot.model, Instant::now());
+        if whole {
+            self.snapshot.model.change(&claimed);
+        } else if !claimed.is_empty() {
+            whole = !self.follow(&claimed, Duration::ZERO, &mut outcome);
+        }
+        outcome.next_claim = self.shared.next_due();
         if is_time {
             let changes = self.cut_off();
             if whole {
@@ -230,10 +269,16 @@ impl Engine {
                 self.switch(resize, &step)?;
             }
             self.apply(step, reading, &mut outcome);
+            let sharers = self.shared.sharers(&self.snapshot.model, &self.facts);
+            if *self.sharers != sharers {
+                self.sharers = Arc::new(sharers);
+                outcome.directory = Some(self.directory());
+            }
             // What the host uses itself may be another by now.
             self.attach();
             if self.bind() {
-                return self.sync(self.facts.clone(), false);
+                let later = self.sync(self.facts.clone(), false)?;
+                return Ok(outcome.and(later));
             }
             self.tell();
             self.has_spare_memory |= self.is_large();
@@ -286,6 +331,7 @@ impl Engine {
             }
             if self.cut_off.is_empty()
                 && let Some(delta) = self.table.changes_since(self.snapshot.revision)?
+                && !self.shared.concerns(&delta.changes)
             {
                 self.snapshot.revision = delta.revision;
                 return Ok(News::Changes(delta.changes));
@@ -301,6 +347,7 @@ impl Engine {
             );
         }
         self.snapshot = snapshot;
+        self.shared.resolve(&mut self.snapshot.model);
         self.file = self.table.file();
         self.cut_off.clear();
         self.doubtful = false;
@@ -371,8 +418,21 @@ impl Engine {
             self.settings = Arc::new(served.settings.clone());
         }
         if step.directory {
-            outcome.directory = Some(Arc::new(served.directory.clone()));
+            outcome.directory = Some(self.directory());
         }
+    }
+
+    /// What guests are told, and who of them shares addresses.
+    fn directory(&self) -> Arc<Directory> {
+        Arc::new(Directory {
+            sharers: self.sharers.clone(),
+            ..self.reconciler.served().directory.clone()
+        })
+    }
+
+    /// Follows what guests announce there.
+    pub fn hear(&mut self, claims: Claims) {
+        self.claims = claims;
     }
 
     fn attach(&mut self) {
@@ -519,6 +579,7 @@ impl Engine {
             &self.failures,
         );
         report.error.clone_from(&self.error);
+        report.shared = self.shared.holders();
         if self.report.as_ref() == Some(&report) {
             return;
         }

@@ -41,6 +41,7 @@ use crate::{
     plane::{self, Pins, PlaneError},
     requirements::missing_capabilities,
     schedule::until,
+    shared::Claims,
     table::Table,
 };
 use engine::{Engine, Outcome};
@@ -71,6 +72,11 @@ pub struct Options {
 /// Where a gateway remembers the settings of the host that it changed.
 pub fn settings_path(name: &Name) -> PathBuf {
     Path::new(RUN_FOLDER).join(format!("{name}.settings.json"))
+}
+
+/// Where a gateway remembers which ENIs have the private addresses that several share.
+pub fn shared_path(name: &Name) -> PathBuf {
+    Path::new(RUN_FOLDER).join(format!("{name}.shared.json"))
 }
 
 /// Runs the daemon until it is told to end.
@@ -149,7 +155,12 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let name = options.name.clone();
     let mut engine = Some(blocking(move || Engine::start(&name, table, config, now)).await??);
     let (directories, answers) = watch::channel(Arc::new(Directory::default()));
-    let server = tokio::spawn(server_of_guests(&options.name)?.run(answers));
+    let claims = Claims::default();
+    let server = server_of_guests(&options.name, claims.clone())?;
+    let server = tokio::spawn(server.run(answers));
+    if let Some(engine) = &mut engine {
+        engine.hear(claims.clone());
+    }
     let mut daemon = Servers {
         directories,
         announcer,
@@ -172,6 +183,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         hangup,
         terminate,
         interrupt,
+        claims,
     };
     let mut ready = false;
     let mut work = Work::Sync;
@@ -232,6 +244,7 @@ struct Sources {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    claims: Claims,
 }
 
 impl Sources {
@@ -251,6 +264,7 @@ impl Sources {
                 changed.context("the table is watched no longer")?;
                 Work::Sync
             }
+            () = self.claims.some() => Work::Sync,
             () = wait_until(expiry, expiry_floor) => Work::Expire,
             () = sleep_until(Instant::now() + pause) => Work::Sync,
             _ = self.audit.tick() => Work::Audit,
@@ -270,10 +284,10 @@ impl Sources {
 }
 
 /// Answers guests. The maps have to be there; the ring among them stays when others take their place.
-fn server_of_guests(name: &Name) -> anyhow::Result<guests::Server> {
+fn server_of_guests(name: &Name, claims: Claims) -> anyhow::Result<guests::Server> {
     let ring = plane::requests(&Pins::new(name))?;
     let requests = guests::Requests::new(ring).context("guests' requests cannot be awaited")?;
-    guests::Server::open(requests).context("the socket to answer guests cannot be opened")
+    guests::Server::open(requests, claims).context("the socket to answer guests cannot be opened")
 }
 
 /// An operator may believe that these rules protect the guests.
@@ -381,11 +395,15 @@ impl Servers {
         if let Err(error) = self.neighbours.reconcile(&facts, &outcome.next_hops).await {
             warn!(%error, "a next hop is not kept resolved");
         }
-        if outcome.incomplete || !is_set {
+        let pause = if outcome.incomplete || !is_set {
             RETRY
         } else {
             LONGEST_SLEEP
-        }
+        };
+        let due = outcome
+            .next_claim
+            .map(|due| due.saturating_duration_since(std::time::Instant::now()));
+        due.map_or(pause, |due| pause.min(due))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     },
     plane::Pinned,
     requirements::has_tcx,
+    shared::Holder,
 };
 
 /// What the daemon saw and did at its last sync.
@@ -42,6 +43,9 @@ pub struct Report {
     pub ports: Vec<PortReport>,
     /// What is not served or not as one may think, and why.
     pub warnings: Vec<String>,
+    /// Where the private addresses are that several ENIs share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<Holder>,
     /// Why the kernel does not have all that the table wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -214,6 +218,7 @@ impl Report {
             uplinks,
             ports,
             warnings: warnings.chain(failures.values()).cloned().collect(),
+            shared: Vec::new(),
             error: None,
         }
     }

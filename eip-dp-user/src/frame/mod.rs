@@ -4,6 +4,8 @@
 pub mod v4;
 pub mod v6;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 /// The length of an Ethernet header.
 const ETHERNET: usize = 14;
 const UDP: usize = 8;
@@ -41,6 +43,44 @@ fn open(frame: &[u8], ethertype: u16) -> Option<([u8; 6], &[u8])> {
     let source = *frame.get(6..)?.first_chunk()?;
     let found = u16::from_be_bytes(*frame.get(12..)?.first_chunk()?);
     (found == ethertype).then_some((source, &frame[ETHERNET..]))
+}
+
+/// The address that an ARP packet announces as its sender's (RFC 5227 3): sender and target are one.
+pub fn arp_announcement(frame: &[u8]) -> Option<Ipv4Addr> {
+    let (_, packet) = open(frame, ethertype::ARP)?;
+    let packet = packet.first_chunk::<28>()?;
+    let sender: [u8; 4] = *packet[14..].first_chunk()?;
+    let target: [u8; 4] = *packet[24..].first_chunk()?;
+    (packet[..6] == [0, 1, 8, 0, 6, 4] && sender == target).then(|| sender.into())
+}
+
+/// The address that a neighbour advertisement announces (RFC 4861 7.2.6).
+pub fn neighbour_announcement(frame: &[u8]) -> Option<Ipv6Addr> {
+    const ADVERTISEMENT: u8 = 136;
+    let received = v6::parse(frame)?;
+    let v6::Message::Icmp(message) = received.message else {
+        return None;
+    };
+    let message = message.first_chunk::<24>()?;
+    let address: [u8; 16] = *message[8..].first_chunk()?;
+    (message[0] == ADVERTISEMENT && received.hop_limit == 255).then(|| address.into())
+}
+
+/// Whether it is a virtual router's advertisement (RFC 5798).
+pub fn is_vrrp(frame: &[u8]) -> bool {
+    const VRRP: u8 = 112;
+    let v4 = || {
+        let (_, packet) = open(frame, ethertype::IPV4)?;
+        let header = packet.first_chunk::<20>()?;
+        Some(header[9] == VRRP && header[16..] == [224, 0, 0, 18])
+    };
+    let v6 = || {
+        const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+        let (_, packet) = open(frame, ethertype::IPV6)?;
+        let header = packet.first_chunk::<40>()?;
+        Some(header[6] == VRRP && header[24..] == GROUP.octets())
+    };
+    v4().or_else(v6).unwrap_or(false)
 }
 
 /// A length on the wire. What is written here is far below the limit; were it above, the receiver drops the packet.

@@ -15,7 +15,7 @@ mod server;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, sync::Arc, time::Duration};
 
 use eip_dp_common::abi::LinkKey;
 use ipnet::Ipv6Net;
@@ -23,6 +23,8 @@ use ipnet::Ipv6Net;
 pub use leases::Leases;
 pub use requests::Requests;
 pub use server::Server;
+
+use crate::shared::Sharers;
 
 /// Whom to answer, and with what. An ENI that is not served (stranded, detached) is in none of it; one with addresses
 /// of one family is in that half.
@@ -32,6 +34,8 @@ pub struct Directory {
     pub leases4: Leases<dhcp4::Lease>,
     /// The IPv6 lease of each ENI.
     pub leases6: Leases<Lease6>,
+    /// The ENIs that share private addresses.
+    pub sharers: Arc<Sharers>,
 }
 
 impl Directory {

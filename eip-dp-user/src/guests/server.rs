@@ -26,6 +26,7 @@ use crate::{
     },
     host::packet_socket::PacketSender,
     schedule::until,
+    shared::Claims,
 };
 
 /// How many requests are handled, or advertisements sent, before others on the runtime get their
@@ -51,11 +52,12 @@ pub struct Server {
 impl Server {
     /// Serves whose requests come there. Opens the socket for answers in the network namespace of
     /// the calling thread, for which it needs `CAP_NET_RAW`.
-    pub fn open(requests: Requests) -> io::Result<Self> {
+    pub fn open(requests: Requests, claims: Claims) -> io::Result<Self> {
         Ok(Self {
             requests,
             answers: Answers {
                 socket: PacketSender::open()?,
+                claims,
                 buckets4: Buckets::default(),
                 buckets6: Buckets::default(),
                 advertiser: Advertiser::new(Rng::new()),
@@ -122,6 +124,7 @@ impl Server {
 #[derive(Debug)]
 struct Answers {
     socket: PacketSender,
+    claims: Claims,
     buckets4: Buckets,
     buckets6: Buckets,
     advertiser: Advertiser,
@@ -135,6 +138,14 @@ impl Answers {
     }
 
     fn handle(&mut self, frame: &[u8], port: LinkKey, directory: &Directory, now: Instant) {
+        if let Some(frames) = directory.sharers.take(port, frame, &self.claims) {
+            for (port, frame) in frames {
+                if let Err(error) = self.socket.send(port, &frame) {
+                    debug!(?port, %error, "an advertisement could not be passed on");
+                }
+            }
+            return;
+        }
         let reply = match frame.get(12..).and_then(|rest| rest.first_chunk()) {
             Some(found) if *found == ethertype::IPV4.to_be_bytes() => {
                 let allow = |client| self.buckets4.take(client, now);

@@ -1,6 +1,7 @@
 //! `verify`: the table against what the kernel's maps hold, and the programs that work by them.
 
 use std::{
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -17,10 +18,11 @@ use crate::{
     attach::Attachment,
     cli::{Failure, Format, Global, Name, VerifyArgs, output},
     config::Config,
-    daemon::{Lock, Report},
+    daemon::{Lock, Report, shared_path},
     image::{self, Allocations, Have, Kind},
     plan::plan,
     plane::{Kernel, Links, Pinned, Pins, Plane},
+    shared::Shared,
     table::{Snapshot, Table},
 };
 
@@ -87,6 +89,7 @@ struct Verifier {
     table: Table,
     config: Config,
     daemon_runs: bool,
+    shared_path: PathBuf,
 }
 
 impl Verifier {
@@ -104,6 +107,7 @@ impl Verifier {
             table,
             config,
             daemon_runs: Lock::holder(&global.name)?.is_some(),
+            shared_path: shared_path(&global.name),
         })
     }
 
@@ -124,7 +128,11 @@ impl Verifier {
     }
 
     fn compare(&self) -> Result<Verdict, Failure> {
-        let Snapshot { revision, model } = self.table.snapshot()?;
+        let Snapshot {
+            revision,
+            mut model,
+        } = self.table.snapshot()?;
+        Shared::open(self.shared_path.clone()).resolve(&mut model);
         let have = self.have()?;
         let image = image::compile(&model, &facts()?, &self.config, &have);
         let mut differences: Vec<_> = image::differences(&image.content, &have.content)

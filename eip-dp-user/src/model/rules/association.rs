@@ -204,6 +204,16 @@ fn check_cut_through_eni(eni: &Eni) -> Result<(), Refusal> {
 }
 
 fn check_exclusive(draft: &mut Draft, eip: &Eip, eni: &Eni, mode: Mode) -> Result<(), Refusal> {
+    if mode == Mode::CutThrough
+        && let Some(shared) = eni.shared_ips.first()
+    {
+        refuse!(
+            CutThroughExclusive,
+            "ENI `{}` shares the private IP {shared} with others, and a cut-through EIP would leave it no private \
+             network; remove {shared} first or choose another ENI",
+            eni.id
+        );
+    }
     let uses = draft.uses(&eni.id);
     let beside = match mode {
         Mode::Nat => uses.any(Mode::CutThrough),

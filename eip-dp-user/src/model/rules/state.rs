@@ -275,7 +275,14 @@ fn check_private_ips(
             );
         }
     }
-    let cut_through = draft.uses(id).any(Mode::CutThrough).is_some();
+    let cut_through = draft.uses(id).any(Mode::CutThrough).map(str::to_owned);
+    if let (Some(eip), Some(shared)) = (&cut_through, eni.shared_ips.first()) {
+        refuse!(
+            CutThroughExclusive,
+            "ENI `{id}` has the cut-through EIP `{eip}`, which leaves it no private network to share {shared} in; \
+             disassociate `{eip}` first or share it at another ENI"
+        );
+    }
     for (address, eip) in &draft.uses(id).by_address {
         if !has.contains(address) {
             refuse!(
@@ -283,7 +290,7 @@ fn check_private_ips(
                 "the private IP {address} of ENI `{id}` has EIP `{eip}`; disassociate it first"
             );
         }
-        if cut_through && primary_ip(eni, *address) != Some(*address) {
+        if cut_through.is_some() && primary_ip(eni, *address) != Some(*address) {
             refuse!(
                 CutThroughPrimaryIpOnly,
                 "{address} would not be the primary private IP of ENI `{id}` any more, and its cut-through EIP \

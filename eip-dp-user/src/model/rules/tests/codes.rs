@@ -43,6 +43,10 @@ cases! {
     shared_has_one_eip: PrivateIpInUse,
         "add-ip s1 10.0.0.90 shared=yes \n add-ip p1 10.0.0.90 shared=yes \n associate x1 s1 nat ip=10.0.0.90",
         "associate x2 p1 nat ip=10.0.0.90", "disassociate x1 \n associate x2 p1 nat ip=10.0.0.90";
+    shared_beside_cut_through: CutThroughExclusive, "add-ip s1 10.0.0.90 shared=yes", "associate x1 s1 cut",
+        "remove-ip s1 10.0.0.90 \n associate x1 s1 cut";
+    cut_through_beside_shared: CutThroughExclusive, "associate x1 s1 cut", "add-ip s1 10.0.0.90 shared=yes",
+        "add-ip s1 10.0.0.90";
     vpc_cidr_limit: VpcCidrLimit,
         "vpc-set v1 add=10.101.0.0/24,10.102.0.0/24,10.103.0.0/24,10.104.0.0/24,10.105.0.0/24,10.106.0.0/24",
         "vpc-set v1 add=10.107.0.0/24,10.108.0.0/24,10.109.0.0/24", "vpc-set v1 remove=10.106.0.0/24";
