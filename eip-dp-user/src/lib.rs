@@ -17,6 +17,7 @@ pub mod reconcile;
 pub mod requirements;
 mod schedule;
 pub mod shared;
+pub mod survey;
 pub mod table;
 
 /// The object file with the BPF programs, compiled by this crate's build script.

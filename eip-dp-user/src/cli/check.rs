@@ -4,6 +4,7 @@ mod files;
 mod interfaces;
 mod kernel;
 mod pools;
+mod serving;
 
 use serde::Serialize;
 
@@ -79,15 +80,18 @@ impl Line {
 
 /// `check`.
 pub fn check(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
-    let lines = look(args, global);
+    let (lines, waiting) = look(args, global);
     print(&lines, global.output)?;
-    if lines.iter().any(|line| line.status == Status::Fail) {
+    let is_waiting = args.strict && waiting > 0;
+    if is_waiting || lines.iter().any(|line| line.status == Status::Fail) {
         return Err(Failure::Reported);
     }
     Ok(())
 }
 
-fn look(args: &CheckArgs, global: &Global) -> Vec<Line> {
+/// What there is to say, and how many ENIs wait for their interface.
+fn look(args: &CheckArgs, global: &Global) -> (Vec<Line>, usize) {
+    let mut waiting = 0;
     let mut lines = kernel::lines();
     let (config, line) = files::config(&args.host);
     lines.push(line);
@@ -104,6 +108,12 @@ fn look(args: &CheckArgs, global: &Global) -> Vec<Line> {
             }
             if let Some(snapshot) = &snapshot {
                 lines.extend(interfaces::ports(&facts, &snapshot.model, config.as_ref()));
+                if let Some(config) = &config {
+                    let survey = serving::survey(&snapshot.model, &facts, config);
+                    waiting = survey.waiting;
+                    // What is not served comes first.
+                    lines.splice(0..0, serving::lines(&survey));
+                }
             }
         }
         Err(error) => lines.push(Line::fail(
@@ -114,7 +124,7 @@ fn look(args: &CheckArgs, global: &Global) -> Vec<Line> {
     }
     lines.extend(forward_hook());
     lines.push(files::daemon(global));
-    lines
+    (lines, waiting)
 }
 
 fn facts() -> Result<host::HostFacts, String> {

@@ -5,18 +5,21 @@ use std::net::IpAddr;
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
     Failure, Format, Global,
-    object::ById,
+    object::{ById, MayExist},
     output,
-    session::{self, Session},
+    serving::{Subject, Verdict},
+    session::{self, Fields, Session},
     values,
     wait::Wait,
 };
 use crate::model::{
     command::{Command, EipSpec, Expiry},
     objects::{Association, Eip, Mode},
+    rules::storable,
 };
 
 /// Verbs of `eip`.
@@ -27,14 +30,16 @@ pub enum Verb {
     /// Change when an EIP expires
     Set(Set),
     /// List all EIPs
+    #[command(visible_alias = "ls")]
     List,
     /// Show one EIP
     Show {
-        /// The EIP
+        /// The EIP, or its address
         #[arg(value_parser = values::id)]
         id: String,
     },
     /// Give an EIP back that is not associated
+    #[command(visible_alias = "rm", alias = "delete")]
     Release(ById),
 }
 
@@ -57,13 +62,15 @@ pub struct Create {
     #[arg(long, value_name = "TIME|never")]
     expires: Option<Expiry>,
     #[command(flatten)]
+    may_exist: MayExist,
+    #[command(flatten)]
     wait: Wait,
 }
 
 /// Arguments of `eip set`.
 #[derive(Debug, Args)]
 pub struct Set {
-    /// The EIP
+    /// The EIP, or its address
     #[arg(value_parser = values::id)]
     id: String,
     /// When it expires, such as 2030-12-31T23:59:59Z, 2030-12-31, +30d, or `never`
@@ -78,12 +85,14 @@ impl Verb {
         match self {
             Self::Create(args) => args.run(global),
             Self::Set(Set { id, expires, wait }) => {
+                let session = Session::open(global)?;
+                let id = session.id::<Eip>(&id)?;
                 let command = Command::EipSet {
                     id: id.clone(),
                     expires,
                     announce: None,
                 };
-                session::change::<Eip>(global, wait, &id, &command, |eip| {
+                session.change::<Eip>(wait, &id, &command, |eip| {
                     format!("changed: {}, expires {}", eip.state, expires_at(eip))
                 })
             }
@@ -100,6 +109,23 @@ impl Verb {
 
 impl Create {
     fn run(self, global: &Global) -> Result<(), Failure> {
+        // Without an address any will do, unless a pool was named.
+        let wanted = Fields::of(
+            &json!({
+                "address": self.address,
+                "region": self.region,
+                "expires_at": self.expires.and_then(Expiry::end).map(storable),
+            }),
+            if self.address.is_some() {
+                &["id", "state", "announce", "former"]
+            } else {
+                &["id", "state", "announce", "former", "address"]
+            },
+        );
+        let wanted = match self.pool {
+            Some(pool) => wanted.within("address", pool),
+            None => wanted,
+        };
         let command = Command::EipCreate(EipSpec {
             id: self.id.clone(),
             address: self.address,
@@ -107,9 +133,9 @@ impl Create {
             region: self.region,
             expires_at: self.expires.and_then(Expiry::end),
         });
-        session::change::<Eip>(global, self.wait, &self.id, &command, |eip| {
-            format!("created: {}", eip.address)
-        })
+        let line = |eip: &Eip| format!("created: {}", eip.address);
+        let session = Session::open(global)?;
+        session.create::<Eip>(self.wait, self.may_exist, &self.id, &command, &wanted, line)
     }
 }
 
@@ -125,6 +151,8 @@ struct Shown<'a> {
     eip: &'a Eip,
     #[serde(skip_serializing_if = "Option::is_none")]
     association: Option<ShownAssociation<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serving: Option<&'a Verdict>,
 }
 
 /// An association as its EIP shows it.
@@ -136,9 +164,14 @@ struct ShownAssociation<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn new(eip: &'a Eip, association: Option<&'a Association>) -> Self {
+    fn new(
+        eip: &'a Eip,
+        association: Option<&'a Association>,
+        serving: Option<&'a Verdict>,
+    ) -> Self {
         Self {
             eip,
+            serving,
             association: association.map(|association| ShownAssociation {
                 eni: &association.eni,
                 private_ip: association.private_ip,
@@ -154,7 +187,7 @@ fn list(global: &Global) -> Result<(), Failure> {
     session::list(
         global.output,
         model.eips.values(),
-        |eip| Shown::new(eip, association(eip)),
+        |eip| Shown::new(eip, association(eip), None),
         [
             "ID",
             "ADDRESS",
@@ -182,11 +215,18 @@ fn list(global: &Global) -> Result<(), Failure> {
 }
 
 fn show(global: &Global, id: &str) -> Result<(), Failure> {
-    let (eip, association) = Session::open(global)?
-        .read(|view| Ok((session::find::<Eip>(view, id)?, view.association(id))))?;
-    let association = association.as_ref();
+    let session = Session::open(global)?;
+    let (eip, association) = session.read(|view| {
+        let eip: Eip = session::find(view, id)?;
+        let association = view.association(&eip.id);
+        let association = association.and_then(|one| Some((view.eni(&one.eni)?, one)));
+        Ok((eip, association.map(|(eni, one)| (one, eni))))
+    })?;
+    let subject = Subject::Eip(eip.clone(), association.clone());
+    let serving = session.verdict(&subject)?;
+    let association = association.as_ref().map(|(one, _)| one);
     if global.output == Format::Json {
-        return output::json(&Shown::new(&eip, association));
+        return output::json(&Shown::new(&eip, association, Some(&serving)));
     }
     let expires = expires_at(&eip);
     output::fields(&[
@@ -201,5 +241,6 @@ fn show(global: &Global, id: &str) -> Result<(), Failure> {
             output::optional(association.map(|it| it.private_ip)),
         ),
         ("mode", output::optional(association.map(|it| it.mode))),
+        ("serving", serving.to_string()),
     ])
 }

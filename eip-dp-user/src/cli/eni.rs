@@ -4,19 +4,23 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
     Failure, Format, Global,
-    object::ById,
+    object::{ById, MayExist},
     output,
-    session::{self, Session},
+    serving::{Subject, Verdict},
+    session::{self, Fields, Session},
     values,
     wait::Wait,
 };
 use crate::model::{
     Model, Vlan,
     command::{Command, EniSpec, OrNone},
-    objects::{Antispoof, Association, Eip, Eni, EniKind, EniState, Mac, Mode, Rebind},
+    objects::{
+        Antispoof, Association, Eip, Eni, EniKind, EniState, Instance, Mac, Mode, Rebind, Vpc,
+    },
 };
 
 /// Verbs of `eni`.
@@ -35,14 +39,16 @@ pub enum Verb {
     /// Take a private address from an ENI
     RemoveIp(Ip),
     /// List all ENIs
+    #[command(visible_alias = "ls")]
     List,
     /// Show one ENI
     Show {
-        /// The ENI
+        /// The ENI, or its address, MAC or port
         #[arg(value_parser = values::id)]
         id: String,
     },
     /// Remove a detached ENI that has no EIP
+    #[command(visible_alias = "rm")]
     Delete(ById),
 }
 
@@ -72,6 +78,8 @@ pub struct Create {
     #[arg(long, value_parser = values::antispoof())]
     antispoof: Option<Antispoof>,
     #[command(flatten)]
+    may_exist: MayExist,
+    #[command(flatten)]
     wait: Wait,
 }
 
@@ -79,7 +87,7 @@ pub struct Create {
 #[derive(Debug, Args)]
 #[group(id = "changes", required = true, multiple = true, args = ["mac", "region", "antispoof"])]
 pub struct Set {
-    /// The ENI
+    /// The ENI, or its address, MAC or port
     #[arg(value_parser = values::id)]
     id: String,
     /// Its Ethernet address from now on: the guest's card was replaced
@@ -98,7 +106,7 @@ pub struct Set {
 /// Arguments of `eni attach`.
 #[derive(Debug, Args)]
 pub struct Attach {
-    /// The ENI
+    /// The ENI, or its address, MAC or port
     #[arg(value_parser = values::id)]
     id: String,
     /// The instance
@@ -135,7 +143,7 @@ pub struct AddIp {
 /// Arguments of `eni add-ip` and `eni remove-ip`.
 #[derive(Debug, Args)]
 pub struct Ip {
-    /// The ENI
+    /// The ENI, or its address, MAC or port
     #[arg(value_parser = values::id)]
     id: String,
     /// The private address
@@ -160,19 +168,23 @@ impl Verb {
                 ip: Ip { id, address, wait },
                 shared,
             }) => {
+                let session = Session::open(global)?;
+                let id = session.id::<Eni>(&id)?;
                 let command = Command::EniAddIp {
                     id: id.clone(),
                     address,
                     shared,
                 };
-                change_ips(global, wait, &id, &command)
+                change_ips(session, wait, &id, &command)
             }
             Self::RemoveIp(Ip { id, address, wait }) => {
+                let session = Session::open(global)?;
+                let id = session.id::<Eni>(&id)?;
                 let command = Command::EniRemoveIp {
                     id: id.clone(),
                     address,
                 };
-                change_ips(global, wait, &id, &command)
+                change_ips(session, wait, &id, &command)
             }
             Self::List => list(global),
             Self::Show { id } => show(global, &id),
@@ -187,30 +199,55 @@ impl Verb {
 
 impl Create {
     fn run(self, global: &Global) -> Result<(), Failure> {
+        let session = Session::open(global)?;
+        let vpc = session.id::<Vpc>(&self.vpc)?;
+        let antispoof = self.antispoof.unwrap_or_default();
+        let wanted = json!({
+            "vpc": vpc,
+            "kind": self.kind,
+            "mac": self.mac,
+            "private_ips": self.private_ips,
+            "region": self.region,
+            "antispoof": (antispoof != Antispoof::default()).then_some(antispoof),
+        });
+        let wanted = Fields::of(
+            &wanted,
+            &[
+                "id",
+                "state",
+                "instance",
+                "port",
+                "vlan",
+                "shared_ips",
+                "force",
+                "rebind",
+            ],
+        );
         let command = Command::EniCreate(EniSpec {
             id: self.id.clone(),
-            vpc: self.vpc,
+            vpc,
             kind: self.kind,
             mac: self.mac,
             private_ips: self.private_ips,
             region: self.region,
-            antispoof: self.antispoof.unwrap_or_default(),
+            antispoof,
         });
-        session::change::<Eni>(global, self.wait, &self.id, &command, |eni| {
-            format!("created: {}", output::join(&eni.private_ips))
-        })
+        let line = |eni: &Eni| format!("created: {}", output::join(&eni.private_ips));
+        session.create::<Eni>(self.wait, self.may_exist, &self.id, &command, &wanted, line)
     }
 }
 
 impl Set {
     fn run(self, global: &Global) -> Result<(), Failure> {
+        let session = Session::open(global)?;
+        let id = session.id::<Eni>(&self.id)?;
         let command = Command::EniSet {
-            id: self.id.clone(),
+            id: id.clone(),
             mac: self.mac,
             region: self.region,
             antispoof: self.antispoof,
         };
-        session::change::<Eni>(global, self.wait, &self.id, &command, |eni| {
+        session.change::<Eni>(self.wait, &id, &command, |eni| {
             let region = output::or_none(output::optional(eni.region.as_ref()));
             format!(
                 "changed: mac {}, region {region}, antispoof {}",
@@ -222,15 +259,17 @@ impl Set {
 
 impl Attach {
     fn run(self, global: &Global) -> Result<(), Failure> {
+        let session = Session::open(global)?;
+        let id = session.id::<Eni>(&self.id)?;
         let command = Command::EniAttach {
-            id: self.id.clone(),
-            instance: self.instance,
+            id: id.clone(),
+            instance: session.id::<Instance>(&self.instance)?,
             port: self.port,
             vlan: self.vlan,
             force: self.force,
             rebind: self.rebind.unwrap_or_default(),
         };
-        session::change::<Eni>(global, self.wait, &self.id, &command, |eni| {
+        session.change::<Eni>(self.wait, &id, &command, |eni| {
             format!(
                 "attached: instance {}, port {}",
                 output::optional(eni.instance.as_ref()),
@@ -240,8 +279,13 @@ impl Attach {
     }
 }
 
-fn change_ips(global: &Global, wait: Wait, id: &str, command: &Command) -> Result<(), Failure> {
-    session::change::<Eni>(global, wait, id, command, |eni| {
+fn change_ips(
+    session: Session<'_>,
+    wait: Wait,
+    id: &str,
+    command: &Command,
+) -> Result<(), Failure> {
+    session.change::<Eni>(wait, id, command, |eni| {
         format!("changed: private IPs {}", output::join(&eni.private_ips))
     })
 }
@@ -265,6 +309,8 @@ pub(super) struct Shown<'a> {
     antispoof: Option<Antispoof>,
     #[serde(skip_serializing_if = "Option::is_none")]
     associations: Option<Vec<ShownAssociation<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serving: Option<&'a Verdict>,
 }
 
 /// An association as its ENI shows it.
@@ -278,10 +324,15 @@ pub(super) struct ShownAssociation<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// With its associations, where they are known.
-    pub(super) fn new(eni: &'a Eni, associations: Option<Vec<ShownAssociation<'a>>>) -> Self {
+    /// With its associations, and whether it is served, where they are known.
+    pub(super) fn new(
+        eni: &'a Eni,
+        associations: Option<Vec<ShownAssociation<'a>>>,
+        serving: Option<&'a Verdict>,
+    ) -> Self {
         Self {
             eni,
+            serving,
             antispoof: (eni.antispoof == Antispoof::default()).then_some(eni.antispoof),
             associations,
         }
@@ -327,7 +378,7 @@ fn list(global: &Global) -> Result<(), Failure> {
             let shown = associations.map(|association| {
                 ShownAssociation::new(association, model.eips.get(&association.eip))
             });
-            Shown::new(eni, Some(shown.collect()))
+            Shown::new(eni, Some(shown.collect()), None)
         },
         HEADER,
         |eni| {
@@ -360,19 +411,27 @@ const HEADER: [&str; 9] = [
 ];
 
 fn show(global: &Global, id: &str) -> Result<(), Failure> {
-    let (eni, associations) = Session::open(global)?.read(|view| {
+    let session = Session::open(global)?;
+    let (eni, associations) = session.read(|view| {
         let eni: Eni = session::find(view, id)?;
-        let associations = view.associations_of(id).into_iter().map(|association| {
-            let eip = view.eip(&association.eip);
-            (association, eip)
-        });
+        let associations = view
+            .associations_of(&eni.id)
+            .into_iter()
+            .map(|association| {
+                let eip = view.eip(&association.eip);
+                (association, eip)
+            });
         Ok((eni, associations.collect::<Vec<_>>()))
     })?;
+    let with_eips = associations.iter().cloned();
+    let with_eips = with_eips.filter_map(|(one, eip)| Some((one, eip?)));
+    let subject = Subject::Eni(eni.clone(), with_eips.collect());
+    let serving = session.verdict(&subject)?;
     let shown = associations
         .iter()
         .map(|(association, eip)| ShownAssociation::new(association, eip.as_ref()));
     if global.output == Format::Json {
-        return output::json(&Shown::new(&eni, Some(shown.collect())));
+        return output::json(&Shown::new(&eni, Some(shown.collect()), Some(&serving)));
     }
     let port = port(&eni);
     let mut fields = vec![
@@ -394,6 +453,7 @@ fn show(global: &Global, id: &str) -> Result<(), Failure> {
         let text = format!("{} {address} for {}, {}", one.eip, one.private_ip, one.mode);
         ("eip", text)
     }));
+    fields.push(("serving", serving.to_string()));
     output::fields(&fields)
 }
 

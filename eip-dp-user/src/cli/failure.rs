@@ -22,6 +22,8 @@ pub enum Failure {
         /// The sentence that names the object, the value and the cure.
         message: String,
     },
+    /// It is done, and what the table wants is not forwarded all the same: exit code 4. Text has said so as the verb's result.
+    NotForwarded(String),
     /// What was found is bad and has been printed as the verb's result: exit code 1, and no message.
     Reported,
 }
@@ -36,6 +38,12 @@ impl Failure {
     pub(super) fn report(self, format: Format) -> ExitCode {
         let (exit, code, message) = match self {
             Self::Reported => return ExitCode::from(1),
+            Self::NotForwarded(message) => {
+                if format == Format::Json {
+                    eprint(&json_error("not-forwarded", &message));
+                }
+                return ExitCode::from(4);
+            }
             Self::Failed(message) => (1, None, message),
             Self::Usage(message) => (2, None, message),
             Self::Refused { code, message } => (3, Some(code), message),
@@ -94,10 +102,16 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
 /// Whether the arguments, which clap could not parse as a whole, ask for JSON.
 fn asks_for_json(args: impl Iterator<Item = std::ffi::OsString>) -> bool {
     let args: Vec<_> = args.collect();
-    args.iter().any(|arg| arg == "--output=json")
+    let is_it = |arg: &std::ffi::OsString| {
+        ["--output=json", "-ojson", "-o=json"]
+            .iter()
+            .any(|form| arg == form)
+    };
+    let is_option = |arg: &std::ffi::OsString| arg == "--output" || arg == "-o";
+    args.iter().any(is_it)
         || args
             .windows(2)
-            .any(|pair| pair[0] == "--output" && pair[1] == "json")
+            .any(|pair| is_option(&pair[0]) && pair[1] == "json")
 }
 
 fn json_error(code: &str, message: &str) -> String {

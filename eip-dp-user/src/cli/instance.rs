@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::{
     Failure, Format, Global,
-    object::ById,
+    object::{ById, MayExist},
     output,
-    session::{self, Session},
+    session::{self, Fields, Session},
     values,
     wait::Wait,
 };
@@ -27,14 +27,16 @@ pub enum Verb {
     /// Change an instance
     Set(Set),
     /// List all instances
+    #[command(visible_alias = "ls")]
     List,
     /// Show one instance
     Show {
-        /// The instance
+        /// The instance, or an address, MAC or port of an ENI on it
         #[arg(value_parser = values::id)]
         id: String,
     },
     /// Remove an instance and its primary ENI
+    #[command(visible_alias = "rm")]
     Delete(ById),
 }
 
@@ -48,13 +50,15 @@ pub struct Create {
     #[arg(long, value_name = "N")]
     max_enis: Option<u32>,
     #[command(flatten)]
+    may_exist: MayExist,
+    #[command(flatten)]
     wait: Wait,
 }
 
 /// Arguments of `instance set`.
 #[derive(Debug, Args)]
 pub struct Set {
-    /// The instance
+    /// The instance, or an address, MAC or port of an ENI on it
     #[arg(value_parser = values::id)]
     id: String,
     /// How many ENIs it takes from now on, the primary one included, or `none` for no limit
@@ -82,23 +86,26 @@ impl Verb {
 
 impl Create {
     fn run(self, global: &Global) -> Result<(), Failure> {
-        let command = Command::InstanceCreate(Instance {
+        let instance = Instance {
             id: self.id.clone(),
             max_enis: self.max_enis,
-        });
-        session::change::<Instance>(global, self.wait, &self.id, &command, |_| {
-            "created".to_owned()
-        })
+        };
+        let wanted = Fields::of(&instance, &[]);
+        let (command, session) = (Command::InstanceCreate(instance), Session::open(global)?);
+        let line = |_: &Instance| "created".to_owned();
+        session.create(self.wait, self.may_exist, &self.id, &command, &wanted, line)
     }
 }
 
 impl Set {
     fn run(self, global: &Global) -> Result<(), Failure> {
+        let session = Session::open(global)?;
+        let id = session.id::<Instance>(&self.id)?;
         let command = Command::InstanceSet {
-            id: self.id.clone(),
+            id: id.clone(),
             max_enis: Some(self.max_enis),
         };
-        session::change::<Instance>(global, self.wait, &self.id, &command, |instance| {
+        session.change::<Instance>(self.wait, &id, &command, |instance| {
             let limit = instance.max_enis.map(|max| max.to_string());
             format!(
                 "changed: max_enis {}",
@@ -161,7 +168,7 @@ fn show(global: &Global, id: &str) -> Result<(), Failure> {
         let instance: Instance = session::find(view, id)?;
         let mut enis = Vec::new();
         // Taking none, so as to be offered all of them.
-        view.find_eni(EniFilter::Instance(id), &mut |eni| {
+        view.find_eni(EniFilter::Instance(&instance.id), &mut |eni| {
             enis.push(eni.to_owned());
             false
         });

@@ -1,7 +1,7 @@
 //! The command line: what can be said, and what each verb does with the table or the data plane.
 //!
 //! One file per object. A verb returns [`Failure`] or prints what it did; [`main`] turns that into the exit code:
-//! 0 done, 1 failed, 2 usage, 3 refused by a rule.
+//! 0 done, 1 failed, 2 usage, 3 refused by a rule, 4 done but not forwarded.
 
 pub mod association;
 pub mod check;
@@ -10,10 +10,13 @@ pub mod dataplane;
 pub mod eip;
 pub mod eni;
 pub mod failure;
+mod help;
 pub mod instance;
+mod lookup;
 pub mod object;
 pub mod output;
 pub mod pool;
+pub mod serving;
 pub mod session;
 pub mod table_file;
 pub mod values;
@@ -22,7 +25,7 @@ pub mod wait;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use failure::Failure;
 pub use output::Format;
@@ -53,6 +56,7 @@ pub struct Global {
     pub name: Name,
     /// How results and errors are written
     #[arg(
+        short = 'o',
         long,
         global = true,
         value_enum,
@@ -101,8 +105,8 @@ enum Verb {
     Export,
     /// Run the daemon that makes the kernel forward what the table says
     Run(RunArgs),
-    /// What the data plane runs on and which revision of the table it has applied
-    Status,
+    /// Whether all that is wanted is served, what the data plane runs on and which revision of the table it has applied
+    Status(StatusArgs),
     /// Packets and bytes per EIP and direction
     Stats(StatsArgs),
     /// Dropped packets by reason
@@ -134,6 +138,17 @@ pub struct CheckArgs {
     /// What to check.
     #[command(flatten)]
     pub host: HostArgs,
+    /// Fail, too, where ENIs wait for their interface
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Fail, too, where ENIs wait for their interface
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// How `run` and `check` learn about this host.
@@ -150,7 +165,7 @@ pub struct HostArgs {
 /// Arguments of `stats`.
 #[derive(Clone, Debug, Args)]
 pub struct StatsArgs {
-    /// This EIP only
+    /// This EIP only, by its id or its address
     #[arg(value_name = "EIP", value_parser = values::id)]
     pub eip: Option<String>,
 }
@@ -173,7 +188,8 @@ pub struct VerifyArgs {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let matches = help::with_examples(Cli::command()).try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
@@ -196,7 +212,7 @@ impl Verb {
             Self::Apply(args) => args.run(global),
             Self::Export => table_file::export(global),
             Self::Run(args) => dataplane::run(&args, global),
-            Self::Status => dataplane::status(global),
+            Self::Status(args) => dataplane::status(&args, global),
             Self::Stats(args) => dataplane::stats(&args, global),
             Self::Drops(args) => dataplane::drops(&args, global),
             Self::Verify(args) => dataplane::verify(&args, global),
@@ -209,8 +225,6 @@ impl Verb {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -259,6 +273,7 @@ mod tests {
             "run",
             "run -c FILE --uplink eth0 --uplink eth1",
             "status",
+            "status --strict -o json",
             "stats",
             "stats a",
             "drops",

@@ -1,11 +1,19 @@
 //! What the kinds of objects have in common for the command line.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Global, eni, output, session, values, wait::Wait};
+use super::{
+    Failure, Global, eni, lookup, output,
+    serving::{Subject, Verdict},
+    session::Session,
+    values,
+    wait::Wait,
+};
 use crate::model::{
-    Change, Diff, View,
+    Change, Diff, Kind, View,
     command::Command,
     objects::{Association, Eip, Eni, Instance, Pool, Vpc},
 };
@@ -13,11 +21,29 @@ use crate::model::{
 /// Arguments of the verbs that name an object and say no more about it.
 #[derive(Debug, Args)]
 pub struct ById {
-    /// Its id
+    /// Its id, or what else it is known by: an address, a MAC, a port
     #[arg(value_parser = values::id)]
     id: String,
     #[command(flatten)]
+    may_be_absent: MayBeAbsent,
+    #[command(flatten)]
     wait: Wait,
+}
+
+/// The option of the verbs that take something away.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct MayBeAbsent {
+    /// Succeed, too, where there is nothing to take away
+    #[arg(long)]
+    pub if_exists: bool,
+}
+
+/// The option of the verbs that make something.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct MayExist {
+    /// Succeed, too, where the same is there already; where it differs, the refusal says in what
+    #[arg(long)]
+    pub may_exist: bool,
 }
 
 impl ById {
@@ -28,9 +54,21 @@ impl ById {
         command: impl FnOnce(String) -> Command,
         line: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
-        let command = command(self.id.clone());
-        session::change(global, self.wait, &self.id, &command, line)
+        let session = Session::open(global)?;
+        match session.id_or_absent::<T>(&self.id, self.may_be_absent)? {
+            Some(id) => session.change(self.wait, &id, &command(id.clone()), line),
+            None => Ok(()),
+        }
     }
+}
+
+/// An object, and whether it is served.
+#[derive(Serialize)]
+struct With<'a, T> {
+    #[serde(flatten)]
+    object: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serving: Option<&'a Verdict>,
 }
 
 /// An object of the table.
@@ -46,9 +84,30 @@ pub trait Object: Clone + Serialize {
     /// Its identity as text.
     fn key(&self) -> String;
 
-    /// Writes it as JSON.
-    fn print_json(&self) -> Result<(), Failure> {
-        output::json(self)
+    /// The kind of its id, if that is its own.
+    const ID: Option<Kind> = None;
+
+    /// Writes it as JSON, with what is known about its being served.
+    fn print_json(&self, serving: Option<&Verdict>) -> Result<(), Failure> {
+        output::json(&With {
+            object: self,
+            serving,
+        })
+    }
+
+    /// The ids of those that are known by that address, MAC or port.
+    fn meant(_view: &dyn View, _said: &str) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    /// What tells it from others that are known by the same, for messages: begins with a blank.
+    fn place(_view: &dyn View, _id: &str) -> String {
+        String::new()
+    }
+
+    /// What of it may be served or not.
+    fn subject(_view: &dyn View, _id: &str) -> Option<Subject> {
+        None
     }
 
     /// Reads the object of that identity.
@@ -78,6 +137,7 @@ impl Object for Pool {
 impl Object for Eni {
     const KIND: &'static str = "eni";
     const NAME: &'static str = "ENI";
+    const ID: Option<Kind> = Some(Kind::Eni);
 
     fn diff(change: &Change) -> Option<&Diff<Self>> {
         match change {
@@ -90,8 +150,21 @@ impl Object for Eni {
         self.id.clone()
     }
 
-    fn print_json(&self) -> Result<(), Failure> {
-        output::json(&eni::Shown::new(self, None))
+    fn print_json(&self, serving: Option<&Verdict>) -> Result<(), Failure> {
+        output::json(&eni::Shown::new(self, None, serving))
+    }
+
+    fn meant(view: &dyn View, said: &str) -> BTreeSet<String> {
+        lookup::enis(view, said)
+    }
+
+    fn place(view: &dyn View, id: &str) -> String {
+        view.eni(id)
+            .map_or_else(String::new, |eni| format!(" (VPC {})", eni.vpc))
+    }
+
+    fn subject(view: &dyn View, id: &str) -> Option<Subject> {
+        Subject::eni(view, id)
     }
 
     fn find(view: &dyn View, key: &str) -> Option<Self> {
@@ -101,10 +174,19 @@ impl Object for Eni {
 
 /// The kinds whose identity is an id and that the view finds by it.
 macro_rules! objects {
-    ($($type:ident, $kind:literal, $name:literal, $id:ident, $find:ident;)+) => {$(
+    ($($type:ident, $kind:literal, $name:literal, $id:ident, $find:ident, $of:ident, $meant:expr, $subject:expr;)+) => {$(
         impl Object for $type {
             const KIND: &'static str = $kind;
             const NAME: &'static str = $name;
+            const ID: Option<Kind> = Some(Kind::$of);
+
+            fn meant(view: &dyn View, said: &str) -> BTreeSet<String> {
+                $meant(view, said)
+            }
+
+            fn subject(view: &dyn View, id: &str) -> Option<Subject> {
+                $subject(view, id)
+            }
 
             fn diff(change: &Change) -> Option<&Diff<Self>> {
                 match change {
@@ -125,8 +207,8 @@ macro_rules! objects {
 }
 
 objects! {
-    Vpc, "vpc", "VPC", id, vpc;
-    Instance, "instance", "instance", id, instance;
-    Eip, "eip", "EIP", id, eip;
-    Association, "association", "association", eip, association;
+    Vpc, "vpc", "VPC", id, vpc, Vpc, lookup::vpcs, |_, _| None;
+    Instance, "instance", "instance", id, instance, Instance, lookup::instances, |_, _| None;
+    Eip, "eip", "EIP", id, eip, Eip, lookup::eips, Subject::eip;
+    Association, "association", "association", eip, association, Eip, lookup::eips, Subject::eip;
 }

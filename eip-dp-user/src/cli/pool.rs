@@ -4,8 +4,10 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
 use super::{
-    Failure, Global, output,
-    session::{self, Session},
+    Failure, Global,
+    object::{MayBeAbsent, MayExist},
+    output,
+    session::{self, Fields, Session},
     values,
     wait::Wait,
 };
@@ -22,8 +24,10 @@ pub enum Verb {
     /// Change a pool
     Set(Set),
     /// List all pools
+    #[command(visible_alias = "ls")]
     List,
     /// Remove a pool that no EIP uses
+    #[command(visible_alias = "rm")]
     Delete(Delete),
 }
 
@@ -43,6 +47,8 @@ pub struct Create {
     /// Pools with a lower number are asked first for an address [default: 100]
     #[arg(long, value_name = "N")]
     priority: Option<u16>,
+    #[command(flatten)]
+    may_exist: MayExist,
     #[command(flatten)]
     wait: Wait,
 }
@@ -77,6 +83,8 @@ pub struct Delete {
     #[arg(value_parser = values::prefix)]
     cidr: IpNet,
     #[command(flatten)]
+    may_be_absent: MayBeAbsent,
+    #[command(flatten)]
     wait: Wait,
 }
 
@@ -86,27 +94,35 @@ impl Verb {
             Self::Create(args) => args.run(global),
             Self::Set(args) => args.run(global),
             Self::List => list(global),
-            Self::Delete(Delete { cidr, wait }) => {
-                let command = Command::PoolDelete { cidr };
-                session::change::<Pool>(global, wait, &cidr.to_string(), &command, |_| {
-                    "deleted".to_owned()
-                })
-            }
+            Self::Delete(args) => args.run(global),
         }
+    }
+}
+
+impl Delete {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let session = Session::open(global)?;
+        let key = self.cidr.to_string();
+        let Some(key) = session.id_or_absent::<Pool>(&key, self.may_be_absent)? else {
+            return Ok(());
+        };
+        let command = Command::PoolDelete { cidr: self.cidr };
+        session.change::<Pool>(self.wait, &key, &command, |_| "deleted".to_owned())
     }
 }
 
 impl Create {
     fn run(self, global: &Global) -> Result<(), Failure> {
-        let command = Command::PoolCreate(Pool {
+        let pool = Pool {
             cidr: self.cidr,
             gateway: self.gateway,
             reserve: self.reserve,
             priority: self.priority.unwrap_or(DEFAULT_PRIORITY),
-        });
-        session::change::<Pool>(global, self.wait, &self.cidr.to_string(), &command, |_| {
-            "created".to_owned()
-        })
+        };
+        let (key, wanted) = (self.cidr.to_string(), Fields::of(&pool, &[]));
+        let (command, session) = (Command::PoolCreate(pool), Session::open(global)?);
+        let line = |_: &Pool| "created".to_owned();
+        session.create(self.wait, self.may_exist, &key, &command, &wanted, line)
     }
 }
 

@@ -1,16 +1,22 @@
 //! One verb's use of the table: open it, carry out the command, tell what came of it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{
     Failure, Format, Global,
     dataplane::facts,
-    failure,
-    object::Object,
+    failure, lookup,
+    object::{MayBeAbsent, MayExist, Object},
     output,
+    serving::{self, Subject, Verdict},
     wait::{self, Wait},
 };
 use crate::{
@@ -54,30 +60,202 @@ impl<'a> Session<'a> {
     /// Carries out `command`.
     pub fn execute(&mut self, command: &Command) -> Result<Outcome, Failure> {
         let outcome = self.table.execute(command, &context(command)?)?;
-        Ok(self.warn(outcome))
+        Ok(self.tell_warnings(outcome))
     }
 
     /// What [`Self::execute`] would do.
     pub fn preview(&self, command: &Command) -> Result<Outcome, Failure> {
         let outcome = self.table.preview(command, &context(command)?)?;
-        Ok(self.warn(outcome))
+        Ok(self.tell_warnings(outcome))
     }
 
-    /// Waits, if the option says so, until the daemon has applied what was committed.
-    pub fn finish(self, wait: Wait, revision: u64) -> Result<(), Failure> {
-        wait::finish(wait, revision, self.table, self.global)
+    /// Whether what it was is served now, for a verb that shows it.
+    pub fn verdict(&self, subject: &Subject) -> Result<Verdict, Failure> {
+        serving::shown(self.global, &self.table, subject)
     }
 
-    fn warn(&self, outcome: Outcome) -> Outcome {
+    /// The id of the object that is meant.
+    pub fn id<T: Object>(&self, said: &str) -> Result<String, Failure> {
+        self.read(|view| lookup::id_of::<T>(view, said))
+    }
+
+    /// Likewise; `None`, with a line that says so, where there is none and that is good as well.
+    pub fn id_or_absent<T: Object>(
+        &self,
+        said: &str,
+        may_be: MayBeAbsent,
+    ) -> Result<Option<String>, Failure> {
+        match self.id::<T>(said) {
+            Ok(id) => Ok(Some(id)),
+            Err(Failure::Refused { code, .. })
+                if may_be.if_exists && code == Code::NotFound.as_str() =>
+            {
+                self.tell_absent::<T>(said)?;
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Says that there was nothing to do.
+    pub fn tell_absent<T: Object>(&self, said: &str) -> Result<(), Failure> {
+        match self.global.output {
+            Format::Json => output::json(&()),
+            Format::Text => {
+                output::write(|out| writeln!(out, "{} {said} is not there: nothing to do", T::KIND))
+            }
+        }
+    }
+
+    /// Carries out a command about one object and prints that object: one line that says what was done, or JSON; with
+    /// `--wait` also whether it is served then.
+    pub fn change<T: Object>(
+        mut self,
+        wait: Wait,
+        key: &str,
+        command: &Command,
+        line: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let outcome = self.execute(command)?;
+        let object: T = self.result(key, &outcome)?;
+        let line = if outcome.changes.is_empty() {
+            "unchanged".to_owned()
+        } else {
+            line(&object)
+        };
+        self.conclude(wait, key, &object, &line, outcome.revision)
+    }
+
+    /// Carries out a command that makes an object. Where it may be there already, `wanted` gives those fields of it that
+    /// were asked for.
+    pub fn create<T: Object>(
+        mut self,
+        wait: Wait,
+        may_exist: MayExist,
+        key: &str,
+        command: &Command,
+        wanted: &Fields,
+        line: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let exists = |failure: &Failure| {
+            let codes = [Code::AlreadyExists, Code::EipInUse].map(Code::as_str);
+            matches!(failure, Failure::Refused { code, .. } if codes.contains(code))
+        };
+        let outcome = match self.execute(command) {
+            Err(refused) if may_exist.may_exist && exists(&refused) => {
+                let Some(object) = self.read(|view| Ok(T::find(view, key)))? else {
+                    return Err(refused);
+                };
+                wanted.compare(&object)?;
+                let revision = self.table.revision()?;
+                let line = "unchanged: it is there already";
+                return self.conclude(wait, key, &object, line, revision);
+            }
+            outcome => outcome?,
+        };
+        let object: T = self.result(key, &outcome)?;
+        let line = line(&object);
+        self.conclude(wait, key, &object, &line, outcome.revision)
+    }
+
+    /// Prints what became of an object, and waits until it is applied, if the option says so.
+    fn conclude<T: Object>(
+        self,
+        wait: Wait,
+        key: &str,
+        object: &T,
+        line: &str,
+        revision: u64,
+    ) -> Result<(), Failure> {
+        let format = self.global.output;
+        if format == Format::Text {
+            output::write(|out| writeln!(out, "{} {key} {line}", T::KIND))?;
+        }
+        if !wait.wait {
+            return match format {
+                Format::Json => object.print_json(None),
+                Format::Text => Ok(()),
+            };
+        }
+        let subject = self.read(|view| Ok(T::subject(view, key)))?;
+        let verdicts = wait::finish(revision, self.table, self.global, subject.as_slice());
+        let verdict = verdicts.as_ref().ok().and_then(|all| all.first());
+        match (format, verdict) {
+            (Format::Json, verdict) => object.print_json(verdict)?,
+            (Format::Text, Some(verdict)) => {
+                output::write(|out| writeln!(out, "serving: {verdict}"))?;
+            }
+            (Format::Text, None) => {}
+        }
+        match verdicts?.into_iter().next() {
+            Some(Verdict::No(why)) => {
+                Err(Failure::NotForwarded(format!("{} {key}: {why}", T::KIND)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until many changes are applied, if the option says so, and tells what of them is not served.
+    pub fn finish(self, wait: Wait, revision: u64, changes: &[Change]) -> Result<(), Failure> {
+        if !wait.wait {
+            return Ok(());
+        }
+        let (subjects, more) = self.read(|view| Ok(subjects(view, changes)))?;
+        let format = self.global.output;
+        let verdicts = wait::finish(revision, self.table, self.global, &subjects)?;
+        let is_served = |verdict: &Verdict| *verdict == Verdict::Yes;
+        let no: Vec<String> = subjects
+            .iter()
+            .zip(&verdicts)
+            .filter_map(|(subject, verdict)| match verdict {
+                Verdict::No(why) => Some(format!("{}: {why}", subject.name())),
+                _ => None,
+            })
+            .collect();
+        if format == Format::Text {
+            output::write(|out| {
+                for sentence in no.iter().take(TOLD) {
+                    writeln!(out, "serving: no, {sentence}")?;
+                }
+                if no.len() > TOLD {
+                    let rest = no.len() - TOLD;
+                    writeln!(
+                        out,
+                        "serving: no, {rest} more; `eip-dp status` tells of them"
+                    )?;
+                } else if no.is_empty() && verdicts.iter().any(is_served) {
+                    writeln!(out, "serving: yes")?;
+                }
+                if more > 0 {
+                    writeln!(
+                        out,
+                        "serving: {more} more were not looked at; `eip-dp status` tells of them"
+                    )?;
+                }
+                Ok(())
+            })?;
+        }
+        if no.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::NotForwarded(no.join("; ")))
+    }
+
+    /// Tells the operator something about a command that succeeds.
+    pub fn warn(&self, message: &str) {
+        failure::warn(self.global.output, message);
+    }
+
+    fn tell_warnings(&self, outcome: Outcome) -> Outcome {
         for warning in &outcome.warnings {
-            failure::warn(self.global.output, warning);
+            self.warn(warning);
         }
         for eni in outcome.changes.iter().filter_map(stranded) {
             let warning = format!(
                 "ENI `{}` is stranded: no traffic passes until it is detached and attached again",
                 eni.id
             );
-            failure::warn(self.global.output, &warning);
+            self.warn(&warning);
         }
         outcome
     }
@@ -110,19 +288,130 @@ fn stranded(change: &Change) -> Option<&Eni> {
         .filter(|_| was.is_none())
 }
 
-/// The object of that key, or the refusal of a table that does not have it.
-pub fn find<T: Object>(view: &dyn View, key: &str) -> Result<T, Failure> {
-    T::find(view, key).ok_or_else(|| Failure::Refused {
+/// So many objects that are not served are told of, and so many are looked at.
+const TOLD: usize = 5;
+const JUDGED: usize = 10_000;
+
+/// What of the changes may be served or not, and how many more there are.
+fn subjects(view: &dyn View, changes: &[Change]) -> (Vec<Subject>, usize) {
+    let wanted = changes.iter().filter_map(|change| match change {
+        Change::Eni(diff) => diff.after.as_ref().map(|eni| (true, eni.id.as_str())),
+        Change::Association(diff) => diff.after.as_ref().map(|one| (false, one.eip.as_str())),
+        _ => None,
+    });
+    let mut subjects = Vec::new();
+    let mut more = 0;
+    for (is_eni, id) in wanted {
+        if subjects.len() == JUDGED {
+            more += 1;
+        } else if is_eni {
+            subjects.extend(Subject::eni(view, id));
+        } else {
+            subjects.extend(Subject::eip(view, id));
+        }
+    }
+    (subjects, more)
+}
+
+/// An object as a verb was asked to make it.
+#[derive(Debug, Default)]
+pub struct Fields {
+    wanted: Map<String, Value>,
+    /// What nobody asked for: it was left to the program, or is another verb's.
+    open: &'static [&'static str],
+    /// A field whose address has to be in a prefix.
+    within: Option<(&'static str, IpNet)>,
+}
+
+impl Fields {
+    /// What was asked for, but for the fields in `open`.
+    pub fn of(object: &impl Serialize, open: &'static [&'static str]) -> Self {
+        let wanted = map_of(object);
+        Self {
+            wanted,
+            open,
+            within: None,
+        }
+    }
+
+    /// And a field is an address in that prefix.
+    #[must_use]
+    pub fn within(self, field: &'static str, prefix: IpNet) -> Self {
+        Self {
+            within: Some((field, prefix)),
+            ..self
+        }
+    }
+
+    /// Refuses an object that differs.
+    fn compare<T: Object>(&self, object: &T) -> Result<(), Failure> {
+        let existing = map_of(object);
+        let names: BTreeSet<&String> = existing.keys().chain(self.wanted.keys()).collect();
+        let mut differences: Vec<String> = names
+            .into_iter()
+            .filter(|name| !self.open.contains(&name.as_str()))
+            .filter_map(|name| {
+                let (has, wants) = (existing.get(name), self.wanted.get(name));
+                (has != wants).then(|| format!("{name} {}, not {}", text(has), text(wants)))
+            })
+            .collect();
+        if let Some((field, prefix)) = self.within {
+            let address = existing.get(field).and_then(Value::as_str);
+            let address: Option<IpAddr> = address.and_then(|text| text.parse().ok());
+            if !address.is_some_and(|address| prefix.contains(&address)) {
+                let has = text(existing.get(field));
+                differences.push(format!("{field} {has}, which is not in {prefix}"));
+            }
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Refused {
+            code: Code::AlreadyExists.as_str(),
+            message: format!(
+                "the {} `{}` is there already and differs: {}; change it, choose another id or delete it first",
+                T::NAME,
+                object.key(),
+                differences.join("; ")
+            ),
+        })
+    }
+}
+
+/// The fields that have a value.
+fn map_of(object: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(object) {
+        Ok(Value::Object(fields)) => {
+            let fields = fields.into_iter();
+            fields.filter(|(_, value)| !value.is_null()).collect()
+        }
+        _ => Map::new(),
+    }
+}
+
+/// A field as a message has it.
+fn text(value: Option<&Value>) -> String {
+    match value {
+        None => "none".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(values)) => {
+            let all: Vec<String> = values.iter().map(|value| text(Some(value))).collect();
+            all.join(", ")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+/// The object that is meant, or the refusal of a table that does not have it.
+pub fn find<T: Object>(view: &dyn View, said: &str) -> Result<T, Failure> {
+    let id = lookup::id_of::<T>(view, said)?;
+    T::find(view, &id).ok_or_else(|| Failure::Refused {
         code: Code::NotFound.as_str(),
-        message: format!(
-            "there is no {} `{key}`; `eip-dp {} list` shows those there are",
-            T::NAME,
-            T::KIND
-        ),
+        message: format!("the {} `{id}` is gone", T::NAME),
     })
 }
 
-/// Carries out a command about one object and prints that object: one line that says what was done, or JSON.
+/// Carries out a command about one object, see [`Session::change`].
 pub fn change<T: Object>(
     global: &Global,
     wait: Wait,
@@ -130,17 +419,7 @@ pub fn change<T: Object>(
     command: &Command,
     line: impl FnOnce(&T) -> String,
 ) -> Result<(), Failure> {
-    let mut session = Session::open(global)?;
-    let outcome = session.execute(command)?;
-    let object: T = session.result(key, &outcome)?;
-    match global.output {
-        Format::Json => object.print_json()?,
-        Format::Text if outcome.changes.is_empty() => {
-            output::write(|out| writeln!(out, "{} {key} unchanged", T::KIND))?;
-        }
-        Format::Text => output::write(|out| writeln!(out, "{} {key} {}", T::KIND, line(&object)))?,
-    }
-    session.finish(wait, outcome.revision)
+    Session::open(global)?.change(wait, key, command, line)
 }
 
 /// Prints a list: an aligned table, or a JSON array.

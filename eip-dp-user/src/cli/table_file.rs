@@ -9,14 +9,21 @@ use serde::Serialize;
 use source::Source;
 
 use super::{Failure, Format, Global, object::Object, output, session::Session, wait::Wait};
-use crate::model::{
-    Change, Diff, Document,
-    command::Command,
-    objects::{Association, Eip, Eni, Instance, Pool, Vpc},
+use crate::{
+    model::{
+        Change, Code, Diff, Document, Model,
+        command::{Command, Prune},
+        objects::{Association, Eip, Eni, Instance, Pool, Vpc},
+    },
+    table::Outcome,
 };
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "options of the command line, each by itself"
+)]
 pub struct Apply {
     /// The table file; `-` is standard input
     #[arg(short = 'f', long = "file", value_name = "FILE")]
@@ -24,9 +31,15 @@ pub struct Apply {
     /// Delete what the file does not name
     #[arg(long)]
     prune: bool,
+    /// Prune all the same, where that deletes all objects of a kind or more than half of the associations
+    #[arg(long, requires = "prune")]
+    yes: bool,
     /// Print the difference and change nothing
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
+    /// Print the last line alone, which counts the changes
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     wait: Wait,
 }
@@ -34,13 +47,17 @@ pub struct Apply {
 impl Apply {
     pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
         let source = Source::read(&self.file)?;
-        let command = Command::Apply {
+        let mut command = Command::Apply {
             document: source.document()?,
-            prune: self.prune,
+            prune: match (self.prune, self.yes) {
+                (false, _) => Prune::No,
+                (true, false) => Prune::Few,
+                (true, true) => Prune::All,
+            },
         };
         let mut session = Session::open(global)?;
         let outcome = if self.dry_run {
-            session.preview(&command)
+            preview(&session, &mut command)
         } else {
             session.execute(&command)
         };
@@ -49,18 +66,31 @@ impl Apply {
             Failure::Usage(message) => Failure::Failed(format!("{}: {message}", source.name)),
             other => other,
         })?;
-        print(global.output, &outcome.changes)?;
+        print(global.output, self.quiet, &outcome.changes)?;
         if self.dry_run {
             return Ok(());
         }
-        let finished = session.finish(self.wait, outcome.revision);
+        let finished = session.finish(self.wait, outcome.revision, &outcome.changes);
         // The process ends: to free a million objects one by one takes longer than to have written them.
         std::mem::forget((command, outcome));
         finished
     }
 }
 
-fn print(format: Format, changes: &[Change]) -> Result<(), Failure> {
+/// What the command would do. That it would need `--yes` is a warning then: this is how to find out what it would delete.
+fn preview(session: &Session<'_>, command: &mut Command) -> Result<Outcome, Failure> {
+    let refused = match session.preview(command) {
+        Err(Failure::Refused { code, message }) if code == Code::NeedsYes.as_str() => message,
+        outcome => return outcome,
+    };
+    session.warn(&refused);
+    if let Command::Apply { prune, .. } = command {
+        *prune = Prune::All;
+    }
+    session.preview(command)
+}
+
+fn print(format: Format, quiet: bool, changes: &[Change]) -> Result<(), Failure> {
     if format == Format::Json {
         return output::json(&changes.iter().map(Line::new).collect::<Vec<_>>());
     }
@@ -68,15 +98,32 @@ fn print(format: Format, changes: &[Change]) -> Result<(), Failure> {
         if changes.is_empty() {
             return writeln!(out, "no changes");
         }
-        changes
-            .iter()
-            .try_for_each(|change| writeln!(out, "{change}"))
+        for change in changes.iter().filter(|_| !quiet) {
+            writeln!(out, "{change}")?;
+        }
+        let (mut add, mut change, mut delete) = (0, 0, 0);
+        for one in changes {
+            *match Line::new(one).action {
+                "create" => &mut add,
+                "delete" => &mut delete,
+                _ => &mut change,
+            } += 1;
+        }
+        writeln!(out, "{add} to add, {change} to change, {delete} to delete")
     })
 }
 
 /// `export`.
 pub(super) fn export(global: &Global) -> Result<(), Failure> {
-    let document = Document::from(Session::open(global)?.model()?);
+    let model = Session::open(global)?.model()?;
+    // Whoever keeps what is exported must not take the wrong table, or one that was lost, for the one that is meant.
+    if model == Model::default() {
+        return Err(Failure::failed(format!(
+            "the table {} is empty, and there is nothing to export; name another with `--table`",
+            global.table()
+        )));
+    }
+    let document = Document::from(model);
     if global.output == Format::Json {
         return output::json(&document);
     }

@@ -7,9 +7,9 @@ use ipnet::IpNet;
 
 use super::{
     Failure, Format, Global,
-    object::ById,
+    object::{ById, MayExist},
     output,
-    session::{self, Session},
+    session::{self, Fields, Session},
     values,
     wait::Wait,
 };
@@ -26,14 +26,16 @@ pub enum Verb {
     /// Change a VPC
     Set(Set),
     /// List all VPCs
+    #[command(visible_alias = "ls")]
     List,
     /// Show one VPC
     Show {
-        /// The VPC
+        /// The VPC, or an address or prefix of it
         #[arg(value_parser = values::id)]
         id: String,
     },
     /// Remove a VPC that no ENI is in
+    #[command(visible_alias = "rm")]
     Delete(ById),
 }
 
@@ -53,6 +55,8 @@ pub struct Create {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..1 << 24))]
     vni: Option<u32>,
     #[command(flatten)]
+    may_exist: MayExist,
+    #[command(flatten)]
     wait: Wait,
 }
 
@@ -60,7 +64,7 @@ pub struct Create {
 #[derive(Debug, Args)]
 #[group(id = "changes", required = true, multiple = true, args = ["add", "remove", "gateway", "vni"])]
 pub struct Set {
-    /// The VPC
+    /// The VPC, or an address or prefix of it
     #[arg(value_parser = values::id)]
     id: String,
     /// A prefix that it gets; may be given several times
@@ -97,28 +101,31 @@ impl Verb {
 
 impl Create {
     fn run(self, global: &Global) -> Result<(), Failure> {
-        let command = Command::VpcCreate(Vpc {
+        let vpc = Vpc {
             id: self.id.clone(),
             cidrs: self.cidrs,
             gateway: self.gateway,
             vni: self.vni,
-        });
-        session::change::<Vpc>(global, self.wait, &self.id, &command, |vpc| {
-            format!("created: {}", output::join(&vpc.cidrs))
-        })
+        };
+        let wanted = Fields::of(&vpc, &[]);
+        let (command, session) = (Command::VpcCreate(vpc), Session::open(global)?);
+        let line = |vpc: &Vpc| format!("created: {}", output::join(&vpc.cidrs));
+        session.create(self.wait, self.may_exist, &self.id, &command, &wanted, line)
     }
 }
 
 impl Set {
     fn run(self, global: &Global) -> Result<(), Failure> {
+        let session = Session::open(global)?;
+        let id = session.id::<Vpc>(&self.id)?;
         let command = Command::VpcSet {
-            id: self.id.clone(),
+            id: id.clone(),
             add: self.add,
             remove: self.remove,
             gateway: self.gateway,
             vni: self.vni,
         };
-        session::change::<Vpc>(global, self.wait, &self.id, &command, |vpc| {
+        session.change::<Vpc>(self.wait, &id, &command, |vpc| {
             format!("changed: {}", output::join(&vpc.cidrs))
         })
     }

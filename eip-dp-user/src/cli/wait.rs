@@ -10,7 +10,10 @@ use aya::maps::{Array, Map, MapData};
 use clap::Args;
 use eip_dp_common::abi::{StatusWord, maps};
 
-use super::{Failure, Global, Name};
+use super::{
+    Failure, Global, Name,
+    serving::{Judge, Subject, Verdict},
+};
 use crate::{
     daemon::{Lock, location_of, tag_of_file},
     image::tag,
@@ -46,25 +49,61 @@ pub trait AppliedRevision {
     fn serves_another_table(&self) -> bool;
 }
 
-/// Waits until `revision` is applied, if the option says so. The change is committed whatever comes of it.
+/// How long a next hop that does not answer yet is waited for, once the change is applied: a daemon that has just started asks
+/// for it.
+const RESOLVING: Duration = Duration::from_secs(1);
+
+/// Waits until `revision` is applied, and tells whether what was changed is forwarded now. The change is committed whatever
+/// comes of it.
 ///
 /// The table is closed before that, because the daemon looks at it whenever somebody closes it.
 pub(super) fn finish(
-    wait: Wait,
     revision: u64,
     table: Table,
     global: &Global,
-) -> Result<(), Failure> {
-    if !wait.wait {
-        return Ok(());
-    }
-    let published = Published {
-        table: Some(tag(&location_of(&table))),
-        file: Some(tag_of_file(table.file())),
-        ..Published::by(&global.name)
-    };
+    subjects: &[Subject],
+) -> Result<Vec<Verdict>, Failure> {
+    let published = Published::of(global, &table);
     drop(table);
-    until_applied(revision, global.name.as_str(), &published, LIMIT)
+    until_applied(revision, global.name.as_str(), &published, LIMIT)?;
+    if subjects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let judge = match Judge::open(global) {
+        Ok(judge) => judge,
+        Err(verdict) => return Ok(vec![verdict; subjects.len()]),
+    };
+    let begin = Instant::now();
+    while subjects.iter().any(|subject| judge.is_resolving(subject)) && begin.elapsed() < RESOLVING
+    {
+        thread::sleep(LONGEST_PAUSE);
+    }
+    Ok(subjects
+        .iter()
+        .map(|subject| judge.judge(subject))
+        .collect())
+}
+
+/// Why the gateway does not forward by the table as it is; `None`: it does.
+pub(super) fn not_applied(global: &Global, table: &Table) -> Result<Option<String>, Failure> {
+    let (name, published) = (&global.name, Published::of(global, table));
+    if published.serves_another_table() || !published.is_of_this_file() {
+        return Ok(Some(format!(
+            "gateway `{name}` forwards for another table; name the gateway of this one with `--name`"
+        )));
+    }
+    let (revision, applied) = (table.revision()?, published.applied()?);
+    if applied >= revision {
+        return Ok(None);
+    }
+    let daemon = if published.daemon_runs()? {
+        String::new()
+    } else {
+        format!(", and no daemon runs; start it with `eip-dp --name {name} run`")
+    };
+    Ok(Some(format!(
+        "the table is at revision {revision} and revision {applied} is applied{daemon}"
+    )))
 }
 
 /// What the daemon of one gateway left in the kernel, and its lock.
@@ -78,6 +117,15 @@ pub(super) struct Published {
 }
 
 impl Published {
+    /// What was left of this table.
+    fn of(global: &Global, table: &Table) -> Self {
+        Self {
+            table: Some(tag(&location_of(table))),
+            file: Some(tag_of_file(table.file())),
+            ..Self::by(&global.name)
+        }
+    }
+
     pub(super) fn by(name: &Name) -> Self {
         Self {
             name: name.clone(),

@@ -23,11 +23,12 @@ use crate::{
     config::Config,
     guests::Directory,
     host::{self, Family, HostFacts, Link, Setting},
-    image::{self, Content, Gateway, Limits, Way, tag},
+    image::{self, Content, Egress, Gateway, Limits, Way, tag},
     model::{Change, Context, command::Command, rules},
     plane::{self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize},
     reconcile::{Reconciler, Step},
     shared::{Claims, Shared, Sharers},
+    survey::Scene,
     table::{FileId, Snapshot, Table, TableError},
 };
 
@@ -302,8 +303,10 @@ impl Engine {
         }
         let limits = self.reconciler.plane.limits();
         if self.reconciler.is_short() && resize.is_smaller(&limits) {
-            let warnings = self.reconciler.served().warnings().map(String::as_str);
+            let warnings = self.reconciler.served().warnings();
             let full: Vec<&str> = warnings
+                .iter()
+                .map(String::as_str)
                 .filter(|text| image::limits::says_full(text))
                 .collect();
             return refused(&full.join("; "));
@@ -364,9 +367,7 @@ impl Engine {
         let is_told = step.settings
             || step.attachments
             || step.error.is_some()
-            || changes
-                .iter()
-                .any(|change| matches!(change, Change::Eni(_)));
+            || changes.iter().any(|change| self.is_told(change));
         self.apply(step, reading, outcome);
         if is_told {
             self.tell();
@@ -542,7 +543,11 @@ impl Engine {
     /// Writes each new warning to the log, and the report, at once or later.
     fn tell(&mut self) {
         let served = self.reconciler.served().warnings();
-        let warnings: BTreeSet<String> = served.chain(self.failures.values()).cloned().collect();
+        let warnings: BTreeSet<String> = served
+            .iter()
+            .chain(self.failures.values())
+            .cloned()
+            .collect();
         for warning in warnings.difference(&self.told) {
             warn!("{warning}");
         }
@@ -550,6 +555,22 @@ impl Engine {
         self.report_is_due = true;
         if !self.is_large() {
             self.write_report();
+        }
+    }
+
+    /// Whether a change that is served by itself changes what there is to tell. What is not served is compiled with everything.
+    /// Whether there is an EIP of a family matters where nothing can be sent for it; a large table is not looked through for
+    /// each association while all can be.
+    fn is_told(&self, change: &Change) -> bool {
+        let content = &self.reconciler.have().content;
+        match change {
+            Change::Eni(_) => true,
+            Change::Association(diff) => {
+                let one = diff.after.as_ref().or(diff.before.as_ref());
+                let family = one.map(|one| Family::of(one.private_ip));
+                family.is_some_and(|family| content.egress(family) != Egress::Ready)
+            }
+            _ => false,
         }
     }
 
@@ -569,15 +590,17 @@ impl Engine {
         if !std::mem::take(&mut self.report_is_due) {
             return;
         }
-        let mut report = Report::new(
-            &self.location,
-            &self.snapshot.model,
-            &self.facts,
-            &self.config,
-            self.reconciler.served().warnings(),
-            &self.attached,
-            &self.failures,
-        );
+        let served = self.reconciler.served();
+        let scene = Scene {
+            model: &self.snapshot.model,
+            facts: &self.facts,
+            config: &self.config,
+            egress: Family::ALL.map(|family| self.reconciler.have().content.egress(family)),
+            unserved: served.unserved(),
+            warnings: served.warnings(),
+            failures: &self.failures,
+        };
+        let mut report = Report::new(&self.location, &scene, &self.attached);
         report.error.clone_from(&self.error);
         report.shared = self.shared.holders();
         if self.report.as_ref() == Some(&report) {

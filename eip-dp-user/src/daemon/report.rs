@@ -17,12 +17,13 @@ use crate::{
     host::{self, Family, HostFacts, Uplinks},
     image::{self, Way},
     model::{
-        Model, Vlan,
+        Vlan,
         objects::{EniState, Mac},
     },
     plane::Pinned,
     requirements::has_tcx,
     shared::Holder,
+    survey::{Scene, Survey},
 };
 
 /// What the daemon saw and did at its last sync.
@@ -46,6 +47,12 @@ pub struct Report {
     /// Where the private addresses are that several ENIs share.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shared: Vec<Holder>,
+    /// How many more warnings there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_warnings: usize,
+    /// What is wanted and not served.
+    #[serde(default)]
+    pub serving: Survey,
     /// Why the kernel does not have all that the table wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -108,6 +115,8 @@ fn is_zero(number: &usize) -> bool {
 
 /// So many ENIs of a port are named.
 const NAMED: usize = 100;
+/// So many warnings are written: a table may give cause for a million.
+const WARNINGS: usize = 200;
 
 /// The state of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,15 +147,15 @@ pub struct Attached {
 
 impl Report {
     /// What there is to tell about a sync.
-    pub fn new<'a>(
-        table: &str,
-        model: &Model,
-        facts: &HostFacts,
-        config: &Config,
-        warnings: impl Iterator<Item = &'a String>,
-        attachments: &[Attachment],
-        failures: &'a BTreeMap<Pinned, String>,
-    ) -> Self {
+    pub fn new(table: &str, scene: &Scene<'_>, attachments: &[Attachment]) -> Self {
+        let Scene {
+            model,
+            facts,
+            config,
+            warnings,
+            failures,
+            ..
+        } = *scene;
         let by_place: HashMap<(Role, &str), &Attachment> = attachments
             .iter()
             .map(|one| ((one.role, one.interface.as_str()), one))
@@ -217,8 +226,15 @@ impl Report {
             config: config.clone(),
             uplinks,
             ports,
-            warnings: warnings.chain(failures.values()).cloned().collect(),
             shared: Vec::new(),
+            more_warnings: (warnings.len() + failures.len()).saturating_sub(WARNINGS),
+            warnings: failures
+                .values()
+                .chain(warnings)
+                .take(WARNINGS)
+                .cloned()
+                .collect(),
+            serving: Survey::of(scene),
             error: None,
         }
     }

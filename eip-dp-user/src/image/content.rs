@@ -6,12 +6,16 @@ use std::{
 };
 
 use eip_dp_common::abi::{
-    Cidr, LinkKey, MacKey, Port, PortMac, PrefixKey, Target, Uplink, Vpc, maps,
+    Cidr, LinkKey, MacKey, Port, PortMac, PrefixKey, Target, TargetFlags, UPLINK_TARGET4,
+    UPLINK_TARGET6, Uplink, Vpc, maps,
 };
 use serde::Serialize;
 
 use super::family::{Address, Eip, InVpc, PrefixRecord, Private};
-use crate::model::{Vlan, objects::Mac};
+use crate::{
+    host::Family,
+    model::{Vlan, objects::Mac},
+};
 
 /// The content of the maps that the daemon owns. An array's element that is not in here is zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +51,42 @@ pub struct FamilyContent<A: Ord> {
     pub cidrs: BTreeMap<u32, Cidr<A>>,
     /// `SCREEN4`, `SCREEN6`.
     pub screen: BTreeMap<u32, u64>,
+}
+
+/// The way to the Internet of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// No uplink is up and has a next hop.
+    None,
+    /// There is a next hop, but who that is on the link is not known: what is sent there is dropped.
+    Unresolved,
+    /// Packets are sent.
+    Ready,
+}
+
+impl Egress {
+    pub(crate) fn of(is_there: bool, is_resolved: bool) -> Self {
+        match (is_there, is_resolved) {
+            (false, _) => Self::None,
+            (true, false) => Self::Unresolved,
+            (true, true) => Self::Ready,
+        }
+    }
+
+    /// Why EIPs of the family are not served, and what to do about it; `None`: it is not for want of a way.
+    pub fn problem(self, family: Family) -> Option<String> {
+        match self {
+            Self::None => Some(format!(
+                "no uplink is up and has an {family} next hop; give the host an {family} default route through the uplink, \
+                 or set `next_hop` in its [[uplink]]"
+            )),
+            Self::Unresolved => Some(format!(
+                "the {family} next hop does not say its Ethernet address; look whether the router is up and its address is \
+                 right, or set `next_hop_mac` in its [[uplink]]"
+            )),
+            Self::Ready => None,
+        }
+    }
 }
 
 /// One change of one element of one map. `None` removes it, or zeroes it in an array.
@@ -88,6 +128,18 @@ pub enum FamilyWrite<A> {
 }
 
 impl Content {
+    /// The way to the Internet.
+    pub fn egress(&self, family: Family) -> Egress {
+        let target = self.targets.get(&match family {
+            Family::V4 => UPLINK_TARGET4,
+            Family::V6 => UPLINK_TARGET6,
+        });
+        let is_there = |target: &&Target| target.ifindex != 0;
+        let target = target.filter(is_there);
+        let is_resolved = |target: &Target| target.flags & TargetFlags::RESOLVED != 0;
+        Egress::of(target.is_some(), target.is_some_and(is_resolved))
+    }
+
     /// Makes one change.
     pub fn apply(&mut self, write: &Write) {
         match write {

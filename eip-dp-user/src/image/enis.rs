@@ -15,7 +15,7 @@ use super::{
     Address, Allocations, Content, HashMap, Image, Limits, fill,
     known::{Crowds, Known, Link, is_local},
     limits,
-    place::{Placer, Stand},
+    place::{Placer, Stand, Unserved},
 };
 use crate::{
     attach::{self, Attachment},
@@ -43,6 +43,8 @@ pub struct Scene<'a> {
     pub contested: bool,
     /// See [`Placer::unbound`] and [`Placer::closed`].
     unbound: (Vec<(String, u32)>, BTreeSet<u32>),
+    /// What cannot be served.
+    pub unserved: Vec<Unserved>,
 }
 
 /// An ENI and where it stands.
@@ -130,6 +132,7 @@ impl<'a> Scene<'a> {
             crowds,
             contested: placer.contested,
             unbound: (placer.unbound, placer.closed),
+            unserved: placer.unserved,
         }
     }
 

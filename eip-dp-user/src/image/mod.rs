@@ -44,18 +44,19 @@ use eip_dp_common::abi::{FIRST_ENI_TARGET, NONE, Sealed};
 use foldhash::fast::FixedState;
 
 pub use change::Changed;
-pub use content::{Content, FamilyContent, FamilyWrite, Kind, Write, differences};
+pub use content::{Content, Egress, FamilyContent, FamilyWrite, Kind, Write, differences};
 pub use family::{Address, Eip, InVpc, PrefixRecord, Private};
 pub use gateways::{Gateway, Unaware};
 pub use homes::Homes;
 pub use indexes::{Indexes, Wanted};
 pub use limits::Limits;
-pub use place::link_name;
+pub use place::{Unserved, link_name};
 pub use tag::tag;
 pub use uplinks::{Way, next_hop, next_hop_mac, refused_mac, ways};
 
 use enis::Scene;
-use known::{Known, is_local};
+use known::Known;
+pub use known::is_local;
 
 use crate::{
     attach::Attachment,
@@ -82,6 +83,8 @@ pub struct Image {
     pub settings: BTreeSet<(u32, Setting)>,
     /// What is not served and why, what is served in another way than one may think; a sentence each.
     pub warnings: Vec<String>,
+    /// What of it is wanted and cannot be served at all.
+    pub unserved: Vec<Unserved>,
     /// Who has which index now.
     pub allocations: Allocations,
     /// Whether something was left out for want of an index that is only resting.
@@ -107,6 +110,7 @@ pub struct Served {
     unbound: Vec<(String, u32)>,
     /// Interfaces that are closed: made anew under the name of a port that is never another.
     closed: BTreeSet<u32>,
+    unserved: Vec<Unserved>,
     /// How many of the attachments are uplinks'; they come first.
     uplinks: usize,
     known: Known,
@@ -114,8 +118,13 @@ pub struct Served {
 
 impl Served {
     /// What is not served and why, what is served in another way than one may think; a sentence each.
-    pub fn warnings(&self) -> impl Iterator<Item = &String> {
-        self.warnings.iter()
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What is wanted and cannot be served at all, because of what it says itself.
+    pub fn unserved(&self) -> &[Unserved] {
+        &self.unserved
     }
 
     /// ENIs with [`Rebind::Never`](crate::model::objects::Rebind::Never) that have not been served
@@ -284,7 +293,8 @@ impl Seen {
 /// Compiles the table for this host.
 pub fn compile(model: &Model, facts: &HostFacts, config: &Config, have: &Have) -> Image {
     let (mut image, served) = compile_all(model, facts, config, have);
-    image.warnings = served.warnings().cloned().collect();
+    image.warnings = served.warnings().to_vec();
+    image.unserved = served.unserved;
     image.attachments = served.attachments;
     image.directory = served.directory;
     image.settings = served.settings;
@@ -337,6 +347,7 @@ fn compile_with(
     });
     image.warnings.extend(enis_warnings);
     let (unbound, closed) = scene.take_unbound();
+    image.unserved.append(&mut scene.unserved);
     scene.allocate(&mut image, &have.limits);
     let mut directory = Directory::default();
     let (content, allocations) = (&mut image.content, &image.allocations);
@@ -376,6 +387,7 @@ fn compile_with(
         warnings: std::mem::take(&mut image.warnings),
         unbound,
         closed,
+        unserved: std::mem::take(&mut image.unserved),
         uplinks,
         known,
     };
@@ -389,11 +401,14 @@ fn served_eips(image: &mut Image, known: &Known, model: &Model, config: &Config)
         if known.serves(eip, config) {
             eips.push(eip.address);
         } else if is_local(eip.region.as_ref(), config) && known.hosts.contains(&eip.address) {
-            image.warnings.push(format!(
-                "eip {}: this host itself has the address {}, so it is left to the host; take it off the host's \
-                 interface, or release the EIP",
-                eip.id, eip.address
-            ));
+            let why = format!(
+                "this host itself has the address {}, so it is left to the host; take it off the host's interface, or \
+                 release the EIP",
+                eip.address
+            );
+            let unserved = Unserved::new("eip", &eip.id, why);
+            image.warnings.push(unserved.to_string());
+            image.unserved.push(unserved);
         }
     }
     eips.sort_unstable();

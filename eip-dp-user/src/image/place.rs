@@ -1,6 +1,6 @@
 //! Where ENIs stand.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use eip_dp_common::abi::LinkKey;
 
@@ -51,6 +51,36 @@ pub struct Placer<'a> {
     /// Ports of which it was said that they are the host's own.
     hosts_own: HashSet<LinkKey>,
     own: &'a OwnPorts,
+    /// What was refused.
+    pub unserved: Vec<Unserved>,
+}
+
+/// An object that is wanted and cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unserved {
+    /// Its kind, as messages name it.
+    pub kind: &'static str,
+    /// Its id.
+    pub id: String,
+    /// Why, and what to do about it.
+    pub why: String,
+}
+
+impl Unserved {
+    /// What is said of an object.
+    pub fn new(kind: &'static str, id: &str, why: String) -> Self {
+        Self {
+            kind,
+            id: id.to_owned(),
+            why,
+        }
+    }
+}
+
+impl fmt::Display for Unserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.kind, self.id, self.why)
+    }
 }
 
 impl<'a> Placer<'a> {
@@ -73,6 +103,7 @@ impl<'a> Placer<'a> {
             closed: BTreeSet::new(),
             hosts_own: HashSet::default(),
             own: &known.own,
+            unserved: Vec::new(),
         }
     }
 
@@ -92,10 +123,16 @@ impl<'a> Placer<'a> {
             return Some(value);
         }
         self.contested = true;
-        warnings.push(format!(
-            "{kind} {id}: its id has the same 64-bit hash as {kind} {owner}, so it is not served; give it another id"
-        ));
+        let why = format!(
+            "its id has the same 64-bit hash as {kind} {owner}, so it is not served; give it another id"
+        );
+        self.refuse(Unserved::new(kind, id, why), warnings);
         None
+    }
+
+    fn refuse(&mut self, unserved: Unserved, warnings: &mut Vec<String>) {
+        warnings.push(unserved.to_string());
+        self.unserved.push(unserved);
     }
 
     /// Where the ENI stands.
@@ -147,7 +184,7 @@ impl<'a> Placer<'a> {
                 instance,
             });
         };
-        warnings.push(format!("eni {}: {problem}", eni.id));
+        self.refuse(Unserved::new("eni", &eni.id, problem), warnings);
         None
     }
 

@@ -513,7 +513,7 @@ fn step(reconciler: &mut Reconciler<Fake>, model: &Model, config: &Config) -> Im
     assert_eq!(reconciler.plane.content, have.content);
     Image {
         content: have.content.clone(),
-        warnings: reconciler.served().warnings().cloned().collect(),
+        warnings: reconciler.served().warnings().to_vec(),
         ..Image::default()
     }
 }

@@ -167,7 +167,7 @@ pub enum Command {
         /// The wanted objects.
         document: Document,
         /// Whether what the document leaves out is deleted.
-        prune: bool,
+        prune: Prune,
     },
     /// Ends every association whose EIP's time is over; the daemon's, when [`super::View::next_expiry`] is reached.
     Expire,
@@ -188,6 +188,18 @@ impl Command {
 /// What a field becomes: a value, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrNone<T>(pub Option<T>);
+
+/// What `apply` does with objects that the document leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prune {
+    /// They stay.
+    No,
+    /// They are deleted, unless that is all of a kind, or more than half of the associations: then the command is
+    /// refused, because the document is hardly the one that was meant.
+    Few,
+    /// They are deleted, however many.
+    All,
+}
 
 /// A new ENI.
 #[derive(Clone, Debug, PartialEq, Eq)]

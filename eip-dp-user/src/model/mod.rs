@@ -24,7 +24,7 @@ pub(crate) use address::{next as next_address, previous as previous_address, pri
 pub use change::{Change, Diff};
 pub use check::{is_id, is_interface_name};
 pub use document::Document;
-pub use view::{EniFilter, Model, View};
+pub use view::{EniFilter, Kind, Model, View};
 pub use vlan::Vlan;
 
 /// What the rules know beside the table and the command.
@@ -158,6 +158,8 @@ codes! {
     VpcCidrLimit = "vpc-cidr-limit",
     /// Others refer to the object that is to go.
     InUse = "in-use",
+    /// Pruning would delete all objects of a kind, or most associations.
+    NeedsYes = "needs-yes",
 }
 
 impl fmt::Display for Code {

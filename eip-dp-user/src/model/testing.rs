@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::{
-    Context, HostPort, Model,
-    command::{Command, EipSpec, EniSpec, Expiry, OrNone},
+    Context, Document, HostPort, Model,
+    command::{Command, EipSpec, EniSpec, Expiry, OrNone, Prune},
     objects::{
         AddressRange, Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance, Mac,
         Mode, Pool, PoolGateway, Rebind, Vpc,
@@ -172,6 +172,10 @@ pub(crate) fn command(line: &str) -> Command {
         },
         "disassociate" => Command::Disassociate { eip: id },
         "expire" => Command::Expire,
+        "prune-all" => Command::Apply {
+            document: Document::default(),
+            prune: if id == "yes" { Prune::All } else { Prune::Few },
+        },
         verb => panic!("`{verb}` is no verb of the tests"),
     }
 }

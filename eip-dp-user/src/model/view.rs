@@ -58,8 +58,23 @@ pub trait View {
     fn due_eips(&self, now: Timestamp) -> Vec<String>;
     /// The earliest `expires_at` of an EIP that is not `expired` yet.
     fn next_expiry(&self) -> Option<Timestamp>;
+    /// Shows every id of a kind, for who has misspelt one.
+    fn each_id(&self, kind: Kind, show: &mut dyn FnMut(&str));
     /// Every object, for the commands that compare whole tables.
     fn model(&self) -> Model;
+}
+
+/// The kinds of objects that have an id of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// VPCs.
+    Vpc,
+    /// Instances.
+    Instance,
+    /// ENIs.
+    Eni,
+    /// EIPs.
+    Eip,
 }
 
 /// Which ENIs [`View::find_eni`] looks at.
@@ -73,6 +88,8 @@ pub enum EniFilter<'a> {
     PrimaryOf(&'a str),
     /// Those behind a port.
     Port(&'a str, Option<Vlan>),
+    /// Those behind an interface, on whatever VLAN.
+    Interface(&'a str),
 }
 
 impl EniFilter<'_> {
@@ -85,6 +102,7 @@ impl EniFilter<'_> {
                 eni.kind == EniKind::Primary && eni.instance.as_deref() == Some(instance)
             }
             Self::Port(port, vlan) => eni.port.as_deref() == Some(port) && eni.vlan == vlan,
+            Self::Interface(port) => eni.port.as_deref() == Some(port),
         }
     }
 }
@@ -237,6 +255,15 @@ impl View for Model {
             .filter(|eip| eip.state != EipState::Expired)
             .filter_map(|eip| eip.expires_at)
             .min()
+    }
+
+    fn each_id(&self, kind: Kind, show: &mut dyn FnMut(&str)) {
+        match kind {
+            Kind::Vpc => self.vpcs.keys().for_each(|id| show(id)),
+            Kind::Instance => self.instances.keys().for_each(|id| show(id)),
+            Kind::Eni => self.enis.keys().for_each(|id| show(id)),
+            Kind::Eip => self.eips.keys().for_each(|id| show(id)),
+        }
     }
 
     fn model(&self) -> Model {

@@ -110,6 +110,11 @@ impl Links {
         Ok(pinned)
     }
 
+    /// Whether the program is pinned.
+    pub fn is_pinned(&self, pin: Pinned) -> bool {
+        self.path(pin).exists()
+    }
+
     /// Attaches what is wanted and detaches what is not. What fails is told, by program and interface; the rest is
     /// done all the same.
     pub fn sync(

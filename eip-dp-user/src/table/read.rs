@@ -17,7 +17,7 @@ use super::encode::{
     Address, damaged, read_address, read_cidr, read_name, read_revision, read_text, read_time, time,
 };
 use crate::model::{
-    EniFilter, Model, Pools, View, Vlan,
+    EniFilter, Kind, Model, Pools, View, Vlan,
     objects::{Association, Eip, Eni, Former, Instance, Mac, Pool, Vpc},
 };
 
@@ -198,7 +198,25 @@ impl View for Reader<'_> {
                 let (id, outer) = (vlan.map(|vlan| vlan.id), vlan.and_then(|vlan| vlan.outer));
                 self.first(sql, params![port, id, outer], accept)
             }
+            EniFilter::Interface(port) => self.first(
+                "SELECT id FROM eni WHERE port = ?1 ORDER BY id",
+                [port],
+                accept,
+            ),
         }
+    }
+
+    fn each_id(&self, kind: Kind, show: &mut dyn FnMut(&str)) {
+        let sql = match kind {
+            Kind::Vpc => "SELECT id FROM vpc",
+            Kind::Instance => "SELECT id FROM instance",
+            Kind::Eni => "SELECT id FROM eni",
+            Kind::Eip => "SELECT id FROM eip",
+        };
+        self.first(sql, [], &mut |id| {
+            show(id);
+            false
+        });
     }
 
     fn eip_by_address(&self, address: IpAddr) -> Option<String> {

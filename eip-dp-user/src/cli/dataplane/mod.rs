@@ -89,7 +89,7 @@ fn put_settings_back(name: &Name) -> Result<(), Failure> {
 }
 
 /// Runs what needs a reactor.
-fn on_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(super) fn on_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -7,17 +7,20 @@ use serde::Serialize;
 
 use super::table_url;
 use crate::{
-    cli::{Failure, Format, Global, output},
+    cli::{Failure, Format, Global, StatusArgs, output},
     daemon::{self, Attached, LinkState, Lock, PortReport, Report, UplinkReport},
     host,
     image::{Content, link_name},
+    model::objects::EniState,
     plane::{Kernel, Links, Pins, Plane},
+    survey::Survey,
     table::Table,
 };
 
 #[derive(Serialize)]
 struct Status {
     name: String,
+    serving: Serving,
     daemon: Daemon,
     /// Whether programs and maps are in the kernel.
     loaded: bool,
@@ -31,6 +34,15 @@ struct Status {
     /// Settings of the host that were changed.
     settings: Vec<String>,
     warnings: Vec<String>,
+}
+
+/// Whether all that the table wants is served.
+#[derive(Serialize)]
+struct Serving {
+    /// Whether all of it is, or waits for an interface.
+    ok: bool,
+    #[serde(flatten)]
+    survey: Survey,
 }
 
 #[derive(Serialize)]
@@ -71,11 +83,17 @@ struct Fill {
 }
 
 /// `status`: what runs, where, and the applied revision.
-pub fn status(global: &Global) -> Result<(), Failure> {
+pub fn status(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
     let status = look(global)?;
     match global.output {
-        Format::Json => output::json(&status),
-        Format::Text => status.print(),
+        Format::Json => output::json(&status)?,
+        Format::Text => status.print()?,
+    }
+    let is_waiting = args.strict && status.serving.survey.waiting > 0;
+    if status.serving.ok && !is_waiting {
+        Ok(())
+    } else {
+        Err(Failure::Reported)
     }
 }
 
@@ -102,6 +120,10 @@ fn look(global: &Global) -> Result<Status, Failure> {
     };
     let mut status = Status {
         name: name.to_string(),
+        serving: Serving {
+            ok: true,
+            survey: Survey::default(),
+        },
         daemon: Daemon {
             running,
             pid: report.as_ref().filter(|_| running).map(|report| report.pid),
@@ -131,9 +153,17 @@ fn look(global: &Global) -> Result<Status, Failure> {
         });
         status.links = links.collect();
     }
+    status.survey(report.as_ref());
     if let Some(report) = report {
         status.warnings.extend(report.error);
         status.warnings.extend(report.warnings);
+        if report.more_warnings > 0 {
+            let more = format!(
+                "{} more warnings; the daemon's log has them all",
+                report.more_warnings
+            );
+            status.warnings.push(more);
+        }
         status.uplinks = report.uplinks;
         status.ports = report.ports;
     }
@@ -179,6 +209,54 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
 }
 
 impl Status {
+    /// What is wanted and not served.
+    fn survey(&mut self, report: Option<&Report>) {
+        let mut survey = Survey::default();
+        let (name, running) = (&self.name, self.daemon.running);
+        if let (Some(applied), Some(revision), false) =
+            (&self.applied, self.table.revision, running)
+            && applied.revision < revision
+        {
+            survey.add(|| {
+                format!(
+                    "the table is at revision {revision} and what is forwarded at revision {}: no daemon runs; start it \
+                     with `eip-dp --name {name} run`",
+                    applied.revision
+                )
+            });
+        }
+        if !self.loaded && self.wants_anything() {
+            survey.add(|| {
+                format!(
+                    "ENIs are attached, and the data plane is not loaded; start the daemon with `eip-dp --name {name} run`"
+                )
+            });
+        }
+        if let Some(report) = report {
+            if let Some(error) = &report.error {
+                survey.add(|| error.clone());
+            }
+            survey.extend(&report.serving);
+        }
+        self.serving = Serving {
+            ok: survey.is_good(),
+            survey,
+        };
+    }
+
+    /// Whether the table asks for anything to be forwarded.
+    fn wants_anything(&self) -> bool {
+        // A table that is empty, or cannot be read, asks for nothing.
+        if self.table.revision.is_none_or(|revision| revision == 0) {
+            return false;
+        }
+        let snapshot = Table::open(&self.table.url).and_then(|table| table.snapshot());
+        snapshot.is_ok_and(|snapshot| {
+            let mut enis = snapshot.model.enis.values();
+            enis.any(|eni| eni.state != EniState::Detached)
+        })
+    }
+
     /// What was changed on the host.
     fn look_at_settings(&mut self, file: &Path) {
         match host::changed_settings(file) {
@@ -204,12 +282,30 @@ impl Status {
             Some(applied) => format!("revision {}", applied.revision),
             None => "nothing is loaded".to_owned(),
         };
-        output::fields(&[
+        let survey = &self.serving.survey;
+        let mut fields = Vec::new();
+        for sentence in &survey.unserved {
+            fields.push(("serving", format!("no, {sentence}")));
+        }
+        match survey.more_unserved {
+            0 if self.serving.ok => fields.push(("serving", "yes".to_owned())),
+            0 => {}
+            more => fields.push(("serving", format!("no, and {more} more"))),
+        }
+        if let Some(first) = survey.waiting_for.first() {
+            let more = match survey.waiting - 1 {
+                0 => String::new(),
+                more => format!(", and {more} more"),
+            };
+            fields.push(("waiting", format!("{first}{more}")));
+        }
+        fields.extend([
             ("gateway", self.name.clone()),
             ("daemon", daemon),
             ("table", format!("{}, revision {revision}", self.table.url)),
             ("applied", applied),
-        ])?;
+        ]);
+        output::fields(&fields)?;
         output::write(|out| {
             for uplink in &self.uplinks {
                 let name = link_name(&uplink.interface, uplink.vlan);

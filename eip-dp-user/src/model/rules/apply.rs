@@ -8,24 +8,34 @@
 //!
 //! `state` follows from the other fields: an ENI with a place is attached, one without is detached, so leaving the
 //! place out asks for a detach. Only a new ENI takes `stranded` from the document, so that an export restores what was.
-//! An ENI that is never said to move is never detached to make something else possible.
+//! An ENI that is never said to move is never detached to make something else possible; only pruning ([`super::prune`]) detaches
+//! by itself, and then the ENIs that it deletes.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{association, draft::Draft, eip, eni, network, refuse};
+use super::{association, draft::Draft, eip, eni, prune::LeftOut, refuse};
 use crate::model::{
     Context, Document, Refusal,
-    command::{EniSpec, Expiry},
+    command::{EniSpec, Expiry, Prune},
     objects::{Association, Eip, EipState, Eni, EniKind, EniState},
 };
 
 pub(super) fn apply(
     draft: &mut Draft,
     document: &Document,
-    prune: bool,
+    prune: Prune,
     context: &Context,
 ) -> Result<(), Refusal> {
     check_once(document)?;
+    let left_out = (prune != Prune::No).then(|| LeftOut::by(document, draft.base().model()));
+    if prune == Prune::Few
+        && let Some(left_out) = &left_out
+    {
+        left_out.check_few()?;
+    }
+    if let Some(left_out) = &left_out {
+        left_out.detach(draft)?;
+    }
     for wanted in document.enis.iter().filter(|eni| eni.instance.is_none()) {
         if draft
             .eni(&wanted.id)
@@ -35,8 +45,8 @@ pub(super) fn apply(
         }
     }
     let associations = disassociate(draft, document, context);
-    if prune {
-        delete(draft, document)?;
+    if let Some(left_out) = &left_out {
+        left_out.delete(draft)?;
     }
     put_networks(draft, document);
     for wanted in &document.enis {
@@ -45,7 +55,7 @@ pub(super) fn apply(
     for wanted in &document.eips {
         let has_association = associations.iter().any(|one| one.eip == wanted.id);
         if let Some(renewed) = put_eip(draft, wanted, context)?
-            && !prune
+            && prune == Prune::No
             && !has_association
         {
             eip::restore(draft, &renewed, context);
@@ -147,57 +157,6 @@ fn is_over(draft: &Draft, id: &str, wanted: Option<&Eip>, context: &Context) -> 
                 || unchanged.is_some_and(|eip| eip::is_over(&eip, context.now))
         }
     }
-}
-
-/// Deletes what the document leaves out.
-fn delete(draft: &mut Draft, document: &Document) -> Result<(), Refusal> {
-    let mut stored = draft.base().model();
-    for one in &document.associations {
-        stored.associations.remove(&one.eip);
-    }
-    for one in stored.associations.values() {
-        association::end(draft, one);
-    }
-    for vpc in &document.vpcs {
-        stored.vpcs.remove(&vpc.id);
-    }
-    for instance in &document.instances {
-        stored.instances.remove(&instance.id);
-    }
-    for eip in &document.eips {
-        stored.eips.remove(&eip.id);
-    }
-    for eni in &document.enis {
-        stored.enis.remove(&eni.id);
-    }
-    for pool in &document.pools {
-        stored.pools.remove(&pool.cidr);
-    }
-    for one in stored.enis.values() {
-        // A primary ENI goes along with its instance, a secondary one is the operator's to detach.
-        let home = one
-            .instance
-            .as_ref()
-            .filter(|_| one.kind == EniKind::Primary);
-        if home.is_some_and(|home| stored.instances.contains_key(home)) {
-            draft.delete_eni(&one.id);
-        } else {
-            eni::delete(draft, &one.id)?;
-        }
-    }
-    for id in stored.eips.keys() {
-        eip::release(draft, id)?;
-    }
-    for id in stored.instances.keys() {
-        draft.delete_instance(id);
-    }
-    for id in stored.vpcs.keys() {
-        network::delete_vpc(draft, id)?;
-    }
-    for cidr in stored.pools.keys() {
-        network::delete_pool(draft, cidr)?;
-    }
-    Ok(())
 }
 
 fn put_networks(draft: &mut Draft, document: &Document) {
@@ -337,7 +296,7 @@ fn attach(draft: &mut Draft, wanted: &Eni, context: &Context) -> Result<(), Refu
         let still = draft.eni(&eni.id).map(|eni| eni.state);
         if still == Some(EniState::Stranded) {
             draft.warnings.push(format!(
-                "ENI `{}` stays stranded, apply detaches nothing by itself; detach and attach it again",
+                "ENI `{}` stays stranded, apply does not detach what the file has attached; detach and attach it again",
                 eni.id
             ));
         }

@@ -316,7 +316,7 @@ impl<'v> Draft<'v> {
             EniFilter::Instance(instance) | EniFilter::PrimaryOf(instance) => {
                 Some(self.by_instance.of(instance.to_owned()))
             }
-            EniFilter::Port(..) => None,
+            EniFilter::Port(..) | EniFilter::Interface(_) => None,
         };
         let primary = matches!(filter, EniFilter::PrimaryOf(_));
         for id in changed.into_iter().flatten() {

@@ -140,7 +140,7 @@ pub(super) fn is_over(eip: &Eip, now: Timestamp) -> bool {
 }
 
 /// A time as the table keeps it: to the microsecond.
-pub(super) fn storable(time: Timestamp) -> Timestamp {
+pub fn storable(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 

@@ -40,12 +40,14 @@ mod eni;
 mod index;
 mod instance;
 mod network;
+mod prune;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use super::{Code, Context, Decision, Refusal, View, command::Command};
 use draft::Draft;
+pub use eip::storable;
 
 /// Decides what `command` does to the table that `view` shows.
 pub fn decide(view: &impl View, command: &Command, context: &Context) -> Result<Decision, Refusal> {

@@ -308,7 +308,7 @@ fn a_document_is_checked_like_the_verbs() {
         let document = toml::from_str(text).unwrap();
         let apply = Command::Apply {
             document,
-            prune: false,
+            prune: crate::model::command::Prune::No,
         };
         let error = pair.table.execute(&apply, &at(0)).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");

@@ -141,7 +141,7 @@ fn a_table_that_is_applied_is_a_revision_like_others() {
     let before = (pair.table.revision().unwrap(), pair.model.clone());
     let apply = Command::Apply {
         document,
-        prune: true,
+        prune: crate::model::command::Prune::All,
     };
     pair.run(&apply, &at(1_000)).unwrap();
     assert!(follow(&pair, before.0, before.1));

@@ -114,7 +114,7 @@ fn the_next_free_address_behind_many_eips() {
         .execute(
             &Command::Apply {
                 document,
-                prune: false,
+                prune: crate::model::command::Prune::No,
             },
             &at(0),
         )

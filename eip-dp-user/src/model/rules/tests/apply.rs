@@ -4,7 +4,7 @@ use super::WORLD;
 use crate::{
     model::{
         Code, Document, Refusal,
-        command::Command,
+        command::{Command, Prune},
         objects::{EipState, EniKind, EniState},
         testing::{at, second},
     },
@@ -12,11 +12,20 @@ use crate::{
 };
 
 fn apply(pair: &mut Pair, document: Document, prune: bool) -> Result<Outcome, Refusal> {
+    let prune = if prune { Prune::All } else { Prune::No };
     pair.run(&Command::Apply { document, prune }, &at(1_000))
 }
 
 fn export(pair: &Pair) -> Document {
     pair.model.clone().into()
+}
+
+/// The document once its EIPs are free, which it says nothing about.
+fn as_it_became(mut document: Document) -> Document {
+    for eip in &mut document.eips {
+        eip.state = EipState::Free;
+    }
+    document
 }
 
 /// NAT, cut-through, stranded and expired, all at once.
@@ -60,7 +69,7 @@ fn an_export_survives_toml_and_restores_an_empty_table() {
     let mut empty = Pair::new();
     let command = Command::Apply {
         document,
-        prune: true,
+        prune: Prune::All,
     };
     empty.run(&command, &at(1_001)).unwrap();
     assert_eq!(empty.model, pair.model);
@@ -85,17 +94,48 @@ fn prune_deletes_everything_else_and_only_prune() {
 }
 
 #[test]
-fn prune_detaches_nothing_by_itself() {
+fn prune_detaches_what_the_file_no_longer_has() {
     let mut pair = Pair::with(WORLD);
-    pair.accept("attach s1 i2 port-s1");
-    let refusal = apply(&mut pair, Document::default(), true).unwrap_err();
-    assert_eq!(refusal.code, Code::InUse);
-    assert!(refusal.message.contains("detach it first"), "{refusal}");
+    pair.accept_all("associate x1 s1 cut \n attach s1 i2 port-s1");
     let mut document = export(&pair);
     document.instances.retain(|one| one.id != "i2");
+    // The file still has the ENI there.
     assert_eq!(
-        apply(&mut pair, document, true).unwrap_err().code,
+        apply(&mut pair, document.clone(), true).unwrap_err().code,
         Code::InUse
+    );
+    document.enis.retain(|one| one.id != "s1");
+    document.associations.clear();
+    apply(&mut pair, document.clone(), true).unwrap();
+    assert!(!pair.model.enis.contains_key("s1"));
+    assert_eq!(pair.model.eips["x1"].state, EipState::Free);
+    assert_eq!(export(&pair), as_it_became(document));
+    apply(&mut pair, Document::default(), true).unwrap();
+    assert_eq!(pair.model, crate::model::Model::default());
+}
+
+#[test]
+fn pruning_nearly_everything_has_to_be_meant() {
+    let mut pair = Pair::with(WORLD);
+    pair.accept_all("associate x1 p1 \n associate x2 s1");
+    let careful = |pair: &mut Pair, document: Document| {
+        let prune = Prune::Few;
+        pair.run(&Command::Apply { document, prune }, &at(1_000))
+    };
+    let refusal = careful(&mut pair, Document::default()).unwrap_err();
+    assert_eq!(refusal.code, Code::NeedsYes);
+    for part in ["ENIs", "EIPs", "all 2 associations", "--yes"] {
+        assert!(refusal.message.contains(part), "{part}: {refusal}");
+    }
+    let mut document = export(&pair);
+    document.associations.pop();
+    // Half of them is not more than half.
+    careful(&mut pair, document.clone()).unwrap();
+    document.associations.clear();
+    let refusal = careful(&mut pair, document).unwrap_err();
+    assert!(
+        refusal.message.contains("the only association"),
+        "{refusal}"
     );
 }
 
@@ -188,7 +228,7 @@ fn an_expired_eip_s_association_is_skipped_with_a_warning() {
     pair.accept_at("expire", 1_001);
     let command = Command::Apply {
         document: document.clone(),
-        prune: false,
+        prune: Prune::No,
     };
     let outcome = pair.run(&command, &at(1_001)).unwrap();
     assert_eq!(outcome.changes, []);
@@ -200,7 +240,7 @@ fn an_expired_eip_s_association_is_skipped_with_a_warning() {
         .for_each(|eip| eip.expires_at = Some(second(5_000)));
     let command = Command::Apply {
         document: renewed,
-        prune: false,
+        prune: Prune::No,
     };
     let outcome = pair.run(&command, &at(1_001)).unwrap();
     assert_eq!(

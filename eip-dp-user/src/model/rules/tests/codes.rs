@@ -151,6 +151,7 @@ cases! {
     in_use_eni_primary: InUse, "", "eni-delete p1", "eni p2 v1 primary 9 10.0.0.99 \n eni-delete p2";
     in_use_eni_eip: InUse, "associate x1 s1", "eni-delete s1", "disassociate x1 \n eni-delete s1";
     in_use_private_ip: InUse, "associate x1 s1", "remove-ip s1 10.0.0.21", "remove-ip s1 10.0.0.22";
+    needs_yes: NeedsYes, "", "prune-all", "prune-all yes";
     in_use_last_private_ip: InUse, "", "remove-ip t1 10.0.0.11", "add-ip t1 10.0.0.12 \n remove-ip t1 10.0.0.11";
 }
 
@@ -161,7 +162,7 @@ fn codes_are_stable() {
         cut-through-needs-secondary eni-attached cut-through-exclusive cut-through-primary-ip-only primary-eni-limit \
         not-an-eni-address private-ip-in-use primary-eni-fixed instance-eni-limit port-in-use port-is-the-hosts \
         outside-pools reserved-address outside-vpc overlapping-cidr duplicate-mac duplicate-address shared-primary-ip \
-        vpc-cidr-limit in-use";
+        vpc-cidr-limit in-use needs-yes";
     assert_eq!(codes, expected.split_whitespace().collect::<Vec<_>>());
 }
 

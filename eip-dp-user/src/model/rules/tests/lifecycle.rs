@@ -293,7 +293,7 @@ fn two_enis_swap_their_macs_in_one_document() {
     let (one, other) = (macs.next().unwrap(), macs.next().unwrap());
     std::mem::swap(&mut one.mac, &mut other.mac);
     let wanted = document.clone();
-    let prune = false;
+    let prune = crate::model::command::Prune::No;
     let apply = crate::model::command::Command::Apply { document, prune };
     pair.run(&apply, &at(1_000)).unwrap();
     assert_eq!(crate::model::Document::from(pair.model.clone()), wanted);

@@ -12,7 +12,7 @@ use proptest::{
 use crate::{
     model::{
         Change, Document, Model, Vlan,
-        command::{Command, EipSpec, EniSpec, Expiry, OrNone},
+        command::{Command, EipSpec, EniSpec, Expiry, OrNone, Prune},
         objects::{
             Announce, Antispoof, Association, Eip, EipState, Eni, EniKind, EniState, Instance,
             Mode, Pool, Rebind, Vpc,
@@ -74,7 +74,7 @@ struct Edit {
     places: Vec<(Index, Option<Place>)>,
     associations: Vec<Association>,
     without: Option<(usize, Index)>,
-    prune: bool,
+    prune: Prune,
 }
 
 impl Edit {
@@ -114,7 +114,7 @@ fn leave_out<T>(objects: &mut Vec<T>, index: Index) {
 fn edit() -> impl Strategy<Value = Edit> {
     let places = vec((any::<Index>(), option::of((name('i', 2), port()))), 0..2);
     let without = option::weighted(0.4, (0..7_usize, any::<Index>()));
-    let parts = (places, vec(association(), 0..2), without, any::<bool>());
+    let parts = (places, vec(association(), 0..2), without, prune());
     parts.prop_map(|(places, associations, without, prune)| Edit {
         places,
         associations,
@@ -408,13 +408,17 @@ fn network_verb() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn prune() -> impl Strategy<Value = Prune> {
+    prop_oneof![Just(Prune::No), Just(Prune::Few), Just(Prune::All)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         16 => eni_verb().prop_map(Step::Do),
         20 => eip_verb().prop_map(Step::Do),
         3 => network_verb().prop_map(Step::Do),
         8 => edit().prop_map(Step::Edit),
-        2 => document().prop_map(|document| Step::Do(Command::Apply { document, prune: false })),
+        2 => document().prop_map(|document| Step::Do(Command::Apply { document, prune: Prune::No })),
         2 => Just(Step::Do(Command::Expire)),
         2 => (1..4_i64).prop_map(Step::Wait),
     ]
@@ -435,7 +439,7 @@ proptest! {
         }
         pair.run(&Command::Expire, &at(now)).expect("nothing refuses to expire");
         let document: Document = pair.model.clone().into();
-        let command = Command::Apply { document, prune: true };
+        let command = Command::Apply { document, prune: Prune::All };
         let outcome = pair.run(&command, &at(now)).expect("an export is accepted");
         prop_assert_eq!(outcome.changes, vec![]);
         prop_assert_eq!(outcome.warnings, Vec::<String>::new());

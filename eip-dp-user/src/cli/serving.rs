@@ -1,0 +1,302 @@
+//! Whether an object of the table is forwarded: what the kernel's maps hold is the verdict, and where they do not hold what
+//! the table wants, the code that compiles the table says why, from the object alone.
+
+use std::{cell::OnceCell, fmt};
+
+use nix::net::if_::if_nametoindex;
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+
+use super::{Failure, Global, dataplane::on_runtime};
+use crate::{
+    attach::Program,
+    daemon::Report,
+    host::{self, Family, HostFacts},
+    image::{self, Egress, Have, is_local, limits},
+    model::{
+        Model, View, Vlan,
+        objects::{Association, Eip, EipState, Eni, EniState, Mode},
+    },
+    plane::{Look, Pins},
+    survey::{STRANDED, is_down, is_missing},
+};
+
+/// What there is to say about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is forwarded.
+    Yes,
+    /// The table wants it, and it is not: why, and what to do about it.
+    No(String),
+    /// The table does not ask for it yet: why.
+    Idle(String),
+    /// It cannot be found out: why.
+    Unknown(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Yes => f.write_str("yes"),
+            Self::No(why) => write!(f, "no, {why}"),
+            Self::Idle(why) => write!(f, "not asked for, {why}"),
+            Self::Unknown(why) => write!(f, "unknown, {why}"),
+        }
+    }
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (verdict, why) = match self {
+            Self::Yes => ("yes", None),
+            Self::No(why) => ("no", Some(why)),
+            Self::Idle(why) => ("not-asked-for", Some(why)),
+            Self::Unknown(why) => ("unknown", Some(why)),
+        };
+        let mut fields = serializer.serialize_struct("Verdict", 1 + usize::from(why.is_some()))?;
+        fields.serialize_field("verdict", verdict)?;
+        match why {
+            Some(why) => fields.serialize_field("why", why)?,
+            None => fields.skip_field("why")?,
+        }
+        fields.end()
+    }
+}
+
+/// What is judged, as the table has it.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// An ENI, with its associations and their EIPs.
+    Eni(Eni, Vec<(Association, Eip)>),
+    /// An EIP, with its association and the ENI.
+    Eip(Eip, Option<(Association, Eni)>),
+}
+
+impl Subject {
+    /// An ENI.
+    pub fn eni(view: &dyn View, id: &str) -> Option<Self> {
+        let associations = view.associations_of(id).into_iter();
+        let with_eips = associations.filter_map(|one| Some((view.eip(&one.eip)?, one)));
+        let links = with_eips.map(|(eip, one)| (one, eip)).collect();
+        Some(Self::Eni(view.eni(id)?, links))
+    }
+
+    /// An EIP.
+    pub fn eip(view: &dyn View, id: &str) -> Option<Self> {
+        let association = view.association(id);
+        let association = association.and_then(|one| Some((view.eni(&one.eni)?, one)));
+        Some(Self::Eip(
+            view.eip(id)?,
+            association.map(|(eni, one)| (one, eni)),
+        ))
+    }
+
+    /// What it is called where several are told of.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Eni(eni, _) => format!("eni {}", eni.id),
+            Self::Eip(eip, _) => format!("eip {}", eip.id),
+        }
+    }
+
+    fn parts(&self) -> Option<(&Eni, Vec<(&Association, &Eip)>)> {
+        match self {
+            Self::Eni(eni, links) => {
+                Some((eni, links.iter().map(|(one, eip)| (one, eip)).collect()))
+            }
+            Self::Eip(eip, Some((one, eni))) => Some((eni, vec![(one, eip)])),
+            Self::Eip(_, None) => None,
+        }
+    }
+
+    /// What the table itself says about it.
+    fn idle(&self) -> Option<Verdict> {
+        match self {
+            Self::Eip(eip, None) if eip.state == EipState::Expired => {
+                Some(Verdict::Idle("the EIP has expired".to_owned()))
+            }
+            Self::Eip(_, None) => Some(Verdict::Idle("the EIP is free".to_owned())),
+            Self::Eip(_, Some((_, eni))) if eni.state == EniState::Detached => {
+                Some(Verdict::Idle(format!("ENI `{}` is detached", eni.id)))
+            }
+            Self::Eni(eni, _) if eni.state == EniState::Detached => {
+                Some(Verdict::Idle("the ENI is detached".to_owned()))
+            }
+            Self::Eni(eni, _) | Self::Eip(_, Some((_, eni))) => {
+                let is_stranded = eni.state == EniState::Stranded;
+                is_stranded.then(|| Verdict::No(STRANDED.to_owned()))
+            }
+        }
+    }
+
+    /// The families in which packets have to leave for the Internet.
+    pub fn families(&self) -> Vec<Family> {
+        let links = self.parts().map(|(_, links)| links).unwrap_or_default();
+        let of = |family: &Family| {
+            let mut eips = links.iter().map(|(_, eip)| eip.address);
+            eips.any(|address| Family::of(address) == *family)
+        };
+        Family::ALL.into_iter().filter(of).collect()
+    }
+}
+
+/// Who knows what a gateway forwards.
+pub struct Judge {
+    look: Look,
+    report: Option<Report>,
+    facts: OnceCell<Result<HostFacts, String>>,
+}
+
+impl Judge {
+    /// Of a gateway that forwards for the table in question; the error says why there is none.
+    pub fn open(global: &Global) -> Result<Self, Verdict> {
+        let name = &global.name;
+        match Look::open(&Pins::new(name)) {
+            Ok(Some(look)) => Ok(Self {
+                look,
+                report: Report::read(&Report::path(name)),
+                facts: OnceCell::new(),
+            }),
+            Ok(None) => Err(Verdict::No(format!(
+                "the data plane of gateway `{name}` is not loaded; start its daemon with `eip-dp --name {name} run`"
+            ))),
+            Err(error) => Err(Verdict::Unknown(error.to_string())),
+        }
+    }
+
+    /// Whether a next hop that the subject needs is being asked for.
+    pub fn is_resolving(&self, subject: &Subject) -> bool {
+        let mut families = subject.families().into_iter();
+        families.any(|family| self.look.egress(family) == Egress::Unresolved)
+    }
+
+    /// Whether the subject is forwarded.
+    pub fn judge(&self, subject: &Subject) -> Verdict {
+        if let Some(verdict) = subject.idle() {
+            return verdict;
+        }
+        let Some((eni, links)) = subject.parts() else {
+            return Verdict::Yes;
+        };
+        let found = self.is_in_the_maps(subject, eni, &links);
+        match found {
+            Ok(true) => {}
+            Ok(false) => return self.explain(eni, &links),
+            Err(error) => return Verdict::Unknown(error),
+        }
+        let mut problems = subject.families().into_iter();
+        match problems.find_map(|family| self.look.egress(family).problem(family)) {
+            Some(problem) => Verdict::No(problem),
+            None => Verdict::Yes,
+        }
+    }
+
+    fn is_in_the_maps(
+        &self,
+        subject: &Subject,
+        eni: &Eni,
+        links: &[(&Association, &Eip)],
+    ) -> Result<bool, String> {
+        let Some(ifindex) = eni
+            .port
+            .as_deref()
+            .and_then(|port| if_nametoindex(port).ok())
+        else {
+            return Ok(false);
+        };
+        let key = Vlan::key(eni.vlan, ifindex);
+        let stands = self.look.stands(key, eni.mac.0);
+        let Some(vpc) = stands.map_err(|error| error.to_string())? else {
+            return Ok(false);
+        };
+        let nat = links.iter().filter(|(one, _)| one.mode == Mode::Nat);
+        let mut addresses: Vec<_> = nat.map(|(one, _)| one.private_ip).collect();
+        if matches!(subject, Subject::Eni(..)) {
+            addresses.extend(&eni.private_ips);
+        }
+        let delivers = links.iter().all(|(_, eip)| self.look.delivers(eip.address));
+        let knows = addresses
+            .into_iter()
+            .all(|address| self.look.knows(vpc, address));
+        Ok(delivers && knows && self.look.has_program(Program::PortTc, ifindex))
+    }
+
+    /// Why the maps do not have what the table wants.
+    fn explain(&self, eni: &Eni, links: &[(&Association, &Eip)]) -> Verdict {
+        let facts = self.facts.get_or_init(|| {
+            let facts = on_runtime(host::snapshot()).map_err(|_| "no reactor".to_owned())?;
+            facts.map_err(|error| error.to_string())
+        });
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(error) => return Verdict::Unknown(error.clone()),
+        };
+        let port = eni.port.as_deref().unwrap_or_default();
+        let link = match facts.link_named(port) {
+            Some((_, link)) => Some(link),
+            None => if_nametoindex(port)
+                .ok()
+                .and_then(|index| facts.links.get(&index)),
+        };
+        let Some(report) = &self.report else {
+            let why = link.map_or_else(
+                || is_missing(port),
+                |_| "the kernel's maps do not have it, and no daemon says why".to_owned(),
+            );
+            return Verdict::No(why);
+        };
+        let config = &report.config;
+        let regions = std::iter::once(&eni.region).chain(links.iter().map(|(_, eip)| &eip.region));
+        for region in regions {
+            if let (Some(own), false) = (&config.region, is_local(region.as_ref(), config)) {
+                let region = region.as_deref().unwrap_or_default();
+                return Verdict::No(format!(
+                    "it is of region {region}, and this gateway serves {own} alone"
+                ));
+            }
+        }
+        let Some(link) = link else {
+            return Verdict::No(is_missing(port));
+        };
+        let image = image::compile(&alone(eni, links), facts, config, &Have::default());
+        if let Some(unserved) = image.unserved.into_iter().next() {
+            return Verdict::No(unserved.why);
+        }
+        if !link.up {
+            return Verdict::No(is_down(port));
+        }
+        let warnings = report.warnings.iter();
+        let is_about = |text: &&String| limits::says_full(text) || text.contains(port);
+        Verdict::No(report.error.as_ref().or(warnings.clone().find(is_about)).map_or_else(
+            || "the kernel's maps do not have it; the daemon's log says why, `eip-dp verify` what else is missing".to_owned(),
+            Clone::clone,
+        ))
+    }
+}
+
+/// A table that has nothing but the ENI and its EIPs.
+fn alone(eni: &Eni, links: &[(&Association, &Eip)]) -> Model {
+    let mut model = Model::default();
+    model.enis.insert(eni.id.clone(), eni.clone());
+    for (one, eip) in links {
+        model.eips.insert(eip.id.clone(), (*eip).clone());
+        model.associations.insert(one.eip.clone(), (*one).clone());
+    }
+    model
+}
+
+/// Judges one subject for a verb that only shows it: of a gateway that may be at another revision, or another table's.
+pub fn shown(
+    global: &Global,
+    table: &crate::table::Table,
+    subject: &Subject,
+) -> Result<Verdict, Failure> {
+    if let Some(verdict) = subject.idle() {
+        return Ok(verdict);
+    }
+    let judge = match Judge::open(global) {
+        Ok(judge) => judge,
+        Err(verdict) => return Ok(verdict),
+    };
+    let why = super::wait::not_applied(global, table)?;
+    Ok(why.map_or_else(|| judge.judge(subject), Verdict::No))
+}
