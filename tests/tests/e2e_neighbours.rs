@@ -115,7 +115,7 @@ fn eips_are_announced_again_when_the_link_comes_back() -> Result<()> {
     announced(EACH)?;
     internet.ip(&format!("link set dev {UPLINK} down"))?;
     until(Duration::from_secs(20), "the link to be down", || {
-        let status = scene.gateway.json("status")?;
+        let status = scene.gateway.status()?;
         Ok((status["uplinks"][0]["link"] == "down").then_some(()))
     })?;
     internet.ip(&format!("link set dev {UPLINK} up"))?;

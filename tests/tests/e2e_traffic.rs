@@ -92,7 +92,7 @@ fn every_checksum_is_right(hook: &str, offload: Offload, family: Family) -> Resu
         dual_stack: family == Family::V6,
         ..Options::default()
     })?;
-    let status = scene.gateway.json("status")?;
+    let status = scene.gateway.status()?;
     let attached = &status["uplinks"][0]["attached"];
     let mode = if hook == "xdp" { "xdp+tcx" } else { "tcx" };
     assert_eq!(attached["mode"], mode, "{status}");

@@ -57,6 +57,14 @@ impl Bench {
         command
     }
 
+    /// The whole table as `export` prints it; nothing where it is empty.
+    pub fn exported(&self) -> String {
+        let run = self.run(["export"]);
+        let is_empty = run.exit == 1 && run.stderr.contains("nothing to export");
+        assert!(run.exit == 0 || is_empty, "{run:?}");
+        run.stdout
+    }
+
     pub fn url(&self) -> String {
         format!("sqlite:{}", self.path("table.db").display())
     }

@@ -7,14 +7,14 @@ use crate::bench::{Bench, Run};
 
 /// Runs what must not succeed, and asserts that it says so on stderr alone and changes nothing.
 fn unsuccessful(bench: &Bench, line: &str, exit: i32) -> Run {
-    let before = bench.line("export");
+    let before = bench.exported();
     let run = bench.run(line.split_whitespace());
     assert_eq!(
         (run.exit, run.stdout.as_str()),
         (exit, ""),
         "{line}: {run:?}"
     );
-    assert_eq!(bench.line("export"), before, "{line}");
+    assert_eq!(bench.exported(), before, "{line}");
     run
 }
 
@@ -155,6 +155,7 @@ fn beyond_rich() -> Bench {
 #[test]
 fn every_rule_refuses_with_its_code_in_one_sentence() {
     let bench = beyond_rich();
+    bench.file("empty.toml", "");
     let refusals = [
         ("eip show nobody", Code::NotFound),
         ("eni attach nobody --instance a --port tap7", Code::NotFound),
@@ -228,6 +229,7 @@ fn every_rule_refuses_with_its_code_in_one_sentence() {
         ("instance delete a", Code::InUse),
         ("vpc delete blue", Code::InUse),
         ("pool delete 203.0.113.0/24", Code::InUse),
+        ("apply -f empty.toml --prune", Code::NeedsYes),
     ];
     for (line, code) in refusals {
         let run = unsuccessful(&bench, line, 3);
@@ -322,7 +324,9 @@ fn errors_are_json_where_json_is_asked_for() {
 fn the_table_option_wins_over_the_environment() {
     let bench = Bench::rich();
     let other = format!("sqlite:{}", bench.path("other.db").display());
-    assert_eq!(bench.ok(["--table", &other, "export"]), "");
+    let run = bench.run(["--table", &other, "export"]);
+    assert_eq!((run.exit, run.stdout.as_str()), (1, ""));
+    assert!(run.stderr.contains("other.db is empty"), "{run:?}");
     assert_ne!(bench.ok(["export"]), "");
 }
 

@@ -116,13 +116,17 @@ fn an_empty_file_changes_nothing_unless_it_prunes() {
     bench.line("eip create one");
     bench.file("empty.toml", "");
     assert_eq!(bench.line("apply -f empty.toml"), "no changes\n");
-    assert_ne!(
-        bench.line("apply -f empty.toml --prune --dry-run"),
-        "no changes\n"
+    let dry = bench.run(["apply", "-f", "empty.toml", "--prune", "--dry-run"]);
+    assert!(dry.stdout.ends_with("2 to delete\n"), "{dry:?}");
+    assert_ne!(bench.exported(), "");
+    let refused = bench.run(["apply", "-f", "empty.toml", "--prune"]);
+    assert_eq!(refused.exit, 3, "{refused:?}");
+    assert!(
+        refused.stderr.starts_with("error[needs-yes]: "),
+        "{refused:?}"
     );
-    assert_ne!(bench.line("export"), "");
-    bench.line("apply -f empty.toml --prune");
-    assert_eq!(bench.line("export"), "");
+    bench.line("apply -f empty.toml --prune --yes");
+    assert_eq!(bench.exported(), "");
 }
 
 #[test]
@@ -132,13 +136,18 @@ fn a_dry_run_prints_what_apply_then_prints_and_changes_nothing() {
         bench.file("table.toml", include_str!("../golden/rich.toml"));
     }
     let preview = bench.line("apply -f table.toml --dry-run");
-    assert_eq!(bench.line("export"), "");
+    assert_eq!(bench.exported(), "");
     assert_eq!(preview, applied.line("apply -f table.toml"));
     assert_eq!(
         preview.lines().count(),
-        18,
-        "one line for each object:\n{preview}"
+        19,
+        "one line for each object, and one in the end:\n{preview}"
     );
+    assert!(preview.ends_with("\n18 to add, 0 to change, 0 to delete\n"));
+    let other = Bench::new();
+    other.file("table.toml", include_str!("../golden/rich.toml"));
+    let quiet = other.line("apply -f table.toml --quiet");
+    assert_eq!(quiet, "18 to add, 0 to change, 0 to delete\n");
 }
 
 #[test]
@@ -271,4 +280,48 @@ fn a_file_that_is_not_text_is_refused() {
             .starts_with("error: the table file `bad.toml` cannot be read"),
         "{run:?}"
     );
+}
+
+#[test]
+fn an_empty_table_is_not_exported() {
+    let bench = Bench::new();
+    for format in ["text", "json"] {
+        let run = bench.run(["export", "-o", format]);
+        assert_eq!((run.exit, run.stdout.as_str()), (1, ""), "{run:?}");
+        assert!(run.stderr.contains("nothing to export"), "{run:?}");
+    }
+}
+
+#[test]
+fn pruning_detaches_what_the_file_no_longer_has() {
+    let bench = Bench::rich();
+    let exported = bench.line("export");
+    assert_eq!(bench.json("eni show b-cut")["state"], "attached");
+    let parts = exported
+        .split("\n[[")
+        .filter(|part| !part.contains("b-cut"));
+    bench.file("less.toml", &parts.collect::<Vec<_>>().join("\n[["));
+    let dry = bench.line("apply -f less.toml --prune --dry-run");
+    assert!(dry.contains("- eni b-cut"), "{dry}");
+    assert!(
+        dry.ends_with("\n0 to add, 1 to change, 2 to delete\n"),
+        "{dry}"
+    );
+    assert_eq!(bench.line("apply -f less.toml --prune"), dry);
+    assert_eq!(bench.run(["eni", "show", "b-cut"]).exit, 3);
+    assert_eq!(bench.json("eip show cut")["state"], "free");
+}
+
+#[test]
+fn a_dry_run_of_a_prune_that_needs_yes_says_so_and_shows_all() {
+    let bench = Bench::rich();
+    bench.file("empty.toml", "");
+    let run = bench.run(["apply", "-f", "empty.toml", "--prune", "--dry-run"]);
+    assert_eq!(run.exit, 0, "{run:?}");
+    assert!(
+        run.stderr.starts_with("warning: the file leaves out all "),
+        "{run:?}"
+    );
+    assert!(run.stdout.ends_with("18 to delete\n"), "{run:?}");
+    assert_ne!(bench.exported(), "");
 }

@@ -111,6 +111,12 @@ impl Gateway {
             .with_context(|| format!("`{arguments}` printed no JSON: {text}"))
     }
 
+    /// What `status` says, whether it is good or not.
+    pub fn status(&self) -> Result<Value> {
+        let output = self.outcome("--output json status")?;
+        serde_json::from_slice(&output.stdout).with_context(|| format!("no JSON: {output:?}"))
+    }
+
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start(&mut self) -> Result<()> {
         self.start_within(PATIENCE)
@@ -181,7 +187,7 @@ impl Gateway {
             PATIENCE,
             &format!("delivery by {hook} to every port"),
             || {
-                let status = self.json("status")?;
+                let status = self.status()?;
                 let list = status["ports"].as_array().context("no ports in `status`")?;
                 let all = list
                     .iter()

@@ -34,7 +34,7 @@ pub fn all(report: &mut Report) -> Result<()> {
     let port = site.guests[0].port;
     let address = site.guests[0].address;
     check(report, &site);
-    let status = site.gateway.json("status")?;
+    let status = site.gateway.status()?;
     let mode = |list: &str| {
         status[list][0]["attached"]["mode"]
             .as_str()

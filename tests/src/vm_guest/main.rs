@@ -38,7 +38,7 @@ const LEASE_SCRIPT: &str = "/usr/share/lease";
 
 fn traffic_over(report: &mut Report, wire: Wire) -> Result<()> {
     let site = Site::new(wire, |_| Ok(()))?;
-    let status = site.gateway.json("status")?;
+    let status = site.gateway.status()?;
     let mode = status["uplinks"][0]["attached"]["mode"].as_str();
     let tc = if has_tcx() { "tcx" } else { "clsact" };
     let expected = if wire.has_xdp() {
