@@ -455,8 +455,8 @@ fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
     let result = match outcome.verdict {
         Verdict::Send => tagged(skb, outcome.way.vlan).map(|()| redirect(outcome.way.ifindex)),
         Verdict::Resolve => tagged(skb, outcome.way.vlan).and_then(|()| {
-            let address = next_hop(&outcome.way, skb.is_ipv6())?;
-            Ok(resolve(outcome.way.ifindex, skb.is_ipv6(), address))
+            let (is_ipv6, address) = next_hop(&outcome.way, skb.is_ipv6())?;
+            Ok(resolve(outcome.way.ifindex, is_ipv6, address))
         }),
         Verdict::Neighbour => tagged(skb, 0).and_then(|()| {
             let address = destination(skb)?;
@@ -526,22 +526,22 @@ fn lost(reason: Reason) -> i32 {
     TC_ACT_SHOT
 }
 
-/// The uplink's next hop, IPv4's in the first four bytes.
+/// The uplink's next hop, an IPv4 address in the first four bytes, and whether it is an IPv6 one: also IPv4's may be (RFC 8950).
 ///
 /// # Errors
 /// [`Reason::TableBusy`] if the uplink was taken away a moment ago.
 #[inline(always)]
-fn next_hop(way: &Way, is_ipv6: bool) -> Result<[u8; 16], Reason> {
+fn next_hop(way: &Way, is_ipv6: bool) -> Result<(bool, [u8; 16]), Reason> {
     let mut uplink = Uplink::zeroed();
     let key = LinkKey::stacked(way.ifindex, vlan::outer(way.vlan), vlan::inner(way.vlan));
     if tables::find(&mut uplink, &key, |key, into| Maps.uplink(key, into)) != Ok(true) {
         return Err(Reason::TableBusy);
     }
     let [a, b, c, d] = uplink.next_hop4;
-    Ok(if is_ipv6 {
-        uplink.next_hop6
+    Ok(if is_ipv6 || uplink.next_hop4 == [0; 4] {
+        (true, uplink.next_hop6)
     } else {
-        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        (false, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
     })
 }
 

@@ -85,6 +85,10 @@ pub fn can_carry(link: &Link) -> Result<(), String> {
             "{} is a {} interface, which carries no Ethernet frames; use another",
             link.name, link.kind
         )),
+        LinkKind::Other(ref kind) if kind == "vrf" => Err(format!(
+            "{} is a VRF, where no packet comes in; use an interface that belongs to it",
+            link.name
+        )),
         _ if link.mac == [0; 6] => Err(format!(
             "{} has no Ethernet address; use another",
             link.name

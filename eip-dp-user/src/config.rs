@@ -54,6 +54,9 @@ pub struct Uplink {
     pub vlan: Option<Vlan>,
     /// The router to send to. None: what the host's routes say.
     pub next_hop: PerFamily,
+    /// The router to send IPv4 to, where that has an IPv6 address (RFC 8950).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop4: Option<IpAddr>,
     /// Its Ethernet address, in both families. None: the one that the kernel's neighbour table has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop_mac: Option<Mac>,
@@ -259,15 +262,15 @@ impl Config {
         self.delivery == Delivery::Xdp || ports.any(|port| port.delivery == Delivery::Xdp)
     }
 
-    /// How packets go to and from the port `interface`.
-    pub fn port_mode(&self, interface: &str) -> PortMode {
+    /// How packets go to and from the port that `is_it` knows by its name.
+    pub fn port_mode(&self, is_it: impl Fn(&str) -> bool) -> PortMode {
         let of_all = PortMode {
             delivery: self.delivery,
             complete_checksums: self.complete_checksums,
         };
         self.ports
             .iter()
-            .find(|port| port.interface == interface)
+            .find(|port| is_it(&port.interface))
             .map_or(of_all, |port| PortMode {
                 delivery: port.delivery,
                 complete_checksums: port.complete_checksums,
@@ -282,10 +285,19 @@ impl Uplink {
             interface: interface.to_owned(),
             vlan: None,
             next_hop: PerFamily::default(),
+            next_hop4: None,
             next_hop_mac: None,
             icmp_source: PerFamily::default(),
             answer_arp: true,
             drop_private_sources: false,
+        }
+    }
+
+    /// The configured router for a family. That of IPv4 may have an IPv6 address.
+    pub fn next_hop_of(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.next_hop4.or(self.next_hop.of(family)),
+            Family::V6 => self.next_hop.of(family),
         }
     }
 }

@@ -109,6 +109,8 @@ fn look(args: &CheckArgs, global: &Global) -> (Vec<Line>, usize) {
             if let Some(snapshot) = &snapshot {
                 lines.extend(interfaces::ports(&facts, &snapshot.model, config.as_ref()));
                 if let Some(config) = &config {
+                    lines.extend(interfaces::overlaps(&facts, &snapshot.model, config));
+                    lines.extend(interfaces::errors(&facts, &snapshot.model, config));
                     let survey = serving::survey(&snapshot.model, &facts, config);
                     waiting = survey.waiting;
                     // What is not served comes first.

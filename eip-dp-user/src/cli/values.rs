@@ -6,7 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 
 use crate::model::{
-    Vlan,
+    MAX_NAME, Vlan,
     command::OrNone,
     is_id, is_interface_name,
     objects::{Announce, Antispoof, EniKind, Mode, PoolGateway, Rebind},
@@ -59,7 +59,9 @@ pub fn id(text: &str) -> Result<String, String> {
 /// A network interface's name, by the kernel's rule.
 pub fn interface(text: &str) -> Result<String, String> {
     if !is_interface_name(text) {
-        return Err("an interface name is 1 to 15 bytes without spaces, `/` or `:`".to_owned());
+        return Err(format!(
+            "the name of an interface, or an alternative one, is 1 to {MAX_NAME} bytes without spaces, `/` or `:`"
+        ));
     }
     Ok(text.to_owned())
 }
@@ -187,7 +189,9 @@ mod tests {
     #[test]
     fn interfaces_follow_the_kernels_rule() {
         assert!(interface("enp1s0f0np0.100").is_ok());
-        for bad in ["", ".", "..", "a/b", "a b", "eth0:1", "sixteen-bytes-xx"] {
+        assert!(interface("an-alternative-name-of-a-port").is_ok());
+        let long = "x".repeat(128);
+        for bad in ["", ".", "..", "a/b", "a b", "eth0:1", &long] {
             assert!(interface(bad).is_err(), "{bad:?}");
         }
     }

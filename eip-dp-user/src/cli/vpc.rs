@@ -6,16 +6,20 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
 use super::{
-    Failure, Format, Global,
+    Failure, Format, Global, failure,
     object::{ById, MayExist},
     output,
     session::{self, Fields, Session},
     values,
     wait::Wait,
 };
-use crate::model::{
-    command::{Command, OrNone},
-    objects::Vpc,
+use crate::{
+    daemon::Report,
+    image,
+    model::{
+        command::{Command, OrNone},
+        objects::Vpc,
+    },
 };
 
 /// Verbs of `vpc`.
@@ -101,6 +105,7 @@ impl Verb {
 
 impl Create {
     fn run(self, global: &Global) -> Result<(), Failure> {
+        let cidrs = self.cidrs.clone();
         let vpc = Vpc {
             id: self.id.clone(),
             cidrs: self.cidrs,
@@ -110,7 +115,25 @@ impl Create {
         let wanted = Fields::of(&vpc, &[]);
         let (command, session) = (Command::VpcCreate(vpc), Session::open(global)?);
         let line = |vpc: &Vpc| format!("created: {}", output::join(&vpc.cidrs));
-        session.create(self.wait, self.may_exist, &self.id, &command, &wanted, line)
+        session.create(self.wait, self.may_exist, &self.id, &command, &wanted, line)?;
+        warn_of_overlaps(global, &self.id, &cidrs);
+        Ok(())
+    }
+}
+
+/// Warns of prefixes that are also in use on the link of an uplink, as far as a daemon on this host has seen.
+fn warn_of_overlaps(global: &Global, id: &str, cidrs: &[IpNet]) {
+    let Some(report) = Report::read(&Report::path(&global.name)) else {
+        return;
+    };
+    for uplink in &report.uplinks {
+        let name = image::link_name(&uplink.interface, uplink.vlan);
+        for cidr in cidrs {
+            let shared = uplink.networks.iter();
+            for net in shared.filter(|net| image::do_overlap(cidr, net)) {
+                failure::warn(global.output, &image::overlap(id, cidr, &name, net));
+            }
+        }
     }
 }
 

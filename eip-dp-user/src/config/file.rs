@@ -1,6 +1,11 @@
 //! The file as it is written, and what it is checked for.
 
-use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv6Addr},
+    path::Path,
+    time::Duration,
+};
 
 use eip_dp_common::{
     abi::{FIRST_ENI_TARGET, LINKS},
@@ -12,7 +17,7 @@ use toml::Spanned;
 use super::{Config, ConfigError, Delivery, Dhcp, MapSizes, PerFamily, Port, Uplink};
 use crate::{
     host::Family,
-    model::{Vlan, is_interface_name, objects::Mac},
+    model::{MAX_NAME, Vlan, is_interface_name, objects::Mac},
 };
 
 #[derive(Default, Deserialize)]
@@ -32,7 +37,7 @@ pub(super) struct Raw {
 struct RawUplink {
     interface: Spanned<String>,
     vlan: Option<Spanned<Vlan>>,
-    next_hop: Option<Spanned<Addresses>>,
+    next_hop: Option<Spanned<NextHop>>,
     next_hop_mac: Option<Spanned<String>>,
     answer_arp: Option<bool>,
     drop_private_sources: Option<bool>,
@@ -61,6 +66,24 @@ impl From<OneOrMore> for Addresses {
             OneOrMore::More(addresses) => addresses,
         })
     }
+}
+
+/// The same, or what is next for each family, of which IPv4's may have an IPv6 address.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "invalid next hop: give an address, a list of one for each family, or `{ ipv4 = \"A\", ipv6 = \"B\" }`"
+)]
+enum NextHop {
+    Plain(OneOrMore),
+    Named(Named),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    ipv4: Option<IpAddr>,
+    ipv6: Option<Ipv6Addr>,
 }
 
 #[derive(Default, Deserialize)]
@@ -118,12 +141,45 @@ impl Source<'_> {
         key: &str,
         addresses: Option<&Spanned<Addresses>>,
     ) -> Result<PerFamily, ConfigError> {
-        let mut per_family = PerFamily::default();
         let Some(addresses) = addresses else {
-            return Ok(per_family);
+            return Ok(PerFamily::default());
         };
-        let invalid = |message: String| self.invalid(Some(addresses.span()), message);
-        for address in &addresses.get_ref().0 {
+        self.one_of_each(key, addresses.span(), &addresses.get_ref().0)
+    }
+
+    /// Checks the next hops. IPv4's is given besides if it has an IPv6 address.
+    fn next_hop(
+        &self,
+        given: Option<&Spanned<NextHop>>,
+    ) -> Result<(PerFamily, Option<IpAddr>), ConfigError> {
+        const KEY: &str = "next_hop";
+        let Some(given) = given else {
+            return Ok((PerFamily::default(), None));
+        };
+        let one_of_each = |list: &[IpAddr]| self.one_of_each(KEY, given.span(), list);
+        match given.get_ref() {
+            NextHop::Plain(OneOrMore::One(address)) => Ok((one_of_each(&[*address])?, None)),
+            NextHop::Plain(OneOrMore::More(list)) => Ok((one_of_each(list)?, None)),
+            NextHop::Named(Named { ipv4, ipv6 }) => {
+                let ipv6 = ipv6.map(IpAddr::from);
+                let (own, other) = (ipv4.filter(IpAddr::is_ipv4), ipv4.filter(IpAddr::is_ipv6));
+                // Looked at by itself: the other family's may be the same.
+                one_of_each(other.as_slice())?;
+                let each: Vec<IpAddr> = own.into_iter().chain(ipv6).collect();
+                Ok((one_of_each(&each)?, other))
+            }
+        }
+    }
+
+    fn one_of_each(
+        &self,
+        key: &str,
+        span: std::ops::Range<usize>,
+        addresses: &[IpAddr],
+    ) -> Result<PerFamily, ConfigError> {
+        let mut per_family = PerFamily::default();
+        let invalid = |message: String| self.invalid(Some(span.clone()), message);
+        for address in addresses {
             if !is_host(*address) {
                 return Err(invalid(not_a_host(key, *address)));
             }
@@ -176,7 +232,7 @@ impl Source<'_> {
         Err(self.invalid(
             Some(name.span()),
             format!(
-                "`interface`: {text:?} is no interface name: 1 to 15 characters, no blanks, no `/`"
+                "`interface`: {text:?} is no name of an interface: up to {MAX_NAME} characters, no blanks, no `/`"
             ),
         ))
     }
@@ -214,8 +270,10 @@ impl Raw {
                     ),
                 ));
             }
+            let (next_hop, next_hop4) = source.next_hop(raw.next_hop.as_ref())?;
             uplinks.push(Uplink {
-                next_hop: source.per_family("next_hop", raw.next_hop.as_ref())?,
+                next_hop,
+                next_hop4,
                 next_hop_mac: source.mac("next_hop_mac", raw.next_hop_mac.as_ref())?,
                 icmp_source: source.per_family("icmp_source", raw.icmp_source.as_ref())?,
                 answer_arp: raw.answer_arp.unwrap_or(true),
@@ -229,7 +287,7 @@ impl Raw {
                 return Err(ConfigError::Invalid {
                     place: "option --uplink".to_owned(),
                     message: format!(
-                        "{interface:?} is no interface name: 1 to 15 characters, no blanks, no `/`"
+                        "{interface:?} is no name of an interface: up to {MAX_NAME} characters, no blanks, no `/`"
                     ),
                 });
             }

@@ -55,6 +55,7 @@ fn every_key_is_read() {
                         v4: Some(Ipv4Addr::new(192, 0, 2, 1)),
                         v6: None,
                     },
+                    next_hop4: None,
                     next_hop_mac: Some(Mac([2, 0, 0, 0, 0, 1])),
                     icmp_source: PerFamily {
                         v4: Some(Ipv4Addr::new(192, 0, 2, 5)),
@@ -93,8 +94,14 @@ fn every_key_is_read() {
             },
         }
     );
-    assert_eq!(config.port_mode("vf0").delivery, Delivery::Xdp);
-    assert_eq!(config.port_mode("tap0").delivery, Delivery::Tcx);
+    assert_eq!(
+        config.port_mode(|name| name == "vf0").delivery,
+        Delivery::Xdp
+    );
+    assert_eq!(
+        config.port_mode(|name| name == "tap0").delivery,
+        Delivery::Tcx
+    );
 }
 
 #[test]
@@ -146,6 +153,18 @@ fn refusals_name_key_line_and_cure() {
         ("UPLINKvlan = 100.7", &["line 3", "in quotes"]),
         ("UPLINKvlan = 0", &["line 3", "vlan", "leave the key out"]),
         ("UPLINKnext_hop = \"nonsense\"", &["line 3", "invalid"]),
+        (
+            "UPLINKnext_hop = { ipv6 = \"192.0.2.1\" }",
+            &["line 3", "next hop", "ipv4 = "],
+        ),
+        (
+            "UPLINKnext_hop = { ipv4 = \"ff02::1\" }",
+            &["line 3", "next_hop", "ff02::1", "unicast"],
+        ),
+        (
+            "UPLINKnext_hop = { ip = \"192.0.2.1\" }",
+            &["line 3", "next hop", "ipv4 = "],
+        ),
         (
             "UPLINK[ports]\ndelivery = \"generic\"",
             &["line 4", "generic", "tcx"],
@@ -208,4 +227,37 @@ fn next_hops_of_both_families_and_several_vlans() {
     assert_eq!(tagged.name(), "wan0 VLAN 4094");
     assert_eq!(stacked.vlan, Some(Vlan::within(100, 4094)));
     assert_eq!(stacked.name(), "wan0 VLAN 100.4094");
+}
+
+/// IPv4 may be sent to a router's IPv6 address (RFC 8950).
+#[test]
+fn the_next_hop_of_ipv4_may_have_an_ipv6_address() {
+    let hops = |text: &str| {
+        let text = format!("[[uplink]]\ninterface = \"wan0\"\nnext_hop = {text}\n");
+        let config = parse(&text, &[]).expect("valid");
+        Family::ALL.map(|family| {
+            let hop = config.uplinks[0].next_hop_of(family);
+            hop.map_or_else(String::new, |hop| hop.to_string())
+        })
+    };
+    assert_eq!(hops("{ ipv4 = \"fe80::1\" }"), ["fe80::1", ""]);
+    assert_eq!(
+        hops("{ ipv4 = \"fe80::1\", ipv6 = \"fe80::1\" }"),
+        ["fe80::1", "fe80::1"]
+    );
+    assert_eq!(
+        hops("{ ipv4 = \"192.0.2.1\", ipv6 = \"fe80::2\" }"),
+        ["192.0.2.1", "fe80::2"]
+    );
+    assert_eq!(hops("\"fe80::1\""), ["", "fe80::1"], "IPv6's alone");
+}
+
+/// Interfaces may have alternative names, as udev gives them, which are longer.
+#[test]
+fn an_interface_is_named_by_an_alternative_name_too() {
+    let name = "a".repeat(127);
+    let config = parse("", &["enp3s0f0np0d1-and-more", &name]).expect("valid");
+    assert_eq!(config.uplinks[1].interface, name);
+    let message = parse("", &[&"a".repeat(128)]).expect_err("too long");
+    assert!(message.contains("127"), "{message}");
 }

@@ -22,7 +22,7 @@ use crate::{
     cli::Name,
     config::Config,
     guests::Directory,
-    host::{self, Family, HostFacts, Link, Setting},
+    host::{self, Doubt, Family, HostFacts, Link, Route, Setting},
     image::{self, Content, Egress, Gateway, Limits, Way, tag},
     model::{Change, Context, command::Command, rules},
     plane::{self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize},
@@ -320,7 +320,17 @@ impl Engine {
         let macs = all_next_hops(&self.config, facts)
             .map(|(_, (ifindex, address))| (ifindex, address, facts.offered_mac(ifindex, address)))
             .collect();
-        (&facts.links, &facts.addresses, macs)
+        // Of a route without a router there is a warning.
+        let routes = facts.routes.iter().filter(|route| route.gateway.is_none());
+        let routes = routes.copied().collect();
+        Relevant {
+            links: &facts.links,
+            altnames: &facts.altnames,
+            addresses: &facts.addresses,
+            macs,
+            doubts: &facts.doubts,
+            routes,
+        }
     }
 
     /// Reads what is new in the table; all of it if its file is another one, or does not tell.
@@ -673,12 +683,17 @@ impl Engine {
     }
 }
 
-/// Interfaces, addresses, and each next hop with its Ethernet address.
-type Relevant<'a> = (
-    &'a BTreeMap<u32, Link>,
-    &'a Vec<(u32, IpNet)>,
-    Vec<(u32, IpAddr, Option<[u8; 6]>)>,
-);
+/// What of the facts the image hangs on.
+#[derive(PartialEq)]
+struct Relevant<'a> {
+    links: &'a BTreeMap<u32, Link>,
+    altnames: &'a BTreeMap<String, u32>,
+    addresses: &'a Vec<(u32, IpNet)>,
+    /// Each next hop with its Ethernet address.
+    macs: Vec<(u32, IpAddr, Option<[u8; 6]>)>,
+    doubts: &'a BTreeMap<(u32, Family), Doubt>,
+    routes: Vec<Route>,
+}
 
 /// The interfaces whose link came up: who is behind it now may know nothing of the gateway.
 fn links_that_came_up(before: &HostFacts, now: &HostFacts) -> BTreeSet<u32> {

@@ -105,28 +105,6 @@ fn check_privileges() -> anyhow::Result<()> {
     bail!("the daemon lacks {}; run it as root", missing.join(", "))
 }
 
-/// One uplink has to be there: else it is a name misspelt rather than an interface that is late.
-fn check_uplinks(config: &Config, facts: &HostFacts) -> anyhow::Result<()> {
-    let names: Vec<&str> = config
-        .uplinks
-        .iter()
-        .map(|uplink| uplink.interface.as_str())
-        .collect();
-    if names.iter().any(|name| facts.link_named(name).is_some()) {
-        return Ok(());
-    }
-    let links: Vec<&str> = facts
-        .links
-        .values()
-        .map(|link| link.name.as_str())
-        .collect();
-    bail!(
-        "uplink {}: there is no such interface; this host has {}; correct `--uplink` or [[uplink]]",
-        names.join(", "),
-        links.join(", ")
-    )
-}
-
 async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
@@ -151,7 +129,6 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     tell_of_forward_rules();
 
     let now = facts.borrow_and_update().clone();
-    check_uplinks(&config, &now)?;
     let name = options.name.clone();
     let mut engine = Some(blocking(move || Engine::start(&name, table, config, now)).await??);
     let (directories, answers) = watch::channel(Arc::new(Directory::default()));

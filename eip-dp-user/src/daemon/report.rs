@@ -1,12 +1,13 @@
 //! What the daemon tells `status` besides what the maps say: a file beside its lock.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::lock::RUN_FOLDER;
@@ -71,7 +72,7 @@ pub struct UplinkReport {
     /// How it is attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<Attached>,
-    /// The IPv4 router behind it.
+    /// The router behind it for IPv4, which may have an IPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop: Option<IpAddr>,
     /// That router's Ethernet address, once it is resolved.
@@ -83,6 +84,9 @@ pub struct UplinkReport {
     /// That router's Ethernet address, once it is resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop6_mac: Option<String>,
+    /// The networks on its link, without link-local ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<IpNet>,
 }
 
 /// A port.
@@ -156,12 +160,20 @@ impl Report {
             failures,
             ..
         } = *scene;
-        let by_place: HashMap<(Role, &str), &Attachment> = attachments
+        let by_place: HashMap<(Role, u32), &Attachment> = attachments
             .iter()
-            .map(|one| ((one.role, one.interface.as_str()), one))
+            .map(|one| ((one.role, one.ifindex), one))
             .collect();
+        // Looked up once for each name, of which there may be two of one interface.
+        let mut indexes: HashMap<&str, u32> = facts
+            .altnames
+            .iter()
+            .map(|(name, index)| (name.as_str(), *index))
+            .collect();
+        let links = facts.links.iter();
+        indexes.extend(links.map(|(index, link)| (link.name.as_str(), *index)));
         let attached = |role: Role, interface: &str| {
-            let found = by_place.get(&(role, interface));
+            let found = by_place.get(&(role, *indexes.get(interface)?));
             found.map(|attachment| Attached::new(attachment, failures))
         };
         let uplinks = config
@@ -183,6 +195,9 @@ impl Report {
                     next_hop_mac: mac(Family::V4),
                     next_hop6: hop(Family::V6).map(|(_, address)| address),
                     next_hop6_mac: mac(Family::V6),
+                    networks: way
+                        .map(|way| image::networks(facts, &way).into_iter().collect())
+                        .unwrap_or_default(),
                 }
             })
             .collect();
@@ -203,9 +218,13 @@ impl Report {
             }
         }
         // Ports that all ENIs have left, but not their guests perhaps.
-        for (role, interface) in by_place.keys() {
-            if *role == Role::Port && !enis.keys().any(|(port, _)| port == interface) {
-                enis.insert((interface, None), Default::default());
+        let used: BTreeSet<u32> = enis
+            .keys()
+            .filter_map(|(port, _)| indexes.get(port).copied())
+            .collect();
+        for ((role, ifindex), attachment) in &by_place {
+            if *role == Role::Port && !used.contains(ifindex) {
+                enis.insert((&attachment.interface, None), Default::default());
             }
         }
         let ports = enis

@@ -18,9 +18,14 @@ pub struct HostFacts {
     pub links: BTreeMap<u32, Link>,
     /// Addresses that this host itself has, each with the index of its interface; sorted, without duplicates.
     pub addresses: Vec<(u32, IpNet)>,
-    /// The default routes of the main table, one for each next hop; sorted, without duplicates. Other routes are
-    /// left out on purpose: a gateway may carry a million of them, and none decides anything here.
+    /// The default routes to which the kernel's rules lead through each interface, one for each next hop; sorted, without
+    /// duplicates. Other routes are left out on purpose: a gateway may carry a million of them, and none decides anything
+    /// here.
     pub routes: Vec<Route>,
+    /// The interfaces through which the rules and routes lead to more than one router, or to none for some addresses.
+    pub doubts: BTreeMap<(u32, Family), Doubt>,
+    /// Other names of interfaces (`ip link property add … altname`), with the interface's index.
+    pub altnames: BTreeMap<String, u32>,
     /// Neighbours (ARP and ND entries) by the index of their interface and their address.
     pub neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
 }
@@ -93,7 +98,16 @@ pub enum LinkKind {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct XdpFeatures(pub u64);
 
-/// A default route of the main table: one of its next hops.
+/// Why the kernel's routing does not say by itself which router is next through an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Rules look at packets to choose between these routers, each of a table's default route.
+    Routers(Vec<(u32, IpAddr)>),
+    /// The routes of this table are for a half of all addresses, or lead to another router for each half.
+    Halves(u32),
+}
+
+/// A default route, or what stands for one: one of its next hops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     /// The index of the interface that it leaves through.
@@ -138,12 +152,28 @@ pub enum Manager {
 }
 
 impl HostFacts {
-    /// The interface of that name, with its index.
+    /// The interface of that name, or that alternative name, with its index.
     pub fn link_named(&self, name: &str) -> Option<(u32, &Link)> {
+        let of_altname = || {
+            let index = self.altnames.get(name)?;
+            Some((*index, self.links.get(index)?))
+        };
         self.links
             .iter()
             .find(|(_, link)| link.name == name)
             .map(|(index, link)| (*index, link))
+            .or_else(of_altname)
+    }
+
+    /// The index of the interface of that name, or that alternative name.
+    pub fn index_of(&self, name: &str) -> Option<u32> {
+        self.link_named(name).map(|(index, _)| index)
+    }
+
+    /// Whether that is a name of the interface.
+    pub fn is_named(&self, index: u32, name: &str) -> bool {
+        let link = self.links.get(&index);
+        link.is_some_and(|link| link.name == name) || self.altnames.get(name) == Some(&index)
     }
 
     /// The interface that carries the kernel's own traffic of a VLAN on `interface`: the VLAN interface upon it, or the
@@ -176,23 +206,23 @@ impl HostFacts {
         }
     }
 
-    /// Where packets of `family` that leave through `uplink` go next: the configured next hop, if it is of that
-    /// family, else the gateway of the default route through that interface with the lowest metric.
+    /// Where packets of `family` that leave through `uplink` go next: the configured next hop, else the gateway of the default
+    /// route through that interface with the lowest metric. Either may be of the other family (RFC 8950).
     pub fn next_hop(
         &self,
         uplink: u32,
         configured: Option<IpAddr>,
         family: Family,
     ) -> Option<IpAddr> {
-        configured
-            .filter(|address| Family::of(*address) == family)
-            .or_else(|| {
-                self.routes
-                    .iter()
-                    .filter(|route| route.interface == uplink && route.family == family)
-                    .min_by_key(|route| route.metric)
-                    .and_then(|route| route.gateway)
-            })
+        configured.or_else(|| self.default_route(uplink, family)?.gateway)
+    }
+
+    /// The default route through an interface with the lowest metric.
+    pub fn default_route(&self, interface: u32, family: Family) -> Option<&Route> {
+        let routes = self.routes.iter();
+        routes
+            .filter(|route| route.interface == interface && route.family == family)
+            .min_by_key(|route| route.metric)
     }
 
     /// The Ethernet address of a neighbour that packets may be sent to now: never a group's, which others would read, too.
@@ -228,13 +258,24 @@ impl HostFacts {
     pub fn first_global(&self, interface: u32, family: Family) -> Option<IpAddr> {
         self.addresses_of(interface)
             .map(|net| net.addr())
-            .filter(|address| Family::of(*address) == family)
-            .find(|address| match address {
-                IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
-                IpAddr::V6(v6) => {
-                    !v6.is_unicast_link_local() && !v6.is_loopback() && !v6.is_unique_local()
-                }
-            })
+            .find(|address| Family::of(*address) == family && is_global(*address))
+    }
+
+    /// The address of any interface that others can answer to: one of the Internet if there is one, then one of a loopback
+    /// interface, which the kernel prefers as well.
+    pub fn any_global(&self, family: Family) -> Option<IpAddr> {
+        let is_loopback = |index: &u32| {
+            let link = self.links.get(index);
+            link.is_some_and(|link| link.kind == LinkKind::Loopback)
+        };
+        let addresses = self
+            .addresses
+            .iter()
+            .map(|(index, net)| (index, net.addr()));
+        addresses
+            .filter(|(_, address)| Family::of(*address) == family && is_global(*address))
+            .min_by_key(|(index, address)| (is_private(*address), !is_loopback(index)))
+            .map(|(_, address)| address)
     }
 
     /// Whether the host itself uses VLANs of the interface: it has interfaces for them, or a bridge has the interface.
@@ -249,6 +290,17 @@ impl HostFacts {
     pub fn host_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().map(|(_, net)| net.addr())
     }
+}
+
+fn is_global(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback() && !v6.is_unique_local(),
+    }
+}
+
+fn is_private(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if v4.is_private())
 }
 
 /// Whether it is a multicast or broadcast address.
@@ -273,6 +325,25 @@ impl Family {
         match self {
             Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
             Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Routers(routers) => {
+                f.write_str("rules (`ip rule`) choose between ")?;
+                for (place, (table, router)) in routers.iter().enumerate() {
+                    let gap = if place == 0 { "" } else { " and " };
+                    write!(f, "{gap}the next hop {router} of table {table}")?;
+                }
+                Ok(())
+            }
+            Self::Halves(table) => write!(
+                f,
+                "the routes of table {table} lead a half of all addresses elsewhere than the other"
+            ),
         }
     }
 }
@@ -420,7 +491,7 @@ mod tests {
             v4(2, Some("198.51.100.77")).as_deref(),
             Some("198.51.100.77")
         );
-        assert_eq!(v4(2, Some("fe80::7")).as_deref(), Some("198.51.100.2"));
+        assert_eq!(v4(2, Some("fe80::7")).as_deref(), Some("fe80::7"));
         assert_eq!(v4(3, None), None, "an on-link default route has no router");
         assert_eq!(v4(4, None), None);
         assert_eq!(

@@ -13,16 +13,18 @@ mod forward;
 mod iptables;
 mod neighbours;
 mod netdev;
+mod nexthops;
 mod offloads;
 mod own;
 pub(crate) mod packet_socket;
+mod routing;
 mod settings;
 mod state;
 mod watch;
 
 pub use error::HostError;
 pub use facts::{
-    Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, VlanTag, XdpFeatures,
+    Doubt, Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, VlanTag, XdpFeatures,
 };
 pub use forward::{ForwardChain, forward_hook_rules};
 pub use neighbours::{Kept, NeighbourKeeper};

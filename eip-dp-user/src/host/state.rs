@@ -10,22 +10,22 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
     link::{
-        InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-        LinkMessage, VlanProtocol,
+        InfoData, InfoKind, InfoVlan, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+        LinkMessage, Prop, VlanProtocol,
     },
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState,
     },
-    route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags,
-        RouteType, RouteVia,
-    },
+    route::RouteMessage,
+    rule::RuleMessage,
 };
 
 use super::{
-    Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, VlanTag, XdpFeatures,
+    Family, HostFacts, Link, LinkKind, Manager, Neighbour, VlanTag, XdpFeatures,
     neighbours::OUR_PROTOCOL,
+    nexthops,
+    routing::{self, Interface, Object, Routing, Ways, family},
 };
 
 /// What is known so far.
@@ -37,12 +37,20 @@ pub(super) struct State {
     tags: BTreeMap<u32, bool>,
     /// The NICs of which it has to be asked again.
     tags_stale: BTreeSet<u32>,
+    /// Their alternative names.
+    altnames: BTreeMap<u32, Vec<String>>,
+    /// The tables of VRFs.
+    vrfs: BTreeMap<u32, u32>,
     addresses: BTreeSet<(u32, IpNet)>,
-    routes: BTreeSet<Route>,
+    routing: Routing,
+    /// What the routing adds up to, as of the last [`Self::follow_routing`].
+    ways: Ways,
+    ways_stale: bool,
     neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
     /// Whether the routes must be asked for again. The kernel drops IPv4 routes without a word when an interface
     /// goes down or loses an address, so that route messages alone do not tell the whole story.
     routes_stale: bool,
+    rules_stale: bool,
 }
 
 impl State {
@@ -65,7 +73,10 @@ impl State {
                 }
             }
             RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
-                self.routes_stale |= is_default_of_main(route);
+                self.routes_stale |= routing::is_kept(route);
+            }
+            RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_) => {
+                self.rules_stale = true;
             }
             RouteNetlinkMessage::NewNeighbour(message) => {
                 if let Some((key, neighbour)) = neighbour(message) {
@@ -86,14 +97,59 @@ impl State {
         self.routes_stale
     }
 
-    /// Replaces the routes with those of a dump.
-    pub(super) fn set_routes<'a>(&mut self, dump: impl IntoIterator<Item = &'a RouteMessage>) {
-        self.routes = dump
-            .into_iter()
-            .filter(|message| is_default_of_main(message))
-            .flat_map(next_hops)
-            .collect();
+    /// Replaces the routes with those of a dump, and the nexthop objects that they may name.
+    pub(super) fn set_routes<'a>(
+        &mut self,
+        dump: impl IntoIterator<Item = &'a RouteMessage>,
+        objects: impl IntoIterator<Item = (u32, Object)>,
+    ) {
+        self.routing.set_routes(dump);
+        self.routing.set_objects(objects);
         self.routes_stale = false;
+        self.ways_stale = true;
+    }
+
+    /// Whether [`Self::set_rules`] is due.
+    pub(super) fn rules_stale(&self) -> bool {
+        self.rules_stale
+    }
+
+    /// Replaces the rules of a family with those of a dump.
+    pub(super) fn set_rules<'a>(
+        &mut self,
+        family: Family,
+        dump: impl IntoIterator<Item = &'a RuleMessage>,
+    ) {
+        self.routing.set_rules(family, dump);
+        self.rules_stale = false;
+        self.ways_stale = true;
+    }
+
+    /// Takes a change of a nexthop object into account.
+    pub(super) fn set_nexthop(&mut self, change: nexthops::Change) {
+        match change {
+            nexthops::Change::Put(id, object) => self.routing.put_object(id, object),
+            nexthops::Change::Gone(id) => self.routing.remove_object(id),
+        }
+        self.ways_stale = true;
+    }
+
+    /// Finds out anew where the routing leads to, if something of it changed.
+    pub(super) fn follow_routing(&mut self) {
+        if !std::mem::take(&mut self.ways_stale) {
+            return;
+        }
+        self.ways = self.routing.ways(|index| {
+            let link = self.links.get(&index)?;
+            let vrf = link.master.and_then(|master| {
+                let table = self.vrfs.get(&master)?;
+                Some((self.links.get(&master)?.name.as_str(), *table))
+            });
+            Some(Interface {
+                name: &link.name,
+                vrf,
+            })
+        });
     }
 
     /// Notes the XDP features of an interface. They arrive apart from the interface, in either order.
@@ -143,7 +199,9 @@ impl State {
         HostFacts {
             links,
             addresses: self.addresses.iter().copied().collect(),
-            routes: self.routes.iter().copied().collect(),
+            routes: self.ways.routes.iter().copied().collect(),
+            doubts: self.ways.doubts.clone(),
+            altnames: self.names(),
             neighbours: self.neighbours.clone(),
         }
     }
@@ -160,15 +218,36 @@ impl State {
         if link.kind == LinkKind::Physical {
             self.tags_stale.insert(index);
         }
+        let (altnames, vrf) = (altnames(message), vrf_table(message));
+        if altnames.is_empty() {
+            self.altnames.remove(&index);
+        } else {
+            self.altnames.insert(index, altnames);
+        }
+        if let Some(table) = vrf {
+            self.vrfs.insert(index, table);
+        }
         let before = self.links.insert(index, link);
         let was_up = before.is_some_and(|link| link.up);
         self.routes_stale |= was_up != self.links[&index].up;
+        // Rules name interfaces, and a VRF has a table of its own.
+        self.ways_stale = true;
+    }
+
+    /// The alternative names of all interfaces.
+    fn names(&self) -> BTreeMap<String, u32> {
+        let names = self.altnames.iter();
+        names
+            .flat_map(|(index, names)| names.iter().map(|name| (name.clone(), *index)))
+            .collect()
     }
 
     fn remove_link(&mut self, index: u32) {
         self.links.remove(&index);
         self.xdp.remove(&index);
         self.tags.remove(&index);
+        self.altnames.remove(&index);
+        self.vrfs.remove(&index);
         self.addresses.retain(|(interface, _)| *interface != index);
         self.neighbours
             .retain(|(interface, _), _| *interface != index);
@@ -234,6 +313,39 @@ fn link(message: &LinkMessage) -> Option<Link> {
     })
 }
 
+/// The alternative names of the interface that a message describes.
+fn altnames(message: &LinkMessage) -> Vec<String> {
+    let of = |attribute: &LinkAttribute| match attribute {
+        LinkAttribute::PropList(properties) => properties.clone(),
+        _ => Vec::new(),
+    };
+    let properties = message.attributes.iter().flat_map(of);
+    properties
+        .filter_map(|property| match property {
+            Prop::AltIfName(name) => Some(name),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The routing table of the VRF that a message describes.
+fn vrf_table(message: &LinkMessage) -> Option<u32> {
+    let of_info = |info: &LinkInfo| match info {
+        LinkInfo::Data(InfoData::Vrf(infos)) => infos.iter().find_map(|info| match info {
+            InfoVrf::TableId(table) => Some(*table),
+            _ => None,
+        }),
+        _ => None,
+    };
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => infos.iter().find_map(of_info),
+            _ => None,
+        })
+}
+
 /// The tag of the VLAN that an interface is for.
 fn vlan_of(info: &LinkInfo) -> Option<VlanTag> {
     let LinkInfo::Data(InfoData::Vlan(infos)) = info else {
@@ -265,70 +377,6 @@ fn address(message: &AddressMessage) -> Option<(u32, IpNet)> {
     }
     let net = IpNet::new(own.or(peer_or_own)?, message.header.prefix_len).ok()?;
     Some((message.header.index, net))
-}
-
-fn is_default_of_main(message: &RouteMessage) -> bool {
-    let header = &message.header;
-    let table = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Table(table) => Some(*table),
-            _ => None,
-        })
-        .unwrap_or_else(|| header.table.into());
-    header.destination_prefix_length == 0
-        && header.source_prefix_length == 0
-        && header.kind == RouteType::Unicast
-        && table == u32::from(RouteHeader::RT_TABLE_MAIN)
-        && !header.flags.contains(RouteFlags::Cloned)
-        && family(header.address_family).is_some()
-}
-
-/// The next hops of a route: one, or several in a multipath route.
-fn next_hops(message: &RouteMessage) -> Vec<Route> {
-    let Some(family) = family(message.header.address_family) else {
-        return Vec::new();
-    };
-    let metric = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Priority(metric) => Some(*metric),
-            _ => None,
-        })
-        .unwrap_or(0);
-    let route = |interface, attributes: &[RouteAttribute]| Route {
-        interface,
-        family,
-        metric,
-        gateway: attributes.iter().find_map(gateway),
-    };
-    let mut routes = Vec::new();
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Oif(interface) if !message.header.flags.contains(RouteFlags::Dead) => {
-                routes.push(route(*interface, &message.attributes));
-            }
-            RouteAttribute::MultiPath(hops) => routes.extend(
-                hops.iter()
-                    .filter(|hop| !hop.flags.contains(RouteNextHopFlags::Dead))
-                    .map(|hop| route(hop.interface_index, &hop.attributes)),
-            ),
-            _ => {}
-        }
-    }
-    routes
-}
-
-fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
-    match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(address))
-        | RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
-        RouteAttribute::Gateway(RouteAddress::Inet6(address))
-        | RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
-        _ => None,
-    }
 }
 
 /// The neighbour that a message describes. Bridge and proxy entries are none, and neither are multicast groups, which
@@ -380,14 +428,6 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Ne
     };
     let address = address.filter(|address| !address.is_multicast())?;
     Some(((header.ifindex, address), neighbour))
-}
-
-fn family(family: AddressFamily) -> Option<Family> {
-    match family {
-        AddressFamily::Inet => Some(Family::V4),
-        AddressFamily::Inet6 => Some(Family::V6),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

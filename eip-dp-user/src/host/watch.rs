@@ -11,7 +11,7 @@ use genetlink::{GenetlinkHandle, message::RawGenlMessage};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, route::RouteMessage};
 use netlink_sys::{AsyncSocket, SocketAddr};
-use rtnetlink::MulticastGroup;
+use rtnetlink::{IpVersion, MulticastGroup};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -19,7 +19,12 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{HostError, HostFacts, drivers, netdev, offloads, state::State};
+use super::{
+    Family, HostError, HostFacts, drivers, netdev,
+    nexthops::{self, News},
+    offloads, routing,
+    state::State,
+};
 
 /// How often everything is asked again, whatever the notifications said.
 const RESYNC: Duration = Duration::from_mins(5);
@@ -33,13 +38,15 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How much the kernel may queue for us before it drops notifications.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-const GROUPS: [MulticastGroup; 6] = [
+const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Link,
     MulticastGroup::Neigh,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
 ];
 
 /// A task that keeps the facts of the network namespace in which it was started. Dropping it ends the task; the
@@ -109,6 +116,8 @@ struct Session {
     state: State,
     requests: rtnetlink::Handle,
     notifications: Notifications<RouteNetlinkMessage>,
+    /// `None`: the kernel has no nexthop objects.
+    nexthops: Option<nexthops::Notifications>,
     /// `None`: the kernel has no `netdev` family.
     netdev: Option<NetdevSession>,
     _tasks: Vec<Task>,
@@ -143,11 +152,13 @@ impl Session {
         let (connection, requests, _) =
             rtnetlink::new_connection().map_err(|error| HostError::open("rtnetlink", error))?;
         tasks.push(Task(tokio::spawn(connection)));
+        let nexthops = nexthops::Notifications::open()?;
         let netdev = NetdevSession::open(&mut tasks).await?;
         Ok(Self {
             state: State::default(),
             requests,
             notifications,
+            nexthops,
             netdev,
             _tasks: tasks,
         })
@@ -168,27 +179,48 @@ impl Session {
         }
         self.state = state;
         self.state.refresh_tags(takes_tags);
+        self.refresh_rules().await?;
         self.refresh_routes().await?;
+        self.state.follow_routing();
         self.refresh_xdp().await
     }
 
+    async fn refresh_rules(&mut self) -> Result<(), HostError> {
+        for (family, version) in [(Family::V4, IpVersion::V4), (Family::V6, IpVersion::V6)] {
+            let answers = self.requests.rule().get(version).execute();
+            let rules: Result<Vec<_>, _> = in_time("rules", async {
+                Ok::<_, HostError>(answers.try_collect().await)
+            })
+            .await?;
+            match rules {
+                Ok(rules) => self.state.set_rules(family, &rules),
+                // A kernel without such rules, or without the family.
+                Err(error) => debug!(%family, %error, "no rules of routing"),
+            }
+        }
+        Ok(())
+    }
+
     async fn refresh_routes(&mut self) -> Result<(), HostError> {
+        // First: a route that is dumped names objects that are there by then.
+        let objects = match &self.nexthops {
+            Some(_) => in_time("nexthop objects", nexthops::dump()).await?,
+            None => Vec::new(),
+        };
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
             request.header.address_family = family;
-            // Only the default routes are kept while the dump runs: there may be a million others.
+            // Only what stands for a default route is kept while the dump runs: there may be a million others.
             let answers = self
                 .requests
                 .route()
                 .get(request)
                 .execute()
-                .try_filter(|route| {
-                    futures::future::ready(route.header.destination_prefix_length == 0)
-                });
+                .try_filter(|route| futures::future::ready(routing::is_kept(route)));
             routes.extend(dump("routes", answers).await?);
         }
-        self.state.set_routes(&routes);
+        self.state.set_routes(&routes, objects);
         Ok(())
     }
 
@@ -230,6 +262,10 @@ impl Session {
                 self.take_route_message(message, &mut overrun)?;
                 Event::Notified
             }
+            news = next_nexthops(&mut self.nexthops) => {
+                self.take_nexthops(news?, &mut overrun);
+                Event::Notified
+            }
             message = next_netdev(&mut self.netdev) => {
                 self.take_netdev_message(message, &mut overrun)?;
                 Event::Notified
@@ -237,6 +273,11 @@ impl Session {
         };
         while let Some(message) = self.notifications.next().now_or_never() {
             self.take_route_message(message, &mut overrun)?;
+        }
+        while let Some(nexthops) = &mut self.nexthops
+            && let Some(news) = nexthops.next_now()?
+        {
+            self.take_nexthops(news, &mut overrun);
         }
         while let Some(message) = next_netdev(&mut self.netdev).now_or_never() {
             self.take_netdev_message(message, &mut overrun)?;
@@ -252,9 +293,13 @@ impl Session {
             return self.resync().await;
         }
         self.state.refresh_tags(takes_tags);
+        if self.state.rules_stale() {
+            self.refresh_rules().await?;
+        }
         if self.state.routes_stale() {
             self.refresh_routes().await?;
         }
+        self.state.follow_routing();
         // A new interface and its features come over different sockets.
         if self.state.lacks_xdp() {
             self.refresh_xdp().await?;
@@ -274,6 +319,17 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    fn take_nexthops(&mut self, news: News, overrun: &mut bool) {
+        match news {
+            News::Changes(changes) => {
+                for change in changes {
+                    self.state.set_nexthop(change);
+                }
+            }
+            News::Lost => *overrun = true,
+        }
     }
 
     fn take_netdev_message(
@@ -319,6 +375,16 @@ impl NetdevSession {
             requests,
             notifications,
         }))
+    }
+}
+
+/// The next messages about nexthop objects; never, where the kernel has none.
+async fn next_nexthops(
+    notifications: &mut Option<nexthops::Notifications>,
+) -> Result<News, HostError> {
+    match notifications {
+        Some(notifications) => notifications.next().await,
+        None => futures::future::pending().await,
     }
 }
 

@@ -194,7 +194,7 @@ impl Look {
         allocations: &mut Allocations,
         allocate: impl FnOnce(&mut Allocations, &Scene<'_>) -> bool,
     ) -> Option<Self> {
-        let (_, _, config) = table;
+        let (_, facts, config) = table;
         let mut eips = Vec::new();
         for eip in touched.eips() {
             if known.serves(eip, config) {
@@ -219,7 +219,7 @@ impl Look {
         scene.vpcs(&mut content, &mut warnings, allocations);
         let (v4, v6) = (&mut content.v4, &mut content.v6);
         let contested = addresses::compile(v4, v6, allocations, &scene)
-            | scene.places(&mut content.targets, &mut content.macs, config);
+            | scene.places(&mut content.targets, &mut content.macs, (facts, config));
         if contested || !warnings.is_empty() {
             return None;
         }

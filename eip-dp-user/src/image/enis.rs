@@ -15,7 +15,7 @@ use super::{
     Address, Allocations, Content, HashMap, Image, Limits, fill,
     known::{Crowds, Known, Link, is_local},
     limits,
-    place::{Placer, Stand, Unserved},
+    place::{Placer, Stand, Unserved, port_mode},
 };
 use crate::{
     attach::{self, Attachment},
@@ -223,7 +223,7 @@ impl<'a> Scene<'a> {
         &self,
         targets: &mut BTreeMap<u32, Target>,
         macs: &mut BTreeMap<MacKey, PortMac>,
-        config: &Config,
+        (facts, config): (&HostFacts, &Config),
     ) -> bool {
         let mut by_xdp = HashMap::default();
         let mut found_targets = Vec::with_capacity(self.enis.len());
@@ -236,7 +236,7 @@ impl<'a> Scene<'a> {
             };
             let key = stand.key;
             let by_xdp = *by_xdp.entry(key.ifindex).or_insert_with(|| {
-                let mode = config.port_mode(&stand.link.name);
+                let mode = port_mode(config, facts, key.ifindex);
                 attach::no_xdp_delivery(stand.link, mode).is_none()
             });
             let target = target(placed, stand, vpc, by_xdp);
@@ -392,7 +392,7 @@ pub fn attachment(
     config: &Config,
 ) -> Option<Attachment> {
     let link = facts.links.get(&ifindex)?;
-    let mode = config.port_mode(&link.name);
+    let mode = port_mode(config, facts, ifindex);
     Some(attach::port(ifindex, link, mode, needs_tags))
 }
 

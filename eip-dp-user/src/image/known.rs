@@ -29,7 +29,7 @@ pub struct Known {
     pub instances: HashSet<u64>,
     /// What stands on each interface.
     pub interfaces: BTreeMap<u32, Crowd>,
-    /// The interfaces by name.
+    /// The interfaces by name, and by each alternative name.
     pub names: HashMap<String, u32>,
     /// What of each interface may be the host's own, see [`enis::host_keys`].
     host_keys: HashMap<u32, Vec<LinkKey>>,
@@ -167,6 +167,7 @@ impl Known {
                 .links
                 .iter()
                 .map(|(index, link)| (link.name.clone(), *index))
+                .chain(facts.altnames.clone())
                 .collect(),
             host_keys: enis::host_keys(facts),
             own: OwnPorts::new(facts, &config.own_uplinks()),

@@ -50,9 +50,12 @@ pub use gateways::{Gateway, Unaware};
 pub use homes::Homes;
 pub use indexes::{Indexes, Wanted};
 pub use limits::Limits;
-pub use place::{Unserved, link_name};
+pub use place::{Unserved, link_name, port_mode};
 pub use tag::tag;
-pub use uplinks::{Way, next_hop, next_hop_mac, refused_mac, ways};
+pub use uplinks::{
+    Way, do_overlap, missing, names_of_interfaces, networks, next_hop, next_hop_mac, overlap,
+    overlaps, refused_mac, unclear, ways, without_sources,
+};
 
 use enis::Scene;
 use known::Known;
@@ -352,6 +355,8 @@ fn compile_with(
     let mut directory = Directory::default();
     let (content, allocations) = (&mut image.content, &image.allocations);
     scene.vpcs(content, &mut image.warnings, allocations);
+    let vpcs = scene.vpcs.values().filter_map(|id| model.vpcs.get(*id));
+    image.warnings.extend(overlaps(vpcs, facts, config));
     let Content {
         v4,
         v6,
@@ -364,7 +369,7 @@ fn compile_with(
             for (client, lease4, lease6) in leases::compile(&scene, config) {
                 directory.tell(client, lease4, lease6);
             }
-            scene.places(targets, macs, config)
+            scene.places(targets, macs, (facts, config))
         });
         let addresses = addresses::compile(v4, v6, allocations, &scene);
         addresses | places.join().expect("no part of the compiler panics")

@@ -7,7 +7,7 @@ use eip_dp_common::abi::LinkKey;
 use super::{HashMap, HashSet, known::Known, tag};
 use crate::{
     attach,
-    config::Config,
+    config::{Config, PortMode},
     host::{self, HostFacts, Link, OwnPorts},
     model::{
         Vlan,
@@ -152,7 +152,7 @@ impl<'a> Placer<'a> {
             None => &eni.id,
         };
         let mut uplinks = self.config.uplinks.iter();
-        let problem = if uplinks.any(|uplink| uplink.interface == port) {
+        let problem = if uplinks.any(|uplink| self.facts.is_named(ifindex, &uplink.interface)) {
             format!("its port {port} is an uplink; attach it to another")
         } else if let Err(why) = attach::can_carry(link) {
             format!("its port {why}")
@@ -214,6 +214,11 @@ impl<'a> Placer<'a> {
             ));
         }
     }
+}
+
+/// How packets go to and from the ports of an interface, by whichever of its names the configuration has it.
+pub fn port_mode(config: &Config, facts: &HostFacts, ifindex: u32) -> PortMode {
+    config.port_mode(|name| facts.is_named(ifindex, name))
 }
 
 /// An interface and the VLAN on it, as messages name them.

@@ -1,6 +1,9 @@
 //! Uplinks, the next hops, and the prefixes that are the gateway's.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
 
 use eip_dp_common::abi::{
     AddressClass, LinkKey, NONE, PREFIX_SEAL, PrefixKey, Sealed, Target, TargetFlags, Uplink,
@@ -15,7 +18,7 @@ use crate::{
     host::{Family, HostFacts, Link},
     model::{
         Model, Vlan,
-        objects::{AddressRange, Mac, Pool},
+        objects::{AddressRange, Mac, Pool, Vpc},
     },
 };
 
@@ -33,10 +36,14 @@ pub struct Way<'a> {
     pub home: Option<(u32, &'a Link)>,
 }
 
-/// The uplinks whose interfaces are there, in the configuration's order.
+/// The uplinks whose interfaces are there, in the configuration's order. Of two that name the same one, by two of its names, the
+/// first.
 pub fn ways<'a>(config: &'a Config, facts: &'a HostFacts) -> impl Iterator<Item = Way<'a>> {
+    let mut seen = BTreeSet::new();
     let uplinks = config.uplinks.iter();
-    uplinks.filter_map(|uplink| Way::find(uplink, facts))
+    uplinks
+        .filter_map(|uplink| Way::find(uplink, facts))
+        .filter(move |way| seen.insert(way.key))
 }
 
 impl<'a> Way<'a> {
@@ -87,13 +94,12 @@ impl<'a> Way<'a> {
     }
 }
 
-/// The next hop of an uplink for one family, and the interface on which it is a neighbour.
+/// The next hop of an uplink for one family, and the interface on which it is a neighbour. That of IPv4 may have an IPv6 address
+/// (RFC 8950).
 pub fn next_hop(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<(u32, IpAddr)> {
     let (home, _) = way.home?;
-    let configured = way.uplink.next_hop.of(family);
-    let address = facts.next_hop(home, configured, family)?;
-    // An IPv4 default route may have an IPv6 router (RFC 8950); there is no place for one in the records.
-    (Family::of(address) == family).then_some((home, address))
+    let address = facts.next_hop(home, way.uplink.next_hop_of(family), family)?;
+    Some((home, address))
 }
 
 /// The Ethernet address of that next hop, as configured or as the kernel knows it.
@@ -118,22 +124,29 @@ pub fn refused_mac(
 
 /// Fills in uplinks, the uplinks' targets, prefixes, the screens, and the uplinks' attachments.
 pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Config) {
-    let mut egress = Egress::default();
+    let mut egress = Egress::new(model);
     let mut attached = BTreeSet::new();
+    let mut names: BTreeMap<LinkKey, String> = BTreeMap::new();
     for uplink in &config.uplinks {
         let Some(way) = Way::find(uplink, facts) else {
+            image.warnings.push(missing(uplink, facts));
+            continue;
+        };
+        if let Some(first) = names.get(&way.key) {
             image.warnings.push(format!(
-                "uplink {}: there is no such interface; it is used as soon as it appears",
+                "uplink {}: it is the uplink {first} by another name, whose settings hold; keep one of the two",
                 uplink.name()
             ));
             continue;
-        };
+        }
+        names.insert(way.key, uplink.name());
         if let Err(why) = attach::can_carry(way.link) {
             let name = uplink.name();
             image.warnings.push(format!("uplink {name}: {why}"));
             continue;
         }
         let record = record(model, facts, &way);
+        image.warnings.extend(without_source(&record, model, &way));
         let mut insert = |key: LinkKey| {
             let record = record.sealed(&key);
             image.content.uplinks.insert(key, record);
@@ -163,32 +176,84 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
         }
         egress.consider(&mut image.warnings, facts, &way);
     }
-    egress.write(image, model);
+    egress.write(image);
     prefixes::<[u8; 4]>(image, model, facts, config);
     prefixes::<[u8; 16]>(image, model, facts, config);
 }
 
+/// What to say of an uplink whose interface is not there. Perhaps its name is misspelt.
+pub fn missing(uplink: &config::Uplink, facts: &HostFacts) -> String {
+    format!(
+        "uplink {}: there is no such interface; it is used as soon as it appears; this host has {}",
+        uplink.name(),
+        names_of_interfaces(facts)
+    )
+}
+
+/// The names of this host's interfaces, those first that may be meant as uplinks.
+pub fn names_of_interfaces(facts: &HostFacts) -> String {
+    /// There may be thousands of guests' ports.
+    const NAMED: usize = 16;
+    let mut links: Vec<&Link> = facts.links.values().collect();
+    links.sort_by_key(|link| (link.kind.is_virtual_port(), !link.up));
+    let mut names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let listed = names.join(", ");
+    if more == 0 {
+        listed
+    } else {
+        format!("{listed} and {more} more")
+    }
+}
+
 /// The way to the Internet of each family: the first uplink that is up and has a next hop.
-#[derive(Default)]
 struct Egress {
     v4: Option<Target>,
     v6: Option<Target>,
-    /// Whether a next hop was refused, so that there is a warning already.
-    refused: bool,
+    /// The families that there are pools of.
+    wanted: Vec<Family>,
+    /// Those of which there is a warning already that says why there is no next hop.
+    told: BTreeSet<Family>,
 }
 
 impl Egress {
+    fn new(model: &Model) -> Self {
+        let has_pool = |family: &Family| {
+            let mut pools = model.pools.keys();
+            pools.any(|cidr| Family::of(cidr.addr()) == *family)
+                || (*family == Family::V4 && model.pools.is_empty())
+        };
+        Self {
+            v4: None,
+            v6: None,
+            wanted: Family::ALL.into_iter().filter(has_pool).collect(),
+            told: BTreeSet::new(),
+        }
+    }
+
     fn consider(&mut self, warnings: &mut Vec<String>, facts: &HostFacts, way: &Way<'_>) {
         if !way.is_up() {
             return;
         }
-        for (egress, family) in [(&mut self.v4, Family::V4), (&mut self.v6, Family::V6)] {
-            let Some(hop) = next_hop(facts, way, family) else {
-                continue;
+        for family in Family::ALL {
+            let found = next_hop(facts, way, family);
+            if self.wanted.contains(&family)
+                && let Some(why) = unclear(facts, way, family)
+            {
+                warnings.push(format!("uplink {}: {why}", way.name()));
+                if found.is_none() {
+                    self.told.insert(family);
+                }
+            }
+            let Some(hop) = found else { continue };
+            let egress = match family {
+                Family::V4 => &mut self.v4,
+                Family::V6 => &mut self.v6,
             };
             // The kernel is not asked to send there either: it would, and everybody on the link would read it.
             if let Some(mac) = refused_mac(facts, way, hop) {
-                self.refused = true;
+                self.told.insert(family);
                 warnings.push(format!(
                     "uplink {}: its next hop {} has the group address {mac} in this host's neighbour table, to which no packet is \
                      sent; find out who says so on the link, or set `next_hop_mac` in its [[uplink]]",
@@ -196,20 +261,16 @@ impl Egress {
                     hop.1
                 ));
             } else if egress.is_none() {
-                *egress = Some(egress_target(facts, way, hop));
+                *egress = Some(egress_target(facts, way, hop, family));
             }
         }
     }
 
-    fn write(self, image: &mut Image, model: &Model) {
-        let has_pool = |family| {
-            let mut pools = model.pools.keys();
-            pools.any(|cidr| Family::of(cidr.addr()) == family)
-        };
+    fn write(self, image: &mut Image) {
         for (egress, family) in [(&self.v4, Family::V4), (&self.v6, Family::V6)] {
-            let wanted = has_pool(family) || (family == Family::V4 && model.pools.is_empty());
-            let is_told = self.refused || image.content.uplinks.is_empty();
-            if egress.is_none() && wanted && !is_told {
+            let is_wanted = self.wanted.contains(&family);
+            let is_told = self.told.contains(&family) || image.content.uplinks.is_empty();
+            if egress.is_none() && is_wanted && !is_told {
                 image.warnings.push(format!(
                     "no uplink is up and has an {family} next hop: no {family} packet can be sent to the Internet; give \
                      the host an {family} default route through the uplink, or set `next_hop` in its [[uplink]]"
@@ -221,6 +282,30 @@ impl Egress {
     }
 }
 
+/// Why the host's routes do not say which the next hop of an uplink is, or not for all packets; with the cure.
+pub fn unclear(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<String> {
+    let (home, _) = way.home?;
+    if way.uplink.next_hop_of(family).is_some() {
+        return None;
+    }
+    let router = next_hop(facts, way, family).map(|(_, router)| router);
+    match (facts.doubts.get(&(home, family)), router) {
+        (Some(doubt), Some(router)) => Some(format!(
+            "for {family}, {doubt}; packets of EIPs go to {router}; set `next_hop` in its [[uplink]], to that one or another"
+        )),
+        (Some(doubt), None) => Some(format!(
+            "for {family}, {doubt}, and no packet of an EIP is sent there; set `next_hop` in its [[uplink]]"
+        )),
+        (None, None) => facts.default_route(home, family).map(|_| {
+            format!(
+                "its {family} default route names no router, as if every address were on the link, and no packet of an EIP \
+                 is sent there; set `next_hop` in its [[uplink]], or give the route a router"
+            )
+        }),
+        (None, Some(_)) => None,
+    }
+}
+
 fn put_target<A: Address>(image: &mut Image, egress: Option<Target>) {
     let index = A::UPLINK_TARGET;
     let target = egress.unwrap_or_else(no_egress).sealed(&index);
@@ -229,6 +314,10 @@ fn put_target<A: Address>(image: &mut Image, egress: Option<Target>) {
 
 fn record(model: &Model, facts: &HostFacts, way: &Way<'_>) -> Uplink {
     let mut flags = 0;
+    // Where IPv4 has no address here its packets go to IPv6's router.
+    let next_hop6 = hop_of::<[u8; 16]>(facts, way, Family::V6)
+        .or_else(|| hop_of(facts, way, Family::V4))
+        .unwrap_or_default();
     if way.uplink.answer_arp {
         flags |= UplinkFlags::ANSWER_ARP;
     }
@@ -236,8 +325,8 @@ fn record(model: &Model, facts: &HostFacts, way: &Way<'_>) -> Uplink {
         flags |= UplinkFlags::DROP_PRIVATE_SOURCES;
     }
     Uplink {
-        next_hop4: next_hop_of(facts, way),
-        next_hop6: next_hop_of(facts, way),
+        next_hop4: hop_of(facts, way, Family::V4).unwrap_or_default(),
+        next_hop6,
         icmp_source4: icmp_source_of(model, facts, way),
         icmp_source6: icmp_source_of(model, facts, way),
         mac: way.mac(),
@@ -246,14 +335,16 @@ fn record(model: &Model, facts: &HostFacts, way: &Way<'_>) -> Uplink {
     }
 }
 
-fn next_hop_of<A: Address>(facts: &HostFacts, way: &Way<'_>) -> A {
-    next_hop(facts, way, A::FAMILY)
-        .and_then(|(_, address)| A::of(address))
-        .unwrap_or_default()
+/// The next hop for one family, if it has an address of the other or the same that is asked for.
+fn hop_of<A: Address>(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<A> {
+    next_hop(facts, way, family).and_then(|(_, address)| A::of(address))
 }
 
-/// Who sends ICMP errors to the Internet: as configured, else the uplink's own address, else a pool's gateway. In a private cloud
-/// the uplink's may be unique local.
+/// The address that stands for an IPv4 node without one (RFC 7600, 4.8), which the kernel uses, too.
+const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+
+/// Who sends ICMP errors to the Internet: as configured, else the uplink's own address, else a pool's gateway, else another of the
+/// host's. In a private cloud the uplink's may be unique local.
 fn icmp_source_of<A: Address>(model: &Model, facts: &HostFacts, way: &Way<'_>) -> A {
     let own = || facts.first_global(way.home?.0, A::FAMILY);
     let pools = || {
@@ -268,17 +359,58 @@ fn icmp_source_of<A: Address>(model: &Model, facts: &HostFacts, way: &Way<'_>) -
         let found = addresses.find(|one| matches!(one, IpAddr::V6(v6) if v6.is_unique_local()));
         found.filter(|_| is_private && A::FAMILY == Family::V6)
     };
+    let dummy = || (A::FAMILY == Family::V4).then_some(DUMMY.into());
     let configured = way.uplink.icmp_source.of(A::FAMILY);
     configured
         .or_else(own)
         .or_else(pools)
         .or_else(of_cloud)
+        .or_else(|| facts.any_global(A::FAMILY))
+        .or_else(dummy)
         .and_then(A::of)
         .unwrap_or_default()
 }
 
-fn egress_target(facts: &HostFacts, way: &Way<'_>, hop: (u32, IpAddr)) -> Target {
+/// What to say where ICMP errors to the Internet have no sender, or one that is nobody's address.
+pub fn without_sources(model: &Model, facts: &HostFacts, config: &Config) -> Vec<String> {
+    ways(config, facts)
+        .flat_map(|way| without_source(&record(model, facts, &way), model, &way))
+        .collect()
+}
+
+fn without_source(record: &Uplink, model: &Model, way: &Way<'_>) -> Vec<String> {
+    let has_pool = |family| {
+        let mut pools = model.pools.keys();
+        pools.any(|cidr| Family::of(cidr.addr()) == family)
+    };
+    let mut told = Vec::new();
+    if has_pool(Family::V4) && record.icmp_source4 == DUMMY.octets() {
+        told.push(format!(
+            "uplink {}: this host has no IPv4 address, so ICMP errors come from {DUMMY}, which others may filter; give it one, \
+             on `lo` perhaps, or set `icmp_source` in its [[uplink]]",
+            way.name()
+        ));
+    }
+    if has_pool(Family::V6) && record.icmp_source6 == [0; 16] {
+        told.push(format!(
+            "uplink {}: this host has no global IPv6 address, so no ICMPv6 error is sent to the Internet, and who sends what is \
+             too big is not told; give it one, on `lo` perhaps, or set `icmp_source` in its [[uplink]]",
+            way.name()
+        ));
+    }
+    told
+}
+
+fn egress_target(facts: &HostFacts, way: &Way<'_>, hop: (u32, IpAddr), family: Family) -> Target {
     let mac = next_hop_mac(facts, way, hop);
+    // Of two IPv6 routers the record has the one that is IPv6's own. The kernel is asked for the other one all the same, and it
+    // is used once it is resolved.
+    if mac.is_none()
+        && Family::of(hop.1) != family
+        && next_hop(facts, way, Family::V6).is_some_and(|other| other != hop)
+    {
+        return no_egress();
+    }
     let by_xdp = if attach::takes_xdp_frames(way.link) {
         TargetFlags::XDP
     } else {
@@ -351,6 +483,66 @@ fn on_links(facts: &HostFacts, config: &Config) -> (Vec<OnLink>, Vec<OnLink>) {
     (nets, next_hops)
 }
 
+/// What to say of the VPCs whose prefixes are also in use on an uplink's link: an address there is nobody's on the Internet.
+pub fn overlaps<'a>(
+    vpcs: impl Iterator<Item = &'a Vpc>,
+    facts: &HostFacts,
+    config: &Config,
+) -> Vec<String> {
+    let networks: Vec<(String, IpNet)> = ways(config, facts)
+        .flat_map(|way| {
+            let name = way.name();
+            let networks = networks(facts, &way).into_iter();
+            networks.map(move |net| (name.clone(), net))
+        })
+        .collect();
+    vpcs.flat_map(|vpc| vpc.cidrs.iter().map(move |cidr| (vpc, cidr)))
+        .flat_map(|(vpc, cidr)| {
+            let shared = networks.iter().filter(|(_, net)| do_overlap(cidr, net));
+            shared.map(|(uplink, net)| overlap(&vpc.id, cidr, uplink, net))
+        })
+        .collect()
+}
+
+/// The networks on an uplink's link, and its next hops that are in none of them, without what is link-local.
+pub fn networks(facts: &HostFacts, way: &Way<'_>) -> BTreeSet<IpNet> {
+    let home = way.home.map(|(home, _)| home);
+    let networks = home.into_iter().flat_map(|home| facts.addresses_of(home));
+    let mut networks: BTreeSet<IpNet> = networks.map(|net| net.trunc()).collect();
+    for (_, hop) in Family::ALL
+        .into_iter()
+        .filter_map(|family| next_hop(facts, way, family))
+    {
+        if !networks.iter().any(|net| net.contains(&hop)) {
+            networks.insert(hop.into());
+        }
+    }
+    networks.retain(|net| !is_local(net.addr()));
+    networks
+}
+
+/// Of two prefixes that share addresses one is within the other.
+pub fn do_overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+/// What to say of a prefix of a VPC that is also in use on an uplink's link.
+pub fn overlap(vpc: &str, cidr: &IpNet, uplink: &str, net: &IpNet) -> String {
+    format!(
+        "vpc-overlaps-uplink: vpc {vpc}: its CIDR {cidr} and {net} on the link of uplink {uplink} have addresses in common: \
+         hosts there cannot reach the EIPs of the VPC's ENIs (their packets are dropped as martian), nor these ENIs them; give \
+         the VPC another CIDR"
+    )
+}
+
+/// Whether an address is every link's own.
+fn is_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
 /// Whether an address means something on its own link only, so that no packet from elsewhere has it.
 fn is_of_a_link(address: IpAddr) -> bool {
     match address {
@@ -368,10 +560,6 @@ fn prefixes<A: Address>(image: &mut Image, model: &Model, facts: &HostFacts, con
             prefixes_of_pool(content, pool, &nets);
         }
     }
-    let is_local = |address: IpAddr| match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
     // The first of two with one address holds.
     for hop in next_hops.iter().rev() {
         if !is_local(hop.net.addr()) {

@@ -19,8 +19,9 @@ type Checked = Result<(), Unacceptable>;
 const MAX_ID: usize = 64;
 /// How many reserved ranges a pool has.
 const MAX_RANGES: usize = 128;
-/// `IFNAMSIZ` of the kernel, without the closing zero.
-const MAX_PORT: usize = 15;
+/// `ALTIFNAMSIZ` of the kernel, without the closing zero: an interface may have alternative names, which are longer than
+/// those of `IFNAMSIZ`.
+pub const MAX_NAME: usize = 127;
 
 macro_rules! invalid {
     ($($text:tt)+) => { return Err(Unacceptable(format!($($text)+))) };
@@ -274,9 +275,9 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Whether the kernel would take `name` for an interface (`dev_valid_name`).
+/// Whether `name` can be that of an interface (`dev_valid_name`), or an alternative one.
 pub fn is_interface_name(name: &str) -> bool {
-    (1..=MAX_PORT).contains(&name.len())
+    (1..=MAX_NAME).contains(&name.len())
         && !matches!(name, "." | "..")
         && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
 }
@@ -306,7 +307,7 @@ fn check_mac(id: &str, mac: Mac) -> Checked {
 fn check_port(eni: &str, port: &str, vlan: Option<Vlan>) -> Checked {
     if !is_interface_name(port) || !port.chars().all(|c| c.is_ascii_graphic()) {
         invalid!(
-            "ENI `{eni}`: {port:?} is not the name of an interface (1 to {MAX_PORT} characters, no space or slash)"
+            "ENI `{eni}`: {port:?} is not the name of an interface (1 to {MAX_NAME} characters, no space or slash)"
         );
     }
     match vlan.map_or(Ok(()), Vlan::check) {

@@ -22,7 +22,10 @@ pub(super) fn uplink(facts: &HostFacts, uplink: &Uplink) -> Vec<Line> {
         return vec![Line::fail(
             subject,
             "no such interface",
-            "`ip link` lists those there are; correct `--uplink` or the configuration",
+            format!(
+                "this host has {}; correct `--uplink` or the configuration, or make it: the daemon waits for it",
+                image::names_of_interfaces(facts)
+            ),
         )];
     };
     let (index, link) = (way.key.ifindex, way.link);
@@ -84,6 +87,10 @@ fn xdp(subject: &str, index: u32, link: &Link) -> Line {
 
 fn member(subject: &str, facts: &HostFacts, link: &Link) -> Option<Line> {
     let master = facts.links.get(&link.master?)?;
+    // Packets of a VRF come in by the interfaces in it.
+    if matches!(&master.kind, LinkKind::Other(kind) if kind == "vrf") {
+        return None;
+    }
     Some(Line::warn(
         subject,
         format!("belongs to {} {}", master.kind, master.name),
@@ -139,11 +146,23 @@ fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
             way.to_create_home(),
         )];
     };
-    let lines: Vec<Line> = Family::ALL
+    // One router may be IPv4's and IPv6's.
+    let found: BTreeSet<_> = Family::ALL
         .into_iter()
         .filter_map(|family| image::next_hop(facts, way, family))
+        .collect();
+    let mut lines: Vec<Line> = found
+        .into_iter()
         .map(|found| next_hop(subject, facts, way, found))
         .collect();
+    for family in Family::ALL {
+        if let Some(why) = image::unclear(facts, way, family) {
+            lines.push(Line {
+                cure: None,
+                ..Line::warn(subject, why, "")
+            });
+        }
+    }
     if !lines.is_empty() {
         return lines;
     }
@@ -175,6 +194,28 @@ fn next_hop(subject: &str, facts: &HostFacts, way: &Way<'_>, found: (u32, IpAddr
     }
 }
 
+/// The VPCs whose prefixes are also in use on an uplink's link.
+pub(super) fn overlaps(facts: &HostFacts, model: &Model, config: &Config) -> Vec<Line> {
+    let told = image::overlaps(model.vpcs.values(), facts, config);
+    told.into_iter()
+        .map(|text| Line {
+            cure: None,
+            ..Line::warn("vpcs", text, "")
+        })
+        .collect()
+}
+
+/// Who sends ICMP errors of the gateway's own to the Internet, where that is nobody, or nobody's address.
+pub(super) fn errors(facts: &HostFacts, model: &Model, config: &Config) -> Vec<Line> {
+    let told = image::without_sources(model, facts, config);
+    told.into_iter()
+        .map(|text| Line {
+            cure: None,
+            ..Line::warn("ICMP errors", text, "")
+        })
+        .collect()
+}
+
 /// What there is to say about the ports of attached ENIs.
 pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -> Vec<Line> {
     let names: BTreeSet<&str> = model
@@ -195,8 +236,16 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
     names
         .into_iter()
         .flat_map(|name| {
-            let is_uplink = uplinks.iter().any(|uplink| uplink.interface == name);
-            let mode = config.map_or(PortMode::default(), |config| config.port_mode(name));
+            let index = facts.index_of(name);
+            let is_uplink = |uplink: &Uplink| match index {
+                Some(index) => facts.is_named(index, &uplink.interface),
+                None => uplink.interface == name,
+            };
+            let is_uplink = uplinks.iter().any(is_uplink);
+            let mode = config.map_or(PortMode::default(), |config| match index {
+                Some(index) => image::port_mode(config, facts, index),
+                None => config.port_mode(|other| other == name),
+            });
             let mut lines = port(facts, name, is_uplink, largest, mode);
             let is_used = |(index, _)| facts.uses_vlans_of(index);
             if on_vlans(name) || facts.link_named(name).is_some_and(is_used) {
@@ -270,7 +319,7 @@ fn port(
 /// Tags that XDP on a port with VLANs does not see.
 fn vlan_offload(facts: &HostFacts, name: &str) -> Option<Line> {
     let (_, link) = facts.link_named(name)?;
-    let offloads = offloads(name).map_err(|error| error.to_string());
+    let offloads = offloads(&link.name).map_err(|error| error.to_string());
     let told = offload_line(&format!("port {name}"), link, true, offloads);
     (told.status != Status::Ok).then_some(told)
 }

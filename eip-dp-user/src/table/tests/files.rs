@@ -243,7 +243,7 @@ fn what_cannot_be_meant_and_what_is_not_built() {
         "pool 203.0.113.5/24".to_owned(),
         "pool 203.0.113.0/24 gateway=2001:db8::1".to_owned(),
         "attach e1 i1 a/b".to_owned(),
-        "attach e1 i1 sixteen-letters-".to_owned(),
+        format!("attach e1 i1 {}", "x".repeat(128)),
         "attach e1 i1 port vlan=4095".to_owned(),
         "attach e1 i1 port vlan=0.7".to_owned(),
         "attach e1 i1 port vlan=100.4095".to_owned(),
