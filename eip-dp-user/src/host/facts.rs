@@ -170,6 +170,15 @@ impl HostFacts {
         self.link_named(name).map(|(index, _)| index)
     }
 
+    /// All names of the interface, the alternative ones last.
+    pub fn names_of(&self, index: u32) -> Vec<String> {
+        let own = self.links.get(&index).map(|link| link.name.clone());
+        let others = self.altnames.iter().filter(|(_, other)| **other == index);
+        own.into_iter()
+            .chain(others.map(|(name, _)| name.clone()))
+            .collect()
+    }
+
     /// Whether that is a name of the interface.
     pub fn is_named(&self, index: u32, name: &str) -> bool {
         let link = self.links.get(&index);

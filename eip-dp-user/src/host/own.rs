@@ -50,7 +50,8 @@ impl OwnPorts {
                 own.0.insert(LinkKey::any_vlan(*index), why(&link.name));
             }
             // Most hosts have one or two.
-            for (_, vlan) in uplinks.iter().filter(|(name, _)| *name == link.name) {
+            let is_it = |(name, _): &&(String, _)| facts.is_named(*index, name);
+            for (_, vlan) in uplinks.iter().filter(is_it) {
                 let why = |name: &str| format!("{name} is an uplink");
                 match vlan {
                     None => own.add_interface(facts, *index, why),
@@ -100,9 +101,9 @@ impl OwnPorts {
     /// All of them by the interfaces' names, for the rules.
     pub fn by_name(&self, facts: &HostFacts) -> Vec<HostPort> {
         let ports = self.0.iter().filter_map(|(key, why)| {
-            let link = facts.links.get(&key.ifindex)?;
+            facts.links.get(&key.ifindex)?;
             Some(HostPort {
-                names: vec![link.name.clone()],
+                names: facts.names_of(key.ifindex),
                 vlan: Vlan::of_key(key.vlan, key.outer),
                 any_vlan: *key == LinkKey::any_vlan(key.ifindex),
                 why: why.clone(),

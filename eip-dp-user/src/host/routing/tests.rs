@@ -112,10 +112,10 @@ fn through(interface: u32, ways: &Ways) -> String {
         (None, false) => "none".to_owned(),
         (None, true) => "?".to_owned(),
         (Some(route), doubts) => {
-            let router = route
+            let hop = route
                 .gateway
                 .map_or("link".to_owned(), |hop| hop.to_string());
-            format!("{router}{}", if doubts { "!" } else { "" })
+            format!("{hop}{}", if doubts { "!" } else { "" })
         }
     }
 }
