@@ -3,6 +3,7 @@
 //! An unknown key is an error that names the key and the line.
 
 mod file;
+mod names;
 
 use std::{
     fs, io,
@@ -18,6 +19,7 @@ use crate::{
     model::{Vlan, objects::Mac},
 };
 use file::{Raw, Source};
+pub use names::{DomainName, NotADomain};
 
 /// Where the configuration is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/eip-dp/config.toml";
@@ -132,10 +134,26 @@ pub enum Delivery {
 /// The `[dhcp]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dhcp {
-    /// Name servers handed out, each to guests with an address of its family.
-    pub dns: Vec<IpAddr>,
+    /// Name servers handed out, each to guests with an address of its family. `None`: those of the host.
+    #[serde(default)]
+    pub dns: Option<Vec<IpAddr>>,
     /// How long a lease is.
     pub lease: Duration,
+    /// The domain that guests are in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainName>,
+    /// The domains that guests look for a name in, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<DomainName>,
+    /// Time servers, each for guests with an address of its family.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ntp: Vec<IpAddr>,
+    /// The server that a guest boots from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_server: Option<Ipv4Addr>,
+    /// The file there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_file: Option<String>,
 }
 
 /// The `[maps]` section: how many of each thing the kernel's maps have room for.
@@ -177,8 +195,13 @@ impl Default for MapSizes {
 impl Default for Dhcp {
     fn default() -> Self {
         Self {
-            dns: Vec::new(),
+            dns: None,
             lease: Duration::from_hours(1),
+            domain: None,
+            search: Vec::new(),
+            ntp: Vec::new(),
+            next_server: None,
+            boot_file: None,
         }
     }
 }

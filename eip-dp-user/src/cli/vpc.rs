@@ -141,6 +141,7 @@ impl Set {
     fn run(self, global: &Global) -> Result<(), Failure> {
         let session = Session::open(global)?;
         let id = session.id::<Vpc>(&self.id)?;
+        let added = self.add.clone();
         let command = Command::VpcSet {
             id: id.clone(),
             add: self.add,
@@ -150,7 +151,9 @@ impl Set {
         };
         session.change::<Vpc>(self.wait, &id, &command, |vpc| {
             format!("changed: {}", output::join(&vpc.cidrs))
-        })
+        })?;
+        warn_of_overlaps(global, &id, &added);
+        Ok(())
     }
 }
 

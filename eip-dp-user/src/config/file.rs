@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use eip_dp_common::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, ConfigError, Delivery, Dhcp, MapSizes, PerFamily, Port, Uplink};
+use super::{Config, ConfigError, Delivery, Dhcp, DomainName, MapSizes, PerFamily, Port, Uplink};
 use crate::{
     host::Family,
     model::{MAX_NAME, Vlan, is_interface_name, objects::Mac},
@@ -108,8 +108,13 @@ struct RawPorts {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawDhcp {
-    dns: Vec<Spanned<IpAddr>>,
+    dns: Option<Vec<Spanned<IpAddr>>>,
     lease: Option<Spanned<u32>>,
+    domain: Option<Spanned<String>>,
+    search: Vec<Spanned<String>>,
+    ntp: Vec<Spanned<IpAddr>>,
+    next_server: Option<Spanned<Ipv4Addr>>,
+    boot_file: Option<Spanned<String>>,
 }
 
 /// Where the text came from, for messages.
@@ -325,16 +330,18 @@ impl Raw {
     }
 }
 
+/// So many servers of a kind guests are told at most: all of it has to fit one packet.
+const MOST_SERVERS: usize = 16;
+/// The search list as it is on the wire, at most: the room of one option.
+const LONGEST_SEARCH: usize = 255;
+/// The name of a boot file: likewise.
+const LONGEST_FILE: usize = 255;
+
 impl RawDhcp {
     fn check(self, source: &Source<'_>) -> Result<Dhcp, ConfigError> {
-        let dns = self
-            .dns
-            .iter()
-            .map(|address| match *address.get_ref() {
-                host if is_host(host) => Ok(host),
-                other => Err(source.invalid(Some(address.span()), not_a_host("dns", other))),
-            })
-            .collect::<Result<_, _>>()?;
+        let dns = self.dns.as_deref();
+        let dns = dns.map(|dns| servers("dns", dns, source)).transpose()?;
+        let ntp = servers("ntp", &self.ntp, source)?;
         let lease = match self.lease {
             None => Dhcp::default().lease,
             // A shorter lease keeps every guest renewing all the time.
@@ -349,8 +356,103 @@ impl RawDhcp {
             }
             Some(lease) => Duration::from_secs(u64::from(*lease.get_ref())),
         };
-        Ok(Dhcp { dns, lease })
+        let domain = self.domain.as_ref();
+        let domain = domain.map(|name| domain_name("domain", name, source));
+        let next_server = self.next_server.map(|server| {
+            let address = *server.get_ref();
+            if is_host(address.into()) {
+                Ok(address)
+            } else {
+                let message = not_a_host("next_server", address.into());
+                Err(source.invalid(Some(server.span()), message))
+            }
+        });
+        Ok(Dhcp {
+            dns,
+            lease,
+            domain: domain.transpose()?,
+            search: search_list(&self.search, source)?,
+            ntp,
+            next_server: next_server.transpose()?,
+            boot_file: self
+                .boot_file
+                .map(|file| boot_file(file, source))
+                .transpose()?,
+        })
     }
+}
+
+/// Checks a list of servers' addresses.
+fn servers(
+    key: &str,
+    servers: &[Spanned<IpAddr>],
+    source: &Source<'_>,
+) -> Result<Vec<IpAddr>, ConfigError> {
+    if let Some(more) = servers.get(MOST_SERVERS) {
+        let count = servers.len();
+        return Err(source.invalid(
+            Some(more.span()),
+            format!("`{key}`: {count} servers; give {MOST_SERVERS} at most"),
+        ));
+    }
+    let checked = servers.iter().map(|address| match *address.get_ref() {
+        host if is_host(host) => Ok(host),
+        other => Err(source.invalid(Some(address.span()), not_a_host(key, other))),
+    });
+    checked.collect()
+}
+
+fn domain_name(
+    key: &str,
+    name: &Spanned<String>,
+    source: &Source<'_>,
+) -> Result<DomainName, ConfigError> {
+    let text = name.get_ref();
+    text.parse().map_err(|why| {
+        let message = format!(
+            "`{key}`: {text:?} is no name of a domain: {why}; give one such as `example.org`"
+        );
+        source.invalid(Some(name.span()), message)
+    })
+}
+
+fn search_list(
+    names: &[Spanned<String>],
+    source: &Source<'_>,
+) -> Result<Vec<DomainName>, ConfigError> {
+    let mut length = 0;
+    let mut list = Vec::new();
+    for name in names {
+        let checked = domain_name("search", name, source)?;
+        length += checked.wire_len();
+        if length > LONGEST_SEARCH {
+            return Err(source.invalid(
+                Some(name.span()),
+                format!(
+                    "`search`: with {checked} the list takes {length} bytes, and an option has room for \
+                     {LONGEST_SEARCH}; give fewer or shorter names"
+                ),
+            ));
+        }
+        list.push(checked);
+    }
+    Ok(list)
+}
+
+fn boot_file(file: Spanned<String>, source: &Source<'_>) -> Result<String, ConfigError> {
+    let name = file.get_ref();
+    let is_printable = name.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if (1..=LONGEST_FILE).contains(&name.len()) && is_printable {
+        return Ok(file.into_inner());
+    }
+    let shown: String = name.chars().take(40).collect();
+    Err(source.invalid(
+        Some(file.span()),
+        format!(
+            "`boot_file`: {shown:?} is no name of a file: give 1 to {LONGEST_FILE} printable ASCII characters; \
+             leave the key out for none"
+        ),
+    ))
 }
 
 /// The largest map that is asked of the kernel; far above what a gateway's memory holds.

@@ -33,6 +33,11 @@ fn every_key_is_read() {
         [dhcp]
         dns = ["192.0.2.53", "2001:db8::53"]
         lease = 600
+        domain = "example.org."
+        search = ["example.org", "example.net"]
+        ntp = ["192.0.2.123"]
+        next_server = "192.0.2.67"
+        boot_file = "pxelinux.0"
         [maps]
         eips = 10
         eips6 = 6
@@ -77,11 +82,18 @@ fn every_key_is_read() {
                 delivery: Delivery::Xdp,
             }],
             dhcp: Dhcp {
-                dns: vec![
+                dns: Some(vec![
                     Ipv4Addr::new(192, 0, 2, 53).into(),
                     "2001:db8::53".parse().expect("an address"),
-                ],
+                ]),
                 lease: Duration::from_mins(10),
+                domain: Some("example.org".parse().expect("a name")),
+                search: ["example.org", "example.net"]
+                    .map(|name| name.parse().expect("a name"))
+                    .into(),
+                ntp: vec![Ipv4Addr::new(192, 0, 2, 123).into()],
+                next_server: Some(Ipv4Addr::new(192, 0, 2, 67)),
+                boot_file: Some("pxelinux.0".to_owned()),
             },
             maps: MapSizes {
                 eips: 10,
@@ -174,6 +186,27 @@ fn refusals_name_key_line_and_cure() {
             &["[[port]] wan0", "keep one"],
         ),
         ("UPLINK[dhcp]\nlease = 5", &["line 4", "lease", "60"]),
+        (
+            "UPLINK[dhcp]\ndomain = \"a..b\"",
+            &["line 4", "`domain`", "a..b", "example.org"],
+        ),
+        (
+            "UPLINK[dhcp]\nsearch = [\"a.org\", \"b c\"]",
+            &["line 4", "`search`", "b c", "example.org"],
+        ),
+        (
+            "UPLINK[dhcp]\nntp = [\"127.0.0.1\"]",
+            &["line 4", "`ntp`", "127.0.0.1", "unicast"],
+        ),
+        (
+            "UPLINK[dhcp]\nnext_server = \"224.0.0.1\"",
+            &["line 4", "`next_server`", "224.0.0.1", "unicast"],
+        ),
+        (
+            "UPLINK[dhcp]\nboot_file = \"a\\nb\"",
+            &["line 4", "`boot_file`", "a\\nb", "printable"],
+        ),
+        ("UPLINK[dhcp]\nboot_file = \"\"", &["line 4", "`boot_file`"]),
         ("UPLINK[maps]\neips = 0", &["eips", "0 is not between"]),
         (
             "UPLINK[maps]\neips = 4194304",
@@ -260,4 +293,24 @@ fn an_interface_is_named_by_an_alternative_name_too() {
     assert_eq!(config.uplinks[1].interface, name);
     let message = parse("", &[&"a".repeat(128)]).expect_err("too long");
     assert!(message.contains("127"), "{message}");
+}
+
+/// No list is larger than one packet has room for.
+#[test]
+fn lists_for_guests_are_bounded() {
+    let list = |key: &str, one: &str, count: usize| {
+        let all = vec![format!("{one:?}"); count].join(", ");
+        parse(&format!("[dhcp]\n{key} = [{all}]"), &["wan0"])
+    };
+    for (key, one, most) in [("dns", "192.0.2.1", 16), ("ntp", "2001:db8::1", 16)] {
+        assert!(list(key, one, most).is_ok());
+        let refused = list(key, one, most + 1).expect_err("too many");
+        assert!(refused.contains(key) && refused.contains("17"), "{refused}");
+    }
+    // 13 bytes each on the wire.
+    assert!(list("search", "example.org", 19).is_ok());
+    let refused = list("search", "example.org", 20).expect_err("too long");
+    assert!(refused.contains("260 bytes"), "{refused}");
+    let none = parse("[dhcp]\ndns = []", &["wan0"]).expect("valid");
+    assert_eq!(none.dhcp.dns, Some(Vec::new()), "none on purpose");
 }

@@ -30,7 +30,7 @@ use tracing::{error, info, warn};
 
 pub use engine::{location_of, tag_of_file};
 pub use lock::{Lock, RUN_FOLDER};
-pub use report::{Attached, LinkState, PortReport, Report, UplinkReport};
+pub use report::{Attached, LinkState, NameServers, PortReport, Report, UplinkReport};
 
 use crate::{
     announce::Announcer,

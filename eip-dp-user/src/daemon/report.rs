@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs, io,
+    fmt, fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -43,6 +43,9 @@ pub struct Report {
     pub uplinks: Vec<UplinkReport>,
     /// The ports that ENIs are attached to.
     pub ports: Vec<PortReport>,
+    /// The name servers that guests are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_servers: Option<NameServers>,
     /// What is not served or not as one may think, and why.
     pub warnings: Vec<String>,
     /// Where the private addresses are that several ENIs share.
@@ -57,6 +60,43 @@ pub struct Report {
     /// Why the kernel does not have all that the table wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// The name servers that guests are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameServers {
+    /// Their addresses; each guest is told those of the families that it has.
+    pub servers: Vec<IpAddr>,
+    /// Who says so: `[dhcp] dns`, or a file of the host's. `None`: nobody says any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl NameServers {
+    fn new(config: &Config, facts: &HostFacts) -> Self {
+        let file = facts.resolver.file.as_ref();
+        Self {
+            servers: image::name_servers(config, facts).to_vec(),
+            source: match config.dhcp.dns {
+                Some(_) => Some("[dhcp] dns".to_owned()),
+                None => file.map(|file| file.display().to_string()),
+            },
+        }
+    }
+}
+
+/// As `status` says it.
+impl fmt::Display for NameServers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<String> = self.servers.iter().map(IpAddr::to_string).collect();
+        match (&self.source, servers.is_empty()) {
+            (Some(source), false) => write!(f, "{} ({source})", servers.join(", ")),
+            (Some(source), true) => write!(f, "none ({source})"),
+            (None, _) => f.write_str(
+                "none: this host has none that guests could ask; give them by [dhcp] dns",
+            ),
+        }
+    }
 }
 
 /// An uplink.
@@ -245,6 +285,7 @@ impl Report {
             config: config.clone(),
             uplinks,
             ports,
+            name_servers: Some(NameServers::new(config, facts)),
             shared: Vec::new(),
             more_warnings: (warnings.len() + failures.len()).saturating_sub(WARNINGS),
             warnings: failures

@@ -9,6 +9,8 @@ mod buckets;
 pub mod dhcp4;
 pub mod dhcp6;
 mod leases;
+mod names;
+mod parameters;
 pub mod ra;
 mod requests;
 mod server;
@@ -21,6 +23,7 @@ use eip_dp_common::abi::LinkKey;
 use ipnet::Ipv6Net;
 
 pub use leases::Leases;
+pub use parameters::Parameters;
 pub use requests::Requests;
 pub use server::Server;
 
@@ -91,8 +94,13 @@ pub struct Lease6 {
     pub on_link: Option<Ipv6Net>,
     /// The MTU of the port.
     pub mtu: u32,
-    /// Name servers, if any are configured.
+    /// Whether the guest may make the address itself, of the prefix and its Ethernet address: then that is the one which it is
+    /// to use (RFC 4862).
+    pub autonomous: bool,
+    /// Name servers, if there are any.
     pub dns: Vec<Ipv6Addr>,
+    /// What all guests are told.
+    pub site: Arc<Parameters>,
     /// For how long it has the address.
     pub duration: Duration,
     /// Who leases it: the same for all ENIs of a VPC, see [`dhcp6::server_identifier`].

@@ -9,6 +9,7 @@ use std::{
 use eip_dp_common::abi::LinkKey;
 use ipnet::IpNet;
 
+use super::Resolver;
 use crate::model::Vlan;
 
 /// One consistent picture of the kernel's networking, as far as the data plane depends on it.
@@ -28,6 +29,8 @@ pub struct HostFacts {
     pub altnames: BTreeMap<String, u32>,
     /// Neighbours (ARP and ND entries) by the index of their interface and their address.
     pub neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
+    /// The name servers that this host asks, as far as guests could.
+    pub resolver: Resolver,
 }
 
 /// An interface.

@@ -1,9 +1,9 @@
-//! What the kernel of this host is: its interfaces, addresses, default routes and neighbours.
+//! What the kernel of this host is: its interfaces, addresses, default routes and neighbours; and which name servers it asks.
 //!
 //! [`HostFacts`] is a plain value that the pure parts of the daemon compute with; [`Watcher`] keeps one current.
 //! [`NeighbourKeeper`] has the kernel keep next hops resolved; [`Settings`] changes what the data plane needs changed.
 //! [`forward_hook_rules`] finds the firewall rules that forwarded packets do not pass.
-//! Everything is asked over netlink or a socket. A process may have entered its network namespace alone, and `/sys`
+//! All that is the kernel's is asked over netlink or a socket. A process may have entered its network namespace alone, and `/sys`
 //! then shows another namespace than the one that its sockets are in: nothing here reads it.
 
 mod drivers;
@@ -17,6 +17,7 @@ mod nexthops;
 mod offloads;
 mod own;
 pub(crate) mod packet_socket;
+mod resolver;
 mod routing;
 mod settings;
 mod state;
@@ -30,5 +31,6 @@ pub use forward::{ForwardChain, forward_hook_rules};
 pub use neighbours::{Kept, NeighbourKeeper};
 pub use offloads::{Offloads, offloads};
 pub use own::{OwnPorts, Uplinks, identity_of, namespace};
+pub use resolver::Resolver;
 pub use settings::{Changed, Setting, Settings, changed as changed_settings};
 pub use watch::{Watcher, snapshot};

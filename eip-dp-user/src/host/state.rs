@@ -22,7 +22,7 @@ use netlink_packet_route::{
 };
 
 use super::{
-    Family, HostFacts, Link, LinkKind, Manager, Neighbour, VlanTag, XdpFeatures,
+    Family, HostFacts, Link, LinkKind, Manager, Neighbour, Resolver, VlanTag, XdpFeatures,
     neighbours::OUR_PROTOCOL,
     nexthops,
     routing::{self, Interface, Object, Routing, Ways, family},
@@ -47,6 +47,7 @@ pub(super) struct State {
     ways: Ways,
     ways_stale: bool,
     neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
+    resolver: Resolver,
     /// Whether the routes must be asked for again. The kernel drops IPv4 routes without a word when an interface
     /// goes down or loses an address, so that route messages alone do not tell the whole story.
     routes_stale: bool,
@@ -152,6 +153,11 @@ impl State {
         });
     }
 
+    /// Notes the name servers of the host.
+    pub(super) fn set_resolver(&mut self, resolver: Resolver) {
+        self.resolver = resolver;
+    }
+
     /// Notes the XDP features of an interface. They arrive apart from the interface, in either order.
     pub(super) fn set_xdp(&mut self, interface: u32, features: XdpFeatures) {
         self.xdp.insert(interface, features);
@@ -203,6 +209,7 @@ impl State {
             doubts: self.ways.doubts.clone(),
             altnames: self.names(),
             neighbours: self.neighbours.clone(),
+            resolver: self.resolver.clone(),
         }
     }
 

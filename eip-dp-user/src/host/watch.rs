@@ -4,7 +4,7 @@
 //! falls between. When the kernel says that it lost notifications, all of that is done anew; every few minutes, in any
 //! case, everything is dumped again.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
 use genetlink::{GenetlinkHandle, message::RawGenlMessage};
@@ -20,9 +20,11 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Family, HostError, HostFacts, drivers, netdev,
+    Family, HostError, HostFacts, Resolver, drivers, netdev,
     nexthops::{self, News},
-    offloads, routing,
+    offloads,
+    resolver::ResolverWatch,
+    routing,
     state::State,
 };
 
@@ -120,6 +122,8 @@ struct Session {
     nexthops: Option<nexthops::Notifications>,
     /// `None`: the kernel has no `netdev` family.
     netdev: Option<NetdevSession>,
+    /// `None`: it cannot be watched, and is read when everything is.
+    resolver: Option<ResolverWatch>,
     _tasks: Vec<Task>,
 }
 
@@ -160,6 +164,7 @@ impl Session {
             notifications,
             nexthops,
             netdev,
+            resolver: watch_resolver(),
             _tasks: tasks,
         })
     }
@@ -177,6 +182,7 @@ impl Session {
         for message in dump("neighbours", requests.neighbours().get().execute()).await? {
             state.apply(&RouteNetlinkMessage::NewNeighbour(message));
         }
+        state.set_resolver(Resolver::read());
         self.state = state;
         self.state.refresh_tags(takes_tags);
         self.refresh_rules().await?;
@@ -268,6 +274,14 @@ impl Session {
             }
             message = next_netdev(&mut self.netdev) => {
                 self.take_netdev_message(message, &mut overrun)?;
+                Event::Notified
+            }
+            changed = next_resolver(&mut self.resolver) => {
+                if let Err(error) = changed {
+                    warn!(%error, "the host's name servers are looked up every few minutes only");
+                    self.resolver = None;
+                }
+                self.state.set_resolver(Resolver::read());
                 Event::Notified
             }
         };
@@ -396,6 +410,22 @@ async fn next_netdev(
         Some(session) => session.notifications.next().await,
         None => futures::future::pending().await,
     }
+}
+
+/// Returns when the host's name servers may be others; never, where they cannot be watched.
+async fn next_resolver(watch: &mut Option<ResolverWatch>) -> io::Result<()> {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => futures::future::pending().await,
+    }
+}
+
+fn watch_resolver() -> Option<ResolverWatch> {
+    ResolverWatch::start()
+        .inspect_err(|error| {
+            warn!(%error, "the host's name servers are looked up every few minutes only");
+        })
+        .ok()
 }
 
 fn takes_tags(interface: &str) -> Option<bool> {

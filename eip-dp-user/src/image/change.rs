@@ -228,7 +228,7 @@ impl Look {
             content,
             ports: stands.map(|stand| stand.key).collect(),
             standing: scene.standing().map(|(tag, _)| tag).collect(),
-            told: leases::compile(&scene, config).collect(),
+            told: leases::compile(&scene, config, facts).collect(),
             eips: scene.eips,
             crowds: scene.crowds,
         })

@@ -49,6 +49,7 @@ pub use family::{Address, Eip, InVpc, PrefixRecord, Private};
 pub use gateways::{Gateway, Unaware};
 pub use homes::Homes;
 pub use indexes::{Indexes, Wanted};
+pub use leases::name_servers;
 pub use limits::Limits;
 pub use place::{Unserved, link_name, port_mode};
 pub use tag::tag;
@@ -366,7 +367,7 @@ fn compile_with(
     } = content;
     let contested = std::thread::scope(|threads| {
         let places = threads.spawn(|| {
-            for (client, lease4, lease6) in leases::compile(&scene, config) {
+            for (client, lease4, lease6) in leases::compile(&scene, config, facts) {
                 directory.tell(client, lease4, lease6);
             }
             scene.places(targets, macs, (facts, config))

@@ -1,6 +1,9 @@
 //! What is compiled for tables and hosts that are written out.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use eip_dp_common::{
     abi::{
@@ -130,6 +133,7 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
         server: Ipv4Addr::new(10, 0, 0, 1),
         mtu: 1500,
         dns: Vec::new(),
+        site: Arc::default(),
         duration: std::time::Duration::from_hours(1),
         port_mac: [2, 0xaa, 0, 0, 0, 11],
     };

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -67,8 +68,10 @@ fn a_guest_with_both_families_has_a_lease_of_each() {
     let expected = Lease6 {
         address: private6(10),
         on_link: Some("fd00::/64".parse().expect("a prefix")),
+        autonomous: false,
         mtu: 1500,
         dns: vec!["2001:db8::53".parse().expect("an address")],
+        site: Arc::default(),
         duration: Duration::from_mins(15),
         server: server_identifier("v0"),
         port_mac: [2, 0xaa, 0, 0, 0, 11],
@@ -113,4 +116,73 @@ fn an_ipv4_eip_in_cut_through_mode_leaves_no_ipv6() {
     assert_eq!(directory.leases6.values().next(), None);
     let addresses: Vec<_> = directory.leases4.values().map(|one| one.address).collect();
     assert_eq!(addresses, [eip_address(0)]);
+}
+
+#[test]
+fn a_guest_may_make_its_ipv6_address_only_where_it_is_the_one_that_it_has() {
+    let autonomous = |model: &Model| lease6(model).map(|lease| lease.autonomous);
+    // The MAC is 02:00:00:00:00:01.
+    let own: IpAddr = "fd00::ff:fe00:1".parse().expect("an address");
+    assert_eq!(autonomous(&with_addresses(&[own])), Some(true));
+    assert_eq!(
+        autonomous(&with_addresses(&[PRIVATE.into(), own])),
+        Some(true)
+    );
+    assert_eq!(autonomous(&dual()), Some(false), "another address");
+    let other: IpAddr = "fd00::ff:fe00:2".parse().expect("an address");
+    assert_eq!(autonomous(&with_addresses(&[other])), Some(false));
+    // The one that it is told to use is the first.
+    let second = with_addresses(&[private6(10).into(), own]);
+    assert_eq!(autonomous(&second), Some(false));
+
+    let mut model = cut_through();
+    assert_eq!(autonomous(&model), Some(false));
+    let eip: IpAddr = "2001:db8::ff:fe00:1".parse().expect("an address");
+    let before: IpAddr = eip6_address(0).into();
+    let mut eips = model.eips.values_mut();
+    eips.find(|one| one.address == before).expect("it").address = eip;
+    let told = lease6(&model).map(|lease| (lease.address.into(), lease.autonomous));
+    assert_eq!(told, Some((eip, true)), "a pool on the link");
+    for pool in model.pools.values_mut() {
+        pool.gateway = Some(PoolGateway::None);
+    }
+    assert_eq!(
+        autonomous(&model),
+        Some(false),
+        "a routed pool has no prefix there"
+    );
+}
+
+#[test]
+fn name_servers_are_the_hosts_unless_the_configuration_says_otherwise() {
+    let mut facts = host();
+    facts.resolver.servers = ["192.0.2.99", "2001:db8::99"]
+        .map(|address| address.parse().expect("an address"))
+        .into();
+    let told = |text: &str| {
+        let directory = compile(&dual(), &facts, &config(text), &Have::default()).directory;
+        let v4 = directory
+            .leases4
+            .values()
+            .next()
+            .expect("a lease")
+            .dns
+            .clone();
+        let v6 = directory
+            .leases6
+            .values()
+            .next()
+            .expect("a lease")
+            .dns
+            .clone();
+        let v4 = v4.into_iter().map(IpAddr::from);
+        v4.chain(v6.into_iter().map(IpAddr::from))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(""), facts.resolver.servers);
+    assert_eq!(told("[dhcp]\ndns = []"), Vec::<IpAddr>::new());
+    let configured: Vec<IpAddr> = ["192.0.2.53", "2001:db8::53"]
+        .map(|address| address.parse().expect("an address"))
+        .into();
+    assert_eq!(told(DNS), configured);
 }

@@ -3,7 +3,7 @@
 use std::{net::Ipv6Addr, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use eip_dp_user::{
-    guests::{Client, Directory, Lease6, Server, dhcp6::server_identifier},
+    guests::{Client, Directory, Lease6, Parameters, Server, dhcp6::server_identifier},
     host::{Family, Watcher},
 };
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     guest::{GUEST_MAC, PORT_MAC, Running, packet_socket, plug},
-    netns::{run, sh, until},
+    netns::{run, sh, until, until_printed},
     ring::{Ring, TakenOver, is_request},
 };
 
@@ -25,11 +25,27 @@ fn lease(address: &str) -> Lease6 {
     Lease6 {
         address: address.parse().unwrap(),
         on_link: Some("fd00::/64".parse().unwrap()),
+        autonomous: false,
         mtu: 1400,
         dns: vec!["2001:db8::53".parse().unwrap()],
+        site: Arc::default(),
         duration: Duration::from_hours(1),
         server: server_identifier("v"),
         port_mac: PORT_MAC,
+    }
+}
+
+/// With all that a site may give.
+fn lease_of_a_site(address: &str) -> Lease6 {
+    let name = |text: &str| text.parse().unwrap();
+    Lease6 {
+        site: Arc::new(Parameters {
+            domain: Some(name("example.org")),
+            search: vec![name("lab.example.org"), name("example.org")],
+            ntp6: vec!["2001:db8::123".parse().unwrap()],
+            ..Parameters::default()
+        }),
+        ..lease(address)
     }
 }
 
@@ -100,7 +116,7 @@ fn the_kernel_takes_its_default_route_and_makes_no_address_of_the_prefix() {
 fn a_solicitation_is_answered_with_all_that_is_known() {
     run(|| async {
         let client = plug().await;
-        let _served = serve(client, lease("fd00::5"));
+        let _served = serve(client, lease_of_a_site("fd00::5"));
         let mut rdisc6 = Running::start("rdisc6", "", |_, _| {
             ["-1", "-r", "5", "-w", "1500", "guest"]
                 .map(str::to_owned)
@@ -119,6 +135,7 @@ fn a_solicitation_is_answered_with_all_that_is_known() {
             "Autonomous address conf.",
             "Valid time",
             "Recursive DNS server",
+            "DNS search list",
         ] {
             let line = rdisc6.line(field).await;
             told.push(line.split_once(':').unwrap().1.trim().to_owned());
@@ -135,6 +152,7 @@ fn a_solicitation_is_answered_with_all_that_is_known() {
             "No",
             "9000 (0x00002328) seconds",
             "2001:db8::53",
+            "lab.example.org example.org",
         ];
         assert_eq!(told, expected);
     });
@@ -205,12 +223,14 @@ fn dhclient_gets_its_address_and_after_a_change_the_new_one() {
 fn dhcpcd_gets_its_address_by_what_the_advertisement_says() {
     run(|| async {
         let client = plug().await;
-        let _served = serve(client, lease("fd00::5"));
+        let _served = serve(client, lease_of_a_site("fd00::5"));
         let line = "$reason $new_dhcp6_ia_na1_ia_addr1 $new_dhcp6_ia_na1_ia_addr1_vltime \
-                    dns $new_dhcp6_name_servers";
+                    dns $new_dhcp6_name_servers search $new_dhcp6_domain_search \
+                    sntp $new_dhcp6_sntp_servers ntp $new_dhcp6_ntp_server_addr";
         let mut running = Running::start("dhcpcd", line, |_, script| {
             let script = script.display().to_string();
-            let dns = "dhcp6_name_servers";
+            let wanted =
+                "dhcp6_name_servers,dhcp6_domain_search,dhcp6_sntp_servers,dhcp6_ntp_server";
             [
                 "-6",
                 "-B",
@@ -218,7 +238,7 @@ fn dhcpcd_gets_its_address_by_what_the_advertisement_says() {
                 "-f",
                 "/dev/null",
                 "-o",
-                dns,
+                wanted,
                 "-c",
                 &script,
                 "guest",
@@ -227,13 +247,37 @@ fn dhcpcd_gets_its_address_by_what_the_advertisement_says() {
             .to_vec()
         });
         let told = running.line("BOUND6").await;
-        assert_eq!(told, "fd00::5 3600 dns 2001:db8::53");
+        let expected = "fd00::5 3600 dns 2001:db8::53 search lab.example.org example.org \
+                        sntp 2001:db8::123 ntp 2001:db8::123";
+        assert_eq!(told, expected);
         // It makes addresses and routes itself.
         let addresses = sh("ip -6 -o address show dev guest scope global");
         assert_eq!(addresses.lines().count(), 1, "{addresses}");
         assert!(addresses.contains(" fd00::5/"), "{addresses}");
         let routes = sh("ip -6 route show default");
         assert!(routes.contains(ROUTER), "{routes}");
+    });
+}
+
+/// A guest without any DHCPv6 client: its kernel makes the address, of the prefix and its Ethernet address.
+#[test]
+fn a_guest_makes_its_address_itself_where_it_may() {
+    run(|| async {
+        let client = plug().await;
+        let own = Lease6 {
+            autonomous: true,
+            ..lease("fd00::ff:fe00:1")
+        };
+        let served = serve(client, own);
+        let address = "ip -6 -o address show dev guest scope global";
+        let made = until_printed(address, |it| it.contains(" fd00::ff:fe00:1/64 ")).await;
+        assert_eq!(made.lines().count(), 1, "{made}");
+        let routes = sh("ip -6 route show default");
+        assert!(routes.contains(ROUTER), "{routes}");
+        // The ENI has another address by now: the one that it made is not for new connections.
+        let other = Some(lease("fd00::5"));
+        served.directories.send_replace(directory(client, other));
+        until_printed(address, |it| it.contains(" deprecated ")).await;
     });
 }
 

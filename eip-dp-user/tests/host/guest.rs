@@ -4,7 +4,6 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::PathBuf,
     process::Stdio,
-    time::Duration,
 };
 
 use eip_dp_common::abi::LinkKey;
@@ -24,7 +23,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::netns::sh;
+use crate::netns::{PATIENCE, sh};
 
 /// The guest's Ethernet address.
 pub const GUEST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -65,7 +64,7 @@ pub fn packet_socket(interface: &str) -> OwnedFd {
     )
     .unwrap();
     bind(socket.as_raw_fd(), &address).unwrap();
-    setsockopt(&socket, ReceiveTimeout, &TimeVal::new(10, 0)).unwrap();
+    setsockopt(&socket, ReceiveTimeout, &TimeVal::new(60, 0)).unwrap();
     socket
 }
 
@@ -124,7 +123,7 @@ impl Running {
     /// Waits until a line begins so, blanks apart, and returns the rest of it.
     pub async fn line(&mut self, start: &str) -> String {
         let mut seen = Vec::new();
-        let found = tokio::time::timeout(Duration::from_secs(20), async {
+        let found = tokio::time::timeout(PATIENCE, async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 if let Some(rest) = line.trim_start().strip_prefix(start) {
                     return Some(rest.trim().to_owned());

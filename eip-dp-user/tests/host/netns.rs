@@ -6,8 +6,11 @@ use eip_dp_user::host::HostFacts;
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::watch;
 
-/// The longest that a test may take; far more than it needs.
-const LIMIT: Duration = Duration::from_secs(30);
+/// The longest that a test may take; far more than it needs, on a machine that is busy with others, too.
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// The longest wait for one thing to happen.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs `test` on a thread of its own, in a new network namespace where only the loopback interface exists.
 pub fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
@@ -43,6 +46,21 @@ pub fn sh(command: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Waits until what a command prints is as `wanted` says, and returns it.
+pub async fn until_printed(command: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let waiting = async {
+        loop {
+            let printed = sh(command);
+            if wanted(&printed) {
+                return printed;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let met = tokio::time::timeout(PATIENCE, waiting).await;
+    met.unwrap_or_else(|_| panic!("`{command}`: in the end it printed {}", sh(command)))
+}
+
 /// Waits until the facts are as `wanted` says, and returns them.
 pub async fn until(
     facts: &mut watch::Receiver<Arc<HostFacts>>,
@@ -55,7 +73,7 @@ pub async fn until(
             .await
             .map(|met| met.clone())
     };
-    let Ok(met) = tokio::time::timeout(Duration::from_secs(10), waiting).await else {
+    let Ok(met) = tokio::time::timeout(PATIENCE, waiting).await else {
         panic!("{what}: never seen; the facts are {:#?}", facts.borrow());
     };
     met.unwrap_or_else(|_| panic!("{what}: the watcher ended"))

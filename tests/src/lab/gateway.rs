@@ -94,6 +94,30 @@ impl Gateway {
         command
     }
 
+    /// Gives the daemon a `/etc/resolv.conf` of its own: from its next start, and with what is written later at once.
+    pub fn set_resolver(&self, text: &str) -> Result<()> {
+        write(&self.resolver(), text)
+    }
+
+    fn resolver(&self) -> PathBuf {
+        self.folder.join("resolv.conf")
+    }
+
+    /// The daemon's command, without options of its own.
+    fn run_command(&self) -> Result<Command> {
+        let program = self.program.to_string_lossy();
+        let mut command = if self.resolver().exists() {
+            self.namespace
+                .command_with_resolver(&program, &self.resolver())?
+        } else {
+            self.namespace.command(&program)
+        };
+        command
+            .args(["--table", &self.table(), "--name", &self.name, "run"])
+            .env_remove("EIP_DP_TABLE");
+        Ok(command)
+    }
+
     /// Runs a verb that has to succeed. The arguments are separated by spaces.
     pub fn ok(&self, arguments: &str) -> Result<String> {
         run(&mut self.command(&words(arguments)))
@@ -129,8 +153,9 @@ impl Gateway {
         let _ = fs::remove_file(&address);
         let socket = UnixDatagram::bind(&address)?;
         socket.set_nonblocking(true)?;
-        let mut command = self.command(&["run", "--config"]);
+        let mut command = self.run_command()?;
         command
+            .arg("--config")
             .arg(self.configuration())
             .env("NOTIFY_SOCKET", &address);
         let mut job = Job::start(&mut command, &self.log_file())?;

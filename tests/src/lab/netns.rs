@@ -85,6 +85,25 @@ impl Netns {
         command
     }
 
+    /// Likewise, but with another file in place of `/etc/resolv.conf`, which nobody else sees.
+    pub fn command_with_resolver(&self, program: &str, resolver: &Path) -> Result<Command> {
+        let resolver = CString::new(resolver.as_os_str().as_encoded_bytes())?;
+        let mut command = self.command(program);
+        // SAFETY: between fork and exec only system calls are made, on values that were allocated before.
+        unsafe {
+            command.pre_exec(move || {
+                unshare(CloneFlags::CLONE_NEWNS)?;
+                let none = None::<&std::ffi::CStr>;
+                // What others mount from now on is seen here, and nothing of this elsewhere.
+                mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?;
+                let resolver = Some(resolver.as_c_str());
+                mount(resolver, c"/etc/resolv.conf", none, MsFlags::MS_BIND, none)?;
+                Ok(())
+            });
+        }
+        Ok(command)
+    }
+
     /// A command of the guest: besides the network it has its own host name, `/etc`, `/run` and DHCP leases, so that a
     /// DHCP client and daemons can do to them what they do to a machine's.
     pub fn guest_command(&self, program: &str) -> Result<Command> {

@@ -186,6 +186,8 @@ pub struct Options {
     pub on_link: bool,
     /// Whether there is IPv6 beside IPv4: on the uplink, in the table, and in the guests.
     pub dual_stack: bool,
+    /// What the daemon finds in `/etc/resolv.conf`; by default what this machine has there.
+    pub resolver: Option<&'static str>,
 }
 
 /// The lab with everything up: the table filled, the daemon ready, every guest with its leases.
@@ -226,6 +228,9 @@ impl Scene {
             options.configuration
         );
         let gateway = Gateway::new(&lab, &backbone.gateway, &configuration)?;
+        if let Some(text) = options.resolver {
+            gateway.set_resolver(text)?;
+        }
         let (a, b) = (lab.namespace("a")?, lab.namespace("b")?);
         let mut scene = Self {
             gateway,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::table_url;
 use crate::{
     cli::{Failure, Format, Global, StatusArgs, output},
-    daemon::{self, Attached, LinkState, Lock, PortReport, Report, UplinkReport},
+    daemon::{self, Attached, LinkState, Lock, NameServers, PortReport, Report, UplinkReport},
     host,
     image::{Content, link_name},
     model::objects::EniState,
@@ -29,6 +29,9 @@ struct Status {
     applied: Option<Applied>,
     uplinks: Vec<UplinkReport>,
     ports: Vec<PortReport>,
+    /// What guests are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_servers: Option<NameServers>,
     links: Vec<LinkStatus>,
     maps: Vec<Fill>,
     /// Settings of the host that were changed.
@@ -133,6 +136,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         applied: None,
         uplinks: Vec::new(),
         ports: Vec::new(),
+        name_servers: None,
         links: Vec::new(),
         maps: Vec::new(),
         settings: Vec::new(),
@@ -166,6 +170,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         }
         status.uplinks = report.uplinks;
         status.ports = report.ports;
+        status.name_servers = report.name_servers;
     }
     status.look_at_settings(&daemon::settings_path(name));
     match host::forward_hook_rules() {
@@ -305,6 +310,9 @@ impl Status {
             ("table", format!("{}, revision {revision}", self.table.url)),
             ("applied", applied),
         ]);
+        if let Some(servers) = &self.name_servers {
+            fields.push(("name servers", servers.to_string()));
+        }
         output::fields(&fields)?;
         output::write(|out| {
             for uplink in &self.uplinks {

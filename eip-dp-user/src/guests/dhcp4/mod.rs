@@ -8,13 +8,13 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use dhcproto::Encodable;
 use eip_dp_common::abi::LinkKey;
 use tracing::debug;
 
-use super::{Client, Directory};
+use super::{Client, Directory, Parameters};
 use crate::frame::{Ethernet, v4};
 use request::Request;
 
@@ -31,8 +31,10 @@ pub struct Lease {
     pub server: Ipv4Addr,
     /// The MTU of the port.
     pub mtu: u16,
-    /// Name servers, if any are configured.
+    /// Name servers, if there are any.
     pub dns: Vec<Ipv4Addr>,
+    /// What all guests are told.
+    pub site: Arc<Parameters>,
     /// For how long; the client asks again after half of it.
     pub duration: Duration,
     /// The port's own Ethernet address, the source of the answers.

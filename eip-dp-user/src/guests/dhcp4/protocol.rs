@@ -2,17 +2,24 @@
 
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::{
-    DhcpOption, Flags, HType, Message, MessageType, Opcode, OptionCode, UnknownOption,
+use dhcproto::{
+    Encodable,
+    v4::{DhcpOption, Flags, HType, Message, MessageType, Opcode, OptionCode, UnknownOption},
 };
 use ipnet::Ipv4Net;
 use tracing::debug;
 
 use super::{Lease, Router, request::Request};
-use crate::guests::seconds;
+use crate::guests::{Parameters, names, seconds};
 
 /// The option under which Microsoft's clients look for the routes of option 121.
 const MICROSOFT_ROUTES: u8 = 249;
+/// Every client takes an IP packet of that length (RFC 2131, 2) …
+const SHORTEST_LIMIT: u16 = 576;
+/// … of which this much is not the message.
+const HEADERS: u16 = 20 + 8;
+/// The header's field for the boot file, with the zero behind the name.
+const FILE: usize = 128;
 
 /// What to send, and to whom.
 #[derive(Debug)]
@@ -142,23 +149,18 @@ fn add_lease_times(message: &mut Message, lease: &Lease) {
 }
 
 /// The parameters that the client asks for; all of them, if it does not say. The mask always goes out, and so do the
-/// routes without which an address of a routed pool is of no use.
+/// routes without which an address of a routed pool is of no use; the rest as far as the client has room for it.
 fn add_parameters(message: &mut Message, request: &Request<'_>, lease: &Lease) {
-    let wants = |code: OptionCode| {
-        request
-            .parameters
-            .is_none_or(|list| list.contains(&code.into()))
+    let asks = |code: OptionCode| {
+        let list = request.parameters;
+        list.is_some_and(|list| list.contains(&code.into()))
     };
+    let wants = |code| request.parameters.is_none() || asks(code);
+    let site = &lease.site;
     let options = message.opts_mut();
     let mask = Ipv4Net::new(lease.address, lease.prefix_len)
         .map_or(Ipv4Addr::BROADCAST, |net| net.netmask());
     options.insert(DhcpOption::SubnetMask(mask));
-    if wants(OptionCode::InterfaceMtu) {
-        options.insert(DhcpOption::InterfaceMtu(lease.mtu));
-    }
-    if wants(OptionCode::DomainNameServer) && !lease.dns.is_empty() {
-        options.insert(DhcpOption::DomainNameServer(lease.dns.clone()));
-    }
     match lease.router {
         Router::OnLink(router) => {
             if wants(OptionCode::Router) {
@@ -172,17 +174,80 @@ fn add_parameters(message: &mut Message, request: &Request<'_>, lease: &Lease) {
                 (Ipv4Net::from(router), Ipv4Addr::UNSPECIFIED),
                 (Ipv4Net::default(), router),
             ]));
-            if request
-                .parameters
-                .is_some_and(|list| list.contains(&MICROSOFT_ROUTES))
-            {
-                options.insert(DhcpOption::Unknown(UnknownOption::new(
-                    OptionCode::from(MICROSOFT_ROUTES),
-                    off_link_routes(router),
-                )));
+            if asks(MICROSOFT_ROUTES.into()) {
+                options.insert(unknown(MICROSOFT_ROUTES.into(), off_link_routes(router)));
             }
         }
     }
+    add_boot_header(message, site);
+    let longest = request.longest.unwrap_or(0).max(SHORTEST_LIMIT);
+    let longest = usize::from(longest.min(lease.mtu.max(SHORTEST_LIMIT)) - HEADERS);
+    for option in optional(lease) {
+        let code = OptionCode::from(&option);
+        // The name of the server stands in the header already, as an address: a client of that option asks for it.
+        let is_wanted = if code == OptionCode::TFTPServerName {
+            asks(code)
+        } else {
+            wants(code)
+        };
+        if !is_wanted {
+            continue;
+        }
+        message.opts_mut().insert(option);
+        if message.to_vec().is_ok_and(|bytes| bytes.len() > longest) {
+            message.opts_mut().remove(code);
+        }
+    }
+}
+
+/// What a client can do without, the most useful first.
+fn optional(lease: &Lease) -> impl Iterator<Item = DhcpOption> {
+    let Parameters {
+        domain,
+        search,
+        ntp4,
+        ntp6: _,
+        next_server,
+        boot_file,
+    } = &*lease.site;
+    let some = |is_any: bool, option: DhcpOption| is_any.then_some(option);
+    let text = |name: &str| name.as_bytes().to_vec();
+    [
+        Some(DhcpOption::InterfaceMtu(lease.mtu)),
+        some(
+            !lease.dns.is_empty(),
+            DhcpOption::DomainNameServer(lease.dns.clone()),
+        ),
+        boot_file
+            .as_deref()
+            .map(|file| DhcpOption::BootfileName(text(file))),
+        next_server.map(|server| DhcpOption::TFTPServerName(text(&server.to_string()))),
+        domain
+            .as_ref()
+            .map(|domain| DhcpOption::DomainName(domain.to_string())),
+        some(!ntp4.is_empty(), DhcpOption::NtpServers(ntp4.clone())),
+        some(
+            !search.is_empty(),
+            unknown(OptionCode::DomainSearch, names::compressed(search)),
+        ),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Where to boot from, in the fields that firmware looks at.
+fn add_boot_header(message: &mut Message, site: &Parameters) {
+    if let Some(server) = site.next_server {
+        message.set_siaddr(server);
+    }
+    // A longer name is in the option alone.
+    if let Some(file) = site.boot_file.as_deref().filter(|file| file.len() < FILE) {
+        message.set_fname(file.as_bytes());
+    }
+}
+
+fn unknown(code: OptionCode, value: Vec<u8>) -> DhcpOption {
+    DhcpOption::Unknown(UnknownOption::new(code, value))
 }
 
 /// The routes of option 121 as they are on the wire: prefix length, its significant bytes, router.

@@ -2,7 +2,7 @@
 //!
 //! The reader is our own because it faces whatever a guest sends: `dhcproto`, which writes the replies, asserts that
 //! some options are empty, and gives up on all that follows an option that it cannot decode (a host name that is not
-//! UTF-8). Here only the five options that decide anything are looked at.
+//! UTF-8). Here only the few options that decide anything are looked at.
 
 use std::net::Ipv4Addr;
 
@@ -16,6 +16,7 @@ const REQUESTED_ADDRESS: u8 = 50;
 const MESSAGE_TYPE: u8 = 53;
 const SERVER_IDENTIFIER: u8 = 54;
 const PARAMETER_LIST: u8 = 55;
+const LONGEST_MESSAGE: u8 = 57;
 const CLIENT_IDENTIFIER: u8 = 61;
 const END: u8 = 255;
 
@@ -38,6 +39,8 @@ pub(super) struct Request<'a> {
     pub server: Option<Ipv4Addr>,
     /// The options that it would like to get.
     pub parameters: Option<&'a [u8]>,
+    /// The longest IP packet that it takes a reply in, where it says so.
+    pub longest: Option<u16>,
     /// Its identifier, which the reply repeats.
     pub identifier: Option<&'a [u8]>,
 }
@@ -60,6 +63,7 @@ impl<'a> Request<'a> {
             requested: None,
             server: None,
             parameters: None,
+            longest: None,
             identifier: None,
         };
         request.read_options(options);
@@ -89,6 +93,9 @@ impl<'a> Request<'a> {
                 REQUESTED_ADDRESS => self.requested = address(value),
                 SERVER_IDENTIFIER => self.server = address(value),
                 PARAMETER_LIST => self.parameters = Some(value),
+                LONGEST_MESSAGE => {
+                    self.longest = <[u8; 2]>::try_from(value).ok().map(u16::from_be_bytes);
+                }
                 CLIENT_IDENTIFIER => self.identifier = Some(value),
                 _ => {}
             }

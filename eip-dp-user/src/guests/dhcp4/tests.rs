@@ -6,13 +6,13 @@
     reason = "what these tests write is short"
 )]
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use eip_dp_common::abi::LinkKey;
 use proptest::prelude::*;
 use similar_asserts::assert_eq;
 
-use super::{Client, Directory, Lease, Router, answer};
+use super::{Client, Directory, Lease, Parameters, Router, answer};
 
 const PORT: LinkKey = LinkKey::untagged(7);
 const PORT_MAC: [u8; 6] = [2, 0, 0, 0, 0xff, 1];
@@ -38,6 +38,7 @@ fn lease() -> Lease {
         server: SERVER.into(),
         mtu: 1500,
         dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
+        site: Arc::default(),
         duration: Duration::from_hours(1),
         port_mac: PORT_MAC,
     }
@@ -127,6 +128,9 @@ struct Reply {
     flags: [u8; 2],
     ciaddr: [u8; 4],
     yiaddr: [u8; 4],
+    siaddr: [u8; 4],
+    /// Up to the first zero.
+    file: Vec<u8>,
     options: BTreeMap<u8, Vec<u8>>,
 }
 
@@ -168,9 +172,12 @@ fn read(frame: &[u8]) -> Reply {
     assert!(dhcp.len() >= 300);
     assert_eq!(dhcp[..4], [2, 1, 6, 0]);
     assert_eq!(dhcp[4..8], XID);
-    assert_eq!(dhcp[20..28], [0; 8], "siaddr and giaddr");
+    assert_eq!(dhcp[24..28], [0; 4], "giaddr");
     assert_eq!(dhcp[28..34], GUEST_MAC);
-    assert!(dhcp[34..236].iter().all(|byte| *byte == 0));
+    assert!(dhcp[34..108].iter().all(|byte| *byte == 0));
+    let file = dhcp[108..236].split(|byte| *byte == 0).next().unwrap();
+    assert!(dhcp[108 + file.len()..236].iter().all(|byte| *byte == 0));
+    assert!(file.len() < 128, "no end");
     assert_eq!(dhcp[236..240], [99, 130, 83, 99]);
     let mut options = BTreeMap::new();
     let mut rest = &dhcp[240..];
@@ -187,6 +194,8 @@ fn read(frame: &[u8]) -> Reply {
         flags: dhcp[10..12].try_into().unwrap(),
         ciaddr: four(&dhcp[12..16]),
         yiaddr: four(&dhcp[16..20]),
+        siaddr: four(&dhcp[20..24]),
+        file: file.to_vec(),
         options,
     }
 }
@@ -407,6 +416,110 @@ fn a_routed_pool_hands_out_a_host_route_to_its_router() {
     assert_eq!(reply.options, expected);
     let plain = ask_for(routed_lease(), &Request::new(DISCOVER)).unwrap();
     assert!(plain.options.contains_key(&121) && !plain.options.contains_key(&249));
+}
+
+fn site() -> Parameters {
+    Parameters {
+        domain: Some("example.org".parse().unwrap()),
+        search: ["example.org", "lab.example.org"]
+            .map(|name| name.parse().unwrap())
+            .into(),
+        ntp4: vec![[192, 0, 2, 123].into(), [192, 0, 2, 124].into()],
+        ntp6: Vec::new(),
+        next_server: Some([192, 0, 2, 67].into()),
+        boot_file: Some("boot/pxelinux.0".to_owned()),
+    }
+}
+
+fn lease_at(site: Parameters) -> Lease {
+    let site = Arc::new(site);
+    Lease { site, ..lease() }
+}
+
+/// The codes of what belongs to the site.
+fn of_the_site(reply: &Reply) -> Vec<u8> {
+    let codes = reply.options.keys().copied();
+    codes
+        .filter(|code| [15, 42, 66, 67, 119].contains(code))
+        .collect()
+}
+
+#[test]
+fn what_a_site_gives_its_guests() {
+    let reply = ask_for(lease_at(site()), &Request::new(DISCOVER)).unwrap();
+    assert_eq!(reply.siaddr, [192, 0, 2, 67]);
+    assert_eq!(reply.file, b"boot/pxelinux.0");
+    let found = |code: u8| reply.options[&code].as_slice();
+    assert_eq!(found(15), b"example.org");
+    assert_eq!(found(42), [192, 0, 2, 123, 192, 0, 2, 124]);
+    assert_eq!(found(67), b"boot/pxelinux.0");
+    // RFC 3397: the second name's end is the first.
+    assert_eq!(found(119), b"\x07example\x03org\x00\x03lab\xc0\x00");
+    assert_eq!(of_the_site(&reply), [15, 42, 67, 119]);
+
+    let firmware = Request::new(DISCOVER).option(55, &[1, 3, 66, 67]);
+    let reply = ask_for(lease_at(site()), &firmware).unwrap();
+    assert_eq!(reply.options[&66], b"192.0.2.67");
+    assert_eq!(of_the_site(&reply), [66, 67]);
+
+    let refused = Request::new(REQUEST).option(50, &[10, 0, 0, 77]);
+    let reply = ask_for(lease_at(site()), &refused).unwrap();
+    assert_eq!((reply.siaddr, &reply.file[..]), ([0; 4], &b""[..]));
+    assert_eq!(of_the_site(&reply), [0; 0]);
+
+    let without = ask(&Request::new(DISCOVER)).unwrap();
+    assert_eq!((without.siaddr, &without.file[..]), ([0; 4], &b""[..]));
+    assert_eq!(of_the_site(&without), [0; 0]);
+}
+
+#[test]
+fn a_long_boot_file_is_in_the_option_alone() {
+    for (length, in_header) in [(127, true), (128, false), (255, false)] {
+        let mut site = site();
+        site.boot_file = Some("f".repeat(length));
+        let reply = ask_for(lease_at(site), &Request::new(DISCOVER)).unwrap();
+        assert_eq!(reply.options[&67].len(), length);
+        assert_eq!(!reply.file.is_empty(), in_header);
+    }
+}
+
+/// A client takes 576 bytes (RFC 2131, 2), and more if it says so; no more than its link.
+#[test]
+fn what_a_client_has_no_room_for_is_left_out() {
+    let mut site = site();
+    site.boot_file = Some("f".repeat(255));
+    site.ntp4 = vec![Ipv4Addr::new(192, 0, 2, 123); 16];
+    let ask = |longest: Option<u16>| {
+        let mut request = Request::new(DISCOVER);
+        if let Some(longest) = longest {
+            request = request.option(57, &longest.to_be_bytes());
+        }
+        let frame = answer(
+            &request.frame(),
+            PORT,
+            &directory(lease_at(site.clone())),
+            |_| true,
+        )
+        .unwrap();
+        let limit = usize::from(longest.unwrap_or(0).clamp(576, 1500));
+        assert!(frame.len() - 14 <= limit);
+        of_the_site(&read(&frame))
+    };
+    assert_eq!(ask(None), [67]);
+    for (longest, codes) in [
+        (0, &[67][..]),
+        (576, &[67]),
+        (600, &[15, 67]),
+        (640, &[15, 67, 119]),
+        (1500, &[15, 42, 67, 119]),
+        (u16::MAX, &[15, 42, 67, 119]),
+    ] {
+        assert_eq!(ask(Some(longest)), codes, "{longest}");
+    }
+    // An identifier of the greatest length leaves little.
+    let request = Request::new(DISCOVER).option(61, &[9; 255]);
+    let reply = ask_for(lease_at(site.clone()), &request).unwrap();
+    assert!(reply.options.contains_key(&61) && reply.options.contains_key(&3));
 }
 
 #[test]

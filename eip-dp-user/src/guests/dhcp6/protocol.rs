@@ -2,18 +2,26 @@
 
 use std::net::Ipv6Addr;
 
-use dhcproto::v6::{
-    DhcpOption, DhcpOptions, IAAddr, IANA, IAPD, IATA, Message, MessageType, Status, StatusCode,
+use dhcproto::{
+    Encodable,
+    v6::{
+        DhcpOption, DhcpOptions, IAAddr, IANA, IAPD, IATA, Message, MessageType, NtpSuboption,
+        OptionCode, Status, StatusCode, UnknownOption,
+    },
 };
 use tracing::debug;
 
 use super::{
-    super::{Lease6, seconds},
+    super::{Lease6, names, seconds},
     request::{Association, AssociationKind, Request},
 };
 
-/// The option with the name servers (RFC 3646).
-const NAME_SERVERS: u16 = 23;
+/// The option with the search list (RFC 3646).
+const SEARCH_LIST: u16 = 24;
+/// That with time servers for simple clients (RFC 4075); others have NTP's (RFC 5908).
+const SNTP_SERVERS: u16 = 31;
+/// Every link takes a packet of 1280 bytes; its headers are IPv6's and UDP's.
+const LONGEST: usize = 1280 - 40 - 8;
 /// There is no other server: the client need not wait for a better offer.
 const ONLY_SERVER: u8 = 255;
 
@@ -233,9 +241,32 @@ fn status(status: Status, text: &str) -> DhcpOption {
     })
 }
 
+/// The parameters that the client asks for, the most useful first, as far as a packet has room for them that every link takes.
 fn add_parameters(message: &mut Message, request: &Request<'_>, lease: &Lease6) {
-    if request.wants(NAME_SERVERS) && !lease.dns.is_empty() {
-        let option = DhcpOption::DomainNameServers(lease.dns.clone());
+    let site = &lease.site;
+    let ntp = || site.ntp6.iter().flat_map(Ipv6Addr::octets).collect();
+    let search = site.search_or_domain();
+    let options = [
+        (!lease.dns.is_empty()).then(|| DhcpOption::DomainNameServers(lease.dns.clone())),
+        (!search.is_empty()).then(|| unknown(SEARCH_LIST, names::plain(search))),
+        (!site.ntp6.is_empty()).then(|| {
+            let servers = site.ntp6.iter().copied();
+            DhcpOption::NtpServer(servers.map(NtpSuboption::ServerAddress).collect())
+        }),
+        (!site.ntp6.is_empty()).then(|| unknown(SNTP_SERVERS, ntp())),
+    ];
+    for option in options.into_iter().flatten() {
+        let code = OptionCode::from(&option);
+        if !request.wants(code.into()) {
+            continue;
+        }
         message.opts_mut().insert(option);
+        if message.to_vec().is_ok_and(|bytes| bytes.len() > LONGEST) {
+            message.opts_mut().remove(code);
+        }
     }
+}
+
+fn unknown(code: u16, value: Vec<u8>) -> DhcpOption {
+    DhcpOption::Unknown(UnknownOption::new(code.into(), value))
 }

@@ -4,10 +4,9 @@ use std::{collections::HashMap, net::Ipv6Addr, sync::Arc, time::Duration};
 
 use eip_dp_common::abi::LinkKey;
 use fastrand::Rng;
-use ipnet::Ipv6Net;
 use tokio::time::Instant;
 
-use super::message::advertisement;
+use super::message::{Prefix, advertisement};
 use crate::{
     frame::{
         Ethernet,
@@ -57,8 +56,8 @@ struct State {
     is_served: bool,
     /// How many advertisements are left of those that follow each other soon.
     soon: u8,
-    /// A prefix that was on the link before.
-    gone: Option<Ipv6Net>,
+    /// A prefix that was another one before: on the link, or one to make an address of.
+    gone: Option<Prefix>,
     /// When the last advertisement to all nodes was sent.
     last: Option<Instant>,
     /// When the next one is due.
@@ -166,9 +165,10 @@ impl Advertiser {
             if state.is_served && state.lease == *lease {
                 continue;
             }
-            if state.lease.on_link != lease.on_link {
-                state.gone = state.lease.on_link;
-            }
+            let gone = Prefix::of(&state.lease).and_then(|old| old.without(Prefix::of(lease)));
+            state.gone = gone.or(state.gone);
+            // What is back is not taken away any more.
+            state.gone = state.gone.and_then(|old| old.without(Prefix::of(lease)));
             state.lease.clone_from(lease);
             state.is_served = true;
             state.soon = INITIAL;

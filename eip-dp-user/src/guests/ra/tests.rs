@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Advertiser, solicitor};
 use crate::{
     frame::v6::{Message, parse},
-    guests::{Client, Directory, Lease6},
+    guests::{Client, Directory, Lease6, Parameters},
 };
 
 const PORT_MAC: [u8; 6] = [2, 0, 0, 0, 0xff, 1];
@@ -32,8 +32,10 @@ fn lease() -> Lease6 {
     Lease6 {
         address: ip("fd00::5"),
         on_link: Some("fd00::/64".parse().unwrap()),
+        autonomous: false,
         mtu: 1450,
         dns: vec![ip("2001:db8::53"), ip("2001:db8::54")],
+        site: Arc::default(),
         duration: Duration::from_hours(1),
         server: [0; 18],
         port_mac: PORT_MAC,
@@ -64,10 +66,12 @@ struct Advertisement {
     /// The link-local address that it comes from, by the port's MAC's last byte.
     from: u8,
     lifetime: u16,
-    /// Prefixes with their lifetimes.
+    /// Prefixes, in words what they are for if not for the link alone, and their lifetimes.
     prefixes: Vec<(String, u32)>,
     /// Name servers, and for how long.
     dns: Vec<(Ipv6Addr, u32)>,
+    /// The search list as it is, for as long as the router.
+    search: Vec<u8>,
 }
 
 fn read(frame: &[u8]) -> Advertisement {
@@ -104,16 +108,26 @@ fn read(frame: &[u8]) -> Advertisement {
             1 => assert_eq!(option[2..], received.mac),
             5 => assert_eq!(option[2..], [0, 0, 0, 0, 5, 0xaa]),
             3 => {
-                assert_eq!((option.len(), option[3]), (32, 0x80), "on the link alone");
+                assert_eq!(option.len(), 32);
                 assert_eq!(option[4..8], option[8..12]);
                 assert_eq!(option[12..16], [0; 4]);
-                let prefix = format!("{}/{}", address(16), option[2]);
+                let end = match option[3] {
+                    0x80 => "",
+                    0xc0 => " and to make an address of",
+                    0x40 => " only to make an address of",
+                    flags => panic!("flags {flags:#x}"),
+                };
+                let prefix = format!("{}/{}{end}", address(16), option[2]);
                 advertisement.prefixes.push((prefix, long(&option[4..])));
             }
             25 => {
                 for at in (8..option.len()).step_by(16) {
                     advertisement.dns.push((address(at), long(&option[4..])));
                 }
+            }
+            31 => {
+                advertisement.search = option[8..].to_vec();
+                assert_eq!(long(&option[4..]), u32::from(advertisement.lifetime));
             }
             kind => panic!("option {kind}"),
         }
@@ -132,6 +146,7 @@ fn served() -> Advertisement {
         lifetime: 9000,
         prefixes: vec![("fd00::/64".to_owned(), 9000)],
         dns: lease().dns.into_iter().map(|dns| (dns, 9000)).collect(),
+        search: vec![],
     }
 }
 
@@ -293,6 +308,63 @@ fn a_prefix_that_left_the_link_is_taken_back() {
     assert_eq!(contents(&sent[1..3]), [taken_back.clone(), taken_back]);
     // Every one after the first three is without it.
     assert_eq!(contents(&test.until(1100.0))[1..2], [routed()]);
+}
+
+#[test]
+fn a_guest_is_told_where_it_may_make_its_address_itself_and_where_no_longer() {
+    let autonomous = Lease6 {
+        autonomous: true,
+        ..lease()
+    };
+    let prefix = |text: &str, lifetime| (format!("fd00::/64{text}"), lifetime);
+    let mut test = Test::new();
+    test.follow(0.0, [(guest(1), autonomous.clone())]);
+    let both = prefix(" and to make an address of", 9000);
+    assert_eq!(test.until(0.0)[0].1.prefixes, std::slice::from_ref(&both));
+    // Its address is another one by now: what it has made is not to be used for anything new.
+    test.follow(100.0, [(guest(1), lease())]);
+    let sent = test.until(99.9 + 16.0 + 16.0);
+    let expected = [prefix("", 9000), prefix(" only to make an address of", 0)];
+    assert_eq!(sent.last().unwrap().1.prefixes, expected);
+    // And back.
+    test.follow(200.0, [(guest(1), autonomous.clone())]);
+    assert_eq!(test.until(203.0).last().unwrap().1.prefixes, [both]);
+    // The prefix is gone with all that it was for.
+    test.follow(300.0, [(guest(1), routed_lease())]);
+    let gone = prefix(" and to make an address of", 0);
+    assert_eq!(
+        test.until(303.0).last().unwrap().1.prefixes,
+        std::slice::from_ref(&gone)
+    );
+    test.follow(400.0, [(guest(1), autonomous)]);
+    test.until(403.0);
+    test.follow(410.0, []);
+    assert_eq!(test.until(413.0).last().unwrap().1.prefixes, [gone]);
+}
+
+#[test]
+fn the_search_list_is_advertised_or_else_the_domain() {
+    let site = |search: &[&str]| {
+        Arc::new(Parameters {
+            domain: Some("example.org".parse().unwrap()),
+            search: search.iter().map(|name| name.parse().unwrap()).collect(),
+            ..Parameters::default()
+        })
+    };
+    for (search, expected) in [
+        (&[][..], &b"\x07example\x03org\x00\x00\x00\x00"[..]),
+        (
+            &["a.bc", "d"],
+            b"\x01a\x02bc\x00\x01d\x00\x00\x00\x00\x00\x00\x00\x00",
+        ),
+        (&["abcdef"], b"\x06abcdef\x00"),
+    ] {
+        let mut test = Test::new();
+        let site = site(search);
+        test.follow(0.0, [(guest(1), Lease6 { site, ..lease() })]);
+        let sent = test.until(0.0);
+        assert_eq!(sent[0].1.search, expected, "{search:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     site::{self, ENIS},
-    wire::{Packet, address6, link_local, long, short},
+    wire::{Packet, address6, link_local, long, names, short},
 };
 use crate::guests::{Client, Directory, Lease6, ra::Advertiser};
 
@@ -28,8 +28,9 @@ pub struct Advertisement {
     pub to: Option<Ipv6Addr>,
     lifetime: usize,
     mtu: u32,
-    /// Prefixes, their lengths, and for how long.
-    prefixes: Vec<(Ipv6Addr, u8, u32)>,
+    /// Prefixes, their lengths, what they are for, and for how long.
+    prefixes: Vec<(Ipv6Addr, u8, u8, u32)>,
+    search: Vec<String>,
     dns: Vec<Ipv6Addr>,
 }
 
@@ -63,6 +64,7 @@ impl Advertisement {
             lifetime: short(&header[6..]),
             mtu: 0,
             prefixes: Vec::new(),
+            search: Vec::new(),
             dns: Vec::new(),
         };
         while !options.is_empty() {
@@ -79,19 +81,23 @@ impl Advertisement {
             1 => assert_eq!(option[2..], self.router),
             5 => self.mtu = long(&option[4..]),
             3 => {
-                // On the link, and nothing to make an address of; reserved.
-                assert_eq!(
-                    (option.len(), option[3], &option[12..16]),
-                    (32, 0x80, &[0; 4][..])
-                );
+                // On the link, to make an address of, or both; reserved.
+                assert!([0x80, 0xc0, 0x40].contains(&option[3]));
+                assert_eq!((option.len(), &option[12..16]), (32, &[0; 4][..]));
                 let lifetimes = [long(&option[4..]), long(&option[8..])];
                 assert_eq!(lifetimes[0], lifetimes[1]);
                 self.prefixes
-                    .push((address6(&option[16..]), option[2], lifetimes[0]));
+                    .push((address6(&option[16..]), option[2], option[3], lifetimes[0]));
             }
             25 => {
                 assert_eq!(long(&option[4..]) as usize, self.lifetime);
                 self.dns.extend(option[8..].chunks(16).map(address6));
+            }
+            31 => {
+                assert_eq!(long(&option[4..]) as usize, self.lifetime);
+                let names = names(&option[8..]).expect("names");
+                // What fills the option reads as the root.
+                self.search = names.into_iter().filter(|name| !name.is_empty()).collect();
             }
             kind => panic!("an option of type {kind}"),
         }
@@ -104,10 +110,23 @@ impl Advertisement {
         assert_eq!((self.lifetime, self.mtu), (LIFETIME, lease.mtu));
         let most = lease.dns.len().min(127);
         assert_eq!(self.dns, lease.dns[..most]);
-        let held = self.prefixes.iter().filter(|(_, _, seconds)| *seconds > 0);
-        let held: Vec<_> = held.map(|(prefix, length, _)| (*prefix, *length)).collect();
-        let expected = lease.on_link.map(|net| (net.network(), net.prefix_len()));
+        let held = self
+            .prefixes
+            .iter()
+            .filter(|(_, _, _, seconds)| *seconds > 0);
+        let held: Vec<_> = held
+            .map(|(prefix, length, flags, _)| (*prefix, *length, *flags))
+            .collect();
+        let flags = if lease.autonomous { 0xc0 } else { 0x80 };
+        let expected = lease
+            .on_link
+            .map(|net| (net.network(), net.prefix_len(), flags));
         assert_eq!(held, Vec::from_iter(expected));
+        let site = &lease.site;
+        let domain = site.domain.iter().filter(|_| site.search.is_empty());
+        let search = site.search.iter().chain(domain);
+        let search: Vec<_> = search.map(|name| format!("{name}.")).collect();
+        assert_eq!(self.search, search);
     }
 }
 
@@ -212,7 +231,7 @@ impl Link {
                 assert_eq!(told.lifetime, 0, "a router that is none");
                 // Its other router says what is on the link.
                 assert!(other.is_none() || told.prefixes.is_empty());
-                assert!(told.prefixes.iter().all(|(_, _, seconds)| *seconds == 0));
+                assert!(told.prefixes.iter().all(|(_, _, _, seconds)| *seconds == 0));
             }
         }
         if let Some(to) = told.to {
@@ -250,6 +269,11 @@ fn lease(place: usize, value: u8) -> Option<Lease6> {
         4 => Some(Lease6 {
             mtu: 9000,
             dns: vec![Ipv6Addr::LOCALHOST; usize::from(value)],
+            ..lease
+        }),
+        5 => Some(Lease6 {
+            autonomous: !lease.autonomous,
+            site: Arc::default(),
             ..lease
         }),
         _ => Some(lease),

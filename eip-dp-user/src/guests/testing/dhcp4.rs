@@ -8,10 +8,10 @@ use super::{
     Expected,
     envelope::said,
     site::{self, Input, SECONDS},
-    wire::Packet,
+    wire::{Packet, names},
 };
 use crate::guests::{
-    Client,
+    Client, Parameters,
     dhcp4::{self, Lease, Router},
 };
 
@@ -30,7 +30,9 @@ const FIXED: usize = 240;
 const SHORTEST: usize = HEADERS + 300;
 /// A reply is by no more than this longer than what was asked, unless it is of the least length: the options that the server
 /// adds. No name server of the [site](super::site) is worth a fragment.
-const MOST_ADDED: usize = 96;
+const MOST_ADDED: usize = 192;
+/// What a client takes that does not say otherwise.
+const LEAST_ROOM: usize = 576;
 /// No reply is longer: that much, and the identifier, of which a byte says the length.
 const LONGEST: usize = HEADERS + FIXED + MOST_ADDED + 257;
 
@@ -160,6 +162,16 @@ impl<'a> Asked<'a> {
         })
     }
 
+    /// How long an IP packet may be that it takes; its port has an MTU of 1450.
+    fn room(&self) -> usize {
+        let values = self.options.get(&57).into_iter().flatten();
+        let said = values.filter_map(|value| <[u8; 2]>::try_from(*value).ok());
+        let said = said
+            .map(|value| usize::from(u16::from_be_bytes(value)))
+            .max();
+        said.unwrap_or(0).clamp(LEAST_ROOM, 1450)
+    }
+
     /// The options of a reply with addresses of this lease, or of a refusal; `None` where the message is not clear.
     fn told(&self, lease: &Lease, kind: u8, informed: bool) -> Option<BTreeMap<u8, Vec<u8>>> {
         let mut told = BTreeMap::from([(53, vec![kind]), (54, lease.server.octets().to_vec())]);
@@ -180,6 +192,21 @@ impl<'a> Asked<'a> {
         let dns: Vec<u8> = lease.dns.iter().flat_map(Ipv4Addr::octets).collect();
         if wants(6) && !dns.is_empty() {
             told.insert(6, dns);
+        }
+        let site = &lease.site;
+        let ntp: Vec<u8> = site.ntp4.iter().flat_map(Ipv4Addr::octets).collect();
+        if wants(42) && !ntp.is_empty() {
+            told.insert(42, ntp);
+        }
+        if let Some(domain) = site.domain.as_ref().filter(|_| wants(15)) {
+            told.insert(15, domain.as_str().into());
+        }
+        if let Some(file) = site.boot_file.as_ref().filter(|_| wants(67)) {
+            told.insert(67, file.as_bytes().to_vec());
+        }
+        let server = site.next_server.filter(|_| list.is_some() && wants(66));
+        if let Some(server) = server {
+            told.insert(66, server.to_string().into());
         }
         match lease.router {
             Router::OnLink(router) if wants(3) => {
@@ -223,9 +250,9 @@ fn answered(frame: &[u8], asked: &Asked<'_>, lease: &Lease, reply: &[u8]) -> u8 
     assert_eq!(fixed[..4], [2, 1, 6, 0]);
     assert_eq!(fixed[4..8], *asked.head, "another transaction");
     assert_eq!(fixed[8..12], [0, 0, u8::from(asked.broadcast) << 7, 0]);
-    assert_eq!(fixed[20..28], [0; 8], "next server and relay");
+    assert_eq!(fixed[24..28], [0; 4], "relay");
     assert_eq!(fixed[28..34], asked.from);
-    assert!(fixed[34..236].iter().all(|byte| *byte == 0));
+    assert!(fixed[34..108].iter().all(|byte| *byte == 0));
     let (ciaddr, yiaddr) = (address(&fixed[12..16]), address(&fixed[16..20]));
     let mut told = read_options(options);
     let kind = told[&53][0];
@@ -252,7 +279,31 @@ fn answered(frame: &[u8], asked: &Asked<'_>, lease: &Lease, reply: &[u8]) -> u8 
         }
         kind => panic!("a reply of type {kind}"),
     }
-    if let Some(expected) = asked.told(lease, kind, informed) {
+    let site = if kind == NAK {
+        &Parameters::default()
+    } else {
+        &*lease.site
+    };
+    assert_eq!(address(&fixed[20..24]), site.next_server.unwrap_or(none));
+    let file = site.boot_file.clone().unwrap_or_default();
+    let (name, zeros) = fixed[108..236].split_at(file.len());
+    assert_eq!(name, file.as_bytes());
+    assert!(zeros.iter().all(|byte| *byte == 0));
+    if let Some(search) = told.remove(&119) {
+        let list: Vec<_> = site.search.iter().map(|name| format!("{name}.")).collect();
+        assert_eq!(names(&search), Some(list));
+    }
+    if let Some(mut expected) = asked.told(lease, kind, informed) {
+        let room = asked.room();
+        assert!(14 + room >= reply.len(), "more than the client takes");
+        // Only what others can do without is left out, and only where there is no room.
+        let used = read_options(options);
+        let used: usize = used.values().map(|value| 2 + value.len()).sum();
+        expected.retain(|code, value| {
+            let is_optional = [6, 15, 26, 42, 66, 67].contains(code);
+            let fits = HEADERS - 14 + FIXED + used + 2 + value.len() < room;
+            told.contains_key(code) || !is_optional || fits
+        });
         assert_eq!(told, expected);
     }
     // Clients have readers of their own.

@@ -11,7 +11,7 @@ use super::{
     Expected,
     envelope::said,
     site::{self, Input, SECONDS},
-    wire::{Packet, address6, link_local, long, short},
+    wire::{Packet, address6, link_local, long, names, short},
 };
 use crate::{
     frame::v6::{self, Message},
@@ -105,6 +105,9 @@ struct Asked<'a> {
     dns: Vec<&'a [u8]>,
     preference: Option<u8>,
     status: Option<usize>,
+    search: Vec<&'a [u8]>,
+    /// Of both kinds.
+    ntp: Vec<&'a [u8]>,
     /// Codes of other options.
     others: Vec<usize>,
 }
@@ -130,6 +133,8 @@ impl<'a> Asked<'a> {
             dns: Vec::new(),
             preference: None,
             status: None,
+            search: Vec::new(),
+            ntp: Vec::new(),
             others: Vec::new(),
         };
         for (code, value) in options(&message[4..])? {
@@ -142,6 +147,14 @@ impl<'a> Asked<'a> {
                 13 => asked.status = value.get(..2).map(short),
                 14 => asked.rapid = true,
                 23 => asked.dns.push(value),
+                24 => asked.search.push(value),
+                31 => asked.ntp.push(value),
+                56 => {
+                    // The only suboption is an address of a server.
+                    asked
+                        .ntp
+                        .push(value.strip_prefix(&[0, 1, 0, 16]).unwrap_or(value));
+                }
                 _ => asked.others.push(code),
             }
         }
@@ -260,6 +273,16 @@ fn answered(frame: &[u8], asked: &Asked<'_>, lease: &Lease6, reply: &[u8]) -> u8
     }
     let dns: Vec<u8> = lease.dns.iter().flat_map(Ipv6Addr::octets).collect();
     assert!(told.dns.is_empty() || told.dns == [&dns[..]]);
+    let site = &lease.site;
+    let ntp: Vec<u8> = site.ntp6.iter().flat_map(Ipv6Addr::octets).collect();
+    assert!(told.ntp.iter().all(|value| **value == ntp[..]));
+    assert!(told.search.len() <= 1 && told.ntp.len() <= 2);
+    for value in &told.search {
+        let said = names(value).expect("names");
+        let list: Vec<_> = site.search.iter().map(|name| format!("{name}.")).collect();
+        assert_eq!(said, list);
+        assert!(value.iter().all(|byte| *byte < 192), "compressed");
+    }
     match told.kind {
         ADVERTISE => assert!(asked.kind == SOLICIT && told.preference == Some(255) && !told.rapid),
         REPLY => assert!(told.preference.is_none() && told.rapid == (asked.kind == SOLICIT)),

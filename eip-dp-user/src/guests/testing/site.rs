@@ -10,7 +10,7 @@ use eip_dp_common::abi::LinkKey;
 
 use super::wire;
 use crate::guests::{
-    Client, Directory, Lease6,
+    Client, Directory, Lease6, Parameters,
     dhcp4::{Lease, Router},
 };
 
@@ -42,6 +42,23 @@ pub const fn port_mac(last: u8) -> [u8; 6] {
     [2, 0, 0, 0, 0xff, last]
 }
 
+/// The one with an EIP on the uplink's link, who may make its IPv6 address itself, is told all that there is to tell.
+fn parameters(place: usize) -> &'static Arc<Parameters> {
+    static NONE: LazyLock<Arc<Parameters>> = LazyLock::new(Arc::default);
+    static ALL: LazyLock<Arc<Parameters>> = LazyLock::new(|| {
+        let name = |text: &str| text.parse().expect("a name");
+        Arc::new(Parameters {
+            domain: Some(name("example.org")),
+            search: vec![name("lab.example.org"), name("example.org")],
+            ntp4: vec![Ipv4Addr::new(192, 0, 2, 123)],
+            ntp6: vec!["2001:db8::123".parse().expect("an address")],
+            next_server: Some(Ipv4Addr::new(192, 0, 2, 67)),
+            boot_file: Some("pxelinux.0".to_owned()),
+        })
+    });
+    if place == 2 { &ALL } else { &NONE }
+}
+
 /// NAT in a VPC; cut-through in a routed pool; cut-through in a pool on the uplink's link; NAT again, without an MTU or name
 /// servers that are worth a word.
 fn lease4(place: usize) -> Lease {
@@ -52,6 +69,7 @@ fn lease4(place: usize) -> Lease {
         server: server.into(),
         mtu: 1450,
         dns: vec![Ipv4Addr::new(192, 0, 2, 53), Ipv4Addr::new(192, 0, 2, 54)],
+        site: Arc::clone(parameters(place)),
         duration: Duration::from_secs(SECONDS.into()),
         port_mac: port_mac(1),
     };
@@ -78,10 +96,12 @@ pub fn lease6(place: usize) -> Lease6 {
     let lease = |address: &str, on_link: Option<&str>| Lease6 {
         address: address.parse().expect("an address"),
         on_link: on_link.map(|prefix| prefix.parse().expect("a prefix")),
+        autonomous: place == 2,
         mtu: 1450,
         dns: ["2001:db8::53", "2001:db8::54"]
             .map(|it| it.parse().expect("an address"))
             .into(),
+        site: Arc::clone(parameters(place)),
         duration: Duration::from_secs(SECONDS.into()),
         server: SERVER,
         port_mac: port_mac(1),

@@ -2,6 +2,38 @@
 
 use std::net::IpAddr;
 
+/// The names in a field of them (RFC 1035 3.1), each with a dot at its end; `None` where it is none. Pointers are followed
+/// where they lead back.
+pub fn names(bytes: &[u8]) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let (name, end) = name(bytes, at)?;
+        names.push(name);
+        at = end;
+    }
+    Some(names)
+}
+
+/// The name at a place, and the end of what stands there.
+fn name(bytes: &[u8], at: usize) -> Option<(String, usize)> {
+    let length = usize::from(*bytes.get(at)?);
+    match length {
+        0 => Some((String::new(), at + 1)),
+        1..=63 => {
+            let label = str::from_utf8(bytes.get(at + 1..=at + length)?).ok()?;
+            let (rest, end) = name(bytes, at + 1 + length)?;
+            Some((format!("{label}.{rest}"), end))
+        }
+        192.. => {
+            let to = (length & 63) << 8 | usize::from(*bytes.get(at + 1)?);
+            let (name, _) = (to < at).then(|| name(bytes, to))??;
+            Some((name, at + 2))
+        }
+        _ => None,
+    }
+}
+
 /// An IP packet in a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {

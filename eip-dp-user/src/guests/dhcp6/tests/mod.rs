@@ -8,7 +8,7 @@
 
 mod wire;
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, sync::Arc, time::Duration};
 
 use eip_dp_common::abi::LinkKey;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ use similar_asserts::assert_eq;
 use super::{Client, Directory, answer, server_identifier};
 use crate::{
     frame::v6::{Message, parse},
-    guests::Lease6,
+    guests::{Lease6, Parameters},
 };
 use wire::{Association, Reply, Request, read};
 
@@ -62,8 +62,10 @@ fn lease() -> Lease6 {
     Lease6 {
         address: ours(),
         on_link: Some("fd00::/64".parse().unwrap()),
+        autonomous: false,
         mtu: 1500,
         dns: vec![ip("2001:db8::53")],
+        site: Arc::default(),
         duration: Duration::from_secs(HOUR.into()),
         server: server_identifier("v"),
         port_mac: PORT_MAC,
@@ -345,6 +347,60 @@ fn name_servers_go_to_clients_that_ask_for_them_or_for_nothing() {
         ..lease()
     };
     assert_eq!(ask_for(without, &request).unwrap().dns, lease().dns[..0]);
+}
+
+/// Those of a site whose lists take `names` names and `servers` time servers.
+fn site(names: usize, servers: usize) -> Arc<Parameters> {
+    Arc::new(Parameters {
+        domain: Some("example.org".parse().unwrap()),
+        search: vec!["a.example.org".parse().unwrap(); names],
+        ntp6: vec![ip("2001:db8::123"); servers],
+        ..Parameters::default()
+    })
+}
+
+#[test]
+fn search_list_and_time_servers_go_to_clients_that_ask_for_them() {
+    let request = Request::new(INFORMATION_REQUEST);
+    let asked = |site, list: &[u8]| {
+        let lease = Lease6 { site, ..lease() };
+        let reply = ask_for(lease, &request.clone().option(6, list)).unwrap();
+        reply.parameters
+    };
+    // Uncompressed, each name of 15 bytes.
+    let name = b"\x01a\x07example\x03org\x00";
+    let server = ip("2001:db8::123").octets();
+    let list = [0, 24, 0, 31, 0, 56];
+    let suboption = [&[0, 1, 0, 16][..], &server].concat();
+    let expected = [
+        (24, [&name[..], name].concat()),
+        (31, server.to_vec()),
+        (56, suboption),
+    ];
+    assert_eq!(asked(site(2, 1), &list), expected);
+    assert_eq!(asked(site(2, 1), &list[..2]), expected[..1]);
+    assert_eq!(asked(site(2, 1), &[0, 23]), Vec::new());
+    // Without a list it is the domain.
+    let domain = [(24, name[2..].to_vec())];
+    assert_eq!(asked(site(0, 1), &list[..2]), domain);
+    assert_eq!(asked(Arc::default(), &list), Vec::new());
+}
+
+#[test]
+fn what_a_packet_has_no_room_for_is_left_out() {
+    let lease = Lease6 {
+        dns: vec![ip("2001:db8::53"); 16],
+        site: site(17, 16),
+        ..lease()
+    };
+    let mut request = Request::new(REQUEST);
+    for id in 0..8 {
+        request = request.addresses(id, &[ours()]);
+    }
+    let reply = ask_for(lease, &request.option(14, &[])).unwrap();
+    assert_eq!((reply.dns.len(), reply.associations.len()), (16, 8));
+    let codes: Vec<u16> = reply.parameters.iter().map(|(code, _)| *code).collect();
+    assert!(codes.len() == 2, "{codes:?}");
 }
 
 #[test]

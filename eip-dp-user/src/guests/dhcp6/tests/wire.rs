@@ -92,6 +92,8 @@ pub(super) struct Reply {
     pub preference: Option<u8>,
     pub rapid_commit: bool,
     pub dns: Vec<Ipv6Addr>,
+    /// Search list and time servers.
+    pub parameters: Vec<(u16, Vec<u8>)>,
 }
 
 /// Code, number, T1 and T2, addresses with preferred and valid lifetime, status.
@@ -169,9 +171,13 @@ pub(super) fn read(frame: &[u8]) -> Reply {
             13 => reply.status = Some(short(value)),
             14 => reply.rapid_commit = true,
             23 => reply.dns = value.chunks(16).map(address).collect(),
+            24 | 31 | 56 => reply.parameters.push((code, value.to_vec())),
             _ => panic!("option {code}"),
         }
     }
+    // An IPv6 packet that every link takes.
+    assert!(packet.len() <= 1280);
+    reply.parameters.sort_unstable();
     assert_eq!(server.as_deref(), Some(&server_identifier("v")[..]));
     reply.associations.sort_by(|a, b| a.partial_cmp(b).unwrap());
     reply
