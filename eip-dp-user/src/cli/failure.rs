@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use serde_json::json;
 
 use super::Format;
-use crate::table::TableError;
+use crate::{daemon, table::TableError};
 
 /// Why a verb did not do what was asked.
 #[derive(Debug)]
@@ -84,6 +84,13 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     );
+    if !asked_for && runs_a_daemon(std::env::args_os().skip(1)) {
+        let rendered = error.render().to_string();
+        let message = rendered.strip_prefix("error: ").unwrap_or(&rendered);
+        if daemon::tell_fatal(message.trim_end()) {
+            return ExitCode::from(2);
+        }
+    }
     if !asked_for && asks_for_json(std::env::args_os().skip(1)) {
         let rendered = error.render().to_string();
         let message = rendered.strip_prefix("error: ").unwrap_or(&rendered);
@@ -112,6 +119,11 @@ fn asks_for_json(args: impl Iterator<Item = std::ffi::OsString>) -> bool {
         || args
             .windows(2)
             .any(|pair| is_option(&pair[0]) && pair[1] == "json")
+}
+
+/// Likewise, to run the daemon, which says everything in the form of its log.
+fn runs_a_daemon(mut args: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    args.any(|arg| arg == "run")
 }
 
 fn json_error(code: &str, message: &str) -> String {

@@ -16,7 +16,11 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
-use super::{memory, report::Report};
+use super::{
+    logging::{Named, milliseconds},
+    memory,
+    report::Report,
+};
 use crate::{
     attach::{self, Attachment, Program},
     cli::Name,
@@ -237,6 +241,12 @@ impl Engine {
         }
         self.facts = facts;
         let mut whole = facts_changed || !self.complete || self.retry_failures();
+        // What the log says of a sync of everything: what it is for.
+        let mut objects = match &news {
+            News::None if facts_changed => Named::one("all, as the host changed"),
+            News::None | News::All => Named::one("all"),
+            News::Changes(changes) => Named::of(changes),
+        };
         match news {
             News::None => {}
             News::Changes(changes) if whole => self.snapshot.model.change(&changes),
@@ -246,6 +256,7 @@ impl Engine {
         let claimed = self
             .shared
             .follow(&self.claims, &self.snapshot.model, Instant::now());
+        objects.add(&claimed);
         if whole {
             self.snapshot.model.change(&claimed);
         } else if !claimed.is_empty() {
@@ -254,6 +265,7 @@ impl Engine {
         outcome.next_claim = self.shared.next_due();
         if is_time {
             let changes = self.cut_off();
+            objects.add(&changes);
             if whole {
                 self.snapshot.model.change(&changes);
             } else if !changes.is_empty() {
@@ -269,7 +281,7 @@ impl Engine {
             if let Some(resize) = self.resize.take() {
                 self.switch(resize, &step)?;
             }
-            self.apply(step, reading, &mut outcome);
+            self.apply(step, reading, &objects, &mut outcome);
             let sharers = self.shared.sharers(&self.snapshot.model, &self.facts);
             if *self.sharers != sharers {
                 self.sharers = Arc::new(sharers);
@@ -379,7 +391,7 @@ impl Engine {
             || step.attachments
             || step.error.is_some()
             || changes.iter().any(|change| self.is_told(change));
-        self.apply(step, reading, outcome);
+        self.apply(step, reading, &Named::of(changes), outcome);
         if is_told {
             self.tell();
         }
@@ -387,7 +399,7 @@ impl Engine {
     }
 
     /// What a step entails besides the maps.
-    fn apply(&mut self, step: Step, reading: Duration, outcome: &mut Outcome) {
+    fn apply(&mut self, step: Step, reading: Duration, objects: &Named, outcome: &mut Outcome) {
         self.complete = step.error.is_none();
         if step.attachments || !self.failures.is_empty() || !self.complete {
             self.attach();
@@ -399,11 +411,17 @@ impl Engine {
         self.unpublished = step.error.is_none();
         let (revision, writes, complete) = (self.snapshot.revision, step.writes, self.complete);
         let [read_ms, compile_ms, write_ms] =
-            [reading, step.compiling, step.writing].map(|time| time.as_secs_f64() * 1e3);
-        if writes > 0 {
+            [reading, step.compiling, step.writing].map(milliseconds);
+        if writes > 0 && complete {
             info!(
                 revision,
-                writes, complete, read_ms, compile_ms, write_ms, "synced"
+                writes, complete, read_ms, compile_ms, write_ms, %objects, "synced"
+            );
+        } else if writes > 0 {
+            // Tried again soon, and the error is said.
+            debug!(
+                revision,
+                writes, complete, read_ms, compile_ms, write_ms, %objects, "synced in part"
             );
         } else {
             debug!(

@@ -8,6 +8,7 @@ mod engine;
 mod lock;
 mod logging;
 mod memory;
+mod repeats;
 mod report;
 mod table_watch;
 
@@ -30,6 +31,7 @@ use tracing::{error, info, warn};
 
 pub use engine::{location_of, tag_of_file};
 pub use lock::{Lock, RUN_FOLDER};
+pub use logging::tell_fatal;
 pub use report::{Attached, LinkState, NameServers, PortReport, Report, UplinkReport};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Row-level changes: what a command does to the table, and how it reads as a diff.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -44,6 +44,28 @@ impl fmt::Display for Change {
             Self::Eip(diff) => diff.write(f, "eip", "id"),
             Self::Association(diff) => diff.write(f, "association", "eip"),
         }
+    }
+}
+
+impl Change {
+    /// What the object is, and its id.
+    pub fn object(&self) -> (&'static str, Cow<'_, str>) {
+        match self {
+            Self::Pool(diff) => ("pool", diff.any(|pool| pool.cidr.to_string().into())),
+            Self::Vpc(diff) => ("vpc", diff.any(|vpc| (&vpc.id).into())),
+            Self::Instance(diff) => ("instance", diff.any(|instance| (&instance.id).into())),
+            Self::Eni(diff) => ("eni", diff.any(|eni| (&eni.id).into())),
+            Self::Eip(diff) => ("eip", diff.any(|eip| (&eip.id).into())),
+            Self::Association(diff) => ("association", diff.any(|link| (&link.eip).into())),
+        }
+    }
+}
+
+impl<T> Diff<T> {
+    /// What is the same of the object before and after.
+    fn any<'a>(&'a self, read: impl FnOnce(&'a T) -> Cow<'a, str>) -> Cow<'a, str> {
+        let object = self.after.as_ref().or(self.before.as_ref());
+        object.map(read).unwrap_or_default()
     }
 }
 

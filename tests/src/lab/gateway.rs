@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::MetadataExt as _, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -26,6 +26,8 @@ pub struct Gateway {
     folder: PathBuf,
     program: PathBuf,
     daemon: Option<Job>,
+    /// Whether the daemon takes its log for the journal.
+    for_journal: bool,
 }
 
 impl Gateway {
@@ -44,6 +46,7 @@ impl Gateway {
             folder,
             program: program()?,
             daemon: None,
+            for_journal: false,
         };
         gateway.configure(configuration)?;
         Ok(gateway)
@@ -97,6 +100,11 @@ impl Gateway {
     /// Gives the daemon a `/etc/resolv.conf` of its own: from its next start, and with what is written later at once.
     pub fn set_resolver(&self, text: &str) -> Result<()> {
         write(&self.resolver(), text)
+    }
+
+    /// Has the daemon take its log for the journal from its next start on.
+    pub fn log_for_journal(&mut self) {
+        self.for_journal = true;
     }
 
     fn resolver(&self) -> PathBuf {
@@ -158,6 +166,11 @@ impl Gateway {
             .arg("--config")
             .arg(self.configuration())
             .env("NOTIFY_SOCKET", &address);
+        if self.for_journal {
+            // The file stays the same as it is emptied.
+            let file = fs::File::create(self.log_file())?.metadata()?;
+            command.env("JOURNAL_STREAM", format!("{}:{}", file.dev(), file.ino()));
+        }
         let mut job = Job::start(&mut command, &self.log_file())?;
         until(patience, "the daemon to be ready", || {
             let mut buffer = [0; 4096];

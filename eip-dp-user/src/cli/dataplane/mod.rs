@@ -33,7 +33,10 @@ pub fn run(args: &RunArgs, global: &Global) -> Result<(), Failure> {
         uplinks: args.host.uplinks.clone(),
         table: global.explicit_table().map(str::to_owned),
     };
-    Ok(daemon::run(&options)?)
+    daemon::run(&options).map_err(|error| match Failure::from(error) {
+        Failure::Failed(message) if daemon::tell_fatal(&message) => Failure::Reported,
+        other => other,
+    })
 }
 
 /// `unload`: takes everything off the host.
