@@ -19,6 +19,8 @@ mod schedule;
 pub mod shared;
 pub mod survey;
 pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 /// The object file with the BPF programs, compiled by this crate's build script.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/eip-dp-ebpf"));

@@ -4,28 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use eip_dp_tests::lab::{
+    arp::{probe, who_has},
     capture::{Capture, Frame},
     dhcp,
-    netns::Netns,
-    process::outcome,
     scene::{Options, Scene, name_servers},
-    topology::{GATEWAY_MAC, INTERNET, UPLINK},
+    topology::{GATEWAY, GATEWAY_MAC, INTERNET, UPLINK},
     traffic::{addresses, ping},
     wait::until,
 };
-
-/// Who answers an ARP request of this side for `address`, if anybody does.
-fn who_has(side: &Netns, interface: &str, address: &str) -> Result<Option<String>> {
-    let output = outcome(
-        side.command("arping")
-            .args(["-f", "-c", "2", "-w", "2", "-I", interface, address]),
-    )?;
-    let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
-    Ok(text
-        .split_once('[')
-        .and_then(|(_, rest)| rest.split_once(']'))
-        .map(|(mac, _)| mac.to_owned()))
-}
 
 #[test]
 fn on_link_pools_are_answered_for_associated_eips_only() -> Result<()> {
@@ -36,20 +22,28 @@ fn on_link_pools_are_answered_for_associated_eips_only() -> Result<()> {
     let internet = &scene.backbone.internet;
     for eip in ["203.0.113.10", "203.0.113.12", "203.0.113.20"] {
         assert_eq!(
-            who_has(internet, UPLINK, eip)?.as_deref(),
+            who_has(internet, UPLINK, eip, GATEWAY)?.as_deref(),
             Some(GATEWAY_MAC),
             "R8 {eip}"
         );
         assert!(ping(internet, None, eip, 3)?.lost_nothing(), "{eip}");
     }
     assert_eq!(
-        who_has(internet, UPLINK, "203.0.113.99")?,
+        who_has(internet, UPLINK, "203.0.113.99", GATEWAY)?,
         None,
         "R8 no EIP"
     );
-    assert_eq!(who_has(internet, UPLINK, "10.0.0.10")?, None, "R8 private");
+    assert_eq!(
+        who_has(internet, UPLINK, "10.0.0.10", GATEWAY)?,
+        None,
+        "R8 private"
+    );
     scene.gateway.ok("disassociate eip-a --wait")?;
-    assert_eq!(who_has(internet, UPLINK, "203.0.113.10")?, None, "R8 free");
+    assert_eq!(
+        who_has(internet, UPLINK, "203.0.113.10", GATEWAY)?,
+        None,
+        "R8 free"
+    );
     Ok(())
 }
 
@@ -62,7 +56,7 @@ fn arp_on_the_uplink_can_be_switched_off() -> Result<()> {
         ..Options::default()
     })?;
     let internet = &scene.backbone.internet;
-    assert_eq!(who_has(internet, UPLINK, "203.0.113.10")?, None);
+    assert_eq!(who_has(internet, UPLINK, "203.0.113.10", GATEWAY)?, None);
     Ok(())
 }
 
@@ -141,24 +135,21 @@ fn guests_find_their_gateway_and_everybody_else_at_their_port() -> Result<()> {
         (&scene.b, "eth1", "b2", "203.0.113.1"),
         (&scene.b, "eth1", "b2", "203.0.113.10"),
     ] {
+        // What everybody there is answered for.
+        let fence = if port == "b2" {
+            "203.0.113.1"
+        } else {
+            "10.0.0.1"
+        };
         assert_eq!(
-            who_has(guest, interface, address)?,
+            who_has(guest, interface, address, fence)?,
             Some(scene.mac_of(port)?),
             "R9 {address} from {port}"
         );
     }
     // A guest that probes whether its own address is free must find it free.
-    let probe = outcome(scene.a.command("arping").args([
-        "-D",
-        "-c",
-        "2",
-        "-w",
-        "2",
-        "-I",
-        "eth0",
-        "10.0.0.10",
-    ]))?;
-    assert!(probe.status.success(), "R9 own address: {probe:?}");
+    let own = probe(&scene.a, "eth0", "10.0.0.10", "10.0.0.1")?;
+    assert_eq!(own, None, "R9 own address");
     let before = scene.gateway.dropped("spoofed-source")?;
     scene.send_from(
         "a1",

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod conformance;
 mod demo;
+mod deny;
 mod fuzz;
 mod miri;
 mod protocols;
@@ -35,7 +36,9 @@ enum Verb {
     Demo(demo::Arguments),
     /// Set up, build, then hold eip-dp and other NAT gateways against the conformance suite (root)
     Conformance(conformance::Arguments),
-    /// Set up, then run the packet path on what a fuzzer makes up
+    /// Check the licences and sources of all packages (by cargo-deny, if it is here)
+    Deny,
+    /// Set up, then run all that reads what others wrote on what a fuzzer makes up
     Fuzz(fuzz::Arguments),
     /// Set up, then run the packet path's tests in Miri, which sees undefined behaviour
     Miri(miri::Arguments),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Build(arguments) => build::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Conformance(arguments) => conformance::run(&arguments),
+        Verb::Deny => deny::run(),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Miri(arguments) => miri::run(&arguments),
         Verb::Protocols(arguments) => protocols::run(&arguments),

@@ -44,6 +44,24 @@ pub struct Apply {
     wait: Wait,
 }
 
+/// Reads a table file as `apply` does; what is wrong with it, as it would be said.
+///
+/// # Panics
+/// If it is another document when it is read in parts.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn read_document(text: &str) -> Result<Document, String> {
+    let source = Source::of(text);
+    let (whole, parts) = (source.document(), source.in_parts_of(64));
+    match (whole, parts) {
+        (Ok(whole), Ok(parts)) => {
+            assert_eq!(whole, parts);
+            Ok(whole)
+        }
+        (Ok(_), Err(failure)) => panic!("in parts: {failure:?}"),
+        (Err(failure), _) => Err(format!("{failure:?}")),
+    }
+}
+
 impl Apply {
     pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
         let source = Source::read(&self.file)?;

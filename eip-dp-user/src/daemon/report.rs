@@ -325,7 +325,12 @@ impl Report {
 
     /// Reads the last one; `None` if there is none that this version understands.
     pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+        Self::parse(&fs::read(path).ok()?)
+    }
+
+    /// Reads such a file's content.
+    pub fn parse(content: &[u8]) -> Option<Self> {
+        serde_json::from_slice(content).ok()
     }
 }
 

@@ -118,6 +118,24 @@ fn read(datagram: &[u8], chains: &mut Vec<ForwardChain>) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Reads a dump that anybody may have written.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn hold(bytes: &[u8]) -> bool {
+    // The first byte says by which way it came.
+    let Some((way, bytes)) = bytes.split_first() else {
+        return false;
+    };
+    if way % 2 == 1 {
+        return iptables::hold(bytes);
+    }
+    let mut chains = Vec::new();
+    let ended = read(bytes, &mut chains);
+    for chain in &chains {
+        assert!(chain.to_string().starts_with("nftables table"));
+    }
+    ended.is_ok() && !chains.is_empty()
+}
+
 /// The kernel's error; that it has no nftables is none.
 fn refusal(payload: &[u8]) -> io::Result<()> {
     let code = payload

@@ -27,10 +27,16 @@ pub use error::HostError;
 pub use facts::{
     Doubt, Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, VlanTag, XdpFeatures,
 };
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use forward::hold as hold_firewall;
 pub use forward::{ForwardChain, forward_hook_rules};
 pub use neighbours::{Kept, NeighbourKeeper};
 pub use offloads::{Offloads, offloads};
 pub use own::{OwnPorts, Uplinks, identity_of, namespace};
 pub use resolver::Resolver;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use settings::read_changed;
 pub use settings::{Changed, Setting, Settings, changed as changed_settings};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use state::hold as hold_netlink;
 pub use watch::{Watcher, snapshot};

@@ -98,10 +98,15 @@ impl fmt::Display for Changed {
 /// What a gateway has changed, by the file that it keeps.
 pub fn changed(file: &Path) -> io::Result<Vec<Changed>> {
     match fs::read(file) {
-        Ok(content) => serde_json::from_slice(&content).map_err(io::Error::from),
+        Ok(content) => read_changed(&content),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
+}
+
+/// Reads such a file's content.
+pub(crate) fn read_changed(content: &[u8]) -> io::Result<Vec<Changed>> {
+    serde_json::from_slice(content).map_err(io::Error::from)
 }
 
 impl Settings {

@@ -28,6 +28,57 @@ use super::{
     routing::{self, Interface, Object, Routing, Ways, family},
 };
 
+/// Reads datagrams that anybody may have written, as the answers to requests and as notifications.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn hold(bytes: &[u8]) -> bool {
+    use genetlink::message::RawGenlMessage;
+    use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+
+    // As the crate's own reader of datagrams goes from one to the next.
+    fn length(rest: &[u8]) -> Option<usize> {
+        let length = u32::from_ne_bytes(*rest.first_chunk()?);
+        let length = usize::try_from(length).ok()?.next_multiple_of(4);
+        (length > 0).then_some(length)
+    }
+    let (mut state, mut understood) = (State::default(), false);
+    let mut rest = bytes;
+    while let Some(length) = length(rest) {
+        if let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+            && let NetlinkPayload::InnerMessage(message) = message.payload
+        {
+            understood = true;
+            state.apply(&message);
+            if let RouteNetlinkMessage::NewRoute(route) = &message {
+                state.set_routes([route]);
+            }
+        }
+        if let Ok(message) = NetlinkMessage::<RawGenlMessage>::deserialize(rest)
+            && let NetlinkPayload::InnerMessage(raw) = message.payload
+            && let Ok(message) = raw.parse_into_genlmsg::<super::netdev::Netdev>()
+            && let Some(super::netdev::Change::Features(index, features)) = message.payload.change()
+        {
+            state.set_xdp(index, features);
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    state.refresh_tags(|_| Some(true));
+    let facts = state.facts();
+    for (index, link) in &facts.links {
+        // What is asked of them for every packet's way.
+        assert_eq!(
+            facts.link_named(&link.name).map(|(_, found)| &found.name),
+            Some(&link.name),
+            "{index}"
+        );
+    }
+    for family in Family::ALL {
+        for index in facts.links.keys() {
+            let _ = facts.next_hop(*index, None, family);
+        }
+    }
+    understood
+}
+
 /// What is known so far.
 #[derive(Debug, Default)]
 pub(super) struct State {

@@ -25,6 +25,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use error::{ExecuteError, TableError};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use record::hold as hold_records;
 
 use crate::model::{Change, Context, Decision, Model, View, command::Command, rules};
 use read::Reader;

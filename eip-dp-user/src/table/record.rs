@@ -37,6 +37,28 @@ pub(super) fn decode(mut bytes: &[u8], changes: &mut Vec<Change>) -> Option<()> 
     Some(())
 }
 
+/// Reads changes that anybody may have written, and holds what was understood against what is written of it.
+///
+/// # Panics
+/// If the two are not the same, or if something else does not hold of a change that was read.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn hold(bytes: &[u8]) -> bool {
+    let mut changes = Vec::new();
+    if decode(bytes, &mut changes).is_none() {
+        return false;
+    }
+    let written = encode(&changes, usize::MAX).expect("no limit");
+    assert!(written.len() <= bytes.len(), "longer than it was");
+    let mut again = Vec::new();
+    decode(&written, &mut again).expect("it was written here");
+    assert_eq!(changes, again);
+    for change in &changes {
+        // What the log and `apply` say of it.
+        let _ = (change.to_string(), change.object());
+    }
+    true
+}
+
 trait Record: Sized {
     fn put(&self, out: &mut Vec<u8>);
     /// Takes the value from the front of what is left.

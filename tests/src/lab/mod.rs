@@ -4,6 +4,7 @@
 //! Everything carries the name of the lab, which holds the process id: two runs never meet, and what a killed run
 //! left is found and swept away by the next one.
 
+pub mod arp;
 pub mod beyond;
 pub mod capture;
 pub mod case;

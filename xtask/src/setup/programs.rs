@@ -23,7 +23,6 @@ type Wanted = &'static [(&'static str, &'static str)];
 const PROGRAMS: Wanted = &[
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
-    ("arping", "iputils-arping"),
     ("iperf3", "iperf3"),
     ("dhclient", "isc-dhcp-client"),
     ("curl", "curl"),
@@ -42,6 +41,19 @@ const PROGRAMS: Wanted = &[
     ("dnsmasq", "dnsmasq-base"),
     ("dig", "bind9-dnsutils"),
     ("traceroute", "traceroute"),
+];
+
+/// What tells the one that is wanted from others by the same name: what it is asked, and a word of its answer.
+const TOLD_BY: &[(&str, &str, &str)] = &[
+    ("ping", "-V", "iputils"),
+    ("dhclient", "--version", "isc-dhclient"),
+    ("udhcpc", "--help", "BusyBox"),
+    ("dhcpcd", "--version", "dhcpcd"),
+    ("iptables-legacy", "--version", "legacy"),
+    ("traceroute", "--version", "Modern traceroute"),
+    ("in.tftpd", "-V", "tftp-hpa"),
+    ("tftp", "-V", "tftp-hpa"),
+    ("dig", "-v", "DiG"),
 ];
 
 /// Modules of the distribution's Python for them.
@@ -107,8 +119,29 @@ fn install(purpose: &str, mut packages: Vec<&'static str>) -> Result<()> {
 }
 
 fn programs(wanted: Wanted) -> impl Iterator<Item = &'static str> {
-    let missing = wanted.iter().filter(|(program, _)| find(program).is_none());
+    let missing = wanted.iter().filter(|(program, _)| !is_here(program));
     missing.map(|(_, package)| *package)
+}
+
+/// Whether a program is there, and the one that is meant.
+fn is_here(program: &str) -> bool {
+    find(program).is_some()
+        && TOLD_BY
+            .iter()
+            .filter(|(name, _, _)| *name == program)
+            .all(|(_, question, word)| says(program, question, word))
+}
+
+/// Whether a program has the word in its answer, on whichever stream and with whichever exit code.
+fn says(program: &str, question: &str, word: &str) -> bool {
+    let output = Command::new(program)
+        .arg(question)
+        .stdin(std::process::Stdio::null())
+        .output();
+    output.is_ok_and(|output| {
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).contains(word)
+    })
 }
 
 fn modules(wanted: Wanted) -> impl Iterator<Item = &'static str> {

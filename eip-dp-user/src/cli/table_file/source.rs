@@ -132,8 +132,23 @@ impl Source {
         }
     }
 
+    /// That of a text from elsewhere.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn of(text: &str) -> Self {
+        Self {
+            name: "test".to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
     pub(super) fn document(&self) -> Result<Document, Failure> {
         self.document_by(PART)
+    }
+
+    /// Likewise, in parts of about that many bytes.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn in_parts_of(&self, length: usize) -> Result<Document, Failure> {
+        self.document_by(length)
     }
 
     fn document_by(&self, length: usize) -> Result<Document, Failure> {

@@ -1,0 +1,9 @@
+//! What the kernel says of its firewall, as any bytes.
+#![no_main]
+
+use eip_dp_user::testing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    testing::firewall(bytes);
+});

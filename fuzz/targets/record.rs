@@ -1,0 +1,9 @@
+//! Changes in the table's log, as any bytes.
+#![no_main]
+
+use eip_dp_user::testing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    testing::record(bytes);
+});

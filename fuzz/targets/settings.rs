@@ -1,0 +1,9 @@
+//! The file with what was changed on the host, as any bytes.
+#![no_main]
+
+use eip_dp_user::testing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    testing::settings(bytes);
+});
