@@ -13,7 +13,11 @@ use crate::{
     config::Config,
     daemon::Report,
     host,
-    model::{Code, Context, Model, command::Command, rules},
+    model::{
+        Code, Context, Model,
+        command::{Command, Prune},
+        rules,
+    },
     table,
 };
 
@@ -67,7 +71,7 @@ pub fn document(bytes: &[u8]) -> bool {
         host_addresses: Vec::new(),
         host_ports: Vec::new(),
     };
-    let prune = true;
+    let prune = Prune::All;
     let command = Command::Apply { document, prune };
     let mut model = Model::default();
     match rules::decide(&model, &command, &context) {

@@ -390,9 +390,7 @@ fn alternative_names_of_ports() -> Result<()> {
     scene.gateway.ok(
         "eni create c0 --vpc w --kind primary --mac 02:00:00:00:0c:01 --private-ip 10.9.0.10",
     )?;
-    scene
-        .gateway
-        .ok("eni attach c0 --instance c --port a1")?;
+    scene.gateway.ok("eni attach c0 --instance c --port a1")?;
     until(PATIENCE, "a warning of two VPCs on one port", || {
         let said = warnings(&scene)?;
         Ok((said.contains("eni c0") && said.contains("VPC v")).then_some(()))

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use serde_json::json;
 
-use super::Format;
+use super::{
+    Format,
+    output::{Style, escape},
+};
 use crate::{daemon, table::TableError};
 
 /// Why a verb did not do what was asked.
@@ -133,5 +136,10 @@ fn json_error(code: &str, message: &str) -> String {
 /// `eprintln!` without its panic: stderr may be closed.
 fn eprint(line: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let style = if line.starts_with('{') {
+        Style::Json
+    } else {
+        Style::Text
+    };
+    let _ = writeln!(std::io::stderr(), "{}", escape(line, style));
 }

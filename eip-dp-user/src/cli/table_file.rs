@@ -8,7 +8,13 @@ use clap::Args;
 use serde::Serialize;
 use source::Source;
 
-use super::{Failure, Format, Global, object::Object, output, session::Session, wait::Wait};
+use super::{
+    Failure, Format, Global,
+    object::Object,
+    output::{self, Style},
+    session::Session,
+    wait::Wait,
+};
 use crate::{
     model::{
         Change, Code, Diff, Document, Model,
@@ -145,7 +151,7 @@ pub(super) fn export(global: &Global) -> Result<(), Failure> {
     if global.output == Format::Json {
         return output::json(&document);
     }
-    output::write(|out| {
+    output::write_as(Style::Toml, |out| {
         let mut first = true;
         section(out, &mut first, &document.pools)?;
         section(out, &mut first, &document.vpcs)?;

@@ -49,7 +49,7 @@ pub(crate) fn hold(bytes: &[u8]) -> bool {
             understood = true;
             state.apply(&message);
             if let RouteNetlinkMessage::NewRoute(route) = &message {
-                state.set_routes([route]);
+                state.set_routes([route], []);
             }
         }
         if let Ok(message) = NetlinkMessage::<RawGenlMessage>::deserialize(rest)

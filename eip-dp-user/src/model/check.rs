@@ -260,7 +260,7 @@ pub fn is_id(text: &str) -> bool {
 }
 
 /// Whether a character only changes how others are shown: an id with one looks like another id.
-fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}'

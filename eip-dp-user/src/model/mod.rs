@@ -22,7 +22,7 @@ use jiff::Timestamp;
 
 pub(crate) use address::{next as next_address, previous as previous_address, private_block};
 pub use change::{Change, Diff};
-pub use check::{MAX_NAME, is_id, is_interface_name};
+pub use check::{MAX_NAME, is_id, is_interface_name, is_invisible};
 pub use document::Document;
 pub use view::{EniFilter, Kind, Model, View};
 pub use vlan::Vlan;
