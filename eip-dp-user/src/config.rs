@@ -237,6 +237,22 @@ pub enum ConfigError {
     },
 }
 
+/// The table that the configuration's file names, whatever else is right or wrong in it; `None` where it names none, or is
+/// not there.
+pub fn table_of(file: &Path) -> Result<Option<String>, ConfigError> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(ConfigError::Unreadable {
+                path: file.to_owned(),
+                error,
+            });
+        }
+    };
+    file::table_of(&Source { text: &text, file })
+}
+
 impl Config {
     /// The interfaces that are uplinks, each with the VLAN on it: they are the host's own.
     pub fn own_uplinks(&self) -> Uplinks {

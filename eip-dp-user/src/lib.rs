@@ -13,6 +13,7 @@ pub mod model;
 mod places;
 pub mod plan;
 pub mod plane;
+pub mod private;
 pub mod reconcile;
 pub mod requirements;
 mod schedule;

@@ -29,6 +29,7 @@ use crate::{
         Change, Diff, Model, Vlan,
         objects::{Association, Eni, EniState},
     },
+    private,
 };
 
 /// An address moves no more often than that: what is announced meanwhile moves it afterwards.
@@ -388,9 +389,7 @@ pub fn holders_in(path: &Path) -> Vec<Holder> {
 }
 
 fn write(path: &Path, holders: &[Holder]) -> io::Result<()> {
-    let new = path.with_extension("json.new");
-    fs::write(&new, serde_json::to_vec_pretty(holders)?)?;
-    fs::rename(&new, path)
+    private::write(path, &serde_json::to_vec_pretty(holders)?)
 }
 
 /// The ENIs that share addresses, by where they are.

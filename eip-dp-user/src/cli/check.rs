@@ -96,7 +96,7 @@ fn look(args: &CheckArgs, global: &Global) -> (Vec<Line>, usize) {
     let (config, line) = files::config(&args.host);
     lines.push(line);
     let uplinks = config.as_ref().map_or(&[][..], |config| &config.uplinks);
-    let (snapshot, line) = files::table(global, config.as_ref());
+    let (snapshot, line) = files::table(global, &args.host);
     lines.push(line);
     if let Some(snapshot) = &snapshot {
         lines.extend(pools::lines(&snapshot.model, uplinks));

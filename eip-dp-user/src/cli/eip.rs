@@ -134,7 +134,7 @@ impl Create {
             expires_at: self.expires.and_then(Expiry::end),
         });
         let line = |eip: &Eip| format!("created: {}", eip.address);
-        let session = Session::open(global)?;
+        let session = Session::open_to_make(global)?;
         session.create::<Eip>(self.wait, self.may_exist, &self.id, &command, &wanted, line)
     }
 }

@@ -199,7 +199,7 @@ impl Verb {
 
 impl Create {
     fn run(self, global: &Global) -> Result<(), Failure> {
-        let session = Session::open(global)?;
+        let session = Session::open_to_make(global)?;
         let vpc = session.id::<Vpc>(&self.vpc)?;
         let antispoof = self.antispoof.unwrap_or_default();
         let wanted = json!({

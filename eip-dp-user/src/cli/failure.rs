@@ -1,6 +1,6 @@
 //! How a command ends when it does not succeed: the message on stderr and the exit code.
 
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode};
 
 use clap::error::ErrorKind;
 use serde_json::json;
@@ -63,6 +63,19 @@ impl Failure {
     }
 }
 
+/// The message alone.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(message)
+            | Self::Usage(message)
+            | Self::NotForwarded(message)
+            | Self::Refused { message, .. } => f.write_str(message),
+            Self::Reported => Ok(()),
+        }
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         // It tells its cause itself.
@@ -78,6 +91,14 @@ pub fn warn(format: Format, message: &str) {
     match format {
         Format::Text => eprint(&format!("warning: {message}")),
         Format::Json => eprint(&json!({ "warning": { "message": message } }).to_string()),
+    }
+}
+
+/// Writes a note to stderr: something that is as it should be, and that the operator may not think of.
+pub fn note(format: Format, message: &str) {
+    match format {
+        Format::Text => eprint(&format!("note: {message}")),
+        Format::Json => eprint(&json!({ "note": { "message": message } }).to_string()),
     }
 }
 

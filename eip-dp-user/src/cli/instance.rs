@@ -91,7 +91,10 @@ impl Create {
             max_enis: self.max_enis,
         };
         let wanted = Fields::of(&instance, &[]);
-        let (command, session) = (Command::InstanceCreate(instance), Session::open(global)?);
+        let (command, session) = (
+            Command::InstanceCreate(instance),
+            Session::open_to_make(global)?,
+        );
         let line = |_: &Instance| "created".to_owned();
         session.create(self.wait, self.may_exist, &self.id, &command, &wanted, line)
     }

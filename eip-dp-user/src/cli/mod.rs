@@ -6,6 +6,7 @@
 pub mod association;
 pub mod check;
 mod completions;
+pub mod copies;
 pub mod dataplane;
 pub mod eip;
 pub mod eni;
@@ -15,6 +16,7 @@ pub mod instance;
 mod lookup;
 pub mod object;
 pub mod output;
+pub mod place;
 pub mod pool;
 pub mod serving;
 pub mod session;
@@ -71,11 +73,6 @@ impl Global {
     pub fn explicit_table(&self) -> Option<&str> {
         self.table.as_deref()
     }
-
-    /// The table's location: as given, else the default.
-    pub fn table(&self) -> &str {
-        self.explicit_table().unwrap_or(DEFAULT_TABLE)
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,6 +100,10 @@ enum Verb {
     Apply(table_file::Apply),
     /// Print the whole table as TOML
     Export,
+    /// Write a copy of the table's file, while it is used
+    Backup(copies::Backup),
+    /// Put a copy in the table's place, in one step
+    Restore(copies::Restore),
     /// Run the daemon that makes the kernel forward what the table says
     Run(RunArgs),
     /// Whether all that is wanted is served, what the data plane runs on and which revision of the table it has applied
@@ -211,6 +212,8 @@ impl Verb {
             Self::Disassociate(args) => args.run(global),
             Self::Apply(args) => args.run(global),
             Self::Export => table_file::export(global),
+            Self::Backup(args) => args.run(global),
+            Self::Restore(args) => args.run(global),
             Self::Run(args) => dataplane::run(&args, global),
             Self::Status(args) => dataplane::status(&args, global),
             Self::Stats(args) => dataplane::stats(&args, global),
@@ -270,6 +273,8 @@ mod tests {
             "disassociate a",
             "apply -f FILE --prune --dry-run",
             "export",
+            "backup FILE",
+            "restore FILE",
             "run",
             "run -c FILE --uplink eth0 --uplink eth1",
             "status",
@@ -312,6 +317,7 @@ mod tests {
             "associate a e",
             "disassociate a",
             "apply -f FILE",
+            "restore FILE",
         ] {
             let words = std::iter::once("eip-dp").chain(line.split_whitespace());
             if let Err(error) = Cli::try_parse_from(words.chain(["--wait"])) {

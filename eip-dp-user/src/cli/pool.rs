@@ -120,7 +120,7 @@ impl Create {
             priority: self.priority.unwrap_or(DEFAULT_PRIORITY),
         };
         let (key, wanted) = (self.cidr.to_string(), Fields::of(&pool, &[]));
-        let (command, session) = (Command::PoolCreate(pool), Session::open(global)?);
+        let (command, session) = (Command::PoolCreate(pool), Session::open_to_make(global)?);
         let line = |_: &Pool| "created".to_owned();
         session.create(self.wait, self.may_exist, &key, &command, &wanted, line)
     }

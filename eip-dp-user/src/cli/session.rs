@@ -16,6 +16,7 @@ use super::{
     failure, lookup,
     object::{MayBeAbsent, MayExist, Object},
     output,
+    place::Place,
     serving::{self, Subject, Verdict},
     wait::{self, Wait},
 };
@@ -28,20 +29,44 @@ use crate::{
         command::{Command, Unacceptable},
         objects::{Eni, EniState},
     },
-    table::{ExecuteError, Outcome, Table, TableError},
+    table::{ExecuteError, Outcome, Table},
 };
 
 /// An open table and how to report about it.
 pub struct Session<'a> {
     global: &'a Global,
+    place: Place,
+    /// Open for reading, until a command is carried out.
     table: Table,
 }
 
 impl<'a> Session<'a> {
-    /// Opens the table.
+    /// Opens the table, which has to be there.
     pub fn open(global: &'a Global) -> Result<Self, Failure> {
-        let table = Table::open(global.table())?;
-        Ok(Self { global, table })
+        let place = Place::find(global)?;
+        let table = place.read(global)?;
+        Ok(Self {
+            global,
+            place,
+            table,
+        })
+    }
+
+    /// Opens the table for a command that may be the first one: where there is no table, it is an empty one, that is made once
+    /// the command is accepted.
+    pub fn open_to_make(global: &'a Global) -> Result<Self, Failure> {
+        let place = Place::find(global)?;
+        let table = place.read_or_begin(global)?;
+        Ok(Self {
+            global,
+            place,
+            table,
+        })
+    }
+
+    /// The table's location.
+    pub fn url(&self) -> &str {
+        &self.place.url
     }
 
     /// Reads the whole table.
@@ -59,7 +84,9 @@ impl<'a> Session<'a> {
 
     /// Carries out `command`.
     pub fn execute(&mut self, command: &Command) -> Result<Outcome, Failure> {
-        let outcome = self.table.execute(command, &context(command)?)?;
+        let context = context(command)?;
+        self.table = self.place.write(self.global, command, &context)?;
+        let outcome = self.table.execute(command, &context)?;
         Ok(self.tell_warnings(outcome))
     }
 
@@ -419,7 +446,12 @@ pub fn change<T: Object>(
     command: &Command,
     line: impl FnOnce(&T) -> String,
 ) -> Result<(), Failure> {
-    Session::open(global)?.change(wait, key, command, line)
+    let session = if command.makes_a_table() {
+        Session::open_to_make(global)
+    } else {
+        Session::open(global)
+    };
+    session?.change(wait, key, command, line)
 }
 
 /// Prints a list: an aligned table, or a JSON array.
@@ -488,12 +520,6 @@ fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => Ipv4Addr::is_link_local(&address),
         IpAddr::V6(address) => Ipv6Addr::is_unicast_link_local(&address),
-    }
-}
-
-impl From<TableError> for Failure {
-    fn from(error: TableError) -> Self {
-        Self::Failed(error.to_string())
     }
 }
 

@@ -79,7 +79,7 @@ impl Apply {
                 (true, true) => Prune::All,
             },
         };
-        let mut session = Session::open(global)?;
+        let mut session = Session::open_to_make(global)?;
         let outcome = if self.dry_run {
             preview(&session, &mut command)
         } else {
@@ -139,12 +139,13 @@ fn print(format: Format, quiet: bool, changes: &[Change]) -> Result<(), Failure>
 
 /// `export`.
 pub(super) fn export(global: &Global) -> Result<(), Failure> {
-    let model = Session::open(global)?.model()?;
+    let session = Session::open(global)?;
+    let model = session.model()?;
     // Whoever keeps what is exported must not take the wrong table, or one that was lost, for the one that is meant.
     if model == Model::default() {
         return Err(Failure::failed(format!(
             "the table {} is empty, and there is nothing to export; name another with `--table`",
-            global.table()
+            session.url()
         )));
     }
     let document = Document::from(model);

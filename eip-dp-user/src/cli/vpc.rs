@@ -113,7 +113,7 @@ impl Create {
             vni: self.vni,
         };
         let wanted = Fields::of(&vpc, &[]);
-        let (command, session) = (Command::VpcCreate(vpc), Session::open(global)?);
+        let (command, session) = (Command::VpcCreate(vpc), Session::open_to_make(global)?);
         let line = |vpc: &Vpc| format!("created: {}", output::join(&vpc.cidrs));
         session.create(self.wait, self.may_exist, &self.id, &command, &wanted, line)?;
         warn_of_overlaps(global, &self.id, &cidrs);

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     daemon::{Lock, location_of, tag_of_file},
     image::tag,
-    plane::Pins,
-    table::Table,
+    plane::{Pins, Relation, Served},
+    table::{Identity, Table},
 };
 
 /// The option of every verb that changes the table.
@@ -110,8 +110,8 @@ pub(super) fn not_applied(global: &Global, table: &Table) -> Result<Option<Strin
 pub(super) struct Published {
     name: Name,
     status: PathBuf,
-    /// The tag of the table that the revision is of, where that matters.
-    table: Option<u64>,
+    /// The table that the revision is of, where that matters: the tag of its location, and what tells it from others.
+    table: Option<(u64, Option<Identity>)>,
     /// Likewise, of the table's file.
     file: Option<u64>,
 }
@@ -120,7 +120,7 @@ impl Published {
     /// What was left of this table.
     fn of(global: &Global, table: &Table) -> Self {
         Self {
-            table: Some(tag(&location_of(table))),
+            table: Some((tag(&location_of(table)), table.identity())),
             file: Some(tag_of_file(table.file())),
             ..Self::by(&global.name)
         }
@@ -148,7 +148,7 @@ impl AppliedRevision for Published {
     }
 
     fn daemon_runs(&self) -> anyhow::Result<bool> {
-        Ok(Lock::holder(&self.name)?.is_some())
+        Lock::is_held(&self.name)
     }
 
     fn is_of_this_file(&self) -> bool {
@@ -157,8 +157,17 @@ impl AppliedRevision for Published {
     }
 
     fn serves_another_table(&self) -> bool {
-        let served = self.word(StatusWord::Table).unwrap_or(0);
-        served != 0 && self.table.is_some_and(|table| table != served)
+        let word = |word| self.word(word).unwrap_or(0);
+        let served = Served {
+            location: word(StatusWord::Table),
+            identity: Identity::of_words([
+                word(StatusWord::Identity),
+                word(StatusWord::IdentityEnd),
+            ]),
+        };
+        self.table.is_some_and(|(location, identity)| {
+            served.relation(location, identity) == Relation::Another
+        })
     }
 }
 
@@ -200,7 +209,9 @@ fn until_applied(
         if passed >= limit {
             let state = match applied {
                 Ok(applied) if !source.is_of_this_file() => {
-                    format!("forwards by revision {applied} of another file at the table's place")
+                    format!(
+                        "forwards by revision {applied} of another file, at another place or before at this one"
+                    )
                 }
                 Ok(applied) => format!("has applied revision {applied}"),
                 Err(error) => format!("has published none that could be read ({error:#})"),

@@ -243,6 +243,21 @@ impl Source<'_> {
     }
 }
 
+/// The table's URL, and nothing else of the file.
+pub(super) fn table_of(source: &Source<'_>) -> Result<Option<String>, ConfigError> {
+    #[derive(Deserialize)]
+    struct TableOnly {
+        table: Option<UrlOnly>,
+    }
+    #[derive(Deserialize)]
+    struct UrlOnly {
+        url: Option<String>,
+    }
+    let raw: TableOnly = toml::from_str(source.text)
+        .map_err(|error| source.invalid(error.span(), error.message()))?;
+    Ok(raw.table.and_then(|table| table.url))
+}
+
 /// Whether packets can be sent to the address of one host.
 fn is_host(address: IpAddr) -> bool {
     !address.is_unspecified()

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     num::NonZero,
     panic::resume_unwind,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -29,11 +29,13 @@ use crate::{
     host::{self, Doubt, Family, HostFacts, Link, Resolver, Route, Setting},
     image::{self, Content, Egress, Gateway, Limits, Way, tag},
     model::{Change, Context, command::Command, rules},
-    plane::{self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize},
+    plane::{
+        self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize, Served,
+    },
     reconcile::{Reconciler, Step},
     shared::{Claims, Shared, Sharers},
     survey::Scene,
-    table::{FileId, Snapshot, Table, TableError},
+    table::{FileId, Snapshot, Table, TableError, Trace},
 };
 
 /// Everything that a sync needs.
@@ -49,6 +51,14 @@ pub struct Engine {
     snapshot: Snapshot,
     /// The file that the snapshot is of.
     file: FileId,
+    /// The history that it is of.
+    trace: Option<Trace>,
+    /// Whether the table's file was not whole when it was last looked at.
+    broken: bool,
+    /// Since when another process holds the table.
+    busy_since: Option<Instant>,
+    /// Why the table is not followed.
+    table_error: Option<String>,
     reconciler: Reconciler<Kernel>,
     programs: Programs,
     links: Links,
@@ -152,9 +162,17 @@ impl Engine {
         facts: Arc<HostFacts>,
     ) -> anyhow::Result<Self> {
         let location = location_of(&table);
+        let pins = Pins::new(name);
+        let served = Served {
+            location: tag(&location),
+            identity: table.identity(),
+        };
+        // Before anything is written to another table.
+        if pins.exist()? {
+            plane::check_table(&pins, &served)?;
+        }
         // What expired while no daemon ran is not served for another moment.
         expire(&mut table, &facts);
-        let pins = Pins::new(name);
         let limits = Limits::from(&config.maps);
         let at_once = programs_at_once(&table);
         let (snapshot, loaded) = thread::scope(|threads| {
@@ -163,7 +181,7 @@ impl Engine {
                     kernel,
                     programs,
                     resize,
-                } = plane::load(&pins, &limits, tag(&location), at_once)?;
+                } = plane::load(&pins, &limits, &served, at_once)?;
                 let applied = kernel.word(StatusWord::Revision)?;
                 Ok((Reconciler::adopt(kernel)?, programs, resize, applied))
             });
@@ -180,7 +198,11 @@ impl Engine {
         shared.resolve(&mut snapshot.model);
         let (reconciler, programs, resize, applied) = loaded?;
         check_not_emptied(&table, &snapshot, applied)?;
+        tell_of_older(&snapshot, applied);
+        let trace = table.trace(snapshot.revision)?;
+        table.be_brief()?;
         Ok(Self {
+            trace,
             file: table.file(),
             table,
             location,
@@ -201,6 +223,9 @@ impl Engine {
             sharers: Arc::default(),
             claims: Claims::default(),
             doubtful: false,
+            broken: false,
+            busy_since: None,
+            table_error: None,
             complete: false,
             unpublished: false,
             error: None,
@@ -217,16 +242,18 @@ impl Engine {
     pub fn sync(&mut self, facts: Arc<HostFacts>, is_time: bool) -> Result<Outcome, PlaneError> {
         let mut outcome = Outcome::default();
         let start = Instant::now();
-        let news = self.refresh().unwrap_or_else(|error| {
-            error!(%error, "the table cannot be followed; forwarding goes on as it was");
+        let news = self.refresh();
+        self.tell_of_table(news.as_ref().err());
+        let news = news.unwrap_or_else(|_| {
             outcome.incomplete = true;
             News::None
         });
         let reading = start.elapsed();
         match self.table.next_expiry() {
             Ok(next) => outcome.next_expiry = next,
+            // What is wrong with the table is told.
             Err(error) => {
-                warn!(%error, "when the next EIP expires is unknown");
+                debug!(%error, "when the next EIP expires is unknown");
                 outcome.incomplete = true;
             }
         }
@@ -346,31 +373,55 @@ impl Engine {
         }
     }
 
-    /// Reads what is new in the table; all of it if its file is another one, or does not tell.
+    /// Reads what is new in the table; all of it if its file is another one, or does not tell. What is not whole, or not
+    /// this table, is left alone.
     fn refresh(&mut self) -> Result<News, TableError> {
-        self.table.follow_path()?;
-        let is_same_file = self.table.file() == self.file;
-        if is_same_file && !self.doubtful {
-            let is_current = self.table.revision()? == self.snapshot.revision;
-            if is_current && (self.complete || self.cut_off.is_empty()) {
-                return Ok(News::None);
+        let news = self.read_news();
+        match &news {
+            Ok(_) => self.broken = false,
+            Err(TableError::Busy { .. }) => {}
+            Err(_) => self.broken = true,
+        }
+        news
+    }
+
+    fn read_news(&mut self) -> Result<News, TableError> {
+        let other = self.table.at_path()?;
+        let is_same_file = other.is_none();
+        if is_same_file {
+            self.table.check_identity()?;
+            if self.broken {
+                self.table.check_whole()?;
             }
-            if self.cut_off.is_empty()
-                && let Some(delta) = self.table.changes_since(self.snapshot.revision)?
-                && !self.shared.concerns(&delta.changes)
-            {
-                self.snapshot.revision = delta.revision;
-                return Ok(News::Changes(delta.changes));
+            let is_same_history = self.table.trace(self.snapshot.revision)? == self.trace;
+            if is_same_history && !self.doubtful && !self.broken {
+                let is_current = self.table.revision()? == self.snapshot.revision;
+                if is_current && (self.complete || self.cut_off.is_empty()) {
+                    return Ok(News::None);
+                }
+                if self.cut_off.is_empty()
+                    && let Some(delta) = self.table.changes_since(self.snapshot.revision)?
+                    && !self.shared.concerns(&delta.changes)
+                {
+                    self.trace = self.table.trace(delta.revision)?;
+                    self.snapshot.revision = delta.revision;
+                    return Ok(News::Changes(delta.changes));
+                }
             }
         }
-        let snapshot = self.table.snapshot()?;
-        check_not_emptied(&self.table, &snapshot, self.snapshot.revision)?;
-        if !is_same_file {
+        let table = other.as_ref().unwrap_or(&self.table);
+        let snapshot = table.snapshot()?;
+        check_not_emptied(table, &snapshot, self.snapshot.revision)?;
+        self.trace = table.trace(snapshot.revision)?;
+        tell_of_older(&snapshot, self.snapshot.revision);
+        if let Some(other) = other {
             let revision = snapshot.revision;
             warn!(
                 revision,
-                "another file is at the table's path; following it"
+                "another file is at the table's path, a copy of it; following it"
             );
+            self.table = other;
+            self.location = location_of(&self.table);
         }
         self.snapshot = snapshot;
         self.shared.resolve(&mut self.snapshot.model);
@@ -378,6 +429,32 @@ impl Engine {
         self.cut_off.clear();
         self.doubtful = false;
         Ok(News::All)
+    }
+
+    /// Says once why the table is not followed, and once that it is again. That another process writes to it for a moment is
+    /// nothing to tell.
+    fn tell_of_table(&mut self, error: Option<&TableError>) {
+        const LONG: Duration = Duration::from_secs(10);
+        if let Some(TableError::Busy { .. }) = error {
+            let since = *self.busy_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < LONG {
+                return;
+            }
+        } else {
+            self.busy_since = None;
+        }
+        let error = error.map(ToString::to_string);
+        if error == self.table_error {
+            return;
+        }
+        if let Some(error) = &error {
+            error!(%error, "the table cannot be followed; forwarding goes on as it was");
+        } else {
+            info!("the table is followed again");
+        }
+        self.table_error = error;
+        self.report_is_due = true;
+        self.write_report();
     }
 
     /// Carries out changes by themselves. `false` if everything has to be compiled.
@@ -558,6 +635,7 @@ impl Engine {
     fn write_revision(&mut self) -> Result<(), PlaneError> {
         let kernel = &mut self.reconciler.plane;
         kernel.set_word(StatusWord::AppliedAt, boot_time())?;
+        kernel.set_word(StatusWord::Table, tag(&self.location))?;
         kernel.set_word(StatusWord::TableFile, tag_of_file(self.file))?;
         kernel.set_word(StatusWord::Revision, self.snapshot.revision)
     }
@@ -630,9 +708,11 @@ impl Engine {
             failures: &self.failures,
         };
         let mut report = Report::new(&self.location, &scene, &self.attached);
-        report.error.clone_from(&self.error);
+        report.error = self.table_error.clone().or_else(|| self.error.clone());
         report.shared = self.shared.holders();
-        if self.report.as_ref() == Some(&report) {
+        // Somebody may have damaged the file, or cleaned it away.
+        let is_told = self.report.as_ref() == Some(&report);
+        if is_told && Report::read(&self.report_path).as_ref() == Some(&report) {
             return;
         }
         match report.write(&self.report_path) {
@@ -647,6 +727,7 @@ impl Engine {
     /// gone: then nothing is forwarded, and only a daemon that starts anew can load all of it again.
     pub fn audit(&mut self) -> Result<(), PlaneError> {
         self.links.check_maps()?;
+        self.report_is_due = true;
         match self.reconciler.audit() {
             Ok(0) => {}
             Ok(differences) => {
@@ -791,6 +872,18 @@ fn check_not_emptied(table: &Table, snapshot: &Snapshot, applied: u64) -> Result
     Ok(())
 }
 
+/// Restoring a copy is a way back that somebody may want, and that somebody else may not expect.
+fn tell_of_older(snapshot: &Snapshot, applied: u64) {
+    let revision = snapshot.revision;
+    if revision < applied {
+        warn!(
+            revision,
+            applied,
+            "the table has an older revision than the one that is forwarded by; following it"
+        );
+    }
+}
+
 /// What tells a table's file from others at the same location, as it is published.
 pub fn tag_of_file((device, inode): FileId) -> u64 {
     tag(&format!("{device}:{inode}"))
@@ -798,8 +891,25 @@ pub fn tag_of_file((device, inode): FileId) -> u64 {
 
 /// The table's location, the same however its path was written.
 pub fn location_of(table: &Table) -> String {
-    let path = table.path();
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    location_of_path(table.path())
+}
+
+/// Likewise, of a table that need not be there.
+pub fn location_of_path(path: &Path) -> String {
+    let whole = || -> Option<PathBuf> {
+        let folder = path.parent()?;
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    };
+    let path = path
+        .canonicalize()
+        .ok()
+        .or_else(whole)
+        .unwrap_or_else(|| path.to_owned());
     format!("sqlite:{}", path.display())
 }
 

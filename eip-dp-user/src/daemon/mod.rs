@@ -10,10 +10,11 @@ mod logging;
 mod memory;
 mod repeats;
 mod report;
+mod run_folder;
 mod table_watch;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -21,6 +22,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
+use nix::sys::signal::SigHandler;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -29,22 +31,26 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-pub use engine::{location_of, tag_of_file};
-pub use lock::{Lock, RUN_FOLDER};
+pub use engine::{location_of, location_of_path, tag_of_file};
+pub use lock::{Holder, Lock};
 pub use logging::tell_fatal;
 pub use report::{Attached, LinkState, NameServers, PortReport, Report, UplinkReport};
+pub use run_folder::RUN_FOLDER;
 
 use crate::{
     announce::Announcer,
     cli::{DEFAULT_TABLE, Name},
     config::Config,
     guests::{self, Directory},
-    host::{self, HostFacts, NeighbourKeeper, Setting, Settings, Watcher},
-    plane::{self, Pins, PlaneError},
+    host::{self, Family, HostFacts, NeighbourKeeper, Setting, Settings, Watcher},
+    image::{Content, tag},
+    model::Model,
+    plane::{self, Pins, PlaneError, Served},
     requirements::missing_capabilities,
     schedule::until,
     shared::Claims,
-    table::Table,
+    survey::Scene,
+    table::{Table, path_of},
 };
 use engine::{Engine, Outcome};
 use table_watch::TableWatch;
@@ -88,6 +94,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let config = Config::load(options.config.as_deref(), &options.uplinks)?;
     check_privileges()?;
     Pins::check_mounted()?;
+    // A command that asks for something may come before there is who answers it.
+    // SAFETY: to ignore a signal runs no code of this process.
+    unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGHUP, SigHandler::SigIgn) }
+        .context("SIGHUP cannot be ignored")?;
     let _lock = Lock::take(&options.name)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -107,6 +117,23 @@ fn check_privileges() -> anyhow::Result<()> {
     bail!("the daemon lacks {}; run it as root", missing.join(", "))
 }
 
+/// Opens the table, and makes one where there is none. A gateway that forwards already has one: a new one would not be it.
+fn open_table(url: &str, name: &Name) -> anyhow::Result<Table> {
+    let location = tag(&location_of_path(&path_of(url)?));
+    let served = Served::of(&Pins::new(name))?.filter(|served| served.location != 0);
+    let table = match served {
+        Some(served) => {
+            let identity = served.identity.filter(|_| served.location == location);
+            Table::open_for(url, identity)?
+        }
+        None => Table::open_or_make(url, None)?,
+    };
+    if table.is_new() {
+        info!(table = url, "there was no table; made a new one");
+    }
+    Ok(table)
+}
+
 async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
@@ -116,7 +143,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         .clone()
         .or_else(|| config.table.clone())
         .unwrap_or_else(|| DEFAULT_TABLE.to_owned());
-    let table = Table::open(&url)?;
+    let table = open_table(&url, &options.name)?;
     let table_watch = TableWatch::start(table.path())
         .with_context(|| format!("the folder of {} cannot be watched", table.path().display()))?;
     let host = Watcher::start()
@@ -128,10 +155,10 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         .context("settings that an earlier daemon changed are unknown")?;
     let mut facts = host.subscribe();
     info!(gateway = %options.name, table = url, "starting");
-    tell_of_forward_rules();
-
+    tell_of_host();
     let now = facts.borrow_and_update().clone();
     let name = options.name.clone();
+    report_start(&name, &table, &config, &now)?;
     let mut engine = Some(blocking(move || Engine::start(&name, table, config, now)).await??);
     let (directories, answers) = watch::channel(Arc::new(Directory::default()));
     let claims = Claims::default();
@@ -262,6 +289,30 @@ impl Sources {
     }
 }
 
+/// Says which table it is before anything is forwarded by it: commands ask for that.
+fn report_start(
+    name: &Name,
+    table: &Table,
+    config: &Config,
+    facts: &HostFacts,
+) -> anyhow::Result<()> {
+    let (model, failures) = (Model::default(), BTreeMap::new());
+    let content = Content::default();
+    let scene = Scene {
+        model: &model,
+        facts,
+        config,
+        egress: Family::ALL.map(|family| content.egress(family)),
+        unserved: &[],
+        warnings: &[],
+        failures: &failures,
+    };
+    let report = Report::new(&location_of(table), &scene, &[]);
+    let path = Report::path(name);
+    let written = report.write(&path);
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Answers guests. The maps have to be there; the ring among them stays when others take their place.
 fn server_of_guests(name: &Name, claims: Claims) -> anyhow::Result<guests::Server> {
     let ring = plane::requests(&Pins::new(name))?;
@@ -269,8 +320,11 @@ fn server_of_guests(name: &Name, claims: Claims) -> anyhow::Result<guests::Serve
     guests::Server::open(requests, claims).context("the socket to answer guests cannot be opened")
 }
 
-/// An operator may believe that these rules protect the guests.
-fn tell_of_forward_rules() {
+/// An operator may believe that these rules protect the guests, or that nobody else gets at the pins.
+fn tell_of_host() {
+    if let Some(warning) = Pins::lax_mount() {
+        warn!("{warning}");
+    }
     match host::forward_hook_rules() {
         Ok(chains) => {
             for chain in chains {

@@ -10,7 +10,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::lock::RUN_FOLDER;
+use super::run_folder::RUN_FOLDER;
 use crate::{
     attach::{Attachment, Role},
     cli::Name,
@@ -22,6 +22,7 @@ use crate::{
         objects::{EniState, Mac},
     },
     plane::Pinned,
+    private,
     requirements::has_tcx,
     shared::Holder,
     survey::{Scene, Survey},
@@ -318,9 +319,7 @@ impl Report {
 
     /// Writes it, in one step.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let new = path.with_extension("json.new");
-        fs::write(&new, serde_json::to_vec_pretty(self)?)?;
-        fs::rename(&new, path)
+        private::write(path, &serde_json::to_vec_pretty(self)?)
     }
 
     /// Reads the last one; `None` if there is none that this version understands.

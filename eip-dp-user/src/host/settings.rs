@@ -14,8 +14,10 @@ use nix::net::if_::if_indextoname;
 use rtnetlink::LinkUnspec;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 use super::{HostError, offloads::flags};
+use crate::private;
 
 /// A setting of one interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -113,7 +115,22 @@ impl Settings {
     /// Takes over what an earlier daemon has changed, as `file` says. Must be called within a tokio runtime, in the
     /// network namespace of the interfaces.
     pub fn open(file: PathBuf) -> Result<Self, HostError> {
-        let before = changed(&file).map_err(|error| HostError::settings(&file, error))?;
+        let before = match changed(&file) {
+            Ok(before) => before,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                // What it said is lost; what is asked for from now on is written anew.
+                warn!(%error, file = %file.display(), "what an earlier daemon set is unknown, and stays as it is");
+                fs::remove_file(&file).map_err(|error| HostError::settings(&file, error))?;
+                Vec::new()
+            }
+            Err(error) => return Err(HostError::settings(&file, error)),
+        };
+        private::close(&file, 0o077);
         let (connection, handle, _) =
             rtnetlink::new_connection().map_err(|error| HostError::open("rtnetlink", error))?;
         Ok(Self {
@@ -213,11 +230,9 @@ impl Settings {
                 _ => Ok(()),
             }
         } else {
-            let new = self.file.with_extension("new");
             serde_json::to_vec_pretty(&changed)
                 .map_err(io::Error::from)
-                .and_then(|content| fs::write(&new, content))
-                .and_then(|()| fs::rename(&new, &self.file))
+                .and_then(|content| private::write(&self.file, &content))
         };
         result.map_err(|error| HostError::settings(&self.file, error))
     }

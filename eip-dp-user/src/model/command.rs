@@ -183,6 +183,19 @@ impl Command {
     pub fn may_attach(&self) -> bool {
         matches!(self, Self::EniAttach { .. } | Self::Apply { .. })
     }
+
+    /// Whether it may be the first one of all, for which there need be no table.
+    pub fn makes_a_table(&self) -> bool {
+        matches!(
+            self,
+            Self::PoolCreate(_)
+                | Self::VpcCreate(_)
+                | Self::InstanceCreate(_)
+                | Self::EniCreate(_)
+                | Self::EipCreate(_)
+                | Self::Apply { .. }
+        )
+    }
 }
 
 /// What a field becomes: a value, or none.

@@ -14,7 +14,8 @@ use eip_dp_common::{
 use tracing::{info, warn};
 
 use super::{
-    Kernel, Links, Pins, Plane, PlaneError, Programs, Resize, SkbLayout, Source, chain,
+    Kernel, Links, Pins, Plane, PlaneError, Programs, Relation, Resize, Served, SkbLayout, Source,
+    chain,
     counters::rows_for_all,
     kernel, os_error,
     resize::{self, Moment, Stage},
@@ -39,7 +40,7 @@ pub struct Loaded {
 pub fn load(
     pins: &Pins,
     limits: &Limits,
-    table: u64,
+    table: &Served,
     at_once: NonZero<usize>,
 ) -> Result<Loaded, PlaneError> {
     Pins::check_mounted()?;
@@ -57,11 +58,7 @@ pub fn load(
     if adopt {
         // Maps of another version may have other sizes, and that would not be the point.
         check_version(pins)?;
-        check_table(
-            pins,
-            kernel::word_of(pins, StatusWord::Table)?.unwrap_or(0),
-            table,
-        )?;
+        check_table(pins, table)?;
         go_on(pins, table, at_once)?;
     }
     let seed = match kernel::seed(pins)? {
@@ -100,7 +97,7 @@ pub fn load(
 fn load_beside(
     pins: &Pins,
     limits: &Limits,
-    table: u64,
+    table: &Served,
     at_once: NonZero<usize>,
 ) -> Result<Loaded, PlaneError> {
     let before = Kernel::from_source(&Source::Pins(pins))?;
@@ -130,7 +127,7 @@ fn load_beside(
 }
 
 /// Goes on with maps that were to take the place of those in use when a daemon ended.
-fn go_on(pins: &Pins, table: u64, at_once: NonZero<usize>) -> Result<(), PlaneError> {
+fn go_on(pins: &Pins, table: &Served, at_once: NonZero<usize>) -> Result<(), PlaneError> {
     match Moment::of(pins)?.stage {
         Stage::None => pins.remove_next().map(|_| ()),
         Stage::Switching => {
@@ -312,7 +309,7 @@ fn skb_numbers() -> [(&'static str, u32); 6] {
 fn load_into(
     pins: &Pins,
     layout: &Layout,
-    table: u64,
+    table: &Served,
     adopt: bool,
     at_once: NonZero<usize>,
 ) -> Result<(Kernel, Programs), PlaneError> {
@@ -351,19 +348,26 @@ fn check_version(pins: &Pins) -> Result<(), PlaneError> {
 }
 
 /// Refuses the maps of another table.
-fn check_table(pins: &Pins, found: u64, table: u64) -> Result<(), PlaneError> {
+pub fn check_table(pins: &Pins, table: &Served) -> Result<(), PlaneError> {
     let name = pins.name();
-    if found == 0 || found == table {
+    let Some(served) = Served::of(pins)? else {
         return Ok(());
+    };
+    match served.relation(table.location, table.identity) {
+        Relation::Same => Ok(()),
+        Relation::Copy => {
+            info!("the table was at another path before");
+            Ok(())
+        }
+        Relation::Another => Err(PlaneError(format!(
+            "gateway `{name}` forwards for another table; give that one or a copy of it with `--table`, put a copy there \
+             with `eip-dp restore FILE`, run a second gateway with `--name`, or run `eip-dp --name {name} unload` first"
+        ))),
     }
-    Err(PlaneError(format!(
-        "gateway `{name}` forwards for another table; give that one with `--table`, run a second gateway with \
-         `--name`, or run `eip-dp --name {name} unload` first"
-    )))
 }
 
 /// Marks new maps as ours.
-fn claim(kernel: &mut Kernel, table: u64) -> Result<(), PlaneError> {
-    kernel.set_word(StatusWord::Table, table)?;
+fn claim(kernel: &mut Kernel, table: &Served) -> Result<(), PlaneError> {
+    table.claim(kernel)?;
     kernel.set_word(StatusWord::Abi, ABI_VERSION)
 }

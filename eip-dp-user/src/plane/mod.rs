@@ -20,17 +20,19 @@ mod programs;
 mod receivers;
 mod requests;
 mod resize;
+mod served;
 mod source;
 
 pub use kernel::Kernel;
 pub use kernel_types::{SkbLayout, Unknown};
 pub use links::{Links, Pinned};
-pub use load::{Layout, Loaded, load};
+pub use load::{Layout, Loaded, check_table, load};
 pub use look::Look;
 pub use pins::Pins;
 pub use programs::Programs;
 pub use requests::requests;
 pub use resize::Resize;
+pub use served::{Relation, Served};
 pub use source::Source;
 
 use crate::image::{Content, Homes, Limits, Write};

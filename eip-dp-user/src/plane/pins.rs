@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +10,14 @@ use eip_dp_common::abi::maps;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::{PlaneError, with_cure};
-use crate::{cli::Name, requirements::BPFFS};
+use crate::{cli::Name, private, requirements::BPFFS};
+
+/// The folder of the links.
+const LINKS: &str = "links";
+/// The folder of maps that are to take the place of others.
+const NEXT: &str = "next";
+/// The folder that a daemon locks.
+const LOCK: &str = "lock";
 
 /// The folder of one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +62,7 @@ impl Pins {
 
     /// Where links are pinned.
     pub fn links(&self) -> PathBuf {
-        self.root.join("links")
+        self.root.join(LINKS)
     }
 
     /// Where the maps are that are to take the place of these.
@@ -62,7 +70,7 @@ impl Pins {
     pub fn next(&self) -> Self {
         Self {
             name: self.name.clone(),
-            root: self.root.join("next"),
+            root: self.root.join(NEXT),
             home: self.home.clone(),
         }
     }
@@ -79,10 +87,80 @@ impl Pins {
         )))
     }
 
+    /// What is said of a BPF file system in which anybody may make a folder; `None` where only root may.
+    pub fn lax_mount() -> Option<String> {
+        let mode = fs::metadata(BPFFS).ok()?.mode() & 0o7777;
+        (mode & 0o022 != 0).then(|| {
+            format!(
+                "{BPFFS} is open to every user (mode {mode:o}): one may take the place of this gateway's folder before it is \
+                 made; `mount -o remount,mode=700 {BPFFS}`"
+            )
+        })
+    }
+
+    /// The folder that a daemon of the gateway locks.
+    pub fn lock(&self) -> PathBuf {
+        self.home.join(LOCK)
+    }
+
+    /// Makes it, with the folders above; returns where it is.
+    pub fn make_lock(&self) -> Result<PathBuf, PlaneError> {
+        Self::check_mounted()?;
+        let lock = self.lock();
+        self.make_folder(&lock)?;
+        self.check_own()?;
+        Ok(lock)
+    }
+
+    /// Makes a folder that is this user's alone.
+    fn make_folder(&self, path: &Path) -> Result<(), PlaneError> {
+        // Another gateway that ends may take away the folder of all in between.
+        const TRIES: usize = 10;
+        let mut made = private::folders().create(path);
+        for _ in 1..TRIES {
+            match &made {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    made = private::folders().create(path);
+                }
+                _ => break,
+            }
+        }
+        made.map_err(|error| self.failed("create", path, &error))
+    }
+
+    /// Refuses folders that others may have written to. Those of an earlier version, which others could look into, are closed.
+    fn check_own(&self) -> Result<(), PlaneError> {
+        let below = [LOCK, LINKS, NEXT].map(|name| self.home.join(name));
+        let above = self.home.parent().map(Path::to_owned);
+        for folder in above.into_iter().chain([self.home.clone()]).chain(below) {
+            let found = match fs::symlink_metadata(&folder) {
+                Ok(found) => found,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(self.failed("look at", &folder, &error)),
+            };
+            if !found.is_dir() || !private::is_own(found.uid()) || found.mode() & 0o022 != 0 {
+                return Err(PlaneError(format!(
+                    "gateway `{}`: {} is not root's alone (user {}, mode {:o}), so somebody else may have pinned what is in it; \
+                     look who it was, remove it (`rm -r {}`, which ends what it forwards), and start again",
+                    self.name,
+                    folder.display(),
+                    found.uid(),
+                    found.mode() & 0o7777,
+                    folder.display(),
+                )));
+            }
+            private::close(&folder, 0o077);
+        }
+        Ok(())
+    }
+
     /// Whether anything of this gateway is pinned. Asks for the privileges that tell.
     pub fn exist(&self) -> Result<bool, PlaneError> {
         match fs::read_dir(&self.root) {
-            Ok(mut entries) => Ok(entries.next().is_some()),
+            Ok(mut entries) => {
+                self.check_own()?;
+                Ok(entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != LOCK)))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(self.failed("read", &self.root, &error)),
         }
@@ -90,13 +168,14 @@ impl Pins {
 
     /// Creates the folders.
     pub fn create(&self) -> Result<(), PlaneError> {
-        fs::create_dir_all(self.links())
-            .map_err(|error| self.failed("create", &self.links(), &error))
+        self.make_folder(&self.links())?;
+        self.check_own()
     }
 
     /// Creates the folder alone.
     pub fn create_folder(&self) -> Result<(), PlaneError> {
-        fs::create_dir(&self.root).map_err(|error| self.failed("create", &self.root, &error))
+        let made = private::folders().recursive(false).create(&self.root);
+        made.map_err(|error| self.failed("create", &self.root, &error))
     }
 
     /// Removes the maps that were to take the place of these, if there are any.
@@ -118,8 +197,8 @@ impl Pins {
         fs::remove_dir(&next.root).map_err(|error| self.failed("remove", &next.root, &error))
     }
 
-    /// Removes everything of this gateway: links first, so that no program runs without its maps. Returns whether
-    /// there was anything.
+    /// Removes everything of this gateway but its lock: links first, so that no program runs without its maps. Returns
+    /// whether there was anything. Without a lock the folders go, too.
     pub fn remove(&self) -> Result<bool, PlaneError> {
         let removed_links = self.remove_files(&self.links())?;
         self.remove_next()?;
@@ -132,6 +211,7 @@ impl Pins {
     }
 
     fn remove_files(&self, folder: &Path) -> Result<bool, PlaneError> {
+        let mut is_locked = false;
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -141,9 +221,16 @@ impl Pins {
             let path = entry
                 .map_err(|error| self.failed("read", folder, &error))?
                 .path();
+            if path == self.lock() {
+                is_locked = true;
+                continue;
+            }
             fs::remove_file(&path).map_err(|error| self.failed("remove", &path, &error))?;
         }
-        fs::remove_dir(folder).map_err(|error| self.failed("remove", folder, &error))?;
+        // Who has the lock takes it away, and this folder with it.
+        if !is_locked {
+            fs::remove_dir(folder).map_err(|error| self.failed("remove", folder, &error))?;
+        }
         Ok(true)
     }
 

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
+use super::identity::Identity;
 use crate::model::{Refusal, command::Unacceptable};
 
 /// Why a command was not carried out. The table is as it was.
@@ -47,6 +48,66 @@ pub enum TableError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// There is no file.
+    #[error(
+        "there is no table {path}; name the right one with --table, put a copy there with `eip-dp restore FILE`, or make a new one: `eip-dp apply` and the `create` verbs do"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is a file with nothing in it.
+    #[error(
+        "the file {path} is empty and no table yet: a copy may be on its way; `eip-dp restore FILE` puts one there at once, `eip-dp apply` and the `create` verbs make a new table of it"
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be made.
+    #[error(
+        "cannot make the table {path}: {source}; check the folder and its permissions, or name another table with --table"
+    )]
+    Unmakable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A process ended in the middle of a change, and who looks may not write.
+    #[error(
+        "a change of the table {path} was cut off and has to be undone, for which there is no right to write; run any command as the table's owner, or copy the file and its -journal to where you may write"
+    )]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another file has taken its place while a command was carried out.
+    #[error(
+        "the table {path} was replaced by another file meanwhile, and the change is in the one before; run the command again"
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that took its place is another table.
+    #[error(
+        "the file at {path} is another table (identity {found}) than the one that is followed (identity {wanted}), no copy of it; put a copy of that one there (`eip-dp restore FILE`), or stop the daemon and `eip-dp unload` to begin anew"
+    )]
+    Another {
+        /// The file.
+        path: PathBuf,
+        /// Its identity.
+        found: Identity,
+        /// That of the table that is followed.
+        wanted: Identity,
+    },
+    /// The table is a copy in memory.
+    #[error("the table {path} is of an earlier version and opened for reading alone")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file was there and is no longer.
     #[error("the table {path} is gone: {source}; put it back, or restore a copy of it")]
     Gone {
@@ -57,7 +118,7 @@ pub enum TableError {
     },
     /// An empty table is where one with content was.
     #[error(
-        "the table {path} is new and empty, but this gateway forwards by revision {applied} of another; restore that one (`eip-dp apply` an export), or stop the daemon and `eip-dp unload`"
+        "the table {path} is new and empty, but this gateway forwards by revision {applied} of another; put a copy of that one there (`eip-dp restore FILE`), or stop the daemon and `eip-dp unload` to begin anew"
     )]
     Emptied {
         /// The file.
@@ -77,7 +138,7 @@ pub enum TableError {
     },
     /// The file is damaged, or no SQLite file at all.
     #[error(
-        "the table {path} is damaged or no SQLite database ({detail}); move it away, and restore a copy or `eip-dp apply` an export"
+        "the table {path} is damaged or no SQLite database ({detail}); put a copy there with `eip-dp restore FILE`, or move it away and `eip-dp apply` an export"
     )]
     Damaged {
         /// The file.
@@ -141,6 +202,10 @@ impl TableError {
     /// Turns SQLite's code into what an operator can act on.
     pub(super) fn from_sqlite(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
+        let extended = source.sqlite_error().map(|error| error.extended_code);
+        if extended == Some(ffi::SQLITE_READONLY_DBMOVED) {
+            return Self::Replaced { path };
+        }
         match source.sqlite_error_code() {
             // `None` is not SQLite's: a value that is not of the column's type, or a column that is missing.
             None | Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged {

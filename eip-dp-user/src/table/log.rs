@@ -32,6 +32,31 @@ pub(super) fn append(
     Ok(())
 }
 
+/// What tells a revision of one history from that of the same number in another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// How many bytes of changes there were before it.
+    start: i64,
+    length: i64,
+    /// The first of its own.
+    changes: Vec<u8>,
+}
+
+/// The trace of a revision; `None` where the log does not have it.
+pub(super) fn trace(connection: &Connection, revision: u64) -> Result<Option<Trace>> {
+    let sql =
+        "SELECT start, length(changes), substr(changes, 1, 4096) FROM log WHERE revision = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let trace = statement.query_row([revision.cast_signed()], |row| {
+        Ok(Trace {
+            start: row.get(0)?,
+            length: row.get(1)?,
+            changes: row.get(2)?,
+        })
+    });
+    trace.optional()
+}
+
 /// Forgets all revisions: nobody can follow from one of them any more.
 pub(super) fn clear(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM log", []).map(drop)

@@ -3,8 +3,10 @@
 //! [`Table::execute`] is the only way to change it: one transaction in which [`rules::decide`] sees the table and its
 //! changes are written. The schema's constraints are a second guard behind the rules.
 
+mod copies;
 mod encode;
 mod error;
+mod identity;
 mod log;
 mod read;
 mod record;
@@ -24,12 +26,16 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use copies::CopyError;
 pub use error::{ExecuteError, TableError};
+pub use identity::Identity;
+pub use log::Trace;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use record::hold as hold_records;
 
 use crate::model::{Change, Context, Decision, Model, View, command::Command, rules};
 use read::Reader;
+use schema::{Cure, Opened};
 
 /// An open association table.
 #[derive(Debug)]
@@ -37,6 +43,10 @@ pub struct Table {
     path: PathBuf,
     connection: Connection,
     file: FileId,
+    identity: Option<Identity>,
+    is_new: bool,
+    /// Whether it is a copy in memory of what may only be read.
+    is_copy: bool,
     /// How many bytes of changes are kept for those who follow the table.
     log_limit: usize,
     /// From how many pages on two connections share the work of a snapshot.
@@ -79,36 +89,91 @@ pub struct Delta {
 }
 
 impl Table {
-    /// Opens the table that `url` names (`sqlite:PATH`), and creates it where there is none.
+    /// Opens the table that `url` names (`sqlite:PATH`), which has to be there.
     pub fn open(url: &str) -> Result<Self, TableError> {
-        let path = match url.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => PathBuf::from(path),
-            Some((scheme, _)) if scheme.starts_with("etcd") => {
-                return Err(TableError::NotBuilt {
-                    url: url.to_owned(),
-                });
-            }
-            _ => {
-                return Err(TableError::Url {
-                    url: url.to_owned(),
-                });
-            }
-        };
-        Self::open_at(path)
+        Self::open_for(url, None)
     }
 
-    fn open_at(path: PathBuf) -> Result<Self, TableError> {
-        let connection = schema::open(&path)?;
-        match file_at(&path) {
-            Ok(file) => Ok(Self {
-                path,
-                connection,
-                file,
-                log_limit: log::LIMIT,
-                shared_from: SHARED_FROM,
-            }),
-            Err(source) => Err(TableError::Gone { path, source }),
-        }
+    /// Likewise. A table of a version before identities gets this one.
+    pub fn open_for(url: &str, identity: Option<Identity>) -> Result<Self, TableError> {
+        let cure = Cure {
+            make: false,
+            identity,
+        };
+        let path = path_of(url)?;
+        let opened = schema::open(&path, cure)?;
+        Self::of(path, opened)
+    }
+
+    /// Opens it, or makes one where there is none; [`Self::is_new`] says so.
+    pub fn open_or_make(url: &str, identity: Option<Identity>) -> Result<Self, TableError> {
+        let cure = Cure {
+            make: true,
+            identity,
+        };
+        let path = path_of(url)?;
+        let opened = schema::open(&path, cure)?;
+        Self::of(path, opened)
+    }
+
+    /// Opens it for reading, which asks for no right to write.
+    pub fn open_read_only(url: &str) -> Result<Self, TableError> {
+        let path = path_of(url)?;
+        let opened = schema::open_read_only(&path)?;
+        Self::of(path, opened)
+    }
+
+    /// An empty table that nobody else sees.
+    pub fn in_memory() -> Result<Self, TableError> {
+        Ok(Self {
+            path: PathBuf::from(":memory:"),
+            connection: schema::open_in_memory()?,
+            file: (0, 0),
+            identity: None,
+            is_new: true,
+            is_copy: true,
+            log_limit: log::LIMIT,
+            shared_from: u32::MAX,
+        })
+    }
+
+    fn of(path: PathBuf, opened: Opened) -> Result<Self, TableError> {
+        let Opened {
+            connection,
+            made,
+            is_copy,
+            is_unidentified,
+        } = opened;
+        let file = match file_at(&path) {
+            Ok(file) => file,
+            Err(source) => return Err(TableError::Gone { path, source }),
+        };
+        let identity = if is_unidentified {
+            None
+        } else {
+            let identity = Identity::read(&connection);
+            Some(identity.map_err(|error| TableError::from_sqlite(&path, error))?)
+        };
+        Ok(Self {
+            path,
+            connection,
+            file,
+            identity,
+            is_new: made,
+            is_copy,
+            log_limit: log::LIMIT,
+            shared_from: if is_copy { u32::MAX } else { SHARED_FROM },
+        })
+    }
+
+    /// Whether there was none before it was opened.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// What tells it from all tables but its copies; `None` for one of an earlier version that is only read.
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 
     /// The file that is open, which may be at its path no longer.
@@ -116,20 +181,79 @@ impl Table {
         self.file
     }
 
-    /// Opens the file that is at its path by now, if it is another: somebody put a copy back, say. Without this nothing
-    /// is seen of what is written there.
-    pub fn follow_path(&mut self) -> Result<(), TableError> {
+    /// Has it wait for other processes only for a moment, as suits who looks again soon.
+    pub fn be_brief(&mut self) -> Result<(), TableError> {
+        schema::be_brief(&mut self.connection)
+            .map_err(|error| TableError::from_sqlite(&self.path, error))
+    }
+
+    /// The table that is at its path by now, if that is another file: somebody put a copy back, say. Without this nothing
+    /// is seen of what is written there. Refuses what is not whole, and every table but this one and its copies.
+    pub fn at_path(&self) -> Result<Option<Self>, TableError> {
         match file_at(&self.path) {
-            Ok(file) if file == self.file => Ok(()),
+            // Emptied, and not written yet.
+            Ok(file) if file == self.file => schema::check_content(&self.path).map(|()| None),
             Ok(_) => {
-                *self = Self::open_at(self.path.clone())?;
-                Ok(())
+                let cure = Cure {
+                    make: false,
+                    identity: self.identity,
+                };
+                let mut other = Self::of(self.path.clone(), schema::open(&self.path, cure)?)?;
+                other.be_brief()?;
+                self.check_is_copy(&other)?;
+                other.check_whole()?;
+                Ok(Some(other))
             }
             Err(source) => Err(TableError::Gone {
                 path: self.path.clone(),
                 source,
             }),
         }
+    }
+
+    fn check_is_copy(&self, other: &Self) -> Result<(), TableError> {
+        match (self.identity, other.identity) {
+            (Some(wanted), Some(found)) if wanted != found => Err(TableError::Another {
+                path: self.path.clone(),
+                found,
+                wanted,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the file is still that of this table: another program may have written another one over it.
+    pub fn check_identity(&self) -> Result<(), TableError> {
+        let found = Identity::read(&self.connection).map_err(|error| self.failed(error))?;
+        match self.identity {
+            Some(wanted) if wanted != found => Err(TableError::Another {
+                path: self.path.clone(),
+                found,
+                wanted,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at every page: a copy that is still being written lacks some.
+    pub fn check_whole(&self) -> Result<(), TableError> {
+        let said: String = self
+            .connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| self.failed(error))?;
+        if said == "ok" {
+            return Ok(());
+        }
+        Err(TableError::Damaged {
+            path: self.path.clone(),
+            detail: said,
+        })
+    }
+
+    /// What tells this history of the table from another one that has a revision of that number, too; `None` where the
+    /// table does not remember it.
+    pub fn trace(&self, revision: u64) -> Result<Option<Trace>, TableError> {
+        log::trace(&self.connection, revision).map_err(|error| self.failed(error))
     }
 
     /// The database's file.
@@ -144,6 +268,12 @@ impl Table {
         context: &Context,
     ) -> Result<Outcome, ExecuteError> {
         command.check()?;
+        if self.is_copy {
+            return Err(TableError::Unwritable {
+                path: self.path.clone(),
+            }
+            .into());
+        }
         self.decide_and_write(command, context)
     }
 
@@ -234,9 +364,20 @@ impl Table {
             let revision = write::write(&transaction, changes).map_err(failed)?;
             log::append(&transaction, revision, changes, self.log_limit).map_err(failed)?;
             transaction.commit().map_err(failed)?;
+            self.check_in_place()?;
             revision
         };
         Ok(outcome(revision, decision))
+    }
+
+    /// What was written to a file that is at its path no longer, nobody sees.
+    fn check_in_place(&self) -> Result<(), TableError> {
+        match file_at(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            _ => Err(TableError::Replaced {
+                path: self.path.clone(),
+            }),
+        }
     }
 
     fn decide(
@@ -260,6 +401,19 @@ impl Table {
 
     fn failed(&self, error: rusqlite::Error) -> TableError {
         TableError::from_sqlite(&self.path, error)
+    }
+}
+
+/// The path in a table's URL.
+pub fn path_of(url: &str) -> Result<PathBuf, TableError> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(PathBuf::from(path)),
+        Some((scheme, _)) if scheme.starts_with("etcd") => Err(TableError::NotBuilt {
+            url: url.to_owned(),
+        }),
+        _ => Err(TableError::Url {
+            url: url.to_owned(),
+        }),
     }
 }
 

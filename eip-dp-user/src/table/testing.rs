@@ -185,7 +185,7 @@ pub(crate) fn follow(pair: &Pair, revision: u64, mut model: Model) -> bool {
 
 /// Opens a table that need not survive a power failure.
 pub(crate) fn open(path: &Path) -> Table {
-    let table = Table::open(&format!("sqlite:{}", path.display())).expect("a table");
+    let table = Table::open_or_make(&format!("sqlite:{}", path.display()), None).expect("a table");
     let fast = table.connection.pragma_update(None, "synchronous", "OFF");
     fast.expect("a pragma");
     table

@@ -23,7 +23,17 @@ pub struct Run {
 }
 
 impl Bench {
+    /// An empty table.
     pub fn new() -> Self {
+        let bench = Self::bare();
+        bench.file("empty.toml", "");
+        let run = bench.run(["apply", "-f", "empty.toml"]);
+        assert_eq!(run.exit, 0, "{run:?}");
+        bench
+    }
+
+    /// The folder alone: there is no table.
+    pub fn bare() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         Self { dir }
     }

@@ -278,7 +278,7 @@ fn what_is_not_built_is_refused_as_such() {
 fn a_table_that_cannot_be_opened_is_a_failure_that_names_it() {
     let bench = Bench::new();
     bench.file("garbage.db", &"no database ".repeat(1000));
-    bench.line("--table sqlite:newer.db pool list");
+    std::fs::copy(bench.path("table.db"), bench.path("newer.db")).expect("a copy");
     rusqlite::Connection::open(bench.path("newer.db"))
         .and_then(|table| table.pragma_update(None, "user_version", 999))
         .expect("a database");
@@ -324,6 +324,7 @@ fn errors_are_json_where_json_is_asked_for() {
 fn the_table_option_wins_over_the_environment() {
     let bench = Bench::rich();
     let other = format!("sqlite:{}", bench.path("other.db").display());
+    std::fs::copy(Bench::new().path("table.db"), bench.path("other.db")).expect("a copy");
     let run = bench.run(["--table", &other, "export"]);
     assert_eq!((run.exit, run.stdout.as_str()), (1, ""));
     assert!(run.stderr.contains("other.db is empty"), "{run:?}");

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use super::{
     super::{
-        DEFAULT_TABLE, Global, HostArgs,
+        Global, HostArgs,
+        place::{Gateway, Place, is_nothing},
         wait::{AppliedRevision, Published},
     },
     Line,
 };
 use crate::{
-    config::{Config, ConfigError},
-    table::{Snapshot, Table},
+    config::{Config, ConfigError, DEFAULT_PATH},
+    plane::Relation,
+    table::{Snapshot, Table, path_of},
 };
 
 /// Reads the configuration as the daemon would.
@@ -43,28 +45,44 @@ pub(super) fn config(args: &HostArgs) -> (Option<Config>, Line) {
 }
 
 /// Reads the table, without making one where there is none.
-pub(super) fn table(global: &Global, config: Option<&Config>) -> (Option<Snapshot>, Line) {
-    let url = global
-        .explicit_table()
-        .or_else(|| config.and_then(|config| config.table.as_deref()))
-        .unwrap_or(DEFAULT_TABLE);
-    let missing = url
-        .strip_prefix("sqlite:")
-        .is_some_and(|path| matches!(Path::new(path).try_exists(), Ok(false)));
-    if missing {
+pub(super) fn table(global: &Global, args: &HostArgs) -> (Option<Snapshot>, Line) {
+    let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+    let place = match Place::find_with(global, file) {
+        Ok(place) => place,
+        Err(failure) => {
+            return (
+                None,
+                Line::fail_with_cure_inside("table", failure.to_string()),
+            );
+        }
+    };
+    let gateway = Gateway::of(global);
+    let path = path_of(&place.url);
+    if path.is_ok_and(|path| is_nothing(&path) && !gateway.is_of(&path)) {
         let line = Line::warn(
             "table",
-            format!("{url}: not there yet"),
+            format!("{place}: not there yet"),
             "the first command makes it, for instance `eip-dp pool create CIDR`",
         );
         return (None, line);
     }
-    match Table::open(url).and_then(|table| table.snapshot()) {
-        Ok(snapshot) => {
+    let read = Table::open_read_only(&place.url).and_then(|table| {
+        let snapshot = table.snapshot()?;
+        Ok((table, snapshot))
+    });
+    match read {
+        Ok((table, _)) if gateway.relation(&table) == Relation::Another => {
+            let refusal = gateway.refused(&place.to_string());
+            (
+                None,
+                Line::fail_with_cure_inside("table", refusal.to_string()),
+            )
+        }
+        Ok((_, snapshot)) => {
             let line = Line::ok(
                 "table",
                 format!(
-                    "{url}: revision {}; ENIs: {}, EIPs: {}, associations: {}",
+                    "{place}: revision {}; ENIs: {}, EIPs: {}, associations: {}",
                     snapshot.revision,
                     snapshot.model.enis.len(),
                     snapshot.model.eips.len(),

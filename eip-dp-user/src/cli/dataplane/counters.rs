@@ -3,13 +3,13 @@
 use eip_dp_common::abi::{EipCounters, Event, Reason};
 use serde::Serialize;
 
-use super::{kernel, table_url};
+use super::kernel;
 use crate::{
-    cli::{DropsArgs, Failure, Format, Global, StatsArgs, output, session},
-    daemon::Report,
+    cli::{
+        DropsArgs, Failure, Format, Global, StatsArgs, output, place::table_of_gateway, session,
+    },
     model::objects::Eip,
     plane::Kernel,
-    table::Table,
 };
 
 /// An EIP's counters since it was created.
@@ -28,8 +28,7 @@ struct Row {
 /// `stats`: packets and bytes per EIP.
 pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
     let kernel = kernel(global)?;
-    let url = table_url(global, Report::read(&Report::path(&global.name)).as_ref());
-    let table = Table::open(&url)?;
+    let (_, table) = table_of_gateway(global, false)?;
     if let Some(id) = &args.eip {
         let eip = table.read(|view| session::find::<Eip>(view, id))??;
         let row = row(&kernel, &eip)?.ok_or_else(|| {

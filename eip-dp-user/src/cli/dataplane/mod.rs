@@ -115,11 +115,3 @@ fn kernel(global: &Global) -> Result<Kernel, Failure> {
         ))
     })
 }
-
-/// The table's location: as given, else the one that the daemon has, else the default.
-fn table_url(global: &Global, report: Option<&Report>) -> String {
-    match (global.explicit_table(), report) {
-        (None, Some(report)) => report.table.clone(),
-        _ => global.table().to_owned(),
-    }
-}

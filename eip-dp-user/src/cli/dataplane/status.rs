@@ -5,14 +5,16 @@ use std::path::Path;
 use eip_dp_common::abi::{StatusWord, maps};
 use serde::Serialize;
 
-use super::table_url;
 use crate::{
-    cli::{Failure, Format, Global, StatusArgs, output},
+    cli::{
+        Failure, Format, Global, StatusArgs, output,
+        place::{Gateway, Place},
+    },
     daemon::{self, Attached, LinkState, Lock, NameServers, PortReport, Report, UplinkReport},
     host,
     image::{Content, link_name},
     model::objects::EniState,
-    plane::{Kernel, Links, Pins, Plane},
+    plane::{Kernel, Links, Pins, Plane, Relation},
     survey::Survey,
     table::Table,
 };
@@ -102,7 +104,7 @@ pub fn status(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
 
 fn look(global: &Global) -> Result<Status, Failure> {
     let name = &global.name;
-    let running = Lock::holder(name)?.is_some();
+    let running = Lock::is_held(name)?;
     let pins = Pins::new(name);
     let kernel = Kernel::open(&pins)?;
     let report = Report::read(&Report::path(name)).filter(|_| kernel.is_some());
@@ -113,9 +115,25 @@ fn look(global: &Global) -> Result<Status, Failure> {
                 .to_owned(),
         );
     }
-    let url = table_url(global, report.as_ref());
-    let revision = match Table::open(&url).and_then(|table| table.revision()) {
-        Ok(revision) => Some(revision),
+    let place = Place::find(global)?;
+    let url = place.url.clone();
+    let read = Table::open_read_only(&url).and_then(|table| {
+        let revision = table.revision()?;
+        Ok((table, revision))
+    });
+    let revision = match read {
+        // That of another table would be taken for the one that is forwarded by.
+        Ok((table, _)) if Gateway::of(global).relation(&table) == Relation::Another => {
+            return Err(Gateway::of(global).refused(&url));
+        }
+        Ok((table, revision)) => {
+            if running && Gateway::of(global).relation(&table) == Relation::Copy {
+                warnings.push(format!(
+                    "{url} is a copy of the table that the daemon follows, at another path: leave out --table"
+                ));
+            }
+            Some(revision)
+        }
         Err(error) => {
             warnings.push(error.to_string());
             None
@@ -255,7 +273,7 @@ impl Status {
         if self.table.revision.is_none_or(|revision| revision == 0) {
             return false;
         }
-        let snapshot = Table::open(&self.table.url).and_then(|table| table.snapshot());
+        let snapshot = Table::open_read_only(&self.table.url).and_then(|table| table.snapshot());
         snapshot.is_ok_and(|snapshot| {
             let mut enis = snapshot.model.enis.values();
             enis.any(|eni| eni.state != EniState::Detached)

@@ -7,16 +7,16 @@ use std::{
 };
 
 use eip_dp_common::abi::StatusWord;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde::Serialize;
 
-use super::{facts, kernel, table_url};
+use super::{facts, kernel};
 use crate::{
     attach::Attachment,
-    cli::{Failure, Format, Global, Name, VerifyArgs, output},
+    cli::{
+        Failure, Format, Global, Name, VerifyArgs, output,
+        place::{report_of_daemon, table_of_gateway},
+    },
     config::Config,
     daemon::{Lock, Report, shared_path},
     image::{self, Allocations, Have, Kind},
@@ -95,8 +95,13 @@ struct Verifier {
 impl Verifier {
     fn new(global: &Global) -> Result<Self, Failure> {
         let kernel = kernel(global)?;
-        let report = Report::read(&Report::path(&global.name));
-        let table = Table::open(&table_url(global, report.as_ref()))?;
+        let daemon_runs = Lock::is_held(&global.name)?;
+        let report = if daemon_runs {
+            report_of_daemon(&global.name)?
+        } else {
+            Report::read(&Report::path(&global.name))
+        };
+        let (_, table) = table_of_gateway(global, daemon_runs)?;
         let config = match report {
             Some(report) => report.config,
             None => Config::load(None, &[]).map_err(anyhow::Error::from)?,
@@ -106,7 +111,7 @@ impl Verifier {
             links: Links::new(&Pins::new(&global.name)),
             table,
             config,
-            daemon_runs: Lock::holder(&global.name)?.is_some(),
+            daemon_runs,
             shared_path: shared_path(&global.name),
         })
     }
@@ -199,14 +204,9 @@ impl Verifier {
                 ))),
             };
         }
-        let pid = Lock::holder_pid(name)?.ok_or_else(|| {
+        let pid = Lock::signal_holder(name, Signal::SIGHUP)?.ok_or_else(|| {
             Failure::failed(format!(
                 "the daemon of gateway `{name}` ended meanwhile; try again"
-            ))
-        })?;
-        kill(Pid::from_raw(pid), Signal::SIGHUP).map_err(|error| {
-            Failure::failed(format!(
-                "the daemon (process {pid}) cannot be asked to mend: {error}"
             ))
         })?;
         let end = Instant::now() + PATIENCE;

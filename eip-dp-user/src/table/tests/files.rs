@@ -1,6 +1,10 @@
 //! Files that are no table, not any more, or not yet.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
 
 use rusqlite::Connection;
 
@@ -10,7 +14,7 @@ use crate::{
         command::Command,
         testing::{at, command},
     },
-    table::{ExecuteError, Table, TableError, schema, testing::Pair},
+    table::{ExecuteError, Identity, Table, TableError, schema, testing::Pair},
 };
 
 fn refused(url: &str) -> TableError {
@@ -35,7 +39,7 @@ fn urls() {
 fn directories_are_made_and_the_table_stays() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}/a/b/table.db", directory.path().display());
-    let mut table = Table::open(&url).unwrap();
+    let mut table = Table::open_or_make(&url, None).unwrap();
     assert_eq!(table.revision().unwrap(), 0);
     table
         .execute(&command("vpc v1 10.0.0.0/24"), &at(0))
@@ -53,7 +57,10 @@ fn a_path_that_is_no_file() {
     assert!(matches!(error, TableError::Access { .. }), "{error}");
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = refused(&format!("sqlite:{}/table.db", file.display()));
+    let url = format!("sqlite:{}/table.db", file.display());
+    let error = refused(&url);
+    assert!(matches!(error, TableError::Access { .. }), "{error}");
+    let error = Table::open_or_make(&url, None).unwrap_err();
     assert!(matches!(error, TableError::Directory { .. }), "{error}");
 }
 
@@ -73,8 +80,190 @@ fn an_empty_file_is_a_new_table() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("table.db");
     fs::write(&path, "").unwrap();
-    let table = Table::open(&format!("sqlite:{}", path.display())).unwrap();
+    let table = Table::open_or_make(&format!("sqlite:{}", path.display()), None).unwrap();
     assert_eq!(table.revision().unwrap(), 0);
+}
+
+/// Of the modes of files and folders that are there, those bits that others have.
+fn open_to_others(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o077
+}
+
+#[test]
+fn nobody_else_reads_what_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("new");
+    let path = folder.join("table.db");
+    let url = format!("sqlite:{}", path.display());
+    let mut table = Table::open_or_make(&url, None).unwrap();
+    table
+        .execute(&command("vpc v1 10.0.0.0/24"), &at(0))
+        .unwrap();
+    let journal = folder.join("table.db-journal");
+    for path in [&folder, &path, &journal] {
+        assert_eq!(open_to_others(path), 0, "{}", path.display());
+    }
+    // As an earlier version left them.
+    for path in [&path, &journal] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    Table::open(&url).unwrap();
+    for path in [&path, &journal] {
+        assert_eq!(open_to_others(path), 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_made_by_who_only_looks() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("deep/table.db");
+    let url = format!("sqlite:{}", path.display());
+    for opened in [Table::open(&url), Table::open_read_only(&url)] {
+        let error = opened.unwrap_err();
+        assert!(matches!(error, TableError::Missing { .. }), "{error}");
+        for verb in ["restore", "apply", "create"] {
+            assert!(error.to_string().contains(verb), "{error}");
+        }
+    }
+    assert!(!directory.path().join("deep").exists());
+    let path = directory.path().join("table.db");
+    fs::write(&path, "").unwrap();
+    let url = format!("sqlite:{}", path.display());
+    for opened in [Table::open(&url), Table::open_read_only(&url)] {
+        let error = opened.unwrap_err();
+        assert!(matches!(error, TableError::Empty { .. }), "{error}");
+    }
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    let table = Table::open_or_make(&url, None).unwrap();
+    assert!(table.is_new());
+    assert!(!Table::open_or_make(&url, None).unwrap().is_new());
+}
+
+#[test]
+fn who_reads_changes_nothing_on_disk() {
+    let pair = Pair::with("pool 203.0.113.0/24 \n eip x1");
+    let folder = pair.directory.path();
+    let url = format!("sqlite:{}", folder.join("table.db").display());
+    let revision = pair.table.revision().unwrap();
+    drop(pair.table);
+    let listed = || -> Vec<_> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = (listed(), fs::read(folder.join("table.db")).unwrap());
+    let mut table = Table::open_read_only(&url).unwrap();
+    assert_eq!(table.revision().unwrap(), revision);
+    table.snapshot().unwrap();
+    let error = table.execute(&command("eip x2"), &at(0)).unwrap_err();
+    assert!(
+        matches!(error, ExecuteError::Table(TableError::Access { .. })),
+        "{error}"
+    );
+    assert_eq!(
+        (listed(), fs::read(folder.join("table.db")).unwrap()),
+        before
+    );
+}
+
+/// A file of an earlier version that may only be read is shown as it would be after the upgrade, and stays as it is. The log
+/// in which such a version kept its changes is not needed where it is empty.
+#[test]
+fn an_older_version_is_read_without_being_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("table.db");
+    let url = format!("sqlite:{}", path.display());
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../schema.sql")).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA application_id = {}; PRAGMA user_version = 1; PRAGMA journal_mode = wal; INSERT INTO vpc VALUES ('v1', NULL, NULL);",
+        schema::APPLICATION_ID
+    ))
+    .unwrap();
+    drop(old);
+    let before = fs::read(&path).unwrap();
+    let table = Table::open_read_only(&url).unwrap();
+    assert!(table.snapshot().unwrap().model.vpcs.contains_key("v1"));
+    assert_eq!(table.identity(), None, "it has none yet");
+    drop(table);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    // Upgraded, it is kept without a log, and has the identity that it is given.
+    let identity = Identity::of_words([7, 8]);
+    let table = Table::open_for(&url, identity).unwrap();
+    assert_eq!(table.identity(), identity);
+    let mode: String = table
+        .connection
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "persist");
+    drop(table);
+    assert!(!schema::beside(&path, "-wal").exists());
+    assert!(!schema::beside(&path, "-shm").exists());
+    // What has one keeps it.
+    let table = Table::open_for(&url, Identity::of_words([1, 1])).unwrap();
+    assert_eq!(table.identity(), identity);
+}
+
+#[test]
+fn a_copy_is_followed_and_another_table_is_not() {
+    let mut pair = Pair::with("pool 203.0.113.0/24 \n eip x1");
+    let path = pair.directory.path().join("table.db");
+    let beside = pair.directory.path().join("beside.db");
+    let revision = pair.table.revision().unwrap();
+    assert!(pair.table.at_path().unwrap().is_none());
+    fs::copy(&path, &beside).unwrap();
+    pair.accept("eip x2");
+    fs::rename(&beside, &path).unwrap();
+    let copy = pair.table.at_path().unwrap().expect("another file");
+    assert_eq!(copy.revision().unwrap(), revision);
+    // The connection is to the file before it.
+    let error = pair.table.execute(&command("eip x3"), &at(0)).unwrap_err();
+    assert!(
+        matches!(error, ExecuteError::Table(TableError::Replaced { .. })),
+        "{error}"
+    );
+    for (name, content) in [
+        ("part", fs::read(&path).unwrap()[..8192].to_vec()),
+        ("nothing", Vec::new()),
+    ] {
+        fs::write(&beside, content).unwrap();
+        fs::rename(&beside, &path).unwrap();
+        pair.table.at_path().expect_err(name);
+    }
+    fs::remove_file(&path).unwrap();
+    let error = pair.table.at_path().unwrap_err();
+    assert!(matches!(error, TableError::Gone { .. }), "{error}");
+    assert!(!path.exists());
+    let url = format!("sqlite:{}", path.display());
+    Table::open_or_make(&url, None).unwrap();
+    let error = pair.table.at_path().unwrap_err();
+    assert!(matches!(error, TableError::Another { .. }), "{error}");
+}
+
+/// Written over, with the same file: what the connection remembers is not the file's any more.
+#[test]
+fn another_history_in_the_same_file_is_noticed() {
+    let mut pair = Pair::with("pool 203.0.113.0/24 \n eip x1");
+    let path = pair.directory.path().join("table.db");
+    let before = fs::read(&path).unwrap();
+    pair.accept("eip x2");
+    let revision = pair.table.revision().unwrap();
+    let trace = pair.table.trace(revision).unwrap();
+    assert!(trace.is_some());
+    fs::write(&path, before).unwrap();
+    pair.table.check_identity().unwrap();
+    assert_eq!(pair.table.trace(revision).unwrap(), None);
+    let url = format!("sqlite:{}", path.display());
+    Table::open(&url)
+        .unwrap()
+        .execute(&command("eip x9"), &at(0))
+        .unwrap();
+    assert_eq!(pair.table.revision().unwrap(), revision);
+    assert_ne!(pair.table.trace(revision).unwrap(), trace);
+    fs::write(&path, "").unwrap();
+    let error = pair.table.at_path().unwrap_err();
+    assert!(matches!(error, TableError::Empty { .. }), "{error}");
 }
 
 #[test]
@@ -205,7 +394,7 @@ fn a_refused_command_leaves_the_file_as_it_was() {
     let mut pair = Pair::with("pool 203.0.113.0/24 \n eip x1");
     let bytes = |pair: &Pair| {
         let path = pair.directory.path();
-        ["table.db", "table.db-wal"].map(|name| fs::read(path.join(name)).unwrap())
+        ["table.db", "table.db-journal"].map(|name| fs::read(path.join(name)).unwrap())
     };
     let before = bytes(&pair);
     pair.refuse(Code::InUse, "pool-delete 203.0.113.0/24");

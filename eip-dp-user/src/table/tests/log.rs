@@ -123,7 +123,7 @@ fn a_table_of_the_first_version_is_upgraded() {
     );
     old.execute_batch(&copy).unwrap();
     drop(old);
-    let mut table = Table::open(&format!("sqlite:{}", path.display())).unwrap();
+    let mut table = Table::open_or_make(&format!("sqlite:{}", path.display()), None).unwrap();
     let before = table.snapshot().unwrap();
     assert_eq!(before, pair.table.snapshot().unwrap());
     assert_eq!(table.changes_since(before.revision - 1).unwrap(), None);

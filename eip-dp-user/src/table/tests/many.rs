@@ -29,7 +29,7 @@ fn writers_at_once_never_break_a_rule() {
     );
     let start = Barrier::new(4);
     let writer = |number: usize| {
-        let mut table = Table::open(&url).unwrap();
+        let mut table = Table::open_or_make(&url, None).unwrap();
         table.shared_from = 0;
         start.wait();
         let mut won = 0;
@@ -82,7 +82,7 @@ fn one_new_file_opened_by_many_at_once() {
         for number in 0..8 {
             scope.spawn(move || {
                 start.wait();
-                let mut table = Table::open(url).unwrap();
+                let mut table = Table::open_or_make(url, None).unwrap();
                 table
                     .execute(&command(&format!("instance i{number}")), &at(0))
                     .unwrap();

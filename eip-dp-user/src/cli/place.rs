@@ -1,0 +1,266 @@
+//! Which table a verb works on, who says so, and how it stands to the one that the gateway forwards by.
+
+use std::{
+    fmt, fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use super::{DEFAULT_TABLE, Failure, Format, Global, Name, failure};
+use crate::{
+    config::{self, DEFAULT_PATH},
+    daemon::{Lock, Report, location_of, location_of_path},
+    image::tag,
+    model::{Context, command::Command},
+    plane::{Pins, Relation, Served},
+    table::{Identity, Table, TableError, path_of},
+};
+
+/// A table's location.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its URL.
+    pub url: String,
+    said_by: SaidBy,
+}
+
+/// Who says where the table is: the first of these that says anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum SaidBy {
+    /// `--table` or `EIP_DP_TABLE`.
+    Operator,
+    /// The gateway's daemon, which runs.
+    Daemon,
+    /// The configuration's file.
+    Configuration,
+    /// Nobody.
+    Default,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)?;
+        match self.said_by {
+            SaidBy::Operator | SaidBy::Default => Ok(()),
+            SaidBy::Daemon => f.write_str(", which the running daemon has"),
+            SaidBy::Configuration => f.write_str(", which the configuration names"),
+        }
+    }
+}
+
+impl Place {
+    /// The table of a verb.
+    pub fn find(global: &Global) -> Result<Self, Failure> {
+        Self::find_with(global, Path::new(DEFAULT_PATH))
+    }
+
+    /// Likewise, of a verb with a configuration of its own.
+    pub fn find_with(global: &Global, configuration: &Path) -> Result<Self, Failure> {
+        if let Some(url) = global.explicit_table() {
+            return Ok(Self::new(url, SaidBy::Operator));
+        }
+        // Who may not see the daemon is not told by it either.
+        if Lock::is_held(&global.name).unwrap_or(false)
+            && let Some(report) = report_of_daemon(&global.name)?
+        {
+            return Ok(Self::new(&report.table, SaidBy::Daemon));
+        }
+        match config::table_of(configuration) {
+            Ok(Some(url)) => Ok(Self::new(&url, SaidBy::Configuration)),
+            Ok(None) => Ok(Self::new(DEFAULT_TABLE, SaidBy::Default)),
+            // The default one instead would be another table.
+            Err(error) => Err(Failure::failed(format!(
+                "which table is meant is unknown: {error}; correct it, or name the table with --table"
+            ))),
+        }
+    }
+
+    fn new(url: &str, said_by: SaidBy) -> Self {
+        Self {
+            url: url.to_owned(),
+            said_by,
+        }
+    }
+
+    /// Says which table it is, where the operator may think of another one.
+    pub fn tell(&self, format: Format) {
+        let is_plain = matches!(self.said_by, SaidBy::Operator | SaidBy::Default);
+        if !is_plain && self.url != DEFAULT_TABLE && format == Format::Text {
+            failure::note(format, &format!("the table is {self}"));
+        }
+    }
+
+    /// Opens the table for reading.
+    pub fn read(&self, global: &Global) -> Result<Table, Failure> {
+        self.tell(global.output);
+        let table = Table::open_read_only(&self.url)?;
+        let gateway = Gateway::of(global);
+        if gateway.is_of(table.path()) && gateway.relation(&table) == Relation::Another {
+            let message = format!(
+                "gateway `{}` forwards by another table than the one that is at its place by now",
+                global.name
+            );
+            failure::warn(global.output, &message);
+        }
+        Ok(table)
+    }
+
+    /// Likewise; an empty one where there is none.
+    pub fn read_or_begin(&self, global: &Global) -> Result<Table, Failure> {
+        if is_nothing(&path_of(&self.url)?) {
+            self.tell(global.output);
+            return Ok(Table::in_memory()?);
+        }
+        self.read(global)
+    }
+
+    /// Opens the table to carry out `command`, and makes one for a command that may do so and would be accepted.
+    pub fn write(
+        &self,
+        global: &Global,
+        command: &Command,
+        context: &Context,
+    ) -> Result<Table, Failure> {
+        let path = path_of(&self.url)?;
+        let gateway = Gateway::of(global);
+        let is_its_own = gateway.is_of(&path);
+        let identity = gateway.identity().filter(|_| is_its_own);
+        let opened = if command.makes_a_table() && is_nothing(&path) {
+            if is_its_own {
+                return Err(gateway.lost(&self.url));
+            }
+            Table::in_memory()?.preview(command, context)?;
+            Table::open_or_make(&self.url, identity)
+        } else {
+            Table::open_for(&self.url, identity)
+        };
+        let table = opened?;
+        if table.is_new() {
+            let message = format!("there was no table {}; this has made it", self.url);
+            failure::note(global.output, &message);
+        }
+        // What is written there, nobody follows.
+        if is_its_own && gateway.relation(&table) == Relation::Another {
+            return Err(gateway.refused(&self.url));
+        }
+        Ok(table)
+    }
+}
+
+/// What the running daemon of a gateway reports. A report that is damaged, or that somebody cleaned away, it writes anew when
+/// it is asked; `None` if it has ended meanwhile.
+pub fn report_of_daemon(name: &Name) -> Result<Option<Report>, Failure> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(50);
+    let path = Report::path(name);
+    let begin = Instant::now();
+    let mut is_asked = false;
+    loop {
+        if let Some(report) = Report::read(&path) {
+            return Ok(Some(report));
+        }
+        if !Lock::is_held(name)? {
+            return Ok(None);
+        }
+        if begin.elapsed() >= PATIENCE {
+            return Err(Failure::failed(format!(
+                "the daemon of gateway `{name}` runs, but its report {} cannot be read; name the table with --table, and \
+                 see the daemon's log",
+                path.display()
+            )));
+        }
+        if !std::mem::replace(&mut is_asked, true) {
+            Lock::signal_holder(name, Signal::SIGHUP)?;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Whether there is no table, and nothing in its place.
+pub fn is_nothing(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(file) => file.is_file() && file.len() == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+/// The gateway that a command is about, and the table that it forwards by.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    name: String,
+    served: Option<Served>,
+}
+
+impl Gateway {
+    /// As its maps say. Who may not read them hears nothing.
+    pub fn of(global: &Global) -> Self {
+        Self {
+            name: global.name.to_string(),
+            served: Served::of(&Pins::new(&global.name)).ok().flatten(),
+        }
+    }
+
+    /// What tells its table from others, if that is known.
+    pub fn identity(&self) -> Option<Identity> {
+        self.served.and_then(|served| served.identity)
+    }
+
+    /// Whether that path is the one that it has its table from.
+    pub fn is_of(&self, path: &Path) -> bool {
+        let location = tag(&location_of_path(path));
+        self.served
+            .is_some_and(|served| served.location == location)
+    }
+
+    /// How a table stands to the gateway's. Any is right for one that is not loaded.
+    pub fn relation(&self, table: &Table) -> Relation {
+        let location = tag(&location_of(table));
+        self.served.map_or(Relation::Same, |served| {
+            served.relation(location, table.identity())
+        })
+    }
+
+    /// The refusal of another table.
+    pub fn refused(&self, url: &str) -> Failure {
+        let name = &self.name;
+        Failure::failed(format!(
+            "gateway `{name}` forwards by another table than {url}; leave out --table, name the gateway of that table with \
+             `--name`, put a copy of the right one there (`eip-dp restore FILE`), or `eip-dp --name {name} unload` to begin \
+             anew"
+        ))
+    }
+
+    /// The refusal to make a new table where the gateway's was.
+    fn lost(&self, url: &str) -> Failure {
+        let name = &self.name;
+        Failure::failed(format!(
+            "the table {url} is gone or empty, and gateway `{name}` forwards by it: a new one would not be followed; put a \
+             copy back with `eip-dp restore FILE`, or `eip-dp --name {name} unload` to begin anew"
+        ))
+    }
+}
+
+/// The table by which the gateway is judged: that one, not another. `daemon_runs`: it has to be the very file.
+pub fn table_of_gateway(global: &Global, daemon_runs: bool) -> Result<(Place, Table), Failure> {
+    let place = Place::find(global)?;
+    let table = place.read(global)?;
+    let gateway = Gateway::of(global);
+    match gateway.relation(&table) {
+        Relation::Another => Err(gateway.refused(&place.url)),
+        Relation::Copy if daemon_runs => Err(Failure::failed(format!(
+            "{} is a copy of the table that the daemon of gateway `{}` follows, at another path; leave out --table",
+            place.url, global.name
+        ))),
+        Relation::Same | Relation::Copy => Ok((place, table)),
+    }
+}
+
+/// An error of the table as a verb's own.
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

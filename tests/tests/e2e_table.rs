@@ -1,0 +1,470 @@
+//! The table's file and the gateway's own, replaced, moved, damaged and looked at while packets are forwarded.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use eip_dp_tests::lab::{
+    gateway::Gateway,
+    process::{outcome, run},
+    scene::{EIPS, Options, Scene},
+    traffic::{Pinging, ping},
+    wait::until,
+};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn table(gateway: &Gateway) -> PathBuf {
+    PathBuf::from(gateway.table().replacen("sqlite:", "", 1))
+}
+
+fn in_run(gateway: &Gateway, suffix: &str) -> PathBuf {
+    Path::new(eip_dp_user::daemon::RUN_FOLDER).join(format!("{}.{suffix}", gateway.name()))
+}
+
+/// What a command that has to fail complained about.
+fn complaint(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The program with this gateway's name, and no word about the table.
+fn with_name(scene: &Scene) -> Command {
+    let gateway = &scene.gateway;
+    let program = gateway.program().to_string_lossy().into_owned();
+    let mut command = scene.backbone.gateway.command(&program);
+    command
+        .args(["--name", gateway.name()])
+        .env_remove("EIP_DP_TABLE");
+    command
+}
+
+fn applied(gateway: &Gateway) -> Result<u64> {
+    let status = gateway.json("status")?;
+    status["applied"]["revision"]
+        .as_u64()
+        .context("no revision in `status`")
+}
+
+fn wait_for_log(gateway: &Gateway, what: &str) -> Result<()> {
+    until(LONG, &format!("the daemon to log {what:?}"), || {
+        Ok(gateway.log().contains(what).then_some(()))
+    })
+}
+
+/// A copy is renamed over the table again and again, while commands read and write it.
+#[test]
+fn renames_over_the_table_crash_nobody_and_stop_no_packet() -> Result<()> {
+    const ROUNDS: usize = 60;
+    let mut scene = Scene::new(&Options::default())?;
+    let internet = scene.backbone.internet.clone();
+    let log = scene.lab.folder().join("ping");
+    let pinging = Pinging::start(&internet, EIPS[0].address, &log)?;
+    let path = table(&scene.gateway);
+    let backup = path.with_file_name("backup.db");
+    scene.gateway.ok(&format!("backup {}", backup.display()))?;
+    let gateway = &scene.gateway;
+    std::thread::scope(|scope| -> Result<()> {
+        let writer = scope.spawn(move || -> Result<()> {
+            for round in 0..ROUNDS {
+                let output = gateway.outcome(&format!("instance create r{round}"))?;
+                // A rename may come between the change and its end: then that is told.
+                let said = String::from_utf8_lossy(&output.stderr);
+                let is_told = output.status.success() || said.contains("was replaced");
+                ensure!(is_told, "{output:?}");
+                gateway.ok("eip list")?;
+            }
+            Ok(())
+        });
+        let beside = path.with_file_name("beside.db");
+        while !writer.is_finished() {
+            fs::copy(&backup, &beside)?;
+            fs::rename(&beside, &path)?;
+        }
+        writer.join().expect("no panic")
+    })?;
+    fs::copy(&backup, path.with_file_name("last.db"))?;
+    fs::rename(path.with_file_name("last.db"), &path)?;
+    scene.gateway.daemon()?.still_runs()?;
+    scene.gateway.ok("instance create after --wait")?;
+    scene.gateway.ok("verify")?;
+    scene.gateway.daemon()?.still_runs()?;
+    let pinged = pinging.stop()?;
+    assert!(pinged.lost_nothing(), "{pinged}");
+    Ok(())
+}
+
+/// By a copy that comes in pieces, into a new file and into the same one; and by `restore`.
+#[test]
+fn a_copy_is_followed_once_it_is_whole() -> Result<()> {
+    let mut scene = Scene::new(&Options::default())?;
+    let internet = scene.backbone.internet.clone();
+    let path = table(&scene.gateway);
+    let backup = path.with_file_name("backup.db");
+    scene.gateway.ok(&format!("backup {}", backup.display()))?;
+    let copied = applied(&scene.gateway)?;
+    let content = fs::read(&backup)?;
+    let answers =
+        || -> Result<bool> { Ok(ping(&internet, None, EIPS[0].address, 1)?.received == 1) };
+    for is_new_file in [true, false] {
+        scene.gateway.ok("disassociate eip-a --wait")?;
+        assert!(!answers()?);
+        if is_new_file {
+            fs::remove_file(&path)?;
+        }
+        fs::write(&path, "")?;
+        wait_for_log(&scene.gateway, "is empty and no table yet")?;
+        // Nobody makes a new one meanwhile, and nothing changes.
+        let said = complaint(&scene.gateway.outcome("pool create 192.0.2.0/24")?);
+        assert!(said.contains("restore"), "{said}");
+        assert!(!complaint(&scene.gateway.outcome("eip list")?).is_empty());
+        assert_eq!(fs::metadata(&path)?.len(), 0);
+        for part in 1..4 {
+            fs::write(&path, &content[..content.len() * part / 4])?;
+            assert!(!scene.gateway.outcome("eip list")?.status.success());
+        }
+        fs::write(&path, &content)?;
+        until(LONG, "the copy to be followed", || {
+            Ok(answers()?.then_some(()))
+        })?;
+        assert_eq!(applied(&scene.gateway)?, copied);
+        scene.gateway.ok("verify")?;
+    }
+    scene.gateway.ok("disassociate eip-a --wait")?;
+    let restored = scene
+        .gateway
+        .ok(&format!("restore {} --wait", backup.display()))?;
+    assert!(
+        restored.contains(&format!("revision {copied}")),
+        "{restored}"
+    );
+    assert!(answers()?);
+    wait_for_log(&scene.gateway, "older revision")?;
+    scene.gateway.daemon()?.still_runs()
+}
+
+/// The folder is renamed, a link on the way leads elsewhere, the table goes and comes back.
+#[test]
+fn a_table_that_moves_is_followed_where_its_path_leads() -> Result<()> {
+    let mut scene = Scene::new(&Options::default())?;
+    let internet = scene.backbone.internet.clone();
+    let log = scene.lab.folder().join("ping");
+    let pinging = Pinging::start(&internet, EIPS[0].address, &log)?;
+    scene.gateway.stop()?;
+    let path = table(&scene.gateway);
+    let folder = scene.lab.folder().join("places");
+    for place in ["one", "two"] {
+        fs::create_dir_all(folder.join(place))?;
+    }
+    for suffix in ["", "-journal"] {
+        let name = format!("table.db{suffix}");
+        fs::rename(path.with_file_name(&name), folder.join("one").join(&name))?;
+    }
+    symlink("one", folder.join("current"))?;
+    symlink(folder.join("current/table.db"), &path)?;
+    scene.gateway.start()?;
+    scene.gateway.ok("instance create one --wait")?;
+    // Another place.
+    fs::copy(folder.join("one/table.db"), folder.join("two/table.db"))?;
+    symlink("two", folder.join("next"))?;
+    fs::rename(folder.join("next"), folder.join("current"))?;
+    scene.gateway.ok("instance create two --wait")?;
+    let status = scene.gateway.json("status")?;
+    assert_eq!(status["table"]["revision"], status["applied"]["revision"]);
+    // Nothing at all.
+    fs::rename(folder.join("two"), folder.join("three"))?;
+    wait_for_log(&scene.gateway, "is gone")?;
+    assert!(
+        !scene
+            .gateway
+            .outcome("vpc create w --cidr 10.9.0.0/16")?
+            .status
+            .success()
+    );
+    assert!(!folder.join("two").exists(), "nobody makes it anew");
+    fs::rename(folder.join("three"), folder.join("two"))?;
+    wait_for_log(&scene.gateway, "followed again")?;
+    scene.gateway.ok("instance create three --wait")?;
+    scene.gateway.ok("verify")?;
+    scene.gateway.daemon()?.still_runs()?;
+    let pinged = pinging.stop()?;
+    assert!(pinged.lost_nothing(), "{pinged}");
+    Ok(())
+}
+
+/// No command judges or changes a gateway by another table than its own, whether its daemon runs or not.
+#[test]
+fn another_table_is_refused_by_all() -> Result<()> {
+    let mut scene = Scene::new(&Options::default())?;
+    let internet = scene.backbone.internet.clone();
+    let log = scene.lab.folder().join("ping");
+    let pinging = Pinging::start(&internet, EIPS[0].address, &log)?;
+    let path = table(&scene.gateway);
+    let kept = path.with_file_name("kept.db");
+    let other = path.with_file_name("other.db");
+    let other_url = format!("sqlite:{}", other.display());
+    for table in [&other_url, &"sqlite:/nowhere/table.db".to_owned()] {
+        for verb in ["verify", "verify --repair", "stats", "status"] {
+            let mut words = vec!["--table", table.as_str()];
+            words.extend(verb.split(' '));
+            let output = outcome(with_name(&scene).args(words))?;
+            if verb != "status" {
+                complaint(&output);
+            }
+        }
+    }
+    assert!(!other.exists(), "who looks makes no table");
+    run(with_name(&scene).args(["--table", &other_url, "pool", "create", "192.0.2.0/24"]))?;
+    for daemon_runs in [true, false] {
+        if !daemon_runs {
+            scene.gateway.stop()?;
+        }
+        for verb in ["verify", "verify --repair", "stats", "status"] {
+            let mut words = vec!["--table", other_url.as_str()];
+            words.extend(verb.split(' '));
+            let said = complaint(&outcome(with_name(&scene).args(words))?);
+            assert!(said.contains("another table"), "{verb}: {said}");
+        }
+        let check = outcome(
+            scene
+                .gateway
+                .command(&[])
+                .args(["--table", &other_url, "check", "--uplink", "up0"]),
+        )?;
+        let said = String::from_utf8_lossy(&check.stdout);
+        assert!(said.contains("another table"), "{said}");
+    }
+    // Nor does a daemon start with it, also where the right one was.
+    let configuration = scene.gateway.configuration();
+    let start = ["run", "--config", configuration.to_str().context("a path")?];
+    let said = complaint(&outcome(
+        scene
+            .gateway
+            .command(&[])
+            .args(["--table", &other_url])
+            .args(start),
+    )?);
+    assert!(said.contains("another table"), "{said}");
+    fs::rename(&path, &kept)?;
+    let said = complaint(&outcome(&mut scene.gateway.command(&start))?);
+    assert!(said.contains("there is no table"), "{said}");
+    let said = complaint(&scene.gateway.outcome("pool create 192.0.2.0/24")?);
+    assert!(said.contains("restore"), "{said}");
+    assert!(!path.exists());
+    fs::copy(&other, &path)?;
+    let said = complaint(&outcome(&mut scene.gateway.command(&start))?);
+    assert!(said.contains("another table"), "{said}");
+    let said = complaint(&scene.gateway.outcome("instance create i")?);
+    assert!(said.contains("another table"), "{said}");
+    // Its own is followed, from another path as well.
+    let kept_url = format!("sqlite:{}", kept.display());
+    run(scene
+        .gateway
+        .command(&[])
+        .args(["--table", &kept_url, "verify"]))?;
+    fs::rename(&kept, &path)?;
+    scene.gateway.start()?;
+    fs::copy(&other, path.with_file_name("over.db"))?;
+    fs::rename(path.with_file_name("over.db"), &path)?;
+    wait_for_log(&scene.gateway, "is another table")?;
+    scene.gateway.daemon()?.still_runs()?;
+    let pinged = pinging.stop()?;
+    assert!(pinged.lost_nothing(), "{pinged}");
+    Ok(())
+}
+
+#[test]
+fn every_verb_asks_the_running_daemon_for_its_table() -> Result<()> {
+    let scene = Scene::new(&Options {
+        silent: true,
+        ..Options::default()
+    })?;
+    let listed = outcome(with_name(&scene).args(["eip", "list"]))?;
+    assert!(listed.status.success(), "{listed:?}");
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(EIPS[0].address));
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert!(said.starts_with("note: the table is sqlite:"), "{said}");
+    let json = outcome(with_name(&scene).args(["--output", "json", "eip", "list"]))?;
+    assert!(json.stderr.is_empty(), "{json:?}");
+    serde_json::from_slice::<serde_json::Value>(&json.stdout)?;
+    run(with_name(&scene).args(["eip", "create", "new", "--wait"]))?;
+    scene.gateway.ok("eip show new")?;
+    for verb in ["status", "verify", "stats", "export"] {
+        run(with_name(&scene).arg(verb))?;
+    }
+    Ok(())
+}
+
+/// What lies on a read-only file system can be read.
+#[test]
+fn reading_asks_for_no_right_to_write() -> Result<()> {
+    let scene = Scene::new(&Options {
+        silent: true,
+        ..Options::default()
+    })?;
+    let folder = scene.lab.folder().join("medium");
+    fs::create_dir(&folder)?;
+    let path = folder.join("table.db");
+    scene.gateway.ok(&format!("backup {}", path.display()))?;
+    let program = scene.gateway.program().display().to_string();
+    for verb in [
+        "eip list",
+        "export",
+        "eni show a-primary",
+        "backup /dev/shm/none",
+    ] {
+        let script = format!(
+            "mount --bind {0} {0} && mount -o remount,ro,bind {0} && {program} --table sqlite:{1} {verb}",
+            folder.display(),
+            path.display()
+        );
+        let output = outcome(Command::new("unshare").args(["--mount", "sh", "-c", &script]))?;
+        let is_backup = verb.starts_with("backup");
+        ensure!(output.status.success(), "{verb}: {output:?}");
+        if is_backup {
+            fs::remove_file("/dev/shm/none")?;
+        }
+    }
+    let script = format!(
+        "mount --bind {0} {0} && mount -o remount,ro,bind {0} && {program} --table sqlite:{1} eip create x",
+        folder.display(),
+        path.display()
+    );
+    let output = outcome(Command::new("unshare").args(["--mount", "sh", "-c", &script]))?;
+    let said = complaint(&output);
+    assert!(said.contains("cannot open or write"), "{said}");
+    Ok(())
+}
+
+/// Files and folders are root's alone, and a daemon closes what an earlier one left open.
+#[test]
+fn nobody_else_gets_at_the_gateways_files() -> Result<()> {
+    let mut scene = Scene::new(&Options {
+        silent: true,
+        ..Options::default()
+    })?;
+    let pins = Path::new("/sys/fs/bpf/eip-dp").join(scene.gateway.name());
+    let path = table(&scene.gateway);
+    let run_folder = Path::new(eip_dp_user::daemon::RUN_FOLDER).to_owned();
+    let all = |gateway: &Gateway| {
+        [
+            path.clone(),
+            path.with_file_name("table.db-journal"),
+            in_run(gateway, "lock"),
+            in_run(gateway, "status.json"),
+            run_folder.clone(),
+            pins.clone(),
+            pins.join("links"),
+            pins.join("lock"),
+        ]
+    };
+    scene.gateway.stop()?;
+    for path in [&path, &in_run(&scene.gateway, "lock")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644))?;
+    }
+    fs::set_permissions(&pins, fs::Permissions::from_mode(0o755))?;
+    scene.gateway.start()?;
+    scene.gateway.ok("instance create i --wait")?;
+    for path in all(&scene.gateway) {
+        let found = fs::metadata(&path).with_context(|| path.display().to_string())?;
+        assert_eq!(found.mode() & 0o077, 0, "{}", path.display());
+    }
+    // A cleaner's work changes nothing of who has the lock.
+    fs::remove_file(in_run(&scene.gateway, "lock"))?;
+    let configuration = scene.gateway.configuration();
+    let start = ["run", "--config", configuration.to_str().context("a path")?];
+    let said = complaint(&outcome(&mut scene.gateway.command(&start))?);
+    assert!(said.contains("runs already"), "{said}");
+    assert_eq!(scene.gateway.json("status")?["daemon"]["running"], true);
+    // Folders that others may write to may hold anything.
+    scene.gateway.stop()?;
+    fs::set_permissions(&pins, fs::Permissions::from_mode(0o777))?;
+    for words in [&start[..], &["status"], &["verify"]] {
+        let said = complaint(&outcome(&mut scene.gateway.command(words))?);
+        assert!(said.contains("not root's alone"), "{said}");
+    }
+    fs::set_permissions(&pins, fs::Permissions::from_mode(0o700))?;
+    scene.gateway.start()
+}
+
+/// A process that ends with this value.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Who is not root can hold no lock that a daemon wants.
+#[test]
+fn a_lock_that_somebody_else_holds_stops_no_daemon() -> Result<()> {
+    let mut scene = Scene::new(&Options {
+        silent: true,
+        ..Options::default()
+    })?;
+    scene.gateway.stop()?;
+    let lock = in_run(&scene.gateway, "lock");
+    // As an earlier version left it, opened by somebody while that was so.
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644))?;
+    let file = fs::File::open(&lock)?;
+    let log = scene.lab.folder().join("holder");
+    let mut holder = Command::new("setpriv");
+    holder
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "sh",
+            "-c",
+        ])
+        .arg("flock --shared 0 && echo held && exec sleep 100")
+        .stdin(file);
+    holder.stdout(fs::File::create(&log)?);
+    let _holder = Ended(holder.spawn()?);
+    until(LONG, "somebody to hold the lock", || {
+        Ok(fs::read_to_string(&log)?.contains("held").then_some(()))
+    })?;
+    assert_eq!(scene.gateway.json("status")?["daemon"]["running"], false);
+    scene.gateway.start()?;
+    assert_eq!(scene.gateway.json("status")?["daemon"]["running"], true);
+    Ok(())
+}
+
+/// What is damaged under /run is made anew.
+#[test]
+fn damaged_reports_and_settings_are_rebuilt() -> Result<()> {
+    let mut scene = Scene::new(&Options {
+        silent: true,
+        ..Options::default()
+    })?;
+    let status = in_run(&scene.gateway, "status.json");
+    let settings = in_run(&scene.gateway, "settings.json");
+    for content in ["", "{\"pid\": ", "[1, 2, 3]", "\u{0}\u{0}"] {
+        scene.gateway.kill()?;
+        for file in [&status, &settings] {
+            fs::write(file, content)?;
+        }
+        scene.gateway.ok("status")?;
+        scene.gateway.start()?;
+        scene.gateway.ok("instance create i --wait")?;
+        scene.gateway.ok("instance delete i")?;
+        serde_json::from_slice::<serde_json::Value>(&fs::read(&status)?)?;
+        let warnings = scene.gateway.json("status")?["warnings"].to_string();
+        assert!(!warnings.contains("settings are unknown"), "{warnings}");
+    }
+    // While it runs, too: the next news of the table has it written.
+    fs::write(&status, "damaged")?;
+    scene.gateway.ok("verify")?;
+    scene.gateway.ok("eni detach a-secondary --wait")?;
+    until(LONG, "the report to be whole", || {
+        Ok(serde_json::from_slice::<serde_json::Value>(&fs::read(&status)?).ok())
+    })?;
+    Ok(())
+}
