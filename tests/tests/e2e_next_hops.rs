@@ -37,12 +37,12 @@ fn enter(scene: &Scene, commands: &[&str]) -> Result<()> {
 /// Waits until `status` says that the next hop of that key is this one.
 fn wait_for(scene: &Scene, key: &str, hop: Option<&str>) -> Result<()> {
     let what = format!("{key} to be {hop:?}");
-    until(PATIENCE, &what, || {
-        let status = scene.gateway.json("status")?;
-        let found = status["uplinks"][0][key].as_str();
-        Ok((found == hop).then_some(()))
-    })
-    .with_context(|| scene.gateway.log())
+    let mut last = Value::Null;
+    let found = until(PATIENCE, &what, || {
+        last = scene.gateway.json("status")?;
+        Ok((last["uplinks"][0][key].as_str() == hop).then_some(()))
+    });
+    found.with_context(|| format!("{}\n{}", last["uplinks"], scene.gateway.log()))
 }
 
 /// Waits until packets of an EIP come and go.
@@ -83,7 +83,7 @@ fn ipv4_goes_where_the_host_s_routes_lead() -> Result<()> {
     let in_table = format!("route add default via {INTERNET} table 100");
     let low = format!("route add 0.0.0.0/1 via {INTERNET}");
     let high = format!("route add 128.0.0.0/1 via {INTERNET}");
-    let inet6 = format!("route add default via inet6 {LINK_LOCAL} dev {UPLINK}");
+    let inet6 = format!("-4 route add default via inet6 {LINK_LOCAL} dev {UPLINK}");
     let hop = "next_hop";
     let gone = "route del default";
     follows(&scene, hop, INTERNET, &[&default], &[gone])?;
@@ -215,20 +215,6 @@ fn small_uplinks_and_routers_beside_them() -> Result<()> {
     follows(&scene, "next_hop", "198.51.100.3", &[&pair, default], &gone)
 }
 
-#[test]
-fn an_uplink_in_a_vrf_follows_the_vrf_s_routes() -> Result<()> {
-    let scene = by_routes(&Options::default())?;
-    let master = format!("link set {UPLINK} master blue");
-    let default = format!("route add default via {INTERNET} dev {UPLINK} vrf blue");
-    let there = [
-        "link add blue type vrf table 1000",
-        "link set blue up",
-        &master,
-        &default,
-    ];
-    follows(&scene, "next_hop", INTERNET, &there, &["link del blue"])
-}
-
 /// Where the rules choose by packets, nobody can say what is next for those of EIPs but the operator.
 #[test]
 fn where_rules_choose_a_warning_names_the_routers_and_the_key() -> Result<()> {
@@ -297,7 +283,7 @@ fn errors_have_a_source_on_an_uplink_without_an_address() -> Result<()> {
         &scene,
         &[
             &format!("address flush dev {UPLINK} scope global"),
-            &format!("route add default via inet6 {LINK_LOCAL} dev {UPLINK}"),
+            &format!("-4 route add default via inet6 {LINK_LOCAL} dev {UPLINK}"),
         ],
     )?;
     // It answers no ARP for the next hop's address any more.
@@ -360,15 +346,15 @@ fn alternative_names_of_ports() -> Result<()> {
         &scene,
         &[
             &format!("route add default via {INTERNET}"),
-            "link property add dev a1 altname tenant-1-of-customer-a",
+            "link property add dev a2 altname tenant-1-of-customer-a",
             "link property add dev up0 altname wide-area",
         ],
     )?;
-    scene.gateway.ok("eni detach a-primary --wait")?;
+    scene.gateway.ok("eni detach a-secondary --wait")?;
     scene
         .gateway
-        .ok("eni attach a-primary --instance a --port tenant-1-of-customer-a --wait")?;
-    wait_for_traffic(&scene, EIP)?;
+        .ok("eni attach a-secondary --instance a --port tenant-1-of-customer-a --wait")?;
+    wait_for_traffic(&scene, "203.0.113.11")?;
     let status = scene.gateway.json("status")?;
     let ports = status["ports"].as_array().context("no ports")?;
     let port = ports
@@ -380,7 +366,7 @@ fn alternative_names_of_ports() -> Result<()> {
         "{port}"
     );
     ensure!(
-        !ports.iter().any(|port| port["interface"] == "a1"),
+        !ports.iter().any(|port| port["interface"] == "a2"),
         "{status}"
     );
 
@@ -390,7 +376,7 @@ fn alternative_names_of_ports() -> Result<()> {
     scene.gateway.ok(
         "eni create c0 --vpc w --kind primary --mac 02:00:00:00:0c:01 --private-ip 10.9.0.10",
     )?;
-    scene.gateway.ok("eni attach c0 --instance c --port a1")?;
+    scene.gateway.ok("eni attach c0 --instance c --port a2")?;
     until(PATIENCE, "a warning of two VPCs on one port", || {
         let said = warnings(&scene)?;
         Ok((said.contains("eni c0") && said.contains("VPC v")).then_some(()))
@@ -417,11 +403,6 @@ fn a_vpc_over_the_uplink_s_network_is_told_of() -> Result<()> {
     let check = scene.gateway.outcome(&format!("check --uplink {UPLINK}"))?;
     let said = String::from_utf8_lossy(&check.stdout);
     ensure!(said.contains("vpc-overlaps-uplink"), "{said}");
-    // Once the VPC is in use.
-    scene.gateway.ok("instance create c")?;
-    scene.gateway.ok(
-        "eni create c0 --vpc over --kind primary --mac 02:00:00:00:0c:01 --private-ip 198.51.7.7",
-    )?;
     until(PATIENCE, "a warning of `status`", || {
         Ok(warnings(&scene)?
             .contains("vpc-overlaps-uplink")

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use eip_dp_common::abi::LinkKey;
+use ipnet::IpNet;
 
 use super::{
     HashMap, HashSet,
     enis::{self, Placed},
-    tag,
+    tag, uplinks,
 };
 use crate::{
     config::Config,
@@ -35,6 +36,8 @@ pub struct Known {
     host_keys: HashMap<u32, Vec<LinkKey>>,
     /// The ports that the host uses itself.
     pub own: OwnPorts,
+    /// The networks on the uplinks' links, each with the uplink's name.
+    pub networks: Vec<(String, IpNet)>,
     /// The host's own addresses.
     pub hosts: HashSet<IpAddr>,
     /// Whether two objects want what one of them can have: who gets it hangs on all of them.
@@ -171,6 +174,7 @@ impl Known {
                 .collect(),
             host_keys: enis::host_keys(facts),
             own: OwnPorts::new(facts, &config.own_uplinks()),
+            networks: uplinks::all_networks(facts, config),
             hosts: facts.host_addresses().collect(),
             ..Self::default()
         };

@@ -54,8 +54,8 @@ pub use limits::Limits;
 pub use place::{Unserved, link_name, port_mode};
 pub use tag::tag;
 pub use uplinks::{
-    Way, do_overlap, missing, names_of_interfaces, networks, next_hop, next_hop_mac, overlap,
-    overlaps, refused_mac, unclear, ways, without_sources,
+    Way, all_networks, do_overlap, missing, names_of_interfaces, networks, next_hop, next_hop_mac,
+    overlap, overlaps, refused_mac, unclear, ways, without_sources,
 };
 
 use enis::Scene;
@@ -356,8 +356,9 @@ fn compile_with(
     let mut directory = Directory::default();
     let (content, allocations) = (&mut image.content, &image.allocations);
     scene.vpcs(content, &mut image.warnings, allocations);
-    let vpcs = scene.vpcs.values().filter_map(|id| model.vpcs.get(*id));
-    image.warnings.extend(overlaps(vpcs, facts, config));
+    let vpcs = model.vpcs.values();
+    let told = vpcs.flat_map(|vpc| overlaps(vpc, &known.networks));
+    image.warnings.extend(told);
     let Content {
         v4,
         v6,

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     known::{Known, Links},
-    tag,
+    tag, uplinks,
 };
 use crate::model::{
     Change, Model,
@@ -63,7 +63,8 @@ impl<'a> Touched<'a> {
                 Change::Vpc(diff) => {
                     for vpc in diff.before.iter().chain(&diff.after) {
                         let enis = known.vpcs.get(&tag(&vpc.id));
-                        if enis.is_some_and(|enis| *enis > 0) {
+                        let is_told = !uplinks::overlaps(vpc, &known.networks).is_empty();
+                        if is_told || enis.is_some_and(|enis| *enis > 0) {
                             return None;
                         }
                         touched.idle_vpcs.insert(&vpc.id);

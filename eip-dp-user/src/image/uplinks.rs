@@ -483,21 +483,22 @@ fn on_links(facts: &HostFacts, config: &Config) -> (Vec<OnLink>, Vec<OnLink>) {
     (nets, next_hops)
 }
 
-/// What to say of the VPCs whose prefixes are also in use on an uplink's link: an address there is nobody's on the Internet.
-pub fn overlaps<'a>(
-    vpcs: impl Iterator<Item = &'a Vpc>,
-    facts: &HostFacts,
-    config: &Config,
-) -> Vec<String> {
-    let networks: Vec<(String, IpNet)> = ways(config, facts)
+/// The networks on the uplinks' links, each with the uplink's name.
+pub fn all_networks(facts: &HostFacts, config: &Config) -> Vec<(String, IpNet)> {
+    ways(config, facts)
         .flat_map(|way| {
             let name = way.name();
             let networks = networks(facts, &way).into_iter();
             networks.map(move |net| (name.clone(), net))
         })
-        .collect();
-    vpcs.flat_map(|vpc| vpc.cidrs.iter().map(move |cidr| (vpc, cidr)))
-        .flat_map(|(vpc, cidr)| {
+        .collect()
+}
+
+/// What to say of the prefixes of a VPC that are also in use on an uplink's link: an address there is nobody's on the Internet.
+pub fn overlaps(vpc: &Vpc, networks: &[(String, IpNet)]) -> Vec<String> {
+    vpc.cidrs
+        .iter()
+        .flat_map(|cidr| {
             let shared = networks.iter().filter(|(_, net)| do_overlap(cidr, net));
             shared.map(|(uplink, net)| overlap(&vpc.id, cidr, uplink, net))
         })

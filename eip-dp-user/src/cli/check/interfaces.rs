@@ -196,8 +196,9 @@ fn next_hop(subject: &str, facts: &HostFacts, way: &Way<'_>, found: (u32, IpAddr
 
 /// The VPCs whose prefixes are also in use on an uplink's link.
 pub(super) fn overlaps(facts: &HostFacts, model: &Model, config: &Config) -> Vec<Line> {
-    let told = image::overlaps(model.vpcs.values(), facts, config);
-    told.into_iter()
+    let networks = image::all_networks(facts, config);
+    let vpcs = model.vpcs.values();
+    vpcs.flat_map(|vpc| image::overlaps(vpc, &networks))
         .map(|text| Line {
             cure: None,
             ..Line::warn("vpcs", text, "")
