@@ -82,7 +82,8 @@ pub struct Attachment {
 pub fn can_carry(link: &Link) -> Result<(), String> {
     match link.kind {
         LinkKind::Loopback | LinkKind::Tun => Err(format!(
-            "{} is a {} interface, which carries no Ethernet frames; use another",
+            "{} is a {} interface, which carries no Ethernet frames; use one that does: a NIC, or in a tunnel's place GRETAP or \
+             VXLAN",
             link.name, link.kind
         )),
         LinkKind::Other(ref kind) if kind == "vrf" => Err(format!(
@@ -90,8 +91,9 @@ pub fn can_carry(link: &Link) -> Result<(), String> {
             link.name
         )),
         _ if link.mac == [0; 6] => Err(format!(
-            "{} has no Ethernet address; use another",
-            link.name
+            "{} ({}) has no Ethernet address, and packets without Ethernet headers are not forwarded; use an interface that has \
+             them: a NIC, or in a tunnel's place GRETAP or VXLAN",
+            link.name, link.kind
         )),
         _ => Ok(()),
     }

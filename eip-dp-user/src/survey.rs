@@ -125,7 +125,11 @@ impl Survey {
 
     fn enis(&mut self, scene: &Scene<'_>) {
         let links = scene.facts.links.values();
-        let up: HashMap<&str, bool> = links.map(|link| (link.name.as_str(), link.up)).collect();
+        let mut up: HashMap<&str, bool> = links.map(|link| (link.name.as_str(), link.up)).collect();
+        for (name, index) in &scene.facts.altnames {
+            let is_up = scene.facts.links.get(index).is_some_and(|link| link.up);
+            up.insert(name, is_up);
+        }
         for eni in scene.model.enis.values() {
             if !is_local(eni.region.as_ref(), scene.config) {
                 continue;

@@ -31,6 +31,8 @@ mod tests_host_ports;
 #[cfg(test)]
 mod tests_leases;
 #[cfg(test)]
+mod tests_next_hops;
+#[cfg(test)]
 mod tests_prefixes;
 mod touched;
 mod uplinks;
