@@ -19,6 +19,7 @@ const SILENT: Options = Options {
     configuration: "",
     on_link: false,
     dual_stack: false,
+    resolver: None,
 };
 
 /// How often a victim tries.

@@ -1,12 +1,11 @@
 //! What the gateway answers itself, and says unasked: ARP on the uplink (R8, R11) and on ports (R9, R12), DHCP (R10).
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, anyhow};
 use eip_dp_tests::lab::{
     arp::{probe, who_has},
     capture::{Capture, Frame},
     dhcp,
+    process::PATIENCE,
     scene::{Options, Scene, name_servers},
     topology::{GATEWAY, GATEWAY_MAC, INTERNET, UPLINK},
     traffic::{addresses, ping},
@@ -80,7 +79,7 @@ fn an_eip_that_arrives_or_moves_is_announced() -> Result<()> {
         .gateway
         .ok("eni attach b-secondary --instance a --port b2 --wait")?;
     until(
-        Duration::from_secs(10),
+        PATIENCE,
         "repeated announcements of an EIP that moved",
         || Ok((announcements([203, 0, 113, 20]) >= before + 2).then_some(())),
     )
@@ -99,7 +98,7 @@ fn eips_are_announced_again_when_the_link_comes_back() -> Result<()> {
     let outside = Capture::start(internet, UPLINK)?;
     let eip = [203, 0, 113, 40];
     let announced = |times: usize| {
-        until(Duration::from_secs(20), "announcements of an EIP", || {
+        until(PATIENCE, "announcements of an EIP", || {
             let seen = outside.incoming(|frame| is_announcement(frame, eip)).len();
             Ok((seen >= times).then_some(()))
         })
@@ -108,7 +107,7 @@ fn eips_are_announced_again_when_the_link_comes_back() -> Result<()> {
     scene.gateway.ok("associate late b-primary --wait")?;
     announced(EACH)?;
     internet.ip(&format!("link set dev {UPLINK} down"))?;
-    until(Duration::from_secs(20), "the link to be down", || {
+    until(PATIENCE, "the link to be down", || {
         let status = scene.gateway.status()?;
         Ok((status["uplinks"][0]["link"] == "down").then_some(()))
     })?;
@@ -197,7 +196,7 @@ fn guests_learn_the_new_mac_of_their_port_at_once() -> Result<()> {
         let nd = inside.incoming(|frame| is_router_advertised(frame, mac, GATEWAY6));
         (arp.len(), nd.len())
     };
-    until(Duration::from_secs(10), "the repetitions", || {
+    until(PATIENCE, "the repetitions", || {
         Ok((count(NEW) == (3, 3)).then_some(()))
     })?;
     // A daemon that takes over has nothing new to say.

@@ -19,6 +19,7 @@ const SILENT: Options = Options {
     configuration: "",
     on_link: false,
     dual_stack: false,
+    resolver: None,
 };
 
 /// A UDP datagram: what most rows send, where it is about the addresses only.

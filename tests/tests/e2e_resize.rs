@@ -19,7 +19,7 @@ use eip_dp_tests::lab::{
 };
 use eip_dp_user::plane::{Kernel, Pins};
 
-const LONG: Duration = Duration::from_secs(15);
+const LONG: Duration = Duration::from_mins(1);
 
 /// What is counted of an EIP, read all the time by another thread.
 struct Watching {

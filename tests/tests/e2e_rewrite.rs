@@ -17,6 +17,7 @@ const SILENT: Options = Options {
     configuration: "",
     on_link: false,
     dual_stack: false,
+    resolver: None,
 };
 
 /// A way through the gateway: its name, the sending side, the addresses that are sent, and the receiving side with

@@ -1,14 +1,14 @@
 //! Traffic of real stacks and programs, with the offloads that the kernel gives a guest, and every checksum of every
 //! frame checked by tshark on both sides.
 
-use std::{io, net::UdpSocket, time::Duration};
+use std::{io, net::UdpSocket};
 
 use anyhow::Result;
 use eip_dp_tests::lab::{
     capture::{Capture, Frame},
     ftp::{Data, FtpServer},
     netns::Netns,
-    process::run,
+    process::{PATIENCE, run},
     scene::{EIPS, EIPS6, ENIS, Options, Scene},
     topology::{INTERNET, INTERNET6, UPLINK},
     traffic::{Amount, IperfServer, iperf, ping, udp, udp_segmented},
@@ -255,7 +255,7 @@ fn senders_learn_that_a_port_is_closed() -> Result<()> {
 fn answer_of_a_closed_port(source: &str, target: &str) -> Result<Result<usize, io::ErrorKind>> {
     const CLOSED: u16 = 7999;
     let socket = UdpSocket::bind((source, 0))?;
-    socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect((target, CLOSED))?;
     socket.send(b"anybody?")?;
     Ok(socket.recv(&mut [0; 16]).map_err(|error| error.kind()))

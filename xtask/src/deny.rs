@@ -195,18 +195,17 @@ impl Rules {
                 )),
             },
         }
-        match package.source.as_deref() {
-            Some(git) if git.starts_with("git+") => {
-                if self.sources.unknown_git == Level::Deny {
-                    refused.push(format!("{name}: from {git}"));
-                }
+        if let Some(source) = package.source.as_deref() {
+            let level = if source.starts_with("git+") {
+                self.sources.unknown_git
+            } else if CRATES_IO.contains(&source) {
+                Level::Allow
+            } else {
+                self.sources.unknown_registry
+            };
+            if level == Level::Deny {
+                refused.push(format!("{name}: from {source}"));
             }
-            Some(registry) if !CRATES_IO.contains(&registry) => {
-                if self.sources.unknown_registry == Level::Deny {
-                    refused.push(format!("{name}: from {registry}"));
-                }
-            }
-            _ => {}
         }
         // Of others the lock file says which version it is.
         if self.bans.wildcards == Level::Deny && package.source.is_none() {

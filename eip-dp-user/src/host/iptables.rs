@@ -110,13 +110,15 @@ fn entries(socket: &OwnedFd, size: u32) -> io::Result<Vec<u8>> {
 /// Reads a table that anybody may have made: `struct ipt_getinfo` as far as it is used, and entries.
 #[cfg(any(test, feature = "testing"))]
 pub(super) fn hold(bytes: &[u8]) -> bool {
-    let Some((numbers, entries)) = bytes.split_first_chunk::<8>() else {
+    let Some((entry, rest)) = bytes.split_first_chunk() else {
         return false;
     };
-    let [a, b, c, d, e, f, g, h] = *numbers;
+    let Some((policy, entries)) = rest.split_first_chunk() else {
+        return false;
+    };
     let mut info = Info::default();
-    info.hook_entry[FORWARD] = u32::from_ne_bytes([a, b, c, d]);
-    info.underflow[FORWARD] = u32::from_ne_bytes([e, f, g, h]);
+    info.hook_entry[FORWARD] = u32::from_ne_bytes(*entry);
+    info.underflow[FORWARD] = u32::from_ne_bytes(*policy);
     let chain = read(&info, entries);
     if let Some(chain) = &chain {
         // No rule is smaller than its head.

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 /// The gateway's name.
 pub const NAME: &str = "plane-test";
 /// The longest that something may take; far more than it needs.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// Runs `test` on a thread with a network namespace, a BPF file system and a `/run` of its own.
 pub fn run(test: impl FnOnce() + Send + 'static) {

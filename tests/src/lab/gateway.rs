@@ -259,7 +259,7 @@ impl Gateway {
     /// Waits until more than `before` packets were dropped for `reason`; returns how many more.
     pub fn wait_for_drop(&self, reason: &str, before: u64) -> Result<u64> {
         let what = format!("a packet to be dropped as {reason}");
-        until(Duration::from_secs(10), &what, || {
+        until(PATIENCE, &what, || {
             let now = self.dropped(reason)?;
             Ok((now > before).then_some(now - before))
         })

@@ -5,7 +5,6 @@ use std::{
     net::{SocketAddr, UdpSocket},
     path::Path,
     process::Command,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -256,7 +255,7 @@ pub fn udp(
     port: u16,
 ) -> Result<Exchanged> {
     const WORDS: &[u8] = b"datagram there and back";
-    let wait = Some(Duration::from_secs(2));
+    let wait = Some(PATIENCE);
     let server = server.enter(|| Ok(UdpSocket::bind((bound, port))?))?;
     let client = client.enter(|| Ok(UdpSocket::bind((source, 0))?))?;
     server.set_read_timeout(wait)?;
@@ -289,7 +288,7 @@ pub fn udp_segmented(
 ) -> Result<()> {
     const SIZE: usize = 1000;
     let server = server.enter(|| Ok(UdpSocket::bind((bound, port))?))?;
-    server.set_read_timeout(Some(Duration::from_secs(2)))?;
+    server.set_read_timeout(Some(PATIENCE))?;
     let client = client.enter(|| Ok(UdpSocket::bind((source, 0))?))?;
     set(
         &client,
