@@ -106,6 +106,14 @@ pub(super) async fn dump() -> Result<Vec<(u32, Object)>, HostError> {
     }
 }
 
+/// The changes in a datagram.
+#[cfg(any(test, feature = "testing"))]
+pub(super) fn read(bytes: &[u8]) -> Vec<Change> {
+    messages(bytes)
+        .filter_map(|message| change(&message))
+        .collect()
+}
+
 fn open() -> io::Result<TokioSocket> {
     let mut socket = <TokioSocket as AsyncSocket>::new(NETLINK_ROUTE)?;
     socket.socket_mut().bind_auto()?;
