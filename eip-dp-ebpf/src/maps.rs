@@ -122,6 +122,8 @@ static EIP_OUT: Array<FlowWord> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
 static OUT_SLOTS: Array<[u32; 2]> = Array::with_max_entries(EIPS / 2, MAPPED);
 #[map]
+static ANSWERS: Array<u64> = Array::with_max_entries(EIPS, MAPPED);
+#[map]
 static EIP_HALVES: Array<[FlowHalves; 2]> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
 static EIP_DROPS: Array<[u64; 2]> = Array::with_max_entries(EIPS, MAPPED);
@@ -336,6 +338,11 @@ impl Links for Maps {
     #[inline(always)]
     fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool {
         copy(UPLINKS.get_ptr(key), into)
+    }
+
+    #[inline(always)]
+    fn answers(&self, slot: u32) -> u64 {
+        word_of(&ANSWERS, slot)
     }
 
     #[inline(always)]

@@ -29,7 +29,7 @@ pub use request::RequestHeader;
 pub use seal::{Address, SealKey, Sealed};
 
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
-pub const ABI_VERSION: u64 = 6;
+pub const ABI_VERSION: u64 = 7;
 
 /// Elements of the map `ADDRESSES6` that share a cache line.
 pub const OTHERS_IN_A_LINE: u32 = 4;
@@ -95,6 +95,9 @@ pub mod maps {
     /// `Array<[u32; 2]>`, two slots an element: one more than where in [`EIP_OUT`] the counters of the slot's EIP are, 0 where there
     /// are none.
     pub const OUT_SLOTS: &str = "OUT_SLOTS";
+    /// `Array<u64>`, by the EIP's slot: on which uplinks ARP and neighbour discovery are answered for it, a bit for each
+    /// [`super::Uplink::number`].
+    pub const ANSWERS: &str = "ANSWERS";
     /// `PerCpuArray<u64>`, by [`super::Reason`]; behind these as many of what was counted in maps before.
     pub const DROPS: &str = "DROPS";
     /// `PerCpuArray<u64>`, by [`super::Event`]; likewise.
@@ -106,7 +109,7 @@ pub mod maps {
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
     /// All of them.
-    pub const ALL: [&str; 34] = [
+    pub const ALL: [&str; 35] = [
         EIP4,
         PRIVATE4,
         PREFIX4,
@@ -138,6 +141,7 @@ pub mod maps {
         EIP_HALVES,
         EIP_DROPS,
         OUT_SLOTS,
+        ANSWERS,
         DROPS,
         REQUESTS,
         STATUS,

@@ -305,6 +305,26 @@ impl UplinkFlags {
     pub const ANSWER_ARP: u16 = 1;
     /// Drop packets with a source of RFC 1918, RFC 6598 or RFC 4193, but for ICMP errors about an EIP's own packets.
     pub const DROP_PRIVATE_SOURCES: u16 = 2;
+    /// The lowest bit of [`Uplink::number`].
+    const NUMBER: u32 = 8;
+    /// One more than the highest number.
+    pub const NUMBERS: u16 = 64;
+
+    /// The bits that say [`Uplink::number`]; those behind the last have the last one's.
+    pub const fn numbered(number: usize) -> u16 {
+        let last = Self::NUMBERS - 1;
+        #[allow(clippy::cast_possible_truncation, reason = "less than 64")]
+        let number = if number < last as usize { number as u16 } else { last };
+        number << Self::NUMBER
+    }
+}
+
+impl Uplink {
+    /// Which of the gateway's uplinks it is: its bit in the words of the map `ANSWERS`.
+    #[inline(always)]
+    pub const fn number(&self) -> u32 {
+        ((self.flags >> UplinkFlags::NUMBER) & (UplinkFlags::NUMBERS - 1)) as u32
+    }
 }
 
 impl EipMode {

@@ -145,9 +145,14 @@ pub fn is_near<F: Family, T: Tables<F>>(
     Ok(same_port || tables.instance(&owner) == tables.instance(&sender))
 }
 
-/// Whether an address is that of an EIP with an association.
+/// Whether an address is that of an EIP with an association, for which the daemon answers on that uplink: nobody else there holds
+/// the address, and no other uplink of the same link does it.
 #[inline(always)]
-pub fn is_served_eip<F: Family, T: Tables<F>>(tables: &T, address: &F::Address) -> bool {
+pub fn answers_for<F: Family, T: Tables<F>>(
+    tables: &T,
+    uplink: &Uplink,
+    address: &F::Address,
+) -> bool {
     if !tables.is_screened(address) {
         return false;
     }
@@ -156,19 +161,26 @@ pub fn is_served_eip<F: Family, T: Tables<F>>(tables: &T, address: &F::Address) 
         return false;
     }
     match EipMode::from_value(eip.mode) {
-        Some(EipMode::Nat | EipMode::CutThrough | EipMode::Detached | EipMode::Stranded) => true,
+        Some(EipMode::Nat | EipMode::CutThrough | EipMode::Detached | EipMode::Stranded) => {
+            tables.answers(eip.slot) >> uplink.number() & 1 == 1
+        }
         Some(EipMode::Unassociated) | None => false,
     }
 }
 
-/// ARP on an uplink: requests for an associated EIP are answered where the pool is on-link, all else is the kernel's.
+/// ARP on an uplink: requests for an associated EIP are answered where the pool is on-link, all else is the kernel's. So is what
+/// another host says of an EIP (RFC 5227 2.4), which nobody asks by: the daemon hears of it.
 #[inline(always)]
 pub fn on_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, uplink: &Uplink) -> Outcome {
     if uplink.flags & UplinkFlags::ANSWER_ARP == 0 || !packet.can_reply() {
         return Outcome::START;
     }
     match Arp::read(packet).filter(|arp| arp.operation == REQUEST) {
-        Some(arp) if !is_group(arp.sender_mac) && is_served_eip::<V4, T>(tables, &arp.target) => {
+        Some(arp)
+            if !is_group(arp.sender_mac)
+                && arp.sender != arp.target
+                && answers_for::<V4, T>(tables, uplink, &arp.target) =>
+        {
             conclude(Outcome::START, arp.answer(packet, uplink.mac))
         }
         Some(_) | None => Outcome::START,

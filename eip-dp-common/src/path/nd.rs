@@ -272,7 +272,7 @@ pub fn on_uplink<P: Packet, T: Tables<V6>>(
         && !is_group(ethernet.source)
     {
         let wanted = target(packet, &datagram);
-        if arp::is_served_eip::<V6, T>(tables, &wanted) {
+        if arp::answers_for::<V6, T>(tables, uplink, &wanted) {
             if !packet.can_reply() {
                 return conclude(outcome, Ok(Verdict::Slow));
             }

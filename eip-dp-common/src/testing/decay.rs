@@ -124,6 +124,10 @@ impl Links for Decay<'_, '_> {
         )
     }
 
+    fn answers(&self, slot: u32) -> u64 {
+        self.world.answers(slot)
+    }
+
     fn check_options<P: Packet>(
         &self,
         packet: &P,

@@ -106,7 +106,8 @@ pub fn key_of(map: &str) -> Option<&'static str> {
         | maps::EIP_OUT
         | maps::EIP_HALVES
         | maps::EIP_DROPS
-        | maps::OUT_SLOTS => Some("eips"),
+        | maps::OUT_SLOTS
+        | maps::ANSWERS => Some("eips"),
         maps::EIP6 | maps::ADDRESSES6 => Some("eips6"),
         maps::PRIVATE4 => Some("private_addresses"),
         maps::PRIVATE6 => Some("private_addresses6"),

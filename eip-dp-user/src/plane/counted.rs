@@ -58,6 +58,15 @@ impl Kernel {
         Ok(now.wrapping_add(total(counters, map, row + index)?))
     }
 
+    /// Goes on answering for the EIPs that other maps have it answered for.
+    pub(super) fn take_answers(&mut self, before: &Self) {
+        let slots = self.v4.slots_in(&before.v4);
+        let both: Vec<_> = slots.chain(self.v6.slots_in(&before.v6)).collect();
+        for (slot, other) in both {
+            self.set_answers(slot, before.answers(other));
+        }
+    }
+
     /// Takes over what was counted in maps that no program uses any more. Can be done again.
     pub(super) fn carry(&mut self, before: &Self) -> Result<(), PlaneError> {
         let slots = self.v4.slots_in(&before.v4);

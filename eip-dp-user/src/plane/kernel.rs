@@ -15,6 +15,7 @@ use super::{
     counters::Counters,
     family::{FamilyMaps, Refused},
     hops::Hops,
+    mapped::Mapped,
     os_error,
     receivers::{Receivers, Whereabouts},
     resize::{Moment, Stage},
@@ -36,6 +37,8 @@ pub struct Kernel {
     uplinks: HashMap<MapData, LinkKey, Uplink>,
     devices: DevMapHash<MapData>,
     pub(super) counters: Counters,
+    /// On which uplinks ARP and neighbour discovery are answered for an EIP, by slot.
+    answers: Mapped<u64>,
     pub(super) drops: PerCpuArray<MapData, u64>,
     pub(super) events: PerCpuArray<MapData, u64>,
     status: Array<MapData, u64>,
@@ -123,6 +126,7 @@ impl Kernel {
             uplinks: source.typed(maps::UPLINKS)?,
             devices: source.typed(maps::DEVICES)?,
             counters,
+            answers: source.mapped(maps::ANSWERS)?,
             drops: source.typed(maps::DROPS)?,
             events: source.typed(maps::EVENTS)?,
             status,
@@ -181,6 +185,19 @@ impl Kernel {
         }
     }
 
+    /// On which uplinks ARP and neighbour discovery are answered for the EIP with this slot, see
+    /// [`eip_dp_common::abi::maps::ANSWERS`].
+    pub fn answers(&self, slot: u32) -> u64 {
+        self.answers.get(slot)
+    }
+
+    /// Changes it, in one store.
+    pub fn set_answers(&mut self, slot: u32, uplinks: u64) {
+        if self.answers.get(slot) != uplinks {
+            self.answers.set(slot, &uplinks);
+        }
+    }
+
     fn apply(&mut self, write: &Write) -> Result<(), Refused> {
         let result = match write {
             Write::V4(write) => {
@@ -232,6 +249,7 @@ impl Kernel {
                 // Where no program has run yet they are 0.
                 if !self.unread {
                     self.counters.clear(*slot);
+                    self.answers.set(*slot, &0);
                 }
                 Ok(())
             }

@@ -206,6 +206,7 @@ impl Layout {
             (maps::EIP_HALVES, for_all),
             (maps::EIP_DROPS, for_all),
             (maps::OUT_SLOTS, slots / 2),
+            (maps::ANSWERS, slots),
             (maps::DROPS, 2 * Reason::COUNTERS),
             (maps::EVENTS, 2 * Event::COUNTERS),
             (maps::NEXT_HOPS, limits.targets),

@@ -108,6 +108,7 @@ impl Resize {
         programs: &mut Programs,
         links: &mut Links,
     ) -> Result<(), PlaneError> {
+        kernel.take_answers(&Kernel::from_source(&Source::Pins(&self.pins))?);
         self.begun = true;
         kernel.set_word(StatusWord::Switch, Stage::Switching as u64)?;
         kernel.put_to_use();

@@ -160,6 +160,7 @@ impl Maps {
         for eip in &world.eips {
             let key = F::octets(eip.address)?;
             self.write_of::<F>(FamilyWrite::Eip(key, Some(eip_entry::<F>(eip)?)))?;
+            self.kernel.set_answers(eip.slot, u64::MAX);
         }
         let mut screen = Names::<u32, u64>::new();
         for prefix in &world.prefixes {
