@@ -39,6 +39,10 @@ pub struct Step {
     pub moved: Vec<IpAddr>,
     /// The EIPs that are no longer served.
     pub silenced: Vec<IpAddr>,
+    /// The EIPs that got an association.
+    pub begun: Vec<IpAddr>,
+    /// The EIPs that have none any more.
+    pub ended: Vec<IpAddr>,
     /// The guests that have to learn where their gateway is.
     pub unaware: Unaware,
     /// Whether what goes on which interface may have changed.
@@ -83,6 +87,11 @@ impl<P: Plane> Reconciler<P> {
         &self.have
     }
 
+    /// The data plane, and what is known to be in it.
+    pub fn parts(&mut self) -> (&mut P, &Have) {
+        (&mut self.plane, &self.have)
+    }
+
     /// What the last step found to be served.
     pub fn served(&self) -> &Served {
         &self.served
@@ -108,11 +117,15 @@ impl<P: Plane> Reconciler<P> {
             step.moved.dedup();
             step.silenced
                 .retain(|eip| step.moved.binary_search(eip).is_err());
+            step.begun.extend(again.begun);
+            step.ended.extend(again.ended);
             step.unaware.extend(again.unaware);
             step = Step {
                 unaware: step.unaware,
                 moved: step.moved,
                 silenced: step.silenced,
+                begun: step.begun,
+                ended: step.ended,
                 writes: step.writes + again.writes,
                 compiling: step.compiling + again.compiling,
                 writing: step.writing + again.writing,
@@ -193,7 +206,10 @@ impl<P: Plane> Reconciler<P> {
         plan_into(new, old, &mut writer);
         writer.flush();
         let moved = image::moved(old, new);
+        let (begun, ended) = image::begun_and_ended(old, new);
         Step {
+            begun,
+            ended,
             silenced: image::silenced(old, new),
             unaware: Unaware::between(old, new, &moved),
             moved,

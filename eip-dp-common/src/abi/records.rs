@@ -314,7 +314,11 @@ impl UplinkFlags {
     pub const fn numbered(number: usize) -> u16 {
         let last = Self::NUMBERS - 1;
         #[allow(clippy::cast_possible_truncation, reason = "less than 64")]
-        let number = if number < last as usize { number as u16 } else { last };
+        let number = if number < last as usize {
+            number as u16
+        } else {
+            last
+        };
         number << Self::NUMBER
     }
 }

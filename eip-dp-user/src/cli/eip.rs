@@ -18,7 +18,7 @@ use super::{
 };
 use crate::model::{
     command::{Command, EipSpec, Expiry},
-    objects::{Association, Eip, Mode},
+    objects::{Announce, Association, Eip, Mode},
     rules::storable,
 };
 
@@ -27,7 +27,7 @@ use crate::model::{
 pub enum Verb {
     /// Allocate an EIP
     Create(Create),
-    /// Change when an EIP expires
+    /// Change when an EIP expires, or when it is announced
     Set(Set),
     /// List all EIPs
     #[command(visible_alias = "ls")]
@@ -76,6 +76,10 @@ pub struct Set {
     /// When it expires, such as 2030-12-31T23:59:59Z, 2030-12-31, +30d, or `never`
     #[arg(long, value_name = "TIME|never")]
     expires: Option<Expiry>,
+    /// Whether an EIP of the uplink's network is announced, and answered for, while no other host there has the address
+    /// (`auto`), or whoever has it: a router with proxy ARP answers for every address
+    #[arg(long, value_parser = values::announce())]
+    announce: Option<Announce>,
     #[command(flatten)]
     wait: Wait,
 }
@@ -84,18 +88,7 @@ impl Verb {
     pub(super) fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
             Self::Create(args) => args.run(global),
-            Self::Set(Set { id, expires, wait }) => {
-                let session = Session::open(global)?;
-                let id = session.id::<Eip>(&id)?;
-                let command = Command::EipSet {
-                    id: id.clone(),
-                    expires,
-                    announce: None,
-                };
-                session.change::<Eip>(wait, &id, &command, |eip| {
-                    format!("changed: {}, expires {}", eip.state, expires_at(eip))
-                })
-            }
+            Self::Set(args) => args.run(global),
             Self::List => list(global),
             Self::Show { id } => show(global, &id),
             Self::Release(eip) => eip.change::<Eip>(
@@ -104,6 +97,25 @@ impl Verb {
                 |eip| format!("released: {}", eip.address),
             ),
         }
+    }
+}
+
+impl Set {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let session = Session::open(global)?;
+        let id = session.id::<Eip>(&self.id)?;
+        let command = Command::EipSet {
+            id: id.clone(),
+            expires: self.expires,
+            announce: self.announce,
+        };
+        session.change::<Eip>(self.wait, &id, &command, |eip| {
+            let line = format!("changed: {}, expires {}", eip.state, expires_at(eip));
+            match self.announce {
+                Some(announce) => format!("{line}, announced {announce}"),
+                None => line,
+            }
+        })
     }
 }
 
@@ -229,7 +241,9 @@ fn show(global: &Global, id: &str) -> Result<(), Failure> {
         return output::json(&Shown::new(&eip, association, Some(&serving)));
     }
     let expires = expires_at(&eip);
-    output::fields(&[
+    let always = eip.announce == Announce::Always;
+    let announce = always.then(|| ("announce", eip.announce.to_string()));
+    let mut fields = vec![
         ("id", eip.id),
         ("address", eip.address.to_string()),
         ("region", output::optional(eip.region)),
@@ -242,5 +256,7 @@ fn show(global: &Global, id: &str) -> Result<(), Failure> {
         ),
         ("mode", output::optional(association.map(|it| it.mode))),
         ("serving", serving.to_string()),
-    ])
+    ];
+    fields.extend(announce);
+    output::fields(&fields)
 }

@@ -21,9 +21,9 @@ use super::{
     wait::{self, Wait},
 };
 use crate::{
-    config::Config,
-    daemon::Report,
-    host::OwnPorts,
+    config::{Config, Uplink},
+    daemon::{self, Presence, Report},
+    host::{self, Family, OwnPorts},
     model::{
         Change, Code, Context, HostPort, Model, View,
         command::{Command, Unacceptable},
@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
 
     /// Carries out `command`.
     pub fn execute(&mut self, command: &Command) -> Result<Outcome, Failure> {
-        let context = context(command)?;
+        let context = context(command, &self.table)?;
         self.table = self.place.write(self.global, command, &context)?;
         let outcome = self.table.execute(command, &context)?;
         Ok(self.tell_warnings(outcome))
@@ -92,7 +92,9 @@ impl<'a> Session<'a> {
 
     /// What [`Self::execute`] would do.
     pub fn preview(&self, command: &Command) -> Result<Outcome, Failure> {
-        let outcome = self.table.preview(command, &context(command)?)?;
+        let outcome = self
+            .table
+            .preview(command, &context(command, &self.table)?)?;
         Ok(self.tell_warnings(outcome))
     }
 
@@ -468,39 +470,79 @@ pub fn list<T, J: Serialize, const N: usize>(
     }
 }
 
-/// What the rules know beside the table: the time, the addresses that this host has, and the ports
-/// that it uses itself.
-fn context(command: &Command) -> Result<Context, Failure> {
+/// What the rules know beside the table: the time, the addresses that this host has, those that its
+/// uplinks send to, and the ports that it uses itself.
+fn context(command: &Command, table: &Table) -> Result<Context, Failure> {
     let now = Timestamp::now();
     let host_ports = if command.may_attach() {
         own_ports()?
     } else {
         Vec::new()
     };
-    // A host of many ports takes longer to list its addresses than the command takes.
-    if !command.may_add_eips() {
+    if !command.may_serve_eips() {
         return Ok(Context {
             now,
             host_addresses: Vec::new(),
             host_ports,
+            next_hops: Vec::new(),
         });
     }
+    let host_addresses = match command {
+        // A host of many ports takes longer to list its addresses than the command takes.
+        Command::Associate { eip, .. } | Command::EipSet { id: eip, .. } => {
+            own_address_of(eip, table)?.into_iter().collect()
+        }
+        _ => host_addresses()?,
+    };
+    Ok(Context {
+        now,
+        host_addresses,
+        host_ports,
+        next_hops: next_hops(table),
+    })
+}
+
+/// The EIP's address, if this host has it itself.
+fn own_address_of(eip: &str, table: &Table) -> Result<Option<IpAddr>, Failure> {
+    let address = table.read(|view| view.eip(eip).map(|eip| eip.address))?;
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let is_own = host::is_own(address).map_err(|error| {
+        Failure::failed(format!(
+            "whether {address} is this host's is unknown: {error}"
+        ))
+    })?;
+    Ok(is_own.then_some(address))
+}
+
+/// The next hops of this host's gateways of the table; before the first daemon runs, those that it would have.
+fn next_hops(table: &Table) -> Vec<IpAddr> {
+    let location = daemon::location_of(table);
+    let gateways = Presence::all().into_iter();
+    let gateways = gateways.filter(|gateway| gateway.table == location);
+    let mut hops: BTreeSet<IpAddr> = gateways.flat_map(|gateway| gateway.next_hops).collect();
+    hops.extend(host::default_routers());
+    if let Ok(config) = Config::load(None, &[]) {
+        let configured = |uplink: &Uplink| Family::ALL.map(|family| uplink.next_hop.of(family));
+        let configured = config.uplinks.iter().flat_map(configured);
+        hops.extend(configured.flatten());
+    }
+    hops.into_iter().collect()
+}
+
+fn host_addresses() -> Result<Vec<IpAddr>, Failure> {
     let addresses = nix::ifaddrs::getifaddrs().map_err(|error| {
         Failure::failed(format!("this host's addresses cannot be read: {error}"))
     })?;
-    let host_addresses = addresses
+    Ok(addresses
         .filter_map(|interface| {
             let address = interface.address?;
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
         })
         .filter(|address| !is_link_local(*address))
-        .collect();
-    Ok(Context {
-        now,
-        host_addresses,
-        host_ports,
-    })
+        .collect())
 }
 
 /// The ports that this host uses itself.

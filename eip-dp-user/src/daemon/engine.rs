@@ -17,17 +17,20 @@ use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
 use super::{
+    answering::{Answering, Moves, Orders},
     logging::{Named, milliseconds},
     memory,
-    report::Report,
+    presence::Presence,
+    report::{self, ConflictReport, Report},
 };
 use crate::{
+    announce::{self, Own},
     attach::{self, Attachment, Program},
     cli::Name,
     config::Config,
     guests::Directory,
     host::{self, Doubt, Family, HostFacts, Link, Resolver, Route, Setting},
-    image::{self, Content, Egress, Gateway, Limits, Way, tag},
+    image::{self, Egress, Gateway, Limits, Mouths, tag},
     model::{Change, Context, command::Command, rules},
     plane::{
         self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize, Served,
@@ -66,7 +69,11 @@ pub struct Engine {
     resize: Option<Resize>,
     attached: Vec<Attachment>,
     failures: BTreeMap<Pinned, String>,
-    announced_on: Vec<(LinkKey, [u8; 6])>,
+    answering: Answering,
+    /// What the announcer knows of this host.
+    own: Own,
+    presence: Presence,
+    presence_path: PathBuf,
     settings: Arc<BTreeSet<(u32, Setting)>>,
     facts: Arc<HostFacts>,
     next_hops: BTreeSet<(u32, IpAddr)>,
@@ -98,12 +105,8 @@ pub struct Engine {
 pub struct Outcome {
     /// What guests are told from now on; `None`: as before.
     pub directory: Option<Arc<Directory>>,
-    /// The EIPs to announce.
-    pub moved: Vec<IpAddr>,
-    /// The EIPs to announce no longer.
-    pub silenced: Vec<IpAddr>,
-    /// The uplinks on which they are announced, with their Ethernet addresses.
-    pub announce_on: Vec<(LinkKey, [u8; 6])>,
+    /// What the announcer is to do about EIPs.
+    pub orders: Orders,
     /// The ports on which no gateway is to be announced any longer.
     pub left: BTreeSet<LinkKey>,
     /// The gateways to announce to guests.
@@ -125,14 +128,12 @@ pub struct Outcome {
 impl Outcome {
     /// Of two syncs, one after the other.
     fn and(mut self, later: Self) -> Self {
-        self.moved.extend(later.moved);
-        self.silenced.extend(later.silenced);
+        self.orders.extend(later.orders);
         self.left.extend(later.left);
         self.gateways.extend(later.gateways);
         Self {
             directory: later.directory.or(self.directory),
-            moved: self.moved,
-            silenced: self.silenced,
+            orders: self.orders,
             left: self.left,
             gateways: self.gateways,
             ..later
@@ -172,7 +173,7 @@ impl Engine {
             plane::check_table(&pins, &served)?;
         }
         // What expired while no daemon ran is not served for another moment.
-        expire(&mut table, &facts);
+        expire(&mut table, &facts, &config);
         let limits = Limits::from(&config.maps);
         let at_once = programs_at_once(&table);
         let (snapshot, loaded) = thread::scope(|threads| {
@@ -198,6 +199,16 @@ impl Engine {
         shared.resolve(&mut snapshot.model);
         let (reconciler, programs, resize, applied) = loaded?;
         check_not_emptied(&table, &snapshot, applied)?;
+        let mut answering = Answering::default();
+        answering.know(&snapshot.model);
+        let presence = Presence::read(&Presence::path(name));
+        let mut presence = presence
+            .filter(|one| one.table == location)
+            .unwrap_or_default();
+        presence.table.clone_from(&location);
+        // The uplinks had these when the last daemon ended.
+        let uplinks = reconciler.have().content.uplinks.values();
+        presence.note(uplinks.map(|uplink| uplink.mac));
         tell_of_older(&snapshot, applied);
         let trace = table.trace(snapshot.revision)?;
         table.be_brief()?;
@@ -213,7 +224,10 @@ impl Engine {
             resize,
             attached: Vec::new(),
             failures: BTreeMap::new(),
-            announced_on: Vec::new(),
+            answering,
+            own: Own::default(),
+            presence,
+            presence_path: Presence::path(name),
             settings: Arc::default(),
             next_hops: next_hops(&config, &facts),
             config,
@@ -237,11 +251,21 @@ impl Engine {
         })
     }
 
-    /// Makes the kernel what the table wants now, if there is something to do. `is_time`: the time of an EIP is over.
-    /// Fails if the kernel refuses the programs, or if the maps cannot get other sizes: those that there were forward on.
-    pub fn sync(&mut self, facts: Arc<HostFacts>, is_time: bool) -> Result<Outcome, PlaneError> {
+    /// Makes the kernel what the table wants now, if there is something to do, and takes note of what the links say. `is_time`:
+    /// the time of an EIP is over. Fails if the kernel refuses the programs, or if the maps cannot get other sizes: those that
+    /// there were forward on.
+    pub fn sync(
+        &mut self,
+        facts: Arc<HostFacts>,
+        heard: &[announce::News],
+        is_time: bool,
+    ) -> Result<Outcome, PlaneError> {
         let mut outcome = Outcome::default();
         let start = Instant::now();
+        // First: what is done below goes by it.
+        let (kernel, have) = self.reconciler.parts();
+        self.answering
+            .hear(heard, &have.content, kernel, &mut outcome.orders);
         let news = self.refresh();
         self.tell_of_table(news.as_ref().err());
         let news = news.unwrap_or_else(|_| {
@@ -262,11 +286,15 @@ impl Engine {
         let mut came_up = BTreeSet::new();
         let facts_changed = !Arc::ptr_eq(&facts, &self.facts)
             && self.relevant(&facts) != self.relevant(&self.facts);
-        if !Arc::ptr_eq(&facts, &self.facts) {
+        let is_first = self.own == Own::default();
+        if !Arc::ptr_eq(&facts, &self.facts) || is_first {
             self.next_hops = next_hops(&self.config, &facts);
             came_up = links_that_came_up(&self.facts, &facts);
         }
         self.facts = facts;
+        if facts_changed || is_first {
+            self.note_host(&mut outcome);
+        }
         let mut whole = facts_changed || !self.complete || self.retry_failures();
         // What the log says of a sync of everything: what it is for.
         let mut objects = match &news {
@@ -276,9 +304,15 @@ impl Engine {
         };
         match news {
             News::None => {}
-            News::Changes(changes) if whole => self.snapshot.model.change(&changes),
+            News::Changes(changes) if whole => {
+                self.answering.follow(&changes);
+                self.snapshot.model.change(&changes);
+            }
             News::Changes(changes) => whole = !self.follow(&changes, reading, &mut outcome),
-            News::All => whole = true,
+            News::All => {
+                self.answering.know(&self.snapshot.model);
+                whole = true;
+            }
         }
         let claimed = self
             .shared
@@ -308,7 +342,7 @@ impl Engine {
             if let Some(resize) = self.resize.take() {
                 self.switch(resize, &step)?;
             }
-            self.apply(step, reading, &objects, &mut outcome);
+            self.apply(step, true, reading, &objects, &mut outcome);
             let sharers = self.shared.sharers(&self.snapshot.model, &self.facts);
             if *self.sharers != sharers {
                 self.sharers = Arc::new(sharers);
@@ -317,11 +351,14 @@ impl Engine {
             // What the host uses itself may be another by now.
             self.attach();
             if self.bind() {
-                let later = self.sync(self.facts.clone(), false)?;
+                let later = self.sync(self.facts.clone(), &[], false)?;
                 return Ok(outcome.and(later));
             }
             self.tell();
             self.has_spare_memory |= self.is_large();
+        }
+        if self.answering.take_news() {
+            self.tell();
         }
         outcome.incomplete |= !self.complete || !self.failures.is_empty();
         outcome.settings.clone_from(&self.settings);
@@ -356,7 +393,7 @@ impl Engine {
 
     /// What of the facts the image hangs on: a busy link has neighbours that come and go all the time.
     fn relevant<'a>(&self, facts: &'a HostFacts) -> Relevant<'a> {
-        let macs = all_next_hops(&self.config, facts)
+        let macs = image::next_hops(&self.config, facts)
             .map(|(_, (ifindex, address))| (ifindex, address, facts.offered_mac(ifindex, address)))
             .collect();
         // Of a route without a router there is a warning.
@@ -459,6 +496,7 @@ impl Engine {
 
     /// Carries out changes by themselves. `false` if everything has to be compiled.
     fn follow(&mut self, changes: &[Change], reading: Duration, outcome: &mut Outcome) -> bool {
+        self.answering.follow(changes);
         let model = &mut self.snapshot.model;
         let followed = self
             .reconciler
@@ -468,7 +506,7 @@ impl Engine {
             || step.attachments
             || step.error.is_some()
             || changes.iter().any(|change| self.is_told(change));
-        self.apply(step, reading, &Named::of(changes), outcome);
+        self.apply(step, false, reading, &Named::of(changes), outcome);
         if is_told {
             self.tell();
         }
@@ -476,7 +514,14 @@ impl Engine {
     }
 
     /// What a step entails besides the maps.
-    fn apply(&mut self, step: Step, reading: Duration, objects: &Named, outcome: &mut Outcome) {
+    fn apply(
+        &mut self,
+        step: Step,
+        is_whole: bool,
+        reading: Duration,
+        objects: &Named,
+        outcome: &mut Outcome,
+    ) {
         self.complete = step.error.is_none();
         if step.attachments || !self.failures.is_empty() || !self.complete {
             self.attach();
@@ -506,16 +551,17 @@ impl Engine {
                 complete, read_ms, compile_ms, "synced, nothing to write"
             );
         }
-        outcome.moved.extend(step.moved);
-        outcome.silenced.extend(step.silenced);
-        outcome.announce_on = self.announce_on();
-        if outcome.announce_on != self.announced_on {
-            // Another uplink, another Ethernet address, a link that came back, or a daemon that just started:
-            // neighbours may know another place of any EIP.
-            let content = &self.reconciler.have().content;
-            outcome.moved = image::moved(&Content::default(), content);
-            self.announced_on.clone_from(&outcome.announce_on);
-        }
+        // Uplinks and pools change in whole steps alone.
+        let mouths = is_whole.then(|| Mouths::new(&self.snapshot.model, &self.facts, &self.config));
+        let moves = Moves {
+            moved: step.moved,
+            silenced: step.silenced,
+            begun: step.begun,
+            ended: step.ended,
+        };
+        let (kernel, have) = self.reconciler.parts();
+        self.answering
+            .step(mouths, &moves, &have.content, kernel, &mut outcome.orders);
         let served = self.reconciler.served();
         let content = &self.reconciler.have().content;
         let gateways = step.unaware.gateways(content, &served.directory);
@@ -540,6 +586,32 @@ impl Engine {
     /// Follows what guests announce there.
     pub fn hear(&mut self, claims: Claims) {
         self.claims = claims;
+    }
+
+    /// Tells others what this host is now: the announcer, and who asks the gateway's file.
+    fn note_host(&mut self, outcome: &mut Outcome) {
+        let ways = || image::ways(&self.config, &self.facts);
+        let own = Own {
+            macs: self.facts.links.values().map(|link| link.mac).collect(),
+            uplinks: ways()
+                .filter(|way| way.uplink.answer_arp && way.is_up())
+                .filter_map(|way| Some((way.home?.0, way.mac())))
+                .collect(),
+        };
+        if own != self.own {
+            self.own.clone_from(&own);
+            outcome.orders.own = Some(own);
+        }
+        let before = self.presence.clone();
+        self.presence.note(ways().map(|way| way.mac()));
+        self.presence.next_hops = image::next_hops(&self.config, &self.facts)
+            .map(|(_, (_, address))| address)
+            .collect();
+        if (self.presence != before || !self.presence_path.exists())
+            && let Err(error) = self.presence.write(&self.presence_path)
+        {
+            warn!(%error, path = %self.presence_path.display(), "other programs do not learn of this gateway's uplinks");
+        }
     }
 
     fn attach(&mut self) {
@@ -570,7 +642,10 @@ impl Engine {
                 id: id.clone(),
                 bound: host::identity_of(ifindex),
             };
-            match self.table.execute(&command, &context(&self.facts)) {
+            match self
+                .table
+                .execute(&command, &context(&self.facts, &self.config))
+            {
                 Ok(outcome) => bound |= !outcome.changes.is_empty(),
                 Err(error) => {
                     warn!(%error, eni = id, "its port's interface cannot be noted, so it is not served; trying again");
@@ -650,11 +725,14 @@ impl Engine {
     /// Writes each new warning to the log, and the report, at once or later.
     fn tell(&mut self) {
         let served = self.reconciler.served().warnings();
-        let warnings: BTreeSet<String> = served
+        let (conflicts, more) = self.conflicts();
+        let mut warnings: BTreeSet<String> = served
             .iter()
             .chain(self.failures.values())
             .cloned()
             .collect();
+        warnings.extend(conflicts.iter().map(ToString::to_string));
+        warnings.extend(more);
         for warning in warnings.difference(&self.told) {
             warn!("{warning}");
         }
@@ -679,6 +757,11 @@ impl Engine {
             }
             _ => false,
         }
+    }
+
+    fn conflicts(&self) -> (Vec<ConflictReport>, Option<String>) {
+        let (named, more) = report::conflicts(&self.snapshot.model, self.answering.conflicts());
+        (named, more_conflicts(more))
     }
 
     fn is_large(&self) -> bool {
@@ -710,6 +793,12 @@ impl Engine {
         let mut report = Report::new(&self.location, &scene, &self.attached);
         report.error = self.table_error.clone().or_else(|| self.error.clone());
         report.shared = self.shared.holders();
+        let (conflicts, more) = report::conflicts(&self.snapshot.model, self.answering.conflicts());
+        report
+            .warnings
+            .extend(conflicts.iter().map(ToString::to_string));
+        report.warnings.extend(more_conflicts(more));
+        (report.conflicts, report.more_conflicts) = (conflicts, more);
         // Somebody may have damaged the file, or cleaned it away.
         let is_told = self.report.as_ref() == Some(&report);
         if is_told && Report::read(&self.report_path).as_ref() == Some(&report) {
@@ -751,7 +840,7 @@ impl Engine {
 
     /// Ends the associations of EIPs whose time is over, in the table.
     pub fn expire(&mut self) {
-        let expired = expire(&mut self.table, &self.facts);
+        let expired = expire(&mut self.table, &self.facts, &self.config);
         // What the table has by now need not be read of it again.
         if expired == self.cut_off {
             self.cut_off.clear();
@@ -761,7 +850,7 @@ impl Engine {
     /// Finds out what has to be cut off because its time is over: until it is written to the table, or where it cannot be,
     /// it is not served all the same.
     fn cut_off(&mut self) -> Vec<Change> {
-        let context = context(&self.facts);
+        let context = context(&self.facts, &self.config);
         match rules::decide(&self.snapshot.model, &Command::Expire, &context) {
             Ok(decision) => {
                 self.cut_off.extend(decision.changes.iter().cloned());
@@ -773,14 +862,11 @@ impl Engine {
             }
         }
     }
+}
 
-    fn announce_on(&self) -> Vec<(LinkKey, [u8; 6])> {
-        image::ways(&self.config, &self.facts)
-            // Nothing is sent where the link is down, and what is behind it may be another switch when it comes back.
-            .filter(|way| way.uplink.answer_arp && way.is_up())
-            .map(|way| (way.key, way.mac()))
-            .collect()
-    }
+/// What is said of those that are not named.
+fn more_conflicts(count: usize) -> Option<String> {
+    (count > 0).then(|| format!("other hosts have {count} more EIPs"))
 }
 
 /// What of the facts the image hangs on.
@@ -808,34 +894,27 @@ fn links_that_came_up(before: &HostFacts, now: &HostFacts) -> BTreeSet<u32> {
 
 /// The next hops that the kernel has to keep resolved.
 fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
-    all_next_hops(config, facts)
+    image::next_hops(config, facts)
         .filter(|(way, _)| way.uplink.next_hop_mac.is_none())
         .map(|(_, hop)| hop)
         .collect()
 }
 
-fn all_next_hops<'a>(
-    config: &'a Config,
-    facts: &'a HostFacts,
-) -> impl Iterator<Item = (Way<'a>, (u32, IpAddr))> {
-    image::ways(config, facts).flat_map(|way| {
-        let hops = Family::ALL.map(|family| image::next_hop(facts, &way, family));
-        hops.into_iter().flatten().map(move |hop| (way, hop))
-    })
-}
-
-fn context(facts: &HostFacts) -> Context {
+fn context(facts: &HostFacts, config: &Config) -> Context {
     Context {
         now: Timestamp::now(),
         host_addresses: facts.host_addresses().collect(),
         // It attaches none.
         host_ports: Vec::new(),
+        next_hops: image::next_hops(config, facts)
+            .map(|(_, (_, address))| address)
+            .collect(),
     }
 }
 
 /// Ends the associations of EIPs whose time is over, in the table.
-fn expire(table: &mut Table, facts: &HostFacts) -> Vec<Change> {
-    match table.execute(&Command::Expire, &context(facts)) {
+fn expire(table: &mut Table, facts: &HostFacts, config: &Config) -> Vec<Change> {
+    match table.execute(&Command::Expire, &context(facts, config)) {
         Ok(outcome) => {
             for change in &outcome.changes {
                 info!(%change, "expired");

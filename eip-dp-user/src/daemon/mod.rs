@@ -4,10 +4,12 @@
 //! routes and neighbours, the time at which an EIP expires; and it reads the maps back once a minute. It can be
 //! killed at any moment: forwarding goes on, and the next one adopts what is there.
 
+mod answering;
 mod engine;
 mod lock;
 mod logging;
 mod memory;
+mod presence;
 mod repeats;
 mod report;
 mod run_folder;
@@ -26,7 +28,7 @@ use nix::sys::signal::SigHandler;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tracing::{error, info, warn};
@@ -34,11 +36,14 @@ use tracing::{error, info, warn};
 pub use engine::{location_of, location_of_path, tag_of_file};
 pub use lock::{Holder, Lock};
 pub use logging::tell_fatal;
-pub use report::{Attached, LinkState, NameServers, PortReport, Report, UplinkReport};
+pub use presence::Presence;
+pub use report::{
+    Attached, ConflictReport, LinkState, NameServers, PortReport, Report, UplinkReport,
+};
 pub use run_folder::RUN_FOLDER;
 
 use crate::{
-    announce::Announcer,
+    announce::{Announcer, Kin, News},
     cli::{DEFAULT_TABLE, Name},
     config::Config,
     guests::{self, Directory},
@@ -52,6 +57,7 @@ use crate::{
     survey::Scene,
     table::{Table, path_of},
 };
+use answering::Watch;
 use engine::{Engine, Outcome};
 use table_watch::TableWatch;
 
@@ -63,6 +69,9 @@ const RETRY: Duration = Duration::from_secs(2);
 const CHORES: Duration = Duration::from_secs(1);
 /// Without any news the engine looks again by then.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+
+/// How much of what the links say is taken at once.
+const MOST_NEWS: usize = 4096;
 
 /// What the command line says about the daemon.
 #[derive(Clone, Debug)]
@@ -150,7 +159,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         .await
         .context("the host's networking cannot be watched")?;
     let neighbours = NeighbourKeeper::open().context("next hops cannot be kept resolved")?;
-    let announcer = Announcer::start().context("EIPs cannot be announced")?;
+    let (announcer, news) = announcer(location_of(&table))?;
     let settings = Settings::open(settings_path(&options.name))
         .context("settings that an earlier daemon changed are unknown")?;
     let mut facts = host.subscribe();
@@ -177,13 +186,13 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         host,
     };
 
-    let mut audit = interval(AUDIT);
-    audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    audit.tick().await;
+    let audit = audits().await;
     let watchdog = interval(sd_notify::watchdog_enabled().map_or(LONGEST_SLEEP, |limit| limit / 2));
     let mut sources = Sources {
         facts,
         table: table_watch,
+        news,
+        heard: Vec::new(),
         audit,
         watchdog,
         hangup,
@@ -196,9 +205,10 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let mut chores_at = None;
     loop {
         let facts_now = sources.facts.borrow_and_update().clone();
+        let heard = std::mem::take(&mut sources.heard);
         let mut taken = engine.take().context("the engine is gone")?;
         let (mut back, outcome) = blocking(move || {
-            let outcome = work.carry_out(&mut taken, facts_now);
+            let outcome = work.carry_out(&mut taken, facts_now, &heard);
             (taken, outcome)
         })
         .await?;
@@ -245,6 +255,9 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
 struct Sources {
     facts: watch::Receiver<Arc<HostFacts>>,
     table: TableWatch,
+    news: mpsc::UnboundedReceiver<News>,
+    /// What of them was taken.
+    heard: Vec<News>,
     audit: Interval,
     watchdog: Interval,
     hangup: Signal,
@@ -271,6 +284,7 @@ impl Sources {
                 Work::Sync
             }
             () = self.claims.some() => Work::Sync,
+            _ = self.news.recv_many(&mut self.heard, MOST_NEWS) => Work::Sync,
             () = wait_until(expiry, expiry_floor) => Work::Expire,
             () = sleep_until(Instant::now() + pause) => Work::Sync,
             _ = self.audit.tick() => Work::Audit,
@@ -313,6 +327,33 @@ fn report_start(
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// When the maps are read back: not at once.
+async fn audits() -> Interval {
+    let mut audit = interval(AUDIT);
+    audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    audit.tick().await;
+    audit
+}
+
+/// Announces EIPs, and finds out whose they are: what it finds is what is received.
+fn announcer(table: String) -> anyhow::Result<(Announcer, mpsc::UnboundedReceiver<News>)> {
+    let (tell, news) = mpsc::unbounded_channel();
+    let announcer = Announcer::start(kin_of(table), tell).context("EIPs cannot be announced")?;
+    Ok((announcer, news))
+}
+
+/// Who of the other gateways on this host serves the table, as their files say.
+fn kin_of(location: String) -> Kin {
+    Box::new(move || {
+        let gateways = Presence::all().into_iter();
+        let gateways = gateways.filter(|gateway| gateway.table == location);
+        gateways
+            .flat_map(|gateway| gateway.macs)
+            .map(|mac| mac.0)
+            .collect()
+    })
+}
+
 /// Answers guests. The maps have to be there; the ring among them stays when others take their place.
 fn server_of_guests(name: &Name, claims: Claims) -> anyhow::Result<guests::Server> {
     let ring = plane::requests(&Pins::new(name))?;
@@ -349,7 +390,12 @@ enum Work {
 
 impl Work {
     /// What has to be done before anybody is told.
-    fn carry_out(self, engine: &mut Engine, facts: Arc<HostFacts>) -> Result<Outcome, PlaneError> {
+    fn carry_out(
+        self,
+        engine: &mut Engine,
+        facts: Arc<HostFacts>,
+        news: &[News],
+    ) -> Result<Outcome, PlaneError> {
         match self {
             Self::Sync | Self::Expire => {}
             Self::Audit => engine.audit()?,
@@ -363,7 +409,7 @@ impl Work {
                 engine.give_memory_back();
             }
         }
-        engine.sync(facts, matches!(self, Self::Expire))
+        engine.sync(facts, news, matches!(self, Self::Expire))
     }
 
     /// What can wait until then.
@@ -410,12 +456,22 @@ impl Servers {
 
     /// Carries on what a sync found, and tells when to look again.
     async fn follow(&mut self, outcome: &Outcome, is_set: bool) -> Duration {
-        for (link, mac) in &outcome.announce_on {
-            for address in &outcome.silenced {
+        let orders = &outcome.orders;
+        if let Some(own) = &orders.own {
+            self.announcer.know(own.clone());
+        }
+        for address in &orders.cancel {
+            for link in &orders.links {
                 self.announcer.cancel(*link, *address);
             }
-            for address in &outcome.moved {
-                self.announcer.announce(*link, *mac, *address);
+        }
+        for (link, mac, address) in &orders.announce {
+            self.announcer.announce(*link, *mac, *address);
+        }
+        for watch in &orders.watch {
+            match watch {
+                Watch::Claim(claim) => self.announcer.claim(*claim),
+                Watch::Release(address) => self.announcer.release(*address),
             }
         }
         for port in &outcome.left {

@@ -10,7 +10,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::run_folder::RUN_FOLDER;
+use super::{answering::Conflict, run_folder::RUN_FOLDER};
 use crate::{
     attach::{Attachment, Role},
     cli::Name,
@@ -18,7 +18,7 @@ use crate::{
     host::{self, Family, HostFacts, Uplinks},
     image::{self, Way},
     model::{
-        Vlan,
+        Model, Vlan,
         objects::{EniState, Mac},
     },
     plane::Pinned,
@@ -47,6 +47,12 @@ pub struct Report {
     /// The name servers that guests are told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name_servers: Option<NameServers>,
+    /// The EIPs that other hosts on the uplinks' links have, the first hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ConflictReport>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_conflicts: usize,
     /// What is not served or not as one may think, and why.
     pub warnings: Vec<String>,
     /// Where the private addresses are that several ENIs share.
@@ -98,6 +104,52 @@ impl fmt::Display for NameServers {
             ),
         }
     }
+}
+
+/// An EIP that another host has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictReport {
+    /// The EIP.
+    pub eip: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// The uplink on whose link the other host is.
+    pub uplink: String,
+    /// The Ethernet address that the other host says for it.
+    pub mac: Mac,
+}
+
+impl fmt::Display for ConflictReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "eip {}: another host on uplink {} has {}, at {}: it is neither announced nor answered for there until that host \
+             gives it up; if it is a router that answers for every address (proxy ARP), run `eip-dp eip set {} --announce \
+             always`",
+            self.eip, self.uplink, self.address, self.mac, self.eip
+        )
+    }
+}
+
+/// The EIPs that other hosts have, in the order of their ids.
+pub fn conflicts(
+    model: &Model,
+    found: &BTreeMap<IpAddr, Conflict>,
+) -> (Vec<ConflictReport>, usize) {
+    if found.is_empty() {
+        return (Vec::new(), 0);
+    }
+    let mut all = model.eips.values().filter_map(|eip| {
+        let conflict = found.get(&eip.address)?;
+        Some(ConflictReport {
+            eip: eip.id.clone(),
+            address: eip.address,
+            uplink: conflict.uplink.clone(),
+            mac: conflict.mac,
+        })
+    });
+    let named = all.by_ref().take(NAMED).collect();
+    (named, all.count())
 }
 
 /// An uplink.
@@ -158,7 +210,7 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// So many ENIs of a port are named.
+/// So many ENIs of a port are named, and so many EIPs that others have.
 const NAMED: usize = 100;
 /// So many warnings are written: a table may give cause for a million.
 const WARNINGS: usize = 200;
@@ -286,6 +338,8 @@ impl Report {
             config: config.clone(),
             uplinks,
             ports,
+            conflicts: Vec::new(),
+            more_conflicts: 0,
             name_servers: Some(NameServers::new(config, facts)),
             shared: Vec::new(),
             more_warnings: (warnings.len() + failures.len()).saturating_sub(WARNINGS),

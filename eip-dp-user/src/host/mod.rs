@@ -18,6 +18,7 @@ mod offloads;
 mod own;
 pub(crate) mod packet_socket;
 mod resolver;
+mod route_lookup;
 mod routing;
 mod settings;
 mod state;
@@ -34,6 +35,7 @@ pub use neighbours::{Kept, NeighbourKeeper};
 pub use offloads::{Offloads, offloads};
 pub use own::{OwnPorts, Uplinks, identity_of, namespace};
 pub use resolver::Resolver;
+pub use route_lookup::{default_routers, is_own};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use settings::read_changed;
 pub use settings::{Changed, Setting, Settings, changed as changed_settings};

@@ -199,7 +199,7 @@ impl Look {
         for eip in touched.eips() {
             if known.serves(eip, config) {
                 eips.push(eip.address);
-            } else if known.hosts.contains(&eip.address) {
+            } else if known.taken(eip.address).is_some() {
                 return None;
             }
         }

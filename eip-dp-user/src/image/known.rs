@@ -40,6 +40,8 @@ pub struct Known {
     pub networks: Vec<(String, IpNet)>,
     /// The host's own addresses.
     pub hosts: HashSet<IpAddr>,
+    /// The next hops of the uplinks.
+    pub next_hops: HashSet<IpAddr>,
     /// Whether two objects want what one of them can have: who gets it hangs on all of them.
     pub contested: bool,
 }
@@ -176,6 +178,9 @@ impl Known {
             own: OwnPorts::new(facts, &config.own_uplinks()),
             networks: uplinks::all_networks(facts, config),
             hosts: facts.host_addresses().collect(),
+            next_hops: uplinks::next_hops(config, facts)
+                .map(|(_, (_, address))| address)
+                .collect(),
             ..Self::default()
         };
         known.links.reserve(model.enis.len());
@@ -209,7 +214,20 @@ impl Known {
 
     /// Whether packets of an EIP are this host's to deliver.
     pub fn serves(&self, eip: &Eip, config: &Config) -> bool {
-        is_local(eip.region.as_ref(), config) && !self.hosts.contains(&eip.address)
+        is_local(eip.region.as_ref(), config) && self.taken(eip.address).is_none()
+    }
+
+    /// Why an address cannot be an EIP's here, and the cure.
+    pub fn taken(&self, address: IpAddr) -> Option<(&'static str, &'static str)> {
+        if self.hosts.contains(&address) {
+            let cure = "take it off the host's interface, or release the EIP";
+            Some(("this host itself has the address", cure))
+        } else if self.next_hops.contains(&address) {
+            let cure = "release the EIP, or give the uplink another next hop";
+            Some(("the next hop of an uplink has the address", cure))
+        } else {
+            None
+        }
     }
 
     /// Adds an association.

@@ -5,6 +5,7 @@
 //! server answers. What cannot be served is left out with a warning that names the object and the cure.
 
 mod addresses;
+mod answering;
 mod change;
 mod content;
 mod enis;
@@ -45,6 +46,7 @@ use std::{
 use eip_dp_common::abi::{FIRST_ENI_TARGET, NONE, Sealed};
 use foldhash::fast::FixedState;
 
+pub use answering::{Mouth, Mouths, SameLink, Spot, begun_and_ended};
 pub use change::Changed;
 pub use content::{Content, Egress, FamilyContent, FamilyWrite, Kind, Write, differences};
 pub use family::{Address, Eip, InVpc, PrefixRecord, Private};
@@ -57,7 +59,7 @@ pub use place::{Unserved, link_name, port_mode};
 pub use tag::tag;
 pub use uplinks::{
     Way, all_networks, do_overlap, missing, names_of_interfaces, networks, next_hop, next_hop_mac,
-    overlap, overlaps, refused_mac, unclear, ways, without_sources,
+    next_hops, overlap, overlaps, refused_mac, unclear, ways, without_sources,
 };
 
 use enis::Scene;
@@ -409,10 +411,11 @@ fn served_eips(image: &mut Image, known: &Known, model: &Model, config: &Config)
     for eip in model.eips.values() {
         if known.serves(eip, config) {
             eips.push(eip.address);
-        } else if is_local(eip.region.as_ref(), config) && known.hosts.contains(&eip.address) {
+        } else if is_local(eip.region.as_ref(), config)
+            && let Some((why, cure)) = known.taken(eip.address)
+        {
             let why = format!(
-                "this host itself has the address {}, so it is left to the host; take it off the host's interface, or \
-                 release the EIP",
+                "{why} {}, so nothing is forwarded for it; {cure}",
                 eip.address
             );
             let unserved = Unserved::new("eip", &eip.id, why);

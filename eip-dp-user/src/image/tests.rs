@@ -362,7 +362,9 @@ fn uplinks_and_the_way_out() {
     facts.links.get_mut(&1).expect("there").up = false;
     let image = both(&facts);
     assert_eq!(image.content.targets[&UPLINK_TARGET4].ifindex, 2);
-    assert_eq!(image.content.uplinks[&LinkKey::untagged(2)].flags, 0);
+    let second = image.content.uplinks[&LinkKey::untagged(2)];
+    assert_eq!(second.flags & UplinkFlags::ANSWER_ARP, 0);
+    assert_eq!(second.number(), 1, "the second of the configuration");
     assert!(image.content.uplinks.contains_key(&LinkKey::untagged(1)));
 }
 

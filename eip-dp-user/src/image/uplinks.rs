@@ -11,7 +11,10 @@ use eip_dp_common::abi::{
 };
 use ipnet::IpNet;
 
-use super::{Address, FamilyContent, Image, PrefixRecord, family::screen_bits, link_name};
+use super::{
+    Address, FamilyContent, Image, PrefixRecord, answering::number_of, family::screen_bits,
+    link_name,
+};
 use crate::{
     attach,
     config::{self, Config},
@@ -102,6 +105,17 @@ pub fn next_hop(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<(u32
     Some((home, address))
 }
 
+/// The next hops of all uplinks, each with the uplink and the interface on which it is a neighbour.
+pub fn next_hops<'a>(
+    config: &'a Config,
+    facts: &'a HostFacts,
+) -> impl Iterator<Item = (Way<'a>, (u32, IpAddr))> {
+    ways(config, facts).flat_map(|way| {
+        let hops = Family::ALL.map(|family| next_hop(facts, &way, family));
+        hops.into_iter().flatten().map(move |hop| (way, hop))
+    })
+}
+
 /// The Ethernet address of that next hop, as configured or as the kernel knows it.
 pub fn next_hop_mac(
     facts: &HostFacts,
@@ -145,7 +159,8 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
             image.warnings.push(format!("uplink {name}: {why}"));
             continue;
         }
-        let record = record(model, facts, &way);
+        let number = number_of(config, uplink);
+        let record = record(model, facts, &way, number);
         image.warnings.extend(without_source(&record, model, &way));
         let mut insert = |key: LinkKey| {
             let record = record.sealed(&key);
@@ -312,8 +327,8 @@ fn put_target<A: Address>(image: &mut Image, egress: Option<Target>) {
     image.content.targets.insert(index, target);
 }
 
-fn record(model: &Model, facts: &HostFacts, way: &Way<'_>) -> Uplink {
-    let mut flags = 0;
+fn record(model: &Model, facts: &HostFacts, way: &Way<'_>, number: usize) -> Uplink {
+    let mut flags = UplinkFlags::numbered(number);
     // Where IPv4 has no address here its packets go to IPv6's router.
     let next_hop6 = hop_of::<[u8; 16]>(facts, way, Family::V6)
         .or_else(|| hop_of(facts, way, Family::V4))
@@ -374,7 +389,13 @@ fn icmp_source_of<A: Address>(model: &Model, facts: &HostFacts, way: &Way<'_>) -
 /// What to say where ICMP errors to the Internet have no sender, or one that is nobody's address.
 pub fn without_sources(model: &Model, facts: &HostFacts, config: &Config) -> Vec<String> {
     ways(config, facts)
-        .flat_map(|way| without_source(&record(model, facts, &way), model, &way))
+        .flat_map(|way| {
+            without_source(
+                &record(model, facts, &way, number_of(config, way.uplink)),
+                model,
+                &way,
+            )
+        })
         .collect()
 }
 
@@ -537,7 +558,7 @@ pub fn overlap(vpc: &str, cidr: &IpNet, uplink: &str, net: &IpNet) -> String {
 }
 
 /// Whether an address is every link's own.
-fn is_local(address: IpAddr) -> bool {
+pub fn is_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),

@@ -174,9 +174,19 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it matters to the command which addresses the host has: none of them becomes an EIP.
-    pub fn may_add_eips(&self) -> bool {
-        matches!(self, Self::EipCreate(_) | Self::Apply { .. })
+    /// Whether it matters to the command which addresses the host and its next hops have: none of them becomes an EIP, and none
+    /// that became one of them is associated.
+    pub fn may_serve_eips(&self) -> bool {
+        matches!(
+            self,
+            Self::EipCreate(_)
+                | Self::EipSet {
+                    expires: Some(_),
+                    ..
+                }
+                | Self::Associate { .. }
+                | Self::Apply { .. }
+        )
     }
 
     /// Whether it matters to the command what the host uses itself: no ENI gets that unasked.

@@ -36,6 +36,8 @@ pub struct Context {
     pub host_addresses: Vec<IpAddr>,
     /// What this host uses itself: no ENI stands there unless it is forced to.
     pub host_ports: Vec<HostPort>,
+    /// Whom this host's uplinks, and the host, send to; none of them can be an EIP.
+    pub next_hops: Vec<IpAddr>,
 }
 
 /// A place for ENIs that the host uses itself.
@@ -60,6 +62,24 @@ impl Context {
                 (one.any_vlan || one.vlan == vlan) && one.names.iter().any(|name| name == port)
             })
             .map(|one| one.why.as_str())
+    }
+
+    /// Why the address cannot be an EIP's on this host: a phrase behind the address, and the cure.
+    pub(crate) fn taken(&self, address: IpAddr) -> Option<(&'static str, &'static str)> {
+        if self.host_addresses.contains(&address) {
+            Some(("is an address of this host", "take it off the host first"))
+        } else if self.next_hops.contains(&address) {
+            let cure = "give the host another next hop first";
+            Some(("is a next hop of this host", cure))
+        } else {
+            None
+        }
+    }
+
+    /// Those addresses.
+    pub(crate) fn all_taken(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let both = self.host_addresses.iter().chain(&self.next_hops);
+        both.copied()
     }
 }
 

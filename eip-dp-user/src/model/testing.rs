@@ -19,7 +19,7 @@ pub(crate) fn second(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a small number")
 }
 
-/// A context at that second, on a host that has 203.0.113.77.
+/// A context at that second, on a host that has 203.0.113.77 and sends to 203.0.113.251.
 pub(crate) fn at(now: i64) -> Context {
     Context {
         now: second(now),
@@ -30,6 +30,7 @@ pub(crate) fn at(now: i64) -> Context {
             any_vlan: false,
             why: "it has the address 192.0.2.1".to_owned(),
         }],
+        next_hops: vec!["203.0.113.251".parse().expect("an address")],
     }
 }
 

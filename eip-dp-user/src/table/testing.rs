@@ -92,9 +92,10 @@ impl Pair {
             Err(ExecuteError::Refused(refusal)) => Err(refusal),
             Err(error) => panic!("{command:?}: {error}"),
         };
-        if !command.may_add_eips() {
+        if !command.may_serve_eips() {
             let nowhere = Context {
                 host_addresses: Vec::new(),
+                next_hops: Vec::new(),
                 ..context.clone()
             };
             let elsewhere = rules::decide(&self.model, command, &nowhere);

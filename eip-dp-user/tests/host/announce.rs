@@ -1,6 +1,6 @@
 //! Gratuitous ARP and unsolicited neighbour advertisements, as the neighbours on an uplink take them.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use eip_dp_common::abi::LinkKey;
 use eip_dp_user::{announce::Announcer, host::Watcher};
@@ -27,7 +27,8 @@ fn a_neighbour_learns(own: &'static str, eip: &'static str) {
         sh(&format!(
             "ip neigh add {eip} lladdr 02:00:00:00:00:66 dev router nud stale"
         ));
-        let announcer = Announcer::start().unwrap();
+        let (tell, _news) = tokio::sync::mpsc::unbounded_channel();
+        let announcer = Announcer::start(Box::new(HashSet::new), tell).unwrap();
         let eip: IpAddr = eip.parse().unwrap();
         announcer.announce(LinkKey::untagged(uplink), NEW, eip);
         until(&mut facts, "the new address", |facts| {

@@ -24,6 +24,8 @@ pub struct Gateway {
     namespace: Netns,
     name: String,
     folder: PathBuf,
+    /// The folder of its table.
+    table: PathBuf,
     program: PathBuf,
     daemon: Option<Job>,
     /// Whether the daemon takes its log for the journal.
@@ -43,6 +45,7 @@ impl Gateway {
         let gateway = Self {
             namespace: namespace.clone(),
             name: name.to_owned(),
+            table: folder.clone(),
             folder,
             program: program()?,
             daemon: None,
@@ -67,9 +70,14 @@ impl Gateway {
         &self.program
     }
 
+    /// Uses another instance's table from now on.
+    pub fn share_table_of(&mut self, other: &Self) {
+        self.table.clone_from(&other.table);
+    }
+
     /// The table's URL.
     pub fn table(&self) -> String {
-        format!("sqlite:{}", self.folder.join("table.db").display())
+        format!("sqlite:{}", self.table.join("table.db").display())
     }
 
     /// The daemon's configuration file.

@@ -14,7 +14,7 @@ pub use verify::verify;
 
 use super::{Failure, Format, Global, Name, RunArgs, output};
 use crate::{
-    daemon::{self, Lock, Report},
+    daemon::{self, Lock, Presence, Report},
     host::{self, HostFacts, NeighbourKeeper, Settings},
     plane::{Kernel, Links, Pins, PlaneError},
 };
@@ -59,6 +59,7 @@ pub fn unload(global: &Global) -> Result<(), Failure> {
     }
     put_settings_back(name)?;
     let _ = fs::remove_file(Report::path(name));
+    let _ = fs::remove_file(Presence::path(name));
     match global.output {
         Format::Json => output::json(&json!({ "name": name.as_str(), "was_loaded": loaded })),
         Format::Text => output::write(|out| {

@@ -10,7 +10,10 @@ use crate::{
         Failure, Format, Global, StatusArgs, output,
         place::{Gateway, Place},
     },
-    daemon::{self, Attached, LinkState, Lock, NameServers, PortReport, Report, UplinkReport},
+    daemon::{
+        self, Attached, ConflictReport, LinkState, Lock, NameServers, PortReport, Report,
+        UplinkReport,
+    },
     host,
     image::{Content, link_name},
     model::objects::EniState,
@@ -36,6 +39,9 @@ struct Status {
     name_servers: Option<NameServers>,
     links: Vec<LinkStatus>,
     maps: Vec<Fill>,
+    /// EIPs that other hosts on the uplinks' links have, the first hundred.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conflicts: Vec<ConflictReport>,
     /// Settings of the host that were changed.
     settings: Vec<String>,
     warnings: Vec<String>,
@@ -157,6 +163,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         name_servers: None,
         links: Vec::new(),
         maps: Vec::new(),
+        conflicts: Vec::new(),
         settings: Vec::new(),
         warnings,
     };
@@ -189,6 +196,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         status.uplinks = report.uplinks;
         status.ports = report.ports;
         status.name_servers = report.name_servers;
+        status.conflicts = report.conflicts;
     }
     status.look_at_settings(&daemon::settings_path(name));
     match host::forward_hook_rules() {

@@ -128,6 +128,14 @@ fn check_eip(draft: &Draft, eip: &Eip, eni: &Eni, context: &Context) -> Result<(
             one.eni
         );
     }
+    if let Some((why, cure)) = context.taken(eip.address) {
+        refuse!(
+            ReservedAddress,
+            "EIP `{}`: {} {why} by now, so nothing is forwarded for it; release the EIP, or {cure}",
+            eip.id,
+            eip.address
+        );
+    }
     if is_over(eip, context.now) {
         let since = eip.expires_at.map(|end| format!(" at {end}"));
         refuse!(

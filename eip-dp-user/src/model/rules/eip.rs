@@ -164,7 +164,7 @@ fn allocate(
     if let Some(cidr) = named {
         let pool = draft.pools.get(&cidr);
         let pool = pool.ok_or_else(|| not_found("pool", &cidr.to_string()))?;
-        match lowest_free(draft, pool, &context.host_addresses) {
+        match lowest_free(draft, pool, context) {
             Some(address) => return Ok(address),
             None => refuse!(
                 OutsidePools,
@@ -182,7 +182,7 @@ fn allocate(
     // A stable sort: those of one priority stay in the order of their addresses.
     pools.sort_by_key(|pool| pool.priority);
     for pool in pools {
-        if let Some(address) = lowest_free(draft, pool, &context.host_addresses) {
+        if let Some(address) = lowest_free(draft, pool, context) {
             return Ok(address);
         }
     }
@@ -214,11 +214,12 @@ fn is_odd(pool: &Pool, address: IpAddr) -> bool {
 }
 
 /// Walks the gaps between what is blocked, so that it costs one question of the view for each.
-fn lowest_free(draft: &Draft, pool: &Pool, host: &[IpAddr]) -> Option<IpAddr> {
+fn lowest_free(draft: &Draft, pool: &Pool, context: &Context) -> Option<IpAddr> {
     let end = address::last(&pool.cidr);
     let mut blocked: Vec<_> = pool.blocked().into_iter().map(|(a, b, _)| (a, b)).collect();
-    let own = host.iter().filter(|own| pool.cidr.contains(*own));
-    blocked.extend(own.map(|own| (*own, *own)));
+    let taken = context.all_taken();
+    let taken = taken.filter(|address| pool.cidr.contains(address));
+    blocked.extend(taken.map(|address| (address, address)));
     blocked.sort_unstable();
     let mut from = pool.cidr.network();
     for (first, last) in blocked {

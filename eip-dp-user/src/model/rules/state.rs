@@ -424,10 +424,10 @@ fn check_eip(draft: &Draft, eip: &Eip, context: &Context) -> Result<(), Refusal>
             pool.cidr
         );
     }
-    if context.host_addresses.contains(&address) {
+    if let Some((why, cure)) = context.taken(address) {
         refuse!(
             ReservedAddress,
-            "EIP `{id}`: {address} is an address of this host; choose another, or take it off the host first"
+            "EIP `{id}`: {address} {why}; choose another, or {cure}"
         );
     }
     if let Some(other) = draft.other_with_public(eip) {

@@ -119,6 +119,7 @@ cases! {
     reserved_address_range: ReservedAddress, "", "eip y1 203.0.113.200", "eip y1 203.0.113.199";
     reserved_address_range_end: ReservedAddress, "", "eip y1 203.0.113.210", "eip y1 203.0.113.211";
     reserved_address_host: ReservedAddress, "", "eip y1 203.0.113.77", "eip y1 203.0.113.78";
+    reserved_address_next_hop: ReservedAddress, "", "eip y1 203.0.113.251", "eip y1 203.0.113.250";
     reserved_address_vpc_gateway: ReservedAddress, "", "add-ip s1 10.0.1.1", "add-ip s1 10.0.1.2";
     reserved_address_vpc_broadcast: ReservedAddress, "", "add-ip s1 10.0.1.255", "add-ip s1 10.0.1.254";
     reserved_address_vpc_network: ReservedAddress, "", "eni n1 v1 secondary 9 10.0.1.0", "eni n1 v1 secondary 9 10.0.1.3";

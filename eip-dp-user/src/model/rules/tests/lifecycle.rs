@@ -3,7 +3,7 @@
 use super::WORLD;
 use crate::{
     model::{
-        Change, Code,
+        Change, Code, Context,
         objects::{EipState, EniState, Mode},
         testing::{at, command, second},
     },
@@ -214,6 +214,32 @@ fn the_next_free_address_is_the_lowest_that_an_eip_can_have() {
     assert!(refusal.message.contains("release an EIP"), "{refusal}");
     pair.accept_all("release b \n eip g");
     assert_eq!(pair.model.eips["g"].address.to_string(), "203.0.113.67");
+}
+
+#[test]
+fn the_next_hop_is_given_to_nobody() {
+    let mut pair = Pair::with("pool 203.0.113.248/29");
+    // .249 is the gateway, .251 the next hop.
+    pair.accept_all("eip a \n eip b");
+    assert_eq!(pair.model.eips["a"].address.to_string(), "203.0.113.250");
+    assert_eq!(pair.model.eips["b"].address.to_string(), "203.0.113.252");
+}
+
+/// An address may become the host's or a next hop's after it became an EIP.
+#[test]
+fn an_eip_that_became_a_next_hop_is_not_associated() {
+    let mut pair = Pair::with(WORLD);
+    let elsewhere = Context {
+        host_addresses: Vec::new(),
+        next_hops: Vec::new(),
+        ..at(1_000)
+    };
+    for (id, address) in [("hop", "203.0.113.251"), ("own", "203.0.113.77")] {
+        let create = command(&format!("eip {id} {address}"));
+        pair.run(&create, &elsewhere).unwrap();
+        let refusal = pair.refuse(Code::ReservedAddress, &format!("associate {id} s1"));
+        assert!(refusal.message.contains(address), "{refusal}");
+    }
 }
 
 #[test]
