@@ -70,6 +70,7 @@ pub fn document(bytes: &[u8]) -> bool {
         now: Timestamp::UNIX_EPOCH,
         host_addresses: Vec::new(),
         host_ports: Vec::new(),
+        next_hops: Vec::new(),
     };
     let prune = Prune::All;
     let command = Command::Apply { document, prune };

@@ -143,6 +143,10 @@ fn open_table(url: &str, name: &Name) -> anyhow::Result<Table> {
     Ok(table)
 }
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "the daemon's parts, one after the other"
+)]
 async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;

@@ -244,6 +244,10 @@ pub struct Attached {
 
 impl Report {
     /// What there is to tell about a sync.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "what there is to tell, one after the other"
+    )]
     pub fn new(table: &str, scene: &Scene<'_>, attachments: &[Attachment]) -> Self {
         let Scene {
             model,
