@@ -210,7 +210,10 @@ impl Default for Dhcp {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {error}", path = path.display())]
+    #[error(
+        "cannot read the configuration {path}: {error}; name another with `--config`, or have it readable for who runs this",
+        path = path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -284,8 +287,7 @@ impl Config {
     /// Reads the configuration from `text`; `file` is where it came from, for messages.
     pub fn parse(text: &str, file: &Path, uplinks: &[String]) -> Result<Self, ConfigError> {
         let source = Source { text, file };
-        let raw: Raw =
-            toml::from_str(text).map_err(|error| source.invalid(error.span(), error.message()))?;
+        let raw: Raw = toml::from_str(text).map_err(|error| source.malformed(&error))?;
         let config = raw.check(&source, uplinks)?;
         if config.uplinks.is_empty() {
             return Err(ConfigError::NoUplink {

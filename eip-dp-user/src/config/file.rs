@@ -124,6 +124,27 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// What is no configuration: the message, and the line that has key and value.
+    pub(super) fn malformed(&self, error: &toml::de::Error) -> ConfigError {
+        let span = error.span();
+        let before = span.as_ref().and_then(|span| self.text.get(..span.start));
+        let line = before.and_then(|before| {
+            let number = before.matches('\n').count();
+            self.text.lines().nth(number).map(str::trim)
+        });
+        let message = error.message();
+        let message = match line {
+            Some(line) if !line.is_empty() => {
+                format!(
+                    "{message} in `{}`; correct it, or take the line out",
+                    shown(line)
+                )
+            }
+            _ => format!("{message}; correct the file"),
+        };
+        self.invalid(span, message)
+    }
+
     pub(super) fn invalid(
         &self,
         span: Option<std::ops::Range<usize>>,
@@ -253,9 +274,21 @@ pub(super) fn table_of(source: &Source<'_>) -> Result<Option<String>, ConfigErro
     struct UrlOnly {
         url: Option<String>,
     }
-    let raw: TableOnly = toml::from_str(source.text)
-        .map_err(|error| source.invalid(error.span(), error.message()))?;
+    let raw: TableOnly = toml::from_str(source.text).map_err(|error| source.malformed(&error))?;
     Ok(raw.table.and_then(|table| table.url))
+}
+
+/// A line as a message shows it: what a terminal would act on is written out.
+fn shown(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for c in line.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Whether packets can be sent to the address of one host.
@@ -492,7 +525,7 @@ fn check_sizes(maps: &Spanned<MapSizes>, source: &Source<'_>) -> Result<MapSizes
         if !(1..=most).contains(&value) {
             return Err(source.invalid(
                 Some(maps.span()),
-                format!("`{key}` of [maps]: {value} is not between 1 and {most}"),
+                format!("`{key}` of [maps]: {value} is not between 1 and {most}; give a number that is, or leave the key out"),
             ));
         }
     }

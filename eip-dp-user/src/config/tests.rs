@@ -314,3 +314,38 @@ fn lists_for_guests_are_bounded() {
     let none = parse("[dhcp]\ndns = []", &["wan0"]).expect("valid");
     assert_eq!(none.dhcp.dns, Some(Vec::new()), "none on purpose");
 }
+
+#[test]
+fn what_is_no_configuration_is_shown_with_its_line_and_a_cure() {
+    for (text, parts) in [
+        (
+            "[[uplink]]\ninterface = 7\n",
+            ["line 2", "`interface = 7`", "correct it"],
+        ),
+        (
+            "[[uplink]]\nadress = \"x\"\n",
+            ["line 2", "unknown field `adress`", "take the line out"],
+        ),
+        (
+            "[ports]\ndelivery = \"fast\"\n",
+            ["line 2", "`delivery = \"fast\"`", "correct it"],
+        ),
+        (
+            "[dhcp]\nlease = -1\n",
+            ["line 2", "`lease = -1`", "correct it"],
+        ),
+        ("[maps\n", ["line 1", "`[maps`", "correct it"]),
+        (
+            "[maps]\neips = 0\n",
+            ["`eips` of [maps]: 0", "between 1 and", "give a number"],
+        ),
+    ] {
+        let message = parse(text, &["wan"]).expect_err(text);
+        for part in parts {
+            assert!(message.contains(part), "{text}: {message} lacks {part}");
+        }
+    }
+    // What a terminal would act on is shown, not sent.
+    let message = parse("\u{1b}[2J = 1\n", &["wan"]).expect_err("no key");
+    assert!(!message.contains('\u{1b}'), "{message:?}");
+}
