@@ -71,7 +71,7 @@ fn a_value_that_does_not_parse_is_a_usage_error_that_names_value_and_form() {
         (
             "eni attach a-second --instance a --port a/b",
             "a/b",
-            "an interface name is",
+            "the name of an interface",
         ),
         (
             "eni attach a-second --instance a --port eth1 --vlan 4095",
@@ -88,8 +88,8 @@ fn a_value_that_does_not_parse_is_a_usage_error_that_names_value_and_form() {
             "a.b",
             "7 or 100.7",
         ),
-        ("eip create x --expires tomorrow", "tomorrow", "RFC 3339"),
-        ("eip set web --expires soon", "soon", "RFC 3339"),
+        ("eip create x --expires tomorrow", "tomorrow", "+30d"),
+        ("eip set web --expires soon", "soon", "+30d"),
         (
             "associate web a-second --mode pat",
             "pat",
@@ -230,6 +230,18 @@ fn every_rule_refuses_with_its_code_in_one_sentence() {
         ("vpc delete blue", Code::InUse),
         ("pool delete 203.0.113.0/24", Code::InUse),
         ("apply -f empty.toml --prune", Code::NeedsYes),
+        (
+            "eni attach b-second --instance a --port lo",
+            Code::PortIsTheHosts,
+        ),
+        (
+            "eni add-ip a-second fd00:1::90 --shared",
+            Code::SharedPrimaryIp,
+        ),
+        (
+            "vpc set blue --add-cidr 10.32.0.0/16 --add-cidr 10.33.0.0/16 --add-cidr 10.34.0.0/16 --add-cidr 10.35.0.0/16 --add-cidr 10.36.0.0/16 --add-cidr 10.37.0.0/16 --add-cidr 10.38.0.0/16",
+            Code::VpcCidrLimit,
+        ),
     ];
     for (line, code) in refusals {
         let run = unsuccessful(&bench, line, 3);

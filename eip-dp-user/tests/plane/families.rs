@@ -54,7 +54,7 @@ fn a_dual_stack_eni_on_a_vlan_is_served_and_recovered() {
         assert_ne!(slot6, slot());
         let rows = gateway.json("stats");
         assert_eq!(rows[1]["address"], "2001:db8:1::2");
-        let status = gateway.json("status");
+        let status = gateway.status();
         assert_eq!(status["ports"][1]["vlan"], 7);
         assert_eq!(status["uplinks"][0]["next_hop6"], "fe80::1");
         gateway.ok("verify");
@@ -85,10 +85,10 @@ fn settings_of_the_host_last_until_the_unload() {
         let is_set = || sh("ip -j link show dev wan").contains("\"ALLMULTI\"");
         let mut daemon = gateway.start();
         assert!(!is_set());
-        assert_eq!(gateway.json("status")["settings"].to_string(), "[]");
+        assert_eq!(gateway.status()["settings"].to_string(), "[]");
         gateway.ok("pool create 2001:db8:7::/64 --wait");
         assert!(is_set());
-        let settings = gateway.json("status")["settings"].to_string();
+        let settings = gateway.status()["settings"].to_string();
         assert_eq!(settings, "[\"allmulticast of wan = 1 (was 0)\"]");
 
         gateway.ok("pool delete 2001:db8:7::/64");

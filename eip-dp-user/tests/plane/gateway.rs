@@ -145,6 +145,12 @@ impl Gateway {
         serde_json::from_str(&self.ok(&format!("--output json {line}"))).unwrap()
     }
 
+    /// What `status` says, whether it is good or not.
+    pub fn status(&self) -> Value {
+        let output = self.output("--output json status");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// Starts the daemon on `wan`, with XDP there, and waits until it is ready.
     pub fn start(&self) -> Daemon {
         let path = self.path("xdp.toml");

@@ -101,7 +101,7 @@ fn a_daemon_loads_is_adopted_and_is_unloaded() {
         assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
         let first = slot().expect("applied");
 
-        let status = gateway.json("status");
+        let status = gateway.status();
         assert_eq!(status["daemon"]["running"], true);
         assert_eq!(status["daemon"]["pid"], daemon.id());
         assert_eq!(status["applied"]["revision"], status["table"]["revision"]);
@@ -155,7 +155,7 @@ fn a_daemon_loads_is_adopted_and_is_unloaded() {
         let links = sh("ip -d link show");
         assert!(!links.contains("xdp"), "{links}");
         gateway.ok("unload");
-        assert_eq!(gateway.json("status")["loaded"], false);
+        assert_eq!(gateway.status()["loaded"], false);
         let nothing = gateway.fails("stats");
         assert!(nothing.contains("not loaded"), "{nothing}");
     });
@@ -211,7 +211,7 @@ fn a_full_map_is_named_and_the_rest_is_served() {
         );
         let daemon = gateway.start_with(&["-c", &file]);
         assert!(slot().is_some());
-        let warnings = gateway.json("status")["warnings"].to_string();
+        let warnings = gateway.status()["warnings"].to_string();
         assert!(
             warnings.contains("EIP_IN is full") && warnings.contains("`eips`"),
             "{warnings}"
@@ -289,9 +289,7 @@ fn another_file_in_the_tables_place_is_followed_but_an_empty_one_is_not() {
         gateway.ok(&format!("apply -f {document}"));
         let _daemon = gateway.start();
         gateway.ok("verify");
-        let applied = gateway.json("status")["applied"]["revision"]
-            .as_u64()
-            .unwrap();
+        let applied = gateway.status()["applied"]["revision"].as_u64().unwrap();
         gateway.ok("disassociate x --wait");
         assert_eq!(eip().target, u32::MAX);
         fs::rename(gateway.path("table.db"), gateway.path("old.db")).unwrap();
@@ -299,12 +297,7 @@ fn another_file_in_the_tables_place_is_followed_but_an_empty_one_is_not() {
             let _ = fs::remove_file(gateway.path(file));
         }
         gateway.ok(&format!("apply -f {document} --wait"));
-        assert!(
-            gateway.json("status")["applied"]["revision"]
-                .as_u64()
-                .unwrap()
-                <= applied
-        );
+        assert!(gateway.status()["applied"]["revision"].as_u64().unwrap() <= applied);
         assert_ne!(eip().target, u32::MAX);
     });
 }
@@ -372,7 +365,7 @@ fn a_port_that_its_eni_has_left_stays_closed() {
         daemon.kill();
         daemon = gateway.start();
         assert_eq!(programs(), all);
-        let port = &gateway.json("status")["ports"][0];
+        let port = &gateway.status()["ports"][0];
         assert_eq!(
             (&port["interface"], &port["enis"]),
             (&"p0".into(), &serde_json::json!([]))

@@ -94,7 +94,7 @@ fn check_served(gateway: &Gateway, eips: u32) {
     assert!(!pins().next().root().exists());
     assert_eq!(programs(), ["uplink_xdp", "uplink_tc", "port_tc"]);
     gateway.ok("verify");
-    let status = gateway.json("status");
+    let status = gateway.status();
     assert_eq!(status["applied"]["revision"], status["table"]["revision"]);
 }
 
