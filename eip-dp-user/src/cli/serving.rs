@@ -196,12 +196,16 @@ impl Judge {
         eni: &Eni,
         links: &[(&Association, &Eip)],
     ) -> Result<bool, String> {
-        let Some(ifindex) = eni
-            .port
-            .as_deref()
-            .and_then(|port| if_nametoindex(port).ok())
-        else {
+        let Some(port) = eni.port.as_deref() else {
             return Ok(false);
+        };
+        let ifindex = match if_nametoindex(port) {
+            Ok(ifindex) => ifindex,
+            // An alternative name may be longer than that takes, and is asked for over netlink.
+            Err(_) => match self.facts().ok().and_then(|facts| facts.index_of(port)) {
+                Some(ifindex) => ifindex,
+                None => return Ok(false),
+            },
         };
         let key = Vlan::key(eni.vlan, ifindex);
         let stands = self.look.stands(key, eni.mac.0);
@@ -220,13 +224,18 @@ impl Judge {
         Ok(delivers && knows && self.look.has_program(Program::PortTc, ifindex))
     }
 
-    /// Why the maps do not have what the table wants.
-    fn explain(&self, eni: &Eni, links: &[(&Association, &Eip)]) -> Verdict {
+    /// This host's interfaces, once somebody has to know them.
+    fn facts(&self) -> Result<&HostFacts, &String> {
         let facts = self.facts.get_or_init(|| {
             let facts = on_runtime(host::snapshot()).map_err(|_| "no reactor".to_owned())?;
             facts.map_err(|error| error.to_string())
         });
-        let facts = match facts {
+        facts.as_ref()
+    }
+
+    /// Why the maps do not have what the table wants.
+    fn explain(&self, eni: &Eni, links: &[(&Association, &Eip)]) -> Verdict {
+        let facts = match self.facts() {
             Ok(facts) => facts,
             Err(error) => return Verdict::Unknown(error.clone()),
         };
