@@ -127,9 +127,11 @@ fn check_privileges() -> anyhow::Result<()> {
 }
 
 /// Opens the table, and makes one where there is none. A gateway that forwards already has one: a new one would not be it.
-fn open_table(url: &str, name: &Name) -> anyhow::Result<Table> {
+fn open_table(options: &Options, config: &Config) -> anyhow::Result<Table> {
+    let said = options.table.as_deref().or(config.table.as_deref());
+    let url = said.unwrap_or(DEFAULT_TABLE);
     let location = tag(&location_of_path(&path_of(url)?));
-    let served = Served::of(&Pins::new(name))?.filter(|served| served.location != 0);
+    let served = Served::of(&Pins::new(&options.name))?.filter(|served| served.location != 0);
     let table = match served {
         Some(served) => {
             let identity = served.identity.filter(|_| served.location == location);
@@ -140,6 +142,7 @@ fn open_table(url: &str, name: &Name) -> anyhow::Result<Table> {
     if table.is_new() {
         info!(table = url, "there was no table; made a new one");
     }
+    info!(gateway = %options.name, table = url, "starting");
     Ok(table)
 }
 
@@ -151,14 +154,9 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
-    let url = options
-        .table
-        .clone()
-        .or_else(|| config.table.clone())
-        .unwrap_or_else(|| DEFAULT_TABLE.to_owned());
-    let table = open_table(&url, &options.name)?;
+    let table = open_table(options, &config)?;
     let table_watch = TableWatch::start(table.path())
-        .with_context(|| format!("the folder of {} cannot be watched", table.path().display()))?;
+        .with_context(|| format!("{} cannot be watched", table.path().display()))?;
     let host = Watcher::start()
         .await
         .context("the host's networking cannot be watched")?;
@@ -167,7 +165,6 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let settings = Settings::open(settings_path(&options.name))
         .context("settings that an earlier daemon changed are unknown")?;
     let mut facts = host.subscribe();
-    info!(gateway = %options.name, table = url, "starting");
     tell_of_host();
     let now = facts.borrow_and_update().clone();
     let name = options.name.clone();
