@@ -230,12 +230,8 @@ fn another_table_is_refused_by_all() -> Result<()> {
             let said = complaint(&outcome(with_name(&scene).args(words))?);
             assert!(said.contains("another table"), "{verb}: {said}");
         }
-        let check = outcome(
-            scene
-                .gateway
-                .command(&[])
-                .args(["--table", &other_url, "check", "--uplink", "up0"]),
-        )?;
+        let check =
+            outcome(with_name(&scene).args(["--table", &other_url, "check", "--uplink", "up0"]))?;
         let said = String::from_utf8_lossy(&check.stdout);
         assert!(said.contains("another table"), "{said}");
     }
@@ -243,11 +239,7 @@ fn another_table_is_refused_by_all() -> Result<()> {
     let configuration = scene.gateway.configuration();
     let start = ["run", "--config", configuration.to_str().context("a path")?];
     let said = complaint(&outcome(
-        scene
-            .gateway
-            .command(&[])
-            .args(["--table", &other_url])
-            .args(start),
+        with_name(&scene).args(["--table", &other_url]).args(start),
     )?);
     assert!(said.contains("another table"), "{said}");
     fs::rename(&path, &kept)?;
@@ -263,10 +255,7 @@ fn another_table_is_refused_by_all() -> Result<()> {
     assert!(said.contains("another table"), "{said}");
     // Its own is followed, from another path as well.
     let kept_url = format!("sqlite:{}", kept.display());
-    run(scene
-        .gateway
-        .command(&[])
-        .args(["--table", &kept_url, "verify"]))?;
+    run(with_name(&scene).args(["--table", &kept_url, "verify"]))?;
     fs::rename(&kept, &path)?;
     scene.gateway.start()?;
     fs::copy(&other, path.with_file_name("over.db"))?;
