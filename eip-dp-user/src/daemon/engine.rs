@@ -168,10 +168,6 @@ impl Engine {
             location: tag(&location),
             identity: table.identity(),
         };
-        // Before anything is written to another table.
-        if pins.exist()? {
-            plane::check_table(&pins, &served)?;
-        }
         // What expired while no daemon ran is not served for another moment.
         expire(&mut table, &facts, &config);
         let limits = Limits::from(&config.maps);

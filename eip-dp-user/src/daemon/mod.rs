@@ -139,6 +139,12 @@ fn open_table(options: &Options, config: &Config) -> anyhow::Result<Table> {
         }
         None => Table::open_or_make(url, None)?,
     };
+    // Before anything is written about it, or to it.
+    let own = Served {
+        location,
+        identity: table.identity(),
+    };
+    plane::check_table(&Pins::new(&options.name), &own)?;
     if table.is_new() {
         info!(table = url, "there was no table; made a new one");
     }
