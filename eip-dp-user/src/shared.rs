@@ -30,6 +30,7 @@ use crate::{
         objects::{Association, Eni, EniState},
     },
     private,
+    table::Identity,
 };
 
 /// An address moves no more often than that: what is announced meanwhile moves it afterwards.
@@ -49,6 +50,16 @@ pub struct Shared {
     enis: HashSet<String>,
     /// Where the holders are kept; `None`: nowhere.
     path: Option<PathBuf>,
+    /// Whose holders they are: the table's identity.
+    table: String,
+}
+
+/// The file of the holders.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    /// The identity of the table that they are of.
+    table: String,
+    holders: Vec<Holder>,
 }
 
 #[derive(Debug)]
@@ -114,9 +125,11 @@ impl Claims {
 }
 
 impl Shared {
-    /// With the holders that an earlier daemon left in that file.
-    pub fn open(path: PathBuf) -> Self {
-        let holders = holders_in(&path);
+    /// With the holders that an earlier daemon left in that file, if they are of this table.
+    pub fn open(path: PathBuf, table: Option<Identity>) -> Self {
+        let table = table.map(|one| one.to_string()).unwrap_or_default();
+        let kept = read(&path).filter(|kept| kept.table == table);
+        let holders = kept.map(|kept| kept.holders).unwrap_or_default();
         let addresses = holders.into_iter().map(|one| {
             let state = State {
                 enis: BTreeSet::new(),
@@ -132,6 +145,7 @@ impl Shared {
             addresses: addresses.collect(),
             enis: HashSet::new(),
             path: Some(path),
+            table,
         }
     }
 
@@ -309,7 +323,13 @@ impl Shared {
 
     fn keep(&self) {
         let Some(path) = &self.path else { return };
-        if let Err(error) = write(path, &self.holders()) {
+        let kept = Kept {
+            table: self.table.clone(),
+            holders: self.holders(),
+        };
+        let text = serde_json::to_vec_pretty(&kept);
+        let written = text.map_err(io::Error::from);
+        if let Err(error) = written.and_then(|text| private::write(path, &text)) {
             warn!(%error, path = %path.display(), "where shared addresses are is not kept for the next daemon");
         }
     }
@@ -377,19 +397,14 @@ fn latest(model: &Model, changes: &[Change], id: &str) -> Option<Eni> {
     changed.or_else(|| model.enis.get(id).cloned())
 }
 
-/// The holders that a file has; none if it is not there, or is damaged.
-pub fn holders_in(path: &Path) -> Vec<Holder> {
-    let Ok(text) = fs::read(path) else {
-        return Vec::new();
-    };
-    serde_json::from_slice(&text).unwrap_or_else(|error| {
+/// What a file has; nothing if it is not there, or is damaged.
+fn read(path: &Path) -> Option<Kept> {
+    let text = fs::read(path).ok()?;
+    let kept = serde_json::from_slice(&text);
+    kept.inspect_err(|error| {
         warn!(%error, path = %path.display(), "where shared addresses are is unknown; each is where its association is");
-        Vec::new()
     })
-}
-
-fn write(path: &Path, holders: &[Holder]) -> io::Result<()> {
-    private::write(path, &serde_json::to_vec_pretty(holders)?)
+    .ok()
 }
 
 /// The ENIs that share addresses, by where they are.
@@ -506,7 +521,7 @@ mod tests {
     fn the_address_and_its_eip_are_where_it_was_announced_last() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("shared.json");
-        let mut shared = Shared::open(path.clone());
+        let mut shared = Shared::open(path.clone(), None);
         let (mut model, claims, start) = (raw(), Claims::default(), Instant::now());
         shared.resolve(&mut model);
         assert_eq!(at(&model), (vec!["a"], "a"));
@@ -523,7 +538,7 @@ mod tests {
             assert_eq!(shared.follow(&claims, &model, start + PAUSE), []);
         }
         // The table read anew, by this daemon and by the next.
-        for shared in [&mut shared, &mut Shared::open(path)] {
+        for shared in [&mut shared, &mut Shared::open(path.clone(), None)] {
             let mut model = raw();
             shared.resolve(&mut model);
             assert_eq!(at(&model), (vec!["b"], "b"));
@@ -533,6 +548,14 @@ mod tests {
             shared.resolve(&mut model);
             assert_eq!(at(&model), (vec!["a"], "a"));
         }
+        // A table made anew knows nothing of the holders of another, nor does one after damage.
+        let mut model = raw();
+        Shared::open(path.clone(), Identity::of_words([1, 2])).resolve(&mut model);
+        assert_eq!(at(&model), (vec!["a"], "a"));
+        fs::write(&path, "{").expect("written");
+        let mut model = raw();
+        Shared::open(path, None).resolve(&mut model);
+        assert_eq!(at(&model), (vec!["a"], "a"));
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub fn unload(global: &Global) -> Result<(), Failure> {
     put_settings_back(name)?;
     let _ = fs::remove_file(Report::path(name));
     let _ = fs::remove_file(Presence::path(name));
+    let _ = fs::remove_file(daemon::shared_path(name));
     match global.output {
         Format::Json => output::json(&json!({ "name": name.as_str(), "was_loaded": loaded })),
         Format::Text => output::write(|out| {
