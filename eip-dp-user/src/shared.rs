@@ -337,37 +337,33 @@ impl Shared {
     /// Who shares addresses, as the servers of guests have to know it.
     pub fn sharers(&self, model: &Model, facts: &HostFacts) -> Sharers {
         let mut sharers = Sharers::default();
-        let mut by_vpc: BTreeMap<&str, Vec<(LinkKey, [u8; 6], &Eni)>> = BTreeMap::new();
-        let index: HashMap<&str, u32> = if self.enis.is_empty() {
-            HashMap::new()
-        } else {
-            let links = facts.links.iter();
-            links
-                .map(|(index, link)| (link.name.as_str(), *index))
-                .collect()
-        };
-        for id in &self.enis {
-            let Some(eni) = model.enis.get(id) else {
-                continue;
-            };
-            let index = eni.port.as_deref().and_then(|port| index.get(port));
-            if let Some(link) = index.and_then(|index| facts.links.get(index))
-                && let Some(index) = index
+        if self.enis.is_empty() {
+            return sharers;
+        }
+        let altnames = facts.altnames.iter();
+        let altnames = altnames.map(|(name, index)| (name.as_str(), *index));
+        let names = facts.links.iter();
+        let names = names.map(|(index, link)| (link.name.as_str(), *index));
+        let by_name: HashMap<&str, u32> = altnames.chain(names).collect();
+        // The ENIs of each VPC that are behind an interface: its port, its interface's address.
+        let mut by_vpc: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for eni in self.enis.iter().filter_map(|id| model.enis.get(id)) {
+            let port = eni.port.as_deref();
+            if let Some(index) = port.and_then(|port| by_name.get(port))
+                && let Some(link) = facts.links.get(index)
             {
                 let port = Vlan::key(eni.vlan, *index);
-                by_vpc
-                    .entry(&eni.vpc)
-                    .or_default()
-                    .push((port, link.mac, eni));
+                let there = by_vpc.entry(&eni.vpc).or_default();
+                there.push((port, link.mac, eni));
             }
         }
         for (vpc, enis) in by_vpc {
             for (port, _, eni) in &enis {
-                let shares = |other: &Eni| {
+                let is_peer = |other: &Eni| {
                     let mut shared = other.shared_ips.iter();
                     other.id != eni.id && shared.any(|ip| eni.shared_ips.contains(ip))
                 };
-                let peers = enis.iter().filter(|(_, _, other)| shares(other));
+                let peers = enis.iter().filter(|(_, _, other)| is_peer(other));
                 let mut peers: Vec<_> = peers.map(|(port, mac, _)| (*port, *mac)).collect();
                 peers.sort_unstable();
                 peers.dedup();
@@ -388,13 +384,13 @@ impl Shared {
 /// An ENI as changes leave it.
 fn latest(model: &Model, changes: &[Change], id: &str) -> Option<Eni> {
     let mut newest = changes.iter().rev();
-    let changed = newest.find_map(|change| match change {
+    let found = newest.find_map(|change| match change {
         Change::Eni(Diff {
             after: Some(eni), ..
         }) if eni.id == id => Some(eni.clone()),
         _ => None,
     });
-    changed.or_else(|| model.enis.get(id).cloned())
+    found.or_else(|| model.enis.get(id).cloned())
 }
 
 /// What a file has; nothing if it is not there, or is damaged.

@@ -66,10 +66,14 @@ impl Style {
             Self::Text => out.extend(c.escape_unicode()),
             Self::Json => {
                 for half in c.encode_utf16(&mut [0; 2]) {
-                    out.push_str(&format!("\\u{half:04x}"));
+                    let digits = format!("{half:04x}");
+                    out.extend(["\\u", &digits]);
                 }
             }
-            Self::Toml => out.push_str(&format!("\\U{:08X}", u32::from(c))),
+            Self::Toml => {
+                let digits = format!("{:08X}", u32::from(c));
+                out.extend(["\\U", &digits]);
+            }
         }
     }
 }

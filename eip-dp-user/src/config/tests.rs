@@ -8,6 +8,7 @@ fn parse(text: &str, uplinks: &[&str]) -> Result<Config, String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a line for each key")]
 fn every_key_is_read() {
     let config = parse(
         r#"
@@ -124,6 +125,7 @@ fn an_uplink_on_the_command_line_is_enough() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a case for each key")]
 fn refusals_name_key_line_and_cure() {
     let uplink = "[[uplink]]\ninterface = \"wan0\"\n";
     let cases: &[(&str, &[&str])] = &[

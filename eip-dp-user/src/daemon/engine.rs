@@ -314,20 +314,12 @@ impl Engine {
             .shared
             .follow(&self.claims, &self.snapshot.model, Instant::now());
         objects.add(&claimed);
-        if whole {
-            self.snapshot.model.change(&claimed);
-        } else if !claimed.is_empty() {
-            whole = !self.follow(&claimed, Duration::ZERO, &mut outcome);
-        }
+        whole = self.also(&claimed, whole, &mut outcome);
         outcome.next_claim = self.shared.next_due();
         if is_time {
             let changes = self.cut_off();
             objects.add(&changes);
-            if whole {
-                self.snapshot.model.change(&changes);
-            } else if !changes.is_empty() {
-                whole = !self.follow(&changes, Duration::ZERO, &mut outcome);
-            }
+            whole = self.also(&changes, whole, &mut outcome);
         }
         if whole {
             let (model, facts) = (&self.snapshot.model, &self.facts);
@@ -362,6 +354,15 @@ impl Engine {
         let indexes = &self.reconciler.have().allocations;
         outcome.has_chores = self.report_is_due || self.has_spare_memory || indexes.has_resting();
         Ok(outcome)
+    }
+
+    /// Makes changes that are not the table's, at once unless everything is compiled anyway.
+    /// Returns whether it is.
+    fn also(&mut self, changes: &[Change], whole: bool, outcome: &mut Outcome) -> bool {
+        if whole {
+            self.snapshot.model.change(changes);
+        }
+        whole || (!changes.is_empty() && !self.follow(changes, Duration::ZERO, outcome))
     }
 
     /// Puts the maps that the step has filled in the place of those in use.

@@ -53,12 +53,11 @@ impl OwnPorts {
             let is_it = |(name, _): &&(String, _)| facts.is_named(*index, name);
             for (_, vlan) in uplinks.iter().filter(is_it) {
                 let why = |name: &str| format!("{name} is an uplink");
-                match vlan {
-                    None => own.add_interface(facts, *index, why),
-                    Some(_) => {
-                        let key = Vlan::key(*vlan, *index);
-                        own.0.entry(key).or_insert_with(|| why(&link.name));
-                    }
+                if vlan.is_none() {
+                    own.add_interface(facts, *index, why);
+                } else {
+                    let key = Vlan::key(*vlan, *index);
+                    own.0.entry(key).or_insert_with(|| why(&link.name));
                 }
             }
         }

@@ -157,9 +157,8 @@ impl<'a> Placer<'a> {
         } else if let Err(why) = attach::can_carry(link) {
             format!("its port {why}")
         } else if eni.rebind == Rebind::Never && !self.is_bound(eni, ifindex) {
-            if eni.bound.is_none() {
-                return None;
-            }
+            // One that is not bound is bound in a moment.
+            eni.bound.as_ref()?;
             format!(
                 "its port {shown} was made anew since it was attached (rebind = never) and stays closed; attach it again"
             )
