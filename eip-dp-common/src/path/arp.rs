@@ -97,13 +97,12 @@ fn asked<P: Packet, T: Tables<V4>>(
     let vpc = from.port.vpc;
     // A probe for a duplicate address has no sender (RFC 5227).
     if !V4::is_unspecified(&arp.sender) {
-        let owner = owner_of::<V4, T>(tables, vpc, &arp.sender, sender, scratch);
-        // An announcement (RFC 5227 3) of an address that may be this ENI's, and is another's by now.
-        let is_owner = owner.is_ok() && scratch.owner.target == sender;
-        if shares && !is_owner && arp.sender == arp.target {
+        // An announcement (RFC 5227 3) of an address that may be this ENI's. The one that has it is heard, too: it
+        // answers another's.
+        if shares && arp.sender == arp.target {
             return to_daemon(packet, tables, sender);
         }
-        owner?;
+        owner_of::<V4, T>(tables, vpc, &arp.sender, sender, scratch)?;
     }
     // Nobody is asked for an address that no host has; an answer would be one from it.
     if arp.operation != REQUEST || V4::is_no_host(&arp.target) {

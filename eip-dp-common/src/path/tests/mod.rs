@@ -5,6 +5,7 @@
 mod corpora;
 mod errors;
 mod properties;
+mod sharing;
 
 use super::Verdict;
 use crate::{
