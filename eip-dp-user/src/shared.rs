@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use crate::{
     frame::{arp_announcement, is_vrrp, neighbour_announcement},
     guests::Client,
-    host::HostFacts,
+    host::{self, HostFacts},
     model::{
         Change, Diff, Model, Vlan,
         objects::{Association, Eni, EniState},
@@ -164,6 +164,7 @@ impl Shared {
         } else {
             self.associations(model)
         };
+        let holders = self.holders();
         let mut before = std::mem::take(&mut self.addresses);
         for (key, enis) in sharers {
             let is_here = |id: &&String| {
@@ -197,6 +198,10 @@ impl Shared {
                 waiting: old.and_then(|old| old.waiting),
             };
             self.addresses.insert(key, state);
+        }
+        // Whoever lost an address because it was detached does not get it back from the file.
+        if self.holders() != holders {
+            self.keep();
         }
     }
 
@@ -347,10 +352,13 @@ impl Shared {
         let by_name: HashMap<&str, u32> = altnames.chain(names).collect();
         // The ENIs of each VPC that are behind an interface: its port, its interface's address.
         let mut by_vpc: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-        for eni in self.enis.iter().filter_map(|id| model.enis.get(id)) {
+        let enis = self.enis.iter().filter_map(|id| model.enis.get(id));
+        // One that is stranded has no private network.
+        for eni in enis.filter(|eni| eni.state == EniState::Attached) {
             let port = eni.port.as_deref();
             if let Some(index) = port.and_then(|port| by_name.get(port))
                 && let Some(link) = facts.links.get(index)
+                && eni.may_be_on(&host::identity_of(*index))
             {
                 let port = Vlan::key(eni.vlan, *index);
                 let there = by_vpc.entry(&eni.vpc).or_default();
@@ -363,7 +371,9 @@ impl Shared {
                     let mut shared = other.shared_ips.iter();
                     other.id != eni.id && shared.any(|ip| eni.shared_ips.contains(ip))
                 };
-                let peers = enis.iter().filter(|(_, _, other)| is_peer(other));
+                // Who is on the same port has heard it there.
+                let peers = enis.iter().filter(|(other, _, _)| other != port);
+                let peers = peers.filter(|(_, _, other)| is_peer(other));
                 let mut peers: Vec<_> = peers.map(|(port, mac, _)| (*port, *mac)).collect();
                 peers.sort_unstable();
                 peers.dedup();
@@ -477,7 +487,7 @@ impl Sharers {
 mod tests {
     use super::*;
     use crate::image::testing::{add_eip, associate, attached, eni, host, put_association, table};
-    use crate::model::objects::Mode;
+    use crate::model::objects::{Mode, Rebind};
 
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
 
@@ -552,6 +562,52 @@ mod tests {
         let mut model = raw();
         Shared::open(path, None).resolve(&mut model);
         assert_eq!(at(&model), (vec!["a"], "a"));
+    }
+
+    #[test]
+    fn who_lost_an_address_does_not_get_it_back_from_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("shared.json");
+        let mut shared = Shared::open(path.clone(), None);
+        let mut model = raw();
+        shared.resolve(&mut model);
+        let mut without = raw();
+        without.enis.get_mut("a").expect("there").state = EniState::Detached;
+        shared.resolve(&mut without);
+        assert_eq!(at(&without).1, "b");
+        // a is attached again.
+        for shared in [&mut shared, &mut Shared::open(path, None)] {
+            let mut model = raw();
+            shared.resolve(&mut model);
+            assert_eq!(at(&model), (vec!["b"], "b"));
+        }
+    }
+
+    #[test]
+    fn advertisements_reach_ports_by_any_name_and_no_port_that_is_closed() {
+        let mut facts = host();
+        facts.altnames.insert("other".to_owned(), 11);
+        let peers = |change: &dyn Fn(&mut Eni)| {
+            let mut model = raw();
+            change(model.enis.get_mut("b").expect("there"));
+            let mut shared = Shared::default();
+            shared.resolve(&mut model);
+            let sharers = shared.sharers(&model, &facts);
+            let mut of_a = sharers.0.values().filter(|one| one.eni == "a");
+            let of_a = of_a.next().expect("a shares").peers.iter();
+            of_a.map(|(port, _)| *port).collect::<Vec<_>>()
+        };
+        assert_eq!(peers(&|_| {}), [LinkKey::untagged(11)]);
+        let renamed = |eni: &mut Eni| eni.port = Some("other".to_owned());
+        assert_eq!(peers(&renamed), [LinkKey::untagged(11)]);
+        assert_eq!(peers(&|eni| eni.state = EniState::Stranded), []);
+        let anew = |eni: &mut Eni| {
+            eni.rebind = Rebind::Never;
+            eni.bound = Some("another".to_owned());
+        };
+        assert_eq!(peers(&anew), []);
+        // Who is on the same port has heard it there.
+        assert_eq!(peers(&|eni| eni.port = Some("p0".to_owned())), []);
     }
 
     #[test]

@@ -192,9 +192,9 @@ impl Engine {
         // A table that cannot be read must not look like an empty one.
         let mut snapshot = snapshot?;
         let mut shared = Shared::open(super::shared_path(name), table.identity());
-        shared.resolve(&mut snapshot.model);
         let (reconciler, programs, resize, applied) = loaded?;
         check_not_emptied(&table, &snapshot, applied)?;
+        shared.resolve(&mut snapshot.model);
         let mut answering = Answering::default();
         answering.know(&snapshot.model);
         let presence = Presence::read(&Presence::path(name));

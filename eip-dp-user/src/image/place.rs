@@ -11,7 +11,7 @@ use crate::{
     host::{self, HostFacts, Link, OwnPorts},
     model::{
         Vlan,
-        objects::{self, Eni, EniState, Rebind},
+        objects::{self, Eni, EniState},
     },
 };
 
@@ -156,7 +156,7 @@ impl<'a> Placer<'a> {
             format!("its port {port} is an uplink; attach it to another")
         } else if let Err(why) = attach::can_carry(link) {
             format!("its port {why}")
-        } else if eni.rebind == Rebind::Never && !self.is_bound(eni, ifindex) {
+        } else if !self.is_bound(eni, ifindex) {
             // One that is not bound is bound in a moment.
             eni.bound.as_ref()?;
             format!(
@@ -187,12 +187,13 @@ impl<'a> Placer<'a> {
         None
     }
 
-    /// Whether the interface is the one that the ENI is bound to; else it is closed.
+    /// Whether the interface may be the ENI's port; else it is closed.
     fn is_bound(&mut self, eni: &Eni, ifindex: u32) -> bool {
-        match &eni.bound {
-            Some(bound) if *bound == host::identity_of(ifindex) => return true,
-            Some(_) => {}
-            None => self.unbound.push((eni.id.clone(), ifindex)),
+        if eni.may_be_on(&host::identity_of(ifindex)) {
+            return true;
+        }
+        if eni.bound.is_none() {
+            self.unbound.push((eni.id.clone(), ifindex));
         }
         self.closed.insert(ifindex);
         false
@@ -202,12 +203,15 @@ impl<'a> Placer<'a> {
     /// off there.
     fn warn_of_host(&mut self, eni: &Eni, key: LinkKey, warnings: &mut Vec<String>) {
         if let (Some(why), Some(port)) = (self.own.use_of(key), &eni.port)
-            && !eni.force
             && self.hosts_own.insert(key)
         {
+            let cure = if eni.force {
+                ", as `--force` has it; detach it to give the host its port back"
+            } else {
+                ". Detach it, or attach it with `--force`"
+            };
             warnings.push(format!(
-                "eni {}: port-is-the-hosts: its port {} is the host's own: {why}; the host is cut off there. Detach it, or \
-                 attach it with `--force`",
+                "eni {}: port-is-the-hosts: its port {} is the host's own: {why}; the host is cut off there{cure}",
                 eni.id,
                 link_name(port, eni.vlan)
             ));

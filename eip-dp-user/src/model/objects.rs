@@ -139,6 +139,15 @@ pub struct Eni {
     pub bound: Option<String>,
 }
 
+impl Eni {
+    /// Whether the interface that its port names now, by what tells it from all others
+    /// ([`crate::host::identity_of`]), may be the port. With [`Rebind::Never`] that is the one
+    /// that it was attached to.
+    pub fn may_be_on(&self, interface: &str) -> bool {
+        self.rebind != Rebind::Never || self.bound.as_deref() == Some(interface)
+    }
+}
+
 /// What becomes of an ENI when its port's interface goes and one of the same name comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -153,6 +153,7 @@ fn beyond_rich() -> Bench {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a line for each rule")]
 fn every_rule_refuses_with_its_code_in_one_sentence() {
     let bench = beyond_rich();
     bench.file("empty.toml", "");

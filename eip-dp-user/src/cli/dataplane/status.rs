@@ -18,6 +18,7 @@ use crate::{
     image::{Content, link_name},
     model::objects::EniState,
     plane::{Kernel, Links, Pins, Plane, Relation},
+    shared::Holder,
     survey::Survey,
     table::Table,
 };
@@ -37,6 +38,8 @@ struct Status {
     /// What guests are told.
     #[serde(skip_serializing_if = "Option::is_none")]
     name_servers: Option<NameServers>,
+    /// Where private addresses are that several ENIs share.
+    shared: Vec<Holder>,
     links: Vec<LinkStatus>,
     maps: Vec<Fill>,
     /// EIPs that other hosts on the uplinks' links have, the first hundred.
@@ -161,6 +164,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         uplinks: Vec::new(),
         ports: Vec::new(),
         name_servers: None,
+        shared: Vec::new(),
         links: Vec::new(),
         maps: Vec::new(),
         conflicts: Vec::new(),
@@ -197,6 +201,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         status.ports = report.ports;
         status.name_servers = report.name_servers;
         status.conflicts = report.conflicts;
+        status.shared = report.shared;
     }
     status.look_at_settings(&daemon::settings_path(name));
     match host::forward_hook_rules() {
@@ -338,6 +343,16 @@ impl Status {
         ]);
         if let Some(servers) = &self.name_servers {
             fields.push(("name servers", servers.to_string()));
+        }
+        for Holder {
+            vpc,
+            address,
+            eni,
+            moves,
+        } in &self.shared
+        {
+            let line = format!("{address} of {vpc} is at {eni} (moves: {moves})");
+            fields.push(("shared", line));
         }
         output::fields(&fields)?;
         output::write(|out| {

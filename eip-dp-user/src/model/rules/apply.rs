@@ -274,7 +274,7 @@ fn attach(draft: &mut Draft, wanted: &Eni, context: &Context) -> Result<(), Refu
     };
     let place = |eni: &Eni| {
         let (instance, port) = (eni.instance.clone(), eni.port.clone());
-        (instance, port, eni.vlan, eni.force, eni.rebind)
+        (instance, port, eni.vlan, eni.rebind)
     };
     if place(&eni) != place(wanted) {
         let place = eni::Place {
@@ -285,6 +285,14 @@ fn attach(draft: &mut Draft, wanted: &Eni, context: &Context) -> Result<(), Refu
             rebind: wanted.rebind,
         };
         eni::attach(draft, &eni.id, &place, context)?;
+    }
+    // What the file says of it, also where it stays: that is no new attach, which would take an interface that was made anew.
+    let now = draft.eni(&eni.id).filter(|now| now.force != wanted.force);
+    if let Some(now) = now {
+        draft.put_eni(Eni {
+            force: wanted.force,
+            ..now
+        });
     }
     let restored = eni.kind == EniKind::Secondary && draft.base().eni(&eni.id).is_none();
     if wanted.state == EniState::Stranded && restored {

@@ -5,7 +5,7 @@ use crate::{
     model::{
         Code, Document, Refusal,
         command::{Command, Prune},
-        objects::{EipState, EniKind, EniState},
+        objects::{EipState, EniKind, EniState, Rebind},
         testing::{at, second},
     },
     table::{Outcome, testing::Pair},
@@ -330,5 +330,35 @@ fn the_state_rules_hold_of_what_changes() {
         edit(&mut document);
         let refusal = apply(&mut pair, document, false).unwrap_err();
         assert_eq!(refusal.code, code, "case {index}: {refusal}");
+    }
+}
+
+/// What the file says of a port is no new attach: an interface that was made anew under its name stays closed.
+#[test]
+fn a_forced_port_is_one_where_the_file_says_so_and_stays_the_interface_that_it_is() {
+    let mut pair = Pair::with(WORLD);
+    let attach = Command::EniAttach {
+        id: "s1".to_owned(),
+        instance: "i1".to_owned(),
+        port: "tap7".to_owned(),
+        vlan: None,
+        force: false,
+        rebind: Rebind::Never,
+    };
+    let bind = Command::EniBind {
+        id: "s1".to_owned(),
+        bound: "the first".to_owned(),
+    };
+    for command in [attach, bind] {
+        pair.run(&command, &at(1_000)).unwrap();
+    }
+    for force in [true, false, false] {
+        let mut document = export(&pair);
+        let eni = document.enis.iter_mut().find(|eni| eni.id == "s1");
+        eni.expect("there").force = force;
+        apply(&mut pair, document, false).unwrap();
+        let eni = &pair.model.enis["s1"];
+        assert_eq!(eni.force, force);
+        assert_eq!(eni.bound.as_deref(), Some("the first"));
     }
 }
