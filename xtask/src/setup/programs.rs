@@ -41,6 +41,7 @@ const PROGRAMS: Wanted = &[
     ("dnsmasq", "dnsmasq-base"),
     ("dig", "bind9-dnsutils"),
     ("traceroute", "traceroute"),
+    ("keepalived", "keepalived"),
 ];
 
 /// What tells the one that is wanted from others by the same name: what it is asked, and a word of its answer.
@@ -51,6 +52,7 @@ const TOLD_BY: &[(&str, &str, &str)] = &[
     ("dhcpcd", "--version", "dhcpcd"),
     ("iptables-legacy", "--version", "legacy"),
     ("traceroute", "--version", "Modern traceroute"),
+    ("keepalived", "--version", "Keepalived v"),
     ("in.tftpd", "-V", "tftp-hpa"),
     ("tftp", "-V", "tftp-hpa"),
     ("dig", "-v", "DiG"),
