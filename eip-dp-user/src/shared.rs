@@ -125,10 +125,19 @@ impl Claims {
 }
 
 impl Shared {
-    /// With the holders that an earlier daemon left in that file, if they are of this table.
+    /// With the holders that an earlier daemon left in that file, if they are of this table; they
+    /// are kept there from now on.
     pub fn open(path: PathBuf, table: Option<Identity>) -> Self {
+        Self {
+            path: Some(path.clone()),
+            ..Self::read(&path, table)
+        }
+    }
+
+    /// With the holders that a daemon left in that file, which stays as it is.
+    pub fn read(path: &Path, table: Option<Identity>) -> Self {
         let table = table.map(|one| one.to_string()).unwrap_or_default();
-        let kept = read(&path).filter(|kept| kept.table == table);
+        let kept = kept_in(path).filter(|kept| kept.table == table);
         let holders = kept.map(|kept| kept.holders).unwrap_or_default();
         let addresses = holders.into_iter().map(|one| {
             let state = State {
@@ -144,7 +153,7 @@ impl Shared {
         Self {
             addresses: addresses.collect(),
             enis: HashSet::new(),
-            path: Some(path),
+            path: None,
             table,
         }
     }
@@ -404,7 +413,7 @@ fn latest(model: &Model, changes: &[Change], id: &str) -> Option<Eni> {
 }
 
 /// What a file has; nothing if it is not there, or is damaged.
-fn read(path: &Path) -> Option<Kept> {
+fn kept_in(path: &Path) -> Option<Kept> {
     let text = fs::read(path).ok()?;
     let kept = serde_json::from_slice(&text);
     kept.inspect_err(|error| {

@@ -29,7 +29,7 @@ use crate::{
     cli::Name,
     config::Config,
     guests::Directory,
-    host::{self, Doubt, Family, HostFacts, Link, Resolver, Route, Setting},
+    host::{self, Doubt, Family, HostFacts, Link, OwnPorts, Resolver, Route, Setting},
     image::{self, Egress, Gateway, Limits, Mouths, tag},
     model::{Change, Context, command::Command, rules},
     plane::{
@@ -670,18 +670,20 @@ impl Engine {
         let mut all = attachments.to_vec();
         let pinned = self.links.pinned().unwrap_or_default();
         let used: BTreeSet<u32> = attachments.iter().map(|one| one.ifindex).collect();
-        let left = pinned
-            .iter()
-            .filter(|pin| pin.program == Program::PortTc)
-            .map(|pin| pin.ifindex);
-        let closed = self.reconciler.served().closed();
-        // What the host uses itself is given back to it.
-        let own = self.reconciler.served().own();
-        let is_free = |ifindex: &u32| {
-            let link = self.facts.links.get(ifindex);
-            link.is_some_and(|link| !own.has(*ifindex, link))
-        };
-        let guarded: BTreeSet<u32> = left.filter(is_free).chain(closed).collect();
+        let left = pinned.iter().filter(|pin| pin.program == Program::PortTc);
+        let left = left.map(|pin| pin.ifindex);
+        let mut guarded: BTreeSet<u32> = left.filter(|ifindex| !used.contains(ifindex)).collect();
+        if !guarded.is_empty() {
+            // What the host uses itself is given back to it, also as another gateway's uplink.
+            let mut uplinks = self.config.own_uplinks();
+            uplinks.extend(Report::uplinks_of_all());
+            let own = OwnPorts::new(&self.facts, &uplinks);
+            guarded.retain(|ifindex| {
+                let link = self.facts.links.get(ifindex);
+                link.is_some_and(|link| !own.has(*ifindex, link))
+            });
+        }
+        guarded.extend(self.reconciler.served().closed());
         let guarded = guarded.difference(&used);
         let guards = guarded.filter_map(|ifindex| {
             let link = self.facts.links.get(ifindex)?;

@@ -70,7 +70,7 @@ use crate::{
     attach::Attachment,
     config::Config,
     guests::Directory,
-    host::{HostFacts, OwnPorts, Setting},
+    host::{HostFacts, Setting},
     model::{Model, objects::Mac},
     plan::both,
 };
@@ -139,11 +139,6 @@ impl Served {
     /// yet since they were attached, with the interfaces that are their ports from now on.
     pub fn unbound(&self) -> &[(String, u32)] {
         &self.unbound
-    }
-
-    /// The ports that the host uses itself.
-    pub fn own(&self) -> &OwnPorts {
-        &self.known.own
     }
 
     /// The interfaces that are closed although no ENI stands there: those made anew under the

@@ -137,7 +137,7 @@ impl Verifier {
             revision,
             mut model,
         } = self.table.snapshot()?;
-        Shared::open(self.shared_path.clone(), self.table.identity()).resolve(&mut model);
+        Shared::read(&self.shared_path, self.table.identity()).resolve(&mut model);
         let have = self.have()?;
         let image = image::compile(&model, &facts()?, &self.config, &have);
         let mut differences: Vec<_> = image::differences(&image.content, &have.content)
