@@ -128,9 +128,10 @@ impl Shared {
     /// With the holders that an earlier daemon left in that file, if they are of this table; they
     /// are kept there from now on.
     pub fn open(path: PathBuf, table: Option<Identity>) -> Self {
+        let kept = Self::read(&path, table);
         Self {
-            path: Some(path.clone()),
-            ..Self::read(&path, table)
+            path: Some(path),
+            ..kept
         }
     }
 
