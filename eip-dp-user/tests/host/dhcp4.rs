@@ -57,7 +57,7 @@ fn only_whole_requests_that_the_port_handed_over_are_answered() {
         let client = plug().await;
         let ring = Ring::new();
         let (_sender, receiver) = watch::channel(directory(client));
-        let server = Server::open(ring.requests()).unwrap();
+        let server = Server::open(ring.requests(), eip_dp_user::shared::Claims::default()).unwrap();
         let server = tokio::spawn(server.run(receiver));
         let _taken = ring.take_over(client.port(), |frame| frame[..6] == HANDED_OVER);
         let socket = packet_socket("guest");
@@ -139,7 +139,7 @@ fn a_daemon_that_starts_frees_the_ring_and_answers_what_is_not_stale() {
         assert!(xid > 1000, "{xid} fill it");
 
         let (_sender, receiver) = watch::channel(directory(client));
-        let server = Server::open(ring.requests()).unwrap();
+        let server = Server::open(ring.requests(), eip_dp_user::shared::Claims::default()).unwrap();
         let mut server = tokio::spawn(server.run(receiver.clone()));
         let mut ask = async |xid| {
             while !ring.put(client.port(), &discover(BROADCAST, xid)) {
@@ -159,7 +159,7 @@ fn a_daemon_that_starts_frees_the_ring_and_answers_what_is_not_stale() {
         server.abort();
         assert!((&mut server).await.unwrap_err().is_cancelled());
         ask(5001).await;
-        let server = Server::open(ring.requests()).unwrap();
+        let server = Server::open(ring.requests(), eip_dp_user::shared::Claims::default()).unwrap();
         let server = tokio::spawn(server.run(receiver));
         let seen = spawn_blocking(move || answered(&socket, 5001)).await;
         assert_eq!(seen.unwrap(), [5001]);
@@ -182,7 +182,7 @@ fn beside_a_guest_that_floods_another_is_answered_at_once() {
             ..Directory::default()
         };
         let (_sender, receiver) = watch::channel(Arc::new(directory));
-        let server = Server::open(ring.requests()).unwrap();
+        let server = Server::open(ring.requests(), eip_dp_user::shared::Claims::default()).unwrap();
         let server = tokio::spawn(server.run(receiver));
         let socket = packet_socket("guest");
         let flood = discover(BROADCAST, 0);
@@ -259,7 +259,11 @@ fn a_real_client_gets_its_address_and_after_a_change_the_new_one() {
         let client = plug().await;
         let ring = Ring::new();
         let (directory, receiver) = watch::channel(directory(client));
-        let server = tokio::spawn(Server::open(ring.requests()).unwrap().run(receiver));
+        let server = tokio::spawn(
+            Server::open(ring.requests(), eip_dp_user::shared::Claims::default())
+                .unwrap()
+                .run(receiver),
+        );
         let _taken = ring.take_over(client.port(), is_request);
         let told = udhcpc("").await;
         let expected =
@@ -307,7 +311,11 @@ fn a_real_client_reads_what_the_site_gives() {
             ..Directory::default()
         });
         let (_directory, receiver) = watch::channel(directory);
-        let server = tokio::spawn(Server::open(ring.requests()).unwrap().run(receiver));
+        let server = tokio::spawn(
+            Server::open(ring.requests(), eip_dp_user::shared::Claims::default())
+                .unwrap()
+                .run(receiver),
+        );
         let _taken = ring.take_over(client.port(), is_request);
         let told = udhcpc("").await;
         let expected = "domain example.org search lab.example.org example.org x.net \

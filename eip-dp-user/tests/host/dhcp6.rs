@@ -72,7 +72,7 @@ impl Drop for Served {
 fn serve(client: Client, lease: Lease6) -> Served {
     let ring = Ring::new();
     let (directories, receiver) = watch::channel(directory(client, Some(lease)));
-    let server = Server::open(ring.requests()).unwrap();
+    let server = Server::open(ring.requests(), eip_dp_user::shared::Claims::default()).unwrap();
     Served {
         directories,
         server: tokio::spawn(server.run(receiver)),
