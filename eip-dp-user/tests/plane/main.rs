@@ -16,7 +16,7 @@ use eip_dp_common::abi::{
 };
 use eip_dp_user::{
     image::{FamilyWrite, Limits, Write},
-    plane::{self, Kernel, Links, Pins, Plane},
+    plane::{self, Kernel, Links, Pins, Plane, Served},
 };
 use gateway::{Gateway, NAME, run, sh};
 use nix::sys::signal::Signal;
@@ -65,7 +65,14 @@ fn new_maps_stay_only_if_their_programs_are_verified() {
     run(|| {
         let _gateway = Gateway::served();
         let pins = Pins::new(&NAME.parse().unwrap());
-        let load = || plane::load(&pins, &Limits::default(), 1, NonZero::<usize>::MIN).unwrap();
+        let table = Served {
+            location: 1,
+            identity: None,
+        };
+        let load = || {
+            let limits = Limits::default();
+            plane::load(&pins, &limits, &table, NonZero::<usize>::MIN).unwrap()
+        };
         let loaded = load();
         assert!(pins.map(maps::STATUS).exists());
         drop(loaded);

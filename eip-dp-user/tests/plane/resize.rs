@@ -6,12 +6,12 @@ use aya::{
     maps::{Array, MapInfo, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
-use eip_dp_common::abi::{EipCounters, Event, FlowWord, Reason, RequestHeader, StatusWord, maps};
+use eip_dp_common::abi::{EipCounters, Event, FlowWord, Reason, RequestHeader, maps};
 use eip_dp_user::{
     config::MapSizes,
     image::{Content, Limits},
     plan::plan,
-    plane::{self, Links, Loaded, Pins, Plane, Resize},
+    plane::{self, Links, Loaded, Pins, Plane, Resize, Served},
 };
 
 use super::{
@@ -183,17 +183,19 @@ fn requests() -> u32 {
 
 /// New maps for 2000 EIPs that hold what the others do, and programs that nobody runs yet.
 fn filled() -> (Loaded, Resize) {
-    let (table, content) = {
-        let kernel = kernel();
-        let content = kernel.read().unwrap();
-        (kernel.word(StatusWord::Table).unwrap(), content)
-    };
+    let content = kernel().read().unwrap();
+    let table = Served::of(&pins()).unwrap().expect("served");
     let sizes = MapSizes {
         eips: 2000,
         ..MapSizes::default()
     };
-    let mut loaded =
-        plane::load(&pins(), &Limits::from(&sizes), table, NonZero::<usize>::MIN).unwrap();
+    let mut loaded = plane::load(
+        &pins(),
+        &Limits::from(&sizes),
+        &table,
+        NonZero::<usize>::MIN,
+    )
+    .unwrap();
     let resize = loaded.resize.take().expect("other sizes");
     let writes = plan(&content, &Content::default());
     loaded.kernel.write(&writes).unwrap();
