@@ -225,7 +225,7 @@ fn an_address_that_comes_later_is_a_warning() -> Result<()> {
 struct Guest<'a> {
     scene: &'a Scene,
     port: &'static str,
-    guest: &'a Netns,
+    netns: &'a Netns,
     interface: &'static str,
 }
 
@@ -233,18 +233,18 @@ impl Guest<'_> {
     /// Lets the guest and the host's own stack find each other, wherever the interface is not closed.
     fn prepare(&self) -> Result<()> {
         let host = &self.scene.backbone.gateway;
-        self.guest
+        self.netns
             .ip(&format!("link set dev {} up", self.interface))?;
-        self.guest
+        self.netns
             .ip(&format!("address add 10.77.0.2/24 dev {}", self.interface))?;
-        self.guest
+        self.netns
             .ip(&format!("route add {GATEWAY}/32 dev {}", self.interface))?;
         host.ip(&format!("route add 10.77.0.2/32 dev {}", self.port))?;
         Ok(())
     }
 
     fn reaches_the_host(&self) -> Result<bool> {
-        Ok(ping(self.guest, Some("10.77.0.2"), GATEWAY, 2)?.received > 0)
+        Ok(ping(self.netns, Some("10.77.0.2"), GATEWAY, 2)?.received > 0)
     }
 
     /// What it sends is dropped and counted, and nothing is answered.
@@ -255,7 +255,7 @@ impl Guest<'_> {
         gateway.wait_for_drop("eni-detached", before)?;
         // Not by ARP either, whose answer would be in a cache already.
         let (mac, own) = (
-            mac_of(self.guest, self.interface)?,
+            mac_of(self.netns, self.interface)?,
             mac_of(&self.scene.backbone.gateway, self.port)?,
         );
         let frames = frames::build(
@@ -264,7 +264,7 @@ impl Guest<'_> {
                 "Ether(src='{mac}',dst='{own}')/IP(src='10.77.0.2',dst='{GATEWAY}')/ICMP()"
             )],
         )?;
-        let capture = Capture::start(self.guest, self.interface)?;
+        let capture = Capture::start(self.netns, self.interface)?;
         let before = gateway.dropped("eni-detached")?;
         capture.send(&frames[0])?;
         gateway.wait_for_drop("eni-detached", before)?;
@@ -280,7 +280,7 @@ fn a_port_that_its_eni_left_stays_closed() -> Result<()> {
     let guest = Guest {
         scene: &scene,
         port: "b2",
-        guest: &scene.b,
+        netns: &scene.b,
         interface: "eth1",
     };
     guest.prepare()?;
@@ -297,7 +297,7 @@ fn a_port_that_its_eni_left_stays_closed() -> Result<()> {
     let guest = Guest {
         scene: &scene,
         port: "b2",
-        guest: &scene.b,
+        netns: &scene.b,
         interface: "eth1",
     };
     guest.is_shut_out()?;
@@ -306,7 +306,7 @@ fn a_port_that_its_eni_left_stays_closed() -> Result<()> {
         !Guest {
             scene: &scene,
             port: "b2",
-            guest: &scene.b,
+            netns: &scene.b,
             interface: "eth1"
         }
         .reaches_the_host()?,
@@ -318,7 +318,7 @@ fn a_port_that_its_eni_left_stays_closed() -> Result<()> {
     let guest = Guest {
         scene: &scene,
         port: "b2",
-        guest: &scene.b,
+        netns: &scene.b,
         interface: "eth1",
     };
     assert!(guest.reaches_the_host()?, "`unload` opens it");
@@ -339,7 +339,7 @@ fn a_nic_that_its_eni_left_stays_closed_unless_it_is_the_hosts() -> Result<()> {
     let guest = Guest {
         scene: &scene,
         port: "vf0",
-        guest: &far,
+        netns: &far,
         interface: "eth0",
     };
     guest.prepare()?;
@@ -357,6 +357,16 @@ fn a_nic_that_its_eni_left_stays_closed_unless_it_is_the_hosts() -> Result<()> {
 }
 
 /// The hypervisor's next guest has its tap under the name of the one before.
+/// The guest behind b3.
+fn closed(scene: &Scene) -> Guest<'_> {
+    Guest {
+        scene,
+        port: "b3",
+        netns: &scene.b,
+        interface: "eth2",
+    }
+}
+
 #[test]
 fn an_interface_made_anew_is_closed_where_the_attach_said_so() -> Result<()> {
     let mut scene = silent_scene()?;
@@ -377,14 +387,6 @@ fn an_interface_made_anew_is_closed_where_the_attach_said_so() -> Result<()> {
         let pinged = ping(&scene.b, Some("10.0.0.21"), "10.0.0.10", 2)?;
         Ok(pinged.received > 0)
     };
-    fn closed(scene: &Scene) -> Guest<'_> {
-        Guest {
-            scene,
-            port: "b3",
-            guest: &scene.b,
-            interface: "eth2",
-        }
-    }
     addressed(&scene)?;
     assert!(reaches(&scene)?, "the interface that it was attached to");
     // The same one for the daemon that starts next.
