@@ -123,6 +123,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("export", &["export", "export -o json"]),
+    ("backup", &["backup /root/table-monday.db"]),
+    ("restore", &["restore /root/table-monday.db --wait"]),
     ("run", &["run", "run --uplink eth1"]),
     ("status", &["status", "status --strict -o json"]),
     ("stats", &["stats", "stats 203.0.113.10"]),

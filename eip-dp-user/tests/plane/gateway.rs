@@ -49,6 +49,8 @@ pub fn run(test: impl FnOnce() + Send + 'static) {
             "link set p0 up",
             "link set g0 up",
             "route add default via 192.0.2.1",
+            // Nobody is there to say it: what is not resolved is not served.
+            "neighbour add 192.0.2.1 lladdr 02:00:00:00:ff:01 nud permanent dev wan",
         ] {
             sh(&format!("ip {command}"));
         }
