@@ -101,7 +101,7 @@ fn wait_for_conflict(scene: &Scene, eip: &str) -> Result<String> {
 
 /// Who else has an EIP, as `status` says it.
 fn conflict(gateway: &Gateway, eip: &str) -> Result<Option<String>> {
-    let status = gateway.json("status")?;
+    let status = gateway.status()?;
     let all = status["conflicts"].as_array().cloned().unwrap_or_default();
     let mut ours = all.iter().filter(|one| one["eip"] == eip);
     Ok(ours
@@ -120,7 +120,7 @@ fn an_address_that_another_host_has_is_left_to_it_until_it_goes() -> Result<()> 
     // It is served before it is known whose it is.
     associate(&scene, "late", "203.0.113.66")?;
     assert_eq!(wait_for_conflict(&scene, "late")?, INTERNET_MAC);
-    let text = scene.gateway.ok("status")?;
+    let text = scene.gateway.status_text()?;
     assert!(text.contains("--announce always"), "{text}");
     assert!(!is_answered(&outside, EIP)?, "R8: another host has it");
     assert_eq!(
@@ -306,7 +306,7 @@ fn a_next_hop_is_no_eip() -> Result<()> {
     assert!(is_answered(&outside, [203, 0, 113, 12])?);
     host.ip("route replace default via 203.0.113.12")?;
     until(PATIENCE, "the EIP to be served no more", || {
-        let status = gateway.ok("status")?;
+        let status = gateway.status_text()?;
         let said = "eip eip-a3: the next hop of an uplink has the address 203.0.113.12";
         Ok(status.contains(said).then_some(()))
     })?;
@@ -315,7 +315,7 @@ fn a_next_hop_is_no_eip() -> Result<()> {
     refused("associate eip-a3 a-secondary --private-ip 10.0.0.12")?;
     host.ip("route replace default via 203.0.113.3")?;
     until(PATIENCE, "the EIP to be served again", || {
-        let said = gateway.ok("status")?.contains("eip eip-a3");
+        let said = gateway.status_text()?.contains("eip eip-a3");
         Ok((!said).then_some(()))
     })?;
     gateway.ok("associate eip-a3 a-secondary --private-ip 10.0.0.12 --wait")?;

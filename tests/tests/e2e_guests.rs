@@ -36,7 +36,7 @@ fn guests_are_told_what_the_site_gives() -> Result<()> {
     let lease = dhcp::leases6(&scene.a, "eth0")?;
     let line = "option dhcp6.domain-search \"lab.example.org.\", \"example.org.\";";
     assert!(lease.contains(line), "{line} is not in: {lease}");
-    let status = scene.gateway.ok("status")?;
+    let status = scene.gateway.status_text()?;
     assert!(status.contains("none ([dhcp] dns)"), "{status}");
     Ok(())
 }
@@ -54,7 +54,7 @@ fn name_servers_are_the_hosts_as_long_as_the_configuration_names_none() -> Resul
     let line = format!("{servers} 192.0.2.53;");
     assert!(lease.contains(&line), "{line} is not in: {lease}");
     let told = |gateway: &eip_dp_tests::lab::gateway::Gateway| -> Result<String> {
-        let text = gateway.ok("status")?;
+        let text = gateway.status_text()?;
         let line = text.lines().find(|line| line.starts_with("name servers:"));
         Ok(line.with_context(|| text.clone())?.to_owned())
     };

@@ -34,19 +34,12 @@ fn enter(scene: &Scene, commands: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What `status` says, which fails while something is not served.
-fn status(scene: &Scene) -> Result<Value> {
-    let output = scene.gateway.outcome("--output json status")?;
-    serde_json::from_slice(&output.stdout)
-        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
 /// Waits until `status` says that the next hop of that key is this one.
 fn wait_for(scene: &Scene, key: &str, hop: Option<&str>) -> Result<()> {
     let what = format!("{key} to be {hop:?}");
     let mut last = Value::Null;
     let found = until(PATIENCE, &what, || {
-        last = status(scene)?;
+        last = scene.gateway.status()?;
         Ok((last["uplinks"][0][key].as_str() == hop).then_some(()))
     });
     found.with_context(|| format!("{}\n{}", last["uplinks"], scene.gateway.log()))
@@ -62,7 +55,7 @@ fn wait_for_traffic(scene: &Scene, eip: &str) -> Result<()> {
 }
 
 fn warnings(scene: &Scene) -> Result<String> {
-    let status = status(scene)?;
+    let status = scene.gateway.status()?;
     let list = status["warnings"].as_array().cloned().unwrap_or_default();
     let texts: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
     Ok(texts.join("\n"))
@@ -362,7 +355,7 @@ fn alternative_names_of_ports() -> Result<()> {
         .gateway
         .ok("eni attach a-secondary --instance a --port tenant-1-of-customer-a --wait")?;
     wait_for_traffic(&scene, "203.0.113.11")?;
-    let status = status(&scene)?;
+    let status = scene.gateway.status()?;
     let ports = status["ports"].as_array().context("no ports")?;
     let port = ports
         .iter()

@@ -45,7 +45,7 @@ fn with_name(scene: &Scene) -> Command {
 }
 
 fn applied(gateway: &Gateway) -> Result<u64> {
-    let status = gateway.json("status")?;
+    let status = gateway.status()?;
     status["applied"]["revision"]
         .as_u64()
         .context("no revision in `status`")
@@ -174,7 +174,7 @@ fn a_table_that_moves_is_followed_where_its_path_leads() -> Result<()> {
     symlink("two", folder.join("next"))?;
     fs::rename(folder.join("next"), folder.join("current"))?;
     scene.gateway.ok("instance create two --wait")?;
-    let status = scene.gateway.json("status")?;
+    let status = scene.gateway.status()?;
     assert_eq!(status["table"]["revision"], status["applied"]["revision"]);
     // Nothing at all.
     fs::rename(folder.join("two"), folder.join("three"))?;
@@ -369,7 +369,7 @@ fn nobody_else_gets_at_the_gateways_files() -> Result<()> {
     let start = ["run", "--config", configuration.to_str().context("a path")?];
     let said = complaint(&outcome(&mut scene.gateway.command(&start))?);
     assert!(said.contains("runs already"), "{said}");
-    assert_eq!(scene.gateway.json("status")?["daemon"]["running"], true);
+    assert_eq!(scene.gateway.status()?["daemon"]["running"], true);
     // Folders that others may write to may hold anything.
     scene.gateway.stop()?;
     fs::set_permissions(&pins, fs::Permissions::from_mode(0o777))?;
@@ -420,9 +420,9 @@ fn a_lock_that_somebody_else_holds_stops_no_daemon() -> Result<()> {
     until(LONG, "somebody to hold the lock", || {
         Ok(fs::read_to_string(&log)?.contains("held").then_some(()))
     })?;
-    assert_eq!(scene.gateway.json("status")?["daemon"]["running"], false);
+    assert_eq!(scene.gateway.status()?["daemon"]["running"], false);
     scene.gateway.start()?;
-    assert_eq!(scene.gateway.json("status")?["daemon"]["running"], true);
+    assert_eq!(scene.gateway.status()?["daemon"]["running"], true);
     Ok(())
 }
 
@@ -440,12 +440,12 @@ fn damaged_reports_and_settings_are_rebuilt() -> Result<()> {
         for file in [&status, &settings] {
             fs::write(file, content)?;
         }
-        scene.gateway.ok("status")?;
+        scene.gateway.status_text()?;
         scene.gateway.start()?;
         scene.gateway.ok("instance create i --wait")?;
         scene.gateway.ok("instance delete i")?;
         serde_json::from_slice::<serde_json::Value>(&fs::read(&status)?)?;
-        let warnings = scene.gateway.json("status")?["warnings"].to_string();
+        let warnings = scene.gateway.status()?["warnings"].to_string();
         assert!(!warnings.contains("settings are unknown"), "{warnings}");
     }
     // While it runs, too: the next news of the table has it written.

@@ -157,6 +157,13 @@ impl Gateway {
         serde_json::from_slice(&output.stdout).with_context(|| format!("no JSON: {output:?}"))
     }
 
+    /// The same, for people.
+    pub fn status_text(&self) -> Result<String> {
+        let output = self.outcome("status")?;
+        ensure!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start(&mut self) -> Result<()> {
         self.start_within(PATIENCE)

@@ -134,6 +134,8 @@ fn fill_table(gateway: &Gateway, bed: &Bed) -> Result<()> {
         if let Some(public) = guest.public {
             let mode = if cut_through { "cut-through" } else { "nat" };
             gateway.ok(&format!("eip create {name} --address {public}"))?;
+            // The cases ask at once; on a pool's link its neighbours would be asked before.
+            gateway.ok(&format!("eip set {name} --announce always"))?;
             gateway.ok(&format!("associate {name} {name} --mode {mode}"))?;
         }
         gateway.ok(&format!(
