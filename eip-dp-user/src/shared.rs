@@ -87,6 +87,9 @@ pub struct Holder {
     pub eni: String,
     /// How often it has moved.
     pub moves: u64,
+    /// The EIP that stands for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eip: Option<String>,
 }
 
 /// An ENI's announcement that an address is its.
@@ -144,7 +147,7 @@ impl Shared {
             let state = State {
                 enis: BTreeSet::new(),
                 holder: one.eni,
-                eip: None,
+                eip: one.eip,
                 moves: one.moves,
                 moved_at: None,
                 waiting: None,
@@ -183,7 +186,11 @@ impl Shared {
             };
             let old = before.remove(&key);
             let named = associations.get(&key).map(|one| &one.eni);
-            let holder = old.as_ref().map(|old| &old.holder).filter(is_here);
+            let eip = associations.get(&key).map(|one| &one.eip);
+            // Nobody has announced it, and it has another EIP than when its place was chosen.
+            let is_fresh = |old: &&State| old.moves == 0 && old.eip.as_ref() != eip;
+            let known = old.as_ref().filter(|old| named.is_none() || !is_fresh(old));
+            let holder = known.map(|old| &old.holder).filter(is_here);
             let holder = holder.or(named.filter(is_here));
             let holder = holder.or_else(|| enis.iter().find(is_here)).or(named);
             let Some(holder) = holder.or(enis.first()).cloned() else {
@@ -202,7 +209,7 @@ impl Shared {
             let state = State {
                 enis,
                 holder,
-                eip: associations.get(&key).map(|one| one.eip.clone()),
+                eip: eip.cloned(),
                 moves: old.as_ref().map_or(0, |old| old.moves),
                 moved_at: old.as_ref().and_then(|old| old.moved_at),
                 waiting: old.and_then(|old| old.waiting),
@@ -332,6 +339,7 @@ impl Shared {
                 address: *address,
                 eni: state.holder.clone(),
                 moves: state.moves,
+                eip: state.eip.clone(),
             })
             .collect()
     }
@@ -618,6 +626,18 @@ mod tests {
         assert_eq!(peers(&anew), []);
         // Who is on the same port has heard it there.
         assert_eq!(peers(&|eni| eni.port = Some("p0".to_owned())), []);
+    }
+
+    #[test]
+    fn it_begins_at_the_eni_that_the_association_names() {
+        let mut shared = Shared::default();
+        let mut without = raw();
+        without.associations.clear();
+        shared.resolve(&mut without);
+        let mut model = raw();
+        model.associations.get_mut("x0").expect("there").eni = "b".to_owned();
+        shared.resolve(&mut model);
+        assert_eq!(at(&model), (vec!["b"], "b"));
     }
 
     #[test]

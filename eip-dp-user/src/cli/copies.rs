@@ -35,7 +35,7 @@ impl Backup {
         let place = Place::find(global)?;
         let table = place.read(global)?;
         refuse_same(&self.file, table.path())?;
-        refuse_what_is_no_table(&self.file)?;
+        refuse_what_is_no_copy(&self.file, table.identity())?;
         let revision = table.back_up(&self.file)?;
         let file = self.file.display();
         match global.output {
@@ -132,15 +132,22 @@ fn refuse_same(file: &Path, table: &Path) -> Result<(), Failure> {
 }
 
 /// A mistyped name must not cost somebody's file.
-fn refuse_what_is_no_table(file: &Path) -> Result<(), Failure> {
-    let is_absent = matches!(file.try_exists(), Ok(false));
-    if is_absent || Table::open_read_only(&format!("sqlite:{}", file.display())).is_ok() {
+fn refuse_what_is_no_copy(file: &Path, table: Option<Identity>) -> Result<(), Failure> {
+    if matches!(file.try_exists(), Ok(false)) {
         return Ok(());
     }
-    Err(Failure::failed(format!(
-        "{} is there and no copy of a table; name another file, or remove it first",
-        file.display()
-    )))
+    let there = Table::open_read_only(&format!("sqlite:{}", file.display()));
+    match there {
+        Ok(there) if there.identity() == table => Ok(()),
+        Ok(_) => Err(Failure::failed(format!(
+            "{} is there and another table, or a copy of one; name another file, or remove it first",
+            file.display()
+        ))),
+        Err(_) => Err(Failure::failed(format!(
+            "{} is there and no copy of a table; name another file, or remove it first",
+            file.display()
+        ))),
+    }
 }
 
 impl From<CopyError> for Failure {

@@ -267,7 +267,7 @@ impl Attach {
             port: self.port,
             vlan: self.vlan,
             force: self.force,
-            rebind: self.rebind.unwrap_or_default(),
+            rebind: self.rebind,
         };
         session.change::<Eni>(self.wait, &id, &command, |eni| {
             format!(

@@ -93,8 +93,9 @@ pub enum Command {
         vlan: Option<Vlan>,
         /// Whether the port may be one that the host itself uses.
         force: bool,
-        /// Whether an interface that is made anew under the port's name is that port.
-        rebind: Rebind,
+        /// Whether an interface that is made anew under the port's name is that port; left out, as
+        /// before, where the ENI is there already.
+        rebind: Option<Rebind>,
     },
     /// Notes which interface the port of an ENI with [`Rebind::Never`] is; the daemon's, when it
     /// has seen the interface.

@@ -135,7 +135,7 @@ pub(crate) fn command(line: &str) -> Command {
             port: word(3),
             vlan: option("vlan").map(|text| text.parse().expect("a number")),
             force: option("force").is_some(),
-            rebind: Rebind::Name,
+            rebind: option("rebind").map(|_| Rebind::Never),
         },
         "detach" => Command::EniDetach { id },
         "add-ip" => Command::EniAddIp {

@@ -66,6 +66,7 @@ impl Table {
         self.check_whole()?;
         // Links stay what they are.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        schema::check_kind(&path)?;
         schema::make_folder(&path)?;
         let new = Unfinished::beside(&path)?;
         let copy = new.fill(self)?;

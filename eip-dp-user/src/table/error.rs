@@ -156,6 +156,12 @@ pub enum TableError {
         /// Its `application_id`.
         found: i32,
     },
+    /// A pipe, a device or a socket is there: to open it may never end, and nothing of it is a table.
+    #[error("{path} is no file; name the table's file with --table, or remove what is there")]
+    NoFile {
+        /// What is there.
+        path: PathBuf,
+    },
     /// A newer eip-dp wrote it.
     #[error(
         "the table {path} has version {found} and this eip-dp reads up to version {known}; use the eip-dp that wrote it, or a newer one"

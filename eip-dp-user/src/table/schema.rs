@@ -374,7 +374,17 @@ pub(super) fn check_content(path: &Path) -> Result<(), TableError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(TableError::Missing {
             path: path.to_owned(),
         }),
-        // Whatever else there is, SQLite says why it cannot be read.
+        _ => check_kind(path),
+    }
+}
+
+/// Refuses what is neither a file nor a folder. Whatever else is wrong, SQLite says why it cannot be
+/// read.
+pub(super) fn check_kind(path: &Path) -> Result<(), TableError> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => Err(TableError::NoFile {
+            path: path.to_owned(),
+        }),
         _ => Ok(()),
     }
 }
@@ -382,7 +392,7 @@ pub(super) fn check_content(path: &Path) -> Result<(), TableError> {
 /// Makes the file and its folders, for this user alone.
 fn make_file(path: &Path) -> Result<(), TableError> {
     if path.exists() {
-        return Ok(());
+        return check_kind(path);
     }
     make_folder(path)?;
     match private::options().create_new(true).open(path) {

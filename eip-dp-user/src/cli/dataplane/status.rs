@@ -148,6 +148,9 @@ fn look(global: &Global) -> Result<Status, Failure> {
             None
         }
     };
+    // What the table wants is not known then.
+    let unread = revision.is_none() && kernel.is_some();
+    let unread = unread.then(|| warnings.last().cloned()).flatten();
     let mut status = Status {
         name: name.to_string(),
         serving: Serving {
@@ -186,7 +189,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         });
         status.links = links.collect();
     }
-    status.survey(report.as_ref());
+    status.survey(report.as_ref(), unread);
     if let Some(report) = report {
         status.warnings.extend(report.error);
         status.warnings.extend(report.warnings);
@@ -246,8 +249,11 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
 
 impl Status {
     /// What is wanted and not served.
-    fn survey(&mut self, report: Option<&Report>) {
+    fn survey(&mut self, report: Option<&Report>, unread: Option<String>) {
         let mut survey = Survey::default();
+        if let Some(unread) = unread {
+            survey.add(|| unread);
+        }
         let (name, running) = (&self.name, self.daemon.running);
         if let (Some(applied), Some(revision), false) =
             (&self.applied, self.table.revision, running)
@@ -349,6 +355,7 @@ impl Status {
             address,
             eni,
             moves,
+            ..
         } in &self.shared
         {
             let line = format!("{address} of {vpc} is at {eni} (moves: {moves})");

@@ -282,7 +282,7 @@ fn attach(draft: &mut Draft, wanted: &Eni, context: &Context) -> Result<(), Refu
             port,
             vlan: wanted.vlan,
             force: wanted.force,
-            rebind: wanted.rebind,
+            rebind: Some(wanted.rebind),
         };
         eni::attach(draft, &eni.id, &place, context)?;
     }

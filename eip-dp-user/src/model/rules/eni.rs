@@ -15,7 +15,7 @@ pub(super) struct Place<'a> {
     pub(super) port: &'a str,
     pub(super) vlan: Option<Vlan>,
     pub(super) force: bool,
-    pub(super) rebind: Rebind,
+    pub(super) rebind: Option<Rebind>,
 }
 
 pub(super) fn create(draft: &mut Draft, spec: &EniSpec) -> Result<(), Refusal> {
@@ -109,7 +109,12 @@ pub(super) fn attach(
     eni.port = Some(port.to_owned());
     eni.vlan = vlan;
     eni.force = force || (is_there && eni.force);
-    eni.rebind = rebind;
+    let before = if is_there {
+        eni.rebind
+    } else {
+        Rebind::default()
+    };
+    eni.rebind = rebind.unwrap_or(before);
     // The interface that is there now is the port.
     eni.bound = None;
     draft.put_eni(eni);

@@ -503,3 +503,17 @@ fn a_document_is_checked_like_the_verbs() {
         assert!(error.to_string().contains(part), "{error}");
     }
 }
+
+#[test]
+fn a_pipe_in_the_tables_place_is_refused_and_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("table.db");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let url = format!("sqlite:{}", path.display());
+    for opened in [Table::open_read_only(&url), Table::open(&url)] {
+        assert!(
+            matches!(opened, Err(TableError::NoFile { .. })),
+            "{opened:?}"
+        );
+    }
+}

@@ -100,7 +100,8 @@ fn uplinks(bed: &Bed) -> String {
         return tagged;
     }
     let own = bed.world.uplink;
-    format!("{plain}{tagged}icmp_source = \"{own}\"\n")
+    // The pool's link is the VLAN, of which the host knows nothing.
+    format!("{plain}answer_arp = false\n{tagged}icmp_source = \"{own}\"\n")
 }
 
 /// The VPC of the guest that nothing gets to.

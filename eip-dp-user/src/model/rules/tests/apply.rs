@@ -343,7 +343,7 @@ fn a_forced_port_is_one_where_the_file_says_so_and_stays_the_interface_that_it_i
         port: "tap7".to_owned(),
         vlan: None,
         force: false,
-        rebind: Rebind::Never,
+        rebind: Some(Rebind::Never),
     };
     let bind = Command::EniBind {
         id: "s1".to_owned(),

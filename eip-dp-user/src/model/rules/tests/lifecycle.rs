@@ -4,7 +4,7 @@ use super::WORLD;
 use crate::{
     model::{
         Change, Code, Context,
-        objects::{EipState, EniState, Mode},
+        objects::{EipState, EniState, Mode, Rebind},
         testing::{at, command, second},
     },
     table::testing::Pair,
@@ -323,4 +323,13 @@ fn two_enis_swap_their_macs_in_one_document() {
     let apply = crate::model::command::Command::Apply { document, prune };
     pair.run(&apply, &at(1_000)).unwrap();
     assert_eq!(crate::model::Document::from(pair.model.clone()), wanted);
+}
+
+#[test]
+fn an_eni_that_is_attached_again_where_it_is_stays_with_its_interface() {
+    let mut pair = Pair::with(WORLD);
+    pair.accept_all("attach s1 i1 tap0 rebind=never \n attach s1 i1 tap0");
+    assert_eq!(pair.model.enis["s1"].rebind, Rebind::Never);
+    pair.accept("attach s1 i1 tap1");
+    assert_eq!(pair.model.enis["s1"].rebind, Rebind::Name);
 }

@@ -338,7 +338,7 @@ fn eni_verb() -> impl Strategy<Value = Command> {
     prop_oneof![
         3 => eni_spec().prop_map(Command::EniCreate),
         9 => (id(), name('i', 2), port()).prop_map(|(id, instance, (port, vlan))| Command::EniAttach {
-            id, instance, port, vlan, force: false, rebind: Rebind::Name
+            id, instance, port, vlan, force: false, rebind: None
         }),
         1 => (id(), option::of(1..8_u8), option::of(region())).prop_map(|(id, number, region)| Command::EniSet {
             id, mac: number.map(mac), region: region.map(OrNone), antispoof: None
