@@ -154,7 +154,8 @@ fn guests_find_their_gateway_and_everybody_else_at_their_port() -> Result<()> {
         "a1",
         "ARP(op=1,hwsrc='02:00:00:00:0a:01',psrc='192.0.2.66',pdst='10.0.0.1')",
     )?;
-    assert_eq!(scene.gateway.wait_for_drop("spoofed-source", before)?, 1);
+    // A guest's own stack may say something from an address that is not its yet, meanwhile.
+    assert!(scene.gateway.wait_for_drop("spoofed-source", before)? >= 1);
     Ok(())
 }
 
