@@ -51,6 +51,7 @@ fn wait_for_traffic(scene: &Scene, eip: &str) -> Result<()> {
     until(PATIENCE, &format!("an answer of {eip}"), || {
         Ok(ping(internet, None, eip, 1)?.lost_nothing().then_some(()))
     })
+    .with_context(|| scene.gateway.ok("drops").unwrap_or_default())
     .with_context(|| scene.gateway.log())
 }
 

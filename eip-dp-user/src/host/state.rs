@@ -190,7 +190,12 @@ impl State {
     pub(super) fn set_nexthop(&mut self, change: nexthops::Change) {
         match change {
             nexthops::Change::Put(id, object) => self.routing.put_object(id, object),
-            nexthops::Change::Gone(id) => self.routing.remove_object(id),
+            nexthops::Change::Gone(id) => {
+                self.routing.remove_object(id);
+                // With it its routes went, without a word: they must not come back with the next
+                // object of that number.
+                self.routes_stale = true;
+            }
         }
         self.ways_stale = true;
     }
