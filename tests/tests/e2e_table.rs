@@ -17,7 +17,7 @@ use eip_dp_tests::lab::{
     wait::until,
 };
 
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_mins(2);
 
 fn table(gateway: &Gateway) -> PathBuf {
     PathBuf::from(gateway.table().replacen("sqlite:", "", 1))
