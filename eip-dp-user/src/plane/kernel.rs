@@ -18,7 +18,7 @@ use super::{
     mapped::Mapped,
     os_error,
     receivers::{Receivers, Whereabouts},
-    resize::{Moment, Stage},
+    resize::{Stage, open_at_one_moment},
     source::Source,
     with_cure,
 };
@@ -62,29 +62,16 @@ impl std::fmt::Debug for Kernel {
 impl Kernel {
     /// Opens the gateway's maps; `None` if the data plane is not loaded.
     pub fn open(pins: &Pins) -> Result<Option<Self>, PlaneError> {
-        Pins::check_mounted()?;
-        if !pins.exist()? {
-            return Ok(None);
-        }
-        loop {
-            let moment = Moment::of(pins)?;
-            let opened = match moment.stage {
-                Stage::None => Self::from_source(&Source::Pins(pins)),
-                Stage::Switching => Self::from_source(&Source::Pins(&pins.next())),
-                Stage::Switched => Self::from_source(&Source::Moving(pins)),
-            };
-            let opened = opened.and_then(|kernel| match moment.stage {
-                Stage::Switching => Ok(Self {
+        open_at_one_moment(pins, |source, stage| {
+            let kernel = Self::from_source(source)?;
+            Ok(match stage {
+                Stage::Switching => Self {
                     before: Some(Box::new(Self::from_source(&Source::Pins(pins))?)),
                     ..kernel
-                }),
-                Stage::None | Stage::Switched => Ok(kernel),
-            });
-            // Maps that took each other's place meanwhile do not belong together.
-            if Moment::of(pins)? == moment {
-                return opened.map(Some);
-            }
-        }
+                },
+                Stage::None | Stage::Switched => kernel,
+            })
+        })
     }
 
     /// Opens the gateway's maps, all of which must be there.

@@ -13,11 +13,7 @@ use eip_dp_common::{
 };
 
 use super::{
-    Pins, PlaneError,
-    index::Index,
-    kernel::broken,
-    mapped::Mapped,
-    resize::{Moment, Stage},
+    Pins, PlaneError, index::Index, kernel::broken, mapped::Mapped, resize::open_at_one_moment,
     source::Source,
 };
 use crate::{
@@ -46,22 +42,7 @@ struct Addresses<A: Keyed> {
 impl Look {
     /// Opens the gateway's maps; `None` if the data plane is not loaded.
     pub fn open(pins: &Pins) -> Result<Option<Self>, PlaneError> {
-        Pins::check_mounted()?;
-        if !pins.exist()? {
-            return Ok(None);
-        }
-        loop {
-            let moment = Moment::of(pins)?;
-            let opened = match moment.stage {
-                Stage::None => Self::from_source(&Source::Pins(pins), pins),
-                Stage::Switching => Self::from_source(&Source::Pins(&pins.next()), pins),
-                Stage::Switched => Self::from_source(&Source::Moving(pins), pins),
-            };
-            // Maps that took each other's place meanwhile do not belong together.
-            if Moment::of(pins)? == moment {
-                return opened.map(Some);
-            }
-        }
+        open_at_one_moment(pins, |source, _| Self::from_source(source, pins))
     }
 
     fn from_source(source: &Source<'_>, pins: &Pins) -> Result<Self, PlaneError> {

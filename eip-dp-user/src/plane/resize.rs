@@ -47,6 +47,30 @@ impl Moment {
     }
 }
 
+/// Opens what counts of the gateway's maps, all of one moment; `None` if the data plane is not
+/// loaded. `open` gets the maps that count, and how far those are that take their place.
+pub(super) fn open_at_one_moment<T>(
+    pins: &Pins,
+    open: impl Fn(&Source<'_>, Stage) -> Result<T, PlaneError>,
+) -> Result<Option<T>, PlaneError> {
+    Pins::check_mounted()?;
+    if !pins.exist()? {
+        return Ok(None);
+    }
+    loop {
+        let moment = Moment::of(pins)?;
+        let opened = match moment.stage {
+            Stage::None => open(&Source::Pins(pins), moment.stage),
+            Stage::Switching => open(&Source::Pins(&pins.next()), moment.stage),
+            Stage::Switched => open(&Source::Moving(pins), moment.stage),
+        };
+        // Maps that took each other's place meanwhile do not belong together.
+        if Moment::of(pins)? == moment {
+            return opened.map(Some);
+        }
+    }
+}
+
 /// The map `STATUS` that is pinned there: its number, and how far its maps are.
 fn status(pins: &Pins) -> Result<Option<(u32, u64)>, PlaneError> {
     let read = || -> Result<(u32, u64), MapError> {
