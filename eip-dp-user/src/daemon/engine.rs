@@ -336,8 +336,6 @@ impl Engine {
                 self.sharers = Arc::new(sharers);
                 outcome.directory = Some(self.directory());
             }
-            // What the host uses itself may be another by now.
-            self.attach();
             if self.bind() {
                 let later = self.sync(self.facts.clone(), &[], false)?;
                 return Ok(outcome.and(later));
@@ -520,7 +518,8 @@ impl Engine {
         outcome: &mut Outcome,
     ) {
         self.complete = step.error.is_none();
-        if step.attachments || !self.failures.is_empty() || !self.complete {
+        // What the host uses itself may be another in a whole step, too.
+        if is_whole || step.attachments || !self.failures.is_empty() || !self.complete {
             self.attach();
         }
         if let Some(error) = &step.error {
