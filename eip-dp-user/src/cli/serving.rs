@@ -240,12 +240,7 @@ impl Judge {
             Err(error) => return Verdict::Unknown(error.clone()),
         };
         let port = eni.port.as_deref().unwrap_or_default();
-        let link = match facts.link_named(port) {
-            Some((_, link)) => Some(link),
-            None => if_nametoindex(port)
-                .ok()
-                .and_then(|index| facts.links.get(&index)),
-        };
+        let link = facts.link_named(port).map(|(_, link)| link);
         let Some(report) = &self.report else {
             let why = link.map_or_else(
                 || is_missing(port),
