@@ -57,14 +57,26 @@ fn wait_for_log(gateway: &Gateway, what: &str) -> Result<()> {
     })
 }
 
+/// Pings the first EIP from now on.
+fn watch(scene: &Scene) -> Result<Pinging> {
+    let log = scene.lab.folder().join("ping");
+    Pinging::start(&scene.backbone.internet, EIPS[0].address, &log)
+}
+
+/// The daemon has not ended, and no ping was lost.
+fn served_all_along(scene: &mut Scene, pinging: Pinging) -> Result<()> {
+    scene.gateway.daemon()?.still_runs()?;
+    let pinged = pinging.stop()?;
+    assert!(pinged.lost_nothing(), "{pinged}");
+    Ok(())
+}
+
 /// A copy is renamed over the table again and again, while commands read and write it.
 #[test]
 fn renames_over_the_table_crash_nobody_and_stop_no_packet() -> Result<()> {
     const ROUNDS: usize = 60;
     let mut scene = Scene::new(&Options::default())?;
-    let internet = scene.backbone.internet.clone();
-    let log = scene.lab.folder().join("ping");
-    let pinging = Pinging::start(&internet, EIPS[0].address, &log)?;
+    let pinging = watch(&scene)?;
     let path = table(&scene.gateway);
     let backup = path.with_file_name("backup.db");
     scene.gateway.ok(&format!("backup {}", backup.display()))?;
@@ -93,10 +105,7 @@ fn renames_over_the_table_crash_nobody_and_stop_no_packet() -> Result<()> {
     scene.gateway.daemon()?.still_runs()?;
     scene.gateway.ok("instance create after --wait")?;
     scene.gateway.ok("verify")?;
-    scene.gateway.daemon()?.still_runs()?;
-    let pinged = pinging.stop()?;
-    assert!(pinged.lost_nothing(), "{pinged}");
-    Ok(())
+    served_all_along(&mut scene, pinging)
 }
 
 /// By a copy that comes in pieces, into a new file and into the same one; and by `restore`.
@@ -152,9 +161,7 @@ fn a_copy_is_followed_once_it_is_whole() -> Result<()> {
 #[test]
 fn a_table_that_moves_is_followed_where_its_path_leads() -> Result<()> {
     let mut scene = Scene::new(&Options::default())?;
-    let internet = scene.backbone.internet.clone();
-    let log = scene.lab.folder().join("ping");
-    let pinging = Pinging::start(&internet, EIPS[0].address, &log)?;
+    let pinging = watch(&scene)?;
     scene.gateway.stop()?;
     let path = table(&scene.gateway);
     let folder = scene.lab.folder().join("places");
@@ -191,19 +198,14 @@ fn a_table_that_moves_is_followed_where_its_path_leads() -> Result<()> {
     wait_for_log(&scene.gateway, "followed again")?;
     scene.gateway.ok("instance create three --wait")?;
     scene.gateway.ok("verify")?;
-    scene.gateway.daemon()?.still_runs()?;
-    let pinged = pinging.stop()?;
-    assert!(pinged.lost_nothing(), "{pinged}");
-    Ok(())
+    served_all_along(&mut scene, pinging)
 }
 
 /// No command judges or changes a gateway by another table than its own, whether its daemon runs or not.
 #[test]
 fn another_table_is_refused_by_all() -> Result<()> {
     let mut scene = Scene::new(&Options::default())?;
-    let internet = scene.backbone.internet.clone();
-    let log = scene.lab.folder().join("ping");
-    let pinging = Pinging::start(&internet, EIPS[0].address, &log)?;
+    let pinging = watch(&scene)?;
     let path = table(&scene.gateway);
     let kept = path.with_file_name("kept.db");
     let other = path.with_file_name("other.db");
@@ -261,10 +263,7 @@ fn another_table_is_refused_by_all() -> Result<()> {
     fs::copy(&other, path.with_file_name("over.db"))?;
     fs::rename(path.with_file_name("over.db"), &path)?;
     wait_for_log(&scene.gateway, "is another table")?;
-    scene.gateway.daemon()?.still_runs()?;
-    let pinged = pinging.stop()?;
-    assert!(pinged.lost_nothing(), "{pinged}");
-    Ok(())
+    served_all_along(&mut scene, pinging)
 }
 
 #[test]

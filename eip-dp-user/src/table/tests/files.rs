@@ -171,17 +171,9 @@ fn who_reads_changes_nothing_on_disk() {
 /// in which such a version kept its changes is not needed where it is empty.
 #[test]
 fn an_older_version_is_read_without_being_touched() {
-    let directory = tempfile::tempdir().unwrap();
+    let (directory, url) =
+        of_version_1("PRAGMA journal_mode = wal; INSERT INTO vpc VALUES ('v1', NULL, NULL);");
     let path = directory.path().join("table.db");
-    let url = format!("sqlite:{}", path.display());
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch(include_str!("../schema.sql")).unwrap();
-    old.execute_batch(&format!(
-        "PRAGMA application_id = {}; PRAGMA user_version = 1; PRAGMA journal_mode = wal; INSERT INTO vpc VALUES ('v1', NULL, NULL);",
-        schema::APPLICATION_ID
-    ))
-    .unwrap();
-    drop(old);
     let before = fs::read(&path).unwrap();
     let table = Table::open_read_only(&url).unwrap();
     assert!(table.snapshot().unwrap().model.vpcs.contains_key("v1"));
@@ -301,26 +293,30 @@ fn a_newer_version() {
     );
 }
 
-/// What a table of version 1 has is there after, and can be moved to a VLAN within another.
-#[test]
-fn an_older_version_is_brought_up() {
+/// A table of version 1 with these rows: its folder and its URL.
+fn of_version_1(rows: &str) -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("table.db");
-    let url = format!("sqlite:{}", path.display());
     let old = Connection::open(&path).unwrap();
     old.execute_batch(include_str!("../schema.sql")).unwrap();
     old.execute_batch(&format!(
-        "PRAGMA application_id = {}; PRAGMA user_version = 1; \
-         INSERT INTO vpc VALUES ('v1', NULL, NULL); \
+        "PRAGMA application_id = {}; PRAGMA user_version = 1; {rows}",
+        schema::APPLICATION_ID
+    ))
+    .unwrap();
+    (directory, format!("sqlite:{}", path.display()))
+}
+
+/// What a table of version 1 has is there after, and can be moved to a VLAN within another.
+#[test]
+fn an_older_version_is_brought_up() {
+    let (_directory, url) = of_version_1(
+        "INSERT INTO vpc VALUES ('v1', NULL, NULL); \
          INSERT INTO vpc_cidr VALUES ('v1', 0, x'040a000000', x'040a0000ff', 24); \
          INSERT INTO instance VALUES ('i1', NULL); \
          INSERT INTO eni VALUES ('e1', 'v1', 'secondary', x'020000000001', NULL, 'instance', 'attached', 'i1', 'lan', 7); \
          INSERT INTO eni_ip VALUES ('e1', x'040a000005', 0, 'v1')",
-        schema::APPLICATION_ID
-    ))
-    .unwrap();
-    drop(old);
-
+    );
     let mut table = Table::open(&url).unwrap();
     let vlan = |table: &Table| table.snapshot().unwrap().model.enis["e1"].vlan;
     assert_eq!(vlan(&table), Some(Vlan::of(7)));
