@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eip_dp_common::abi::LinkKey;
+use eip_dp_common::{abi::LinkKey, packet::is_virtual_router};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::{info, warn};
@@ -363,11 +363,7 @@ impl Shared {
         if self.enis.is_empty() {
             return sharers;
         }
-        let altnames = facts.altnames.iter();
-        let altnames = altnames.map(|(name, index)| (name.as_str(), *index));
-        let names = facts.links.iter();
-        let names = names.map(|(index, link)| (link.name.as_str(), *index));
-        let by_name: HashMap<&str, u32> = altnames.chain(names).collect();
+        let by_name = facts.indexes_by_name();
         // The ENIs of each VPC that are behind an interface: its port, its interface's address.
         let mut by_vpc: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         let enis = self.enis.iter().filter_map(|id| model.enis.get(id));
@@ -450,7 +446,7 @@ impl Sharers {
     /// take it from no other.
     fn sender(&self, port: LinkKey, frame: &[u8]) -> Option<&Sharer> {
         let mac: [u8; 6] = *frame.get(6..)?.first_chunk()?;
-        if !matches!(mac, [0, 0, 0x5e, 0, 1 | 2, _]) {
+        if !is_virtual_router(mac) {
             return self.0.get(&Client::on(port, mac));
         }
         let mut on_port = self.0.iter().filter(|(client, _)| client.port() == port);

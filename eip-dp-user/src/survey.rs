@@ -124,12 +124,12 @@ impl Survey {
     }
 
     fn enis(&mut self, scene: &Scene<'_>) {
-        let links = scene.facts.links.values();
-        let mut up: HashMap<&str, bool> = links.map(|link| (link.name.as_str(), link.up)).collect();
-        for (name, index) in &scene.facts.altnames {
-            let is_up = scene.facts.links.get(index).is_some_and(|link| link.up);
-            up.insert(name, is_up);
-        }
+        let is_up = |index: u32| {
+            let link = scene.facts.links.get(&index);
+            link.is_some_and(|link| link.up)
+        };
+        let indexes = scene.facts.indexes_by_name().into_iter();
+        let up: HashMap<&str, bool> = indexes.map(|(name, index)| (name, is_up(index))).collect();
         for eni in scene.model.enis.values() {
             if !is_local(eni.region.as_ref(), scene.config) {
                 continue;

@@ -1,9 +1,6 @@
 //! One verb's use of the table: open it, carry out the command, tell what came of it.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -541,7 +538,8 @@ fn host_addresses() -> Result<Vec<IpAddr>, Failure> {
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
         })
-        .filter(|address| !is_link_local(*address))
+        // Link-local addresses are every link's own: no EIP can collide with one.
+        .filter(|address| !host::is_link_local(*address))
         .collect())
 }
 
@@ -555,14 +553,6 @@ fn own_ports() -> Result<Vec<HostPort>, Failure> {
         uplinks.extend(config.own_uplinks());
     }
     Ok(OwnPorts::new(&facts, &uplinks).by_name(&facts))
-}
-
-/// Link-local addresses are every link's own: no EIP can collide with one.
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => Ipv4Addr::is_link_local(&address),
-        IpAddr::V6(address) => Ipv6Addr::is_unicast_link_local(&address),
-    }
 }
 
 impl From<ExecuteError> for Failure {

@@ -262,13 +262,7 @@ impl Report {
             .map(|one| ((one.role, one.ifindex), one))
             .collect();
         // Looked up once for each name, of which there may be two of one interface.
-        let mut indexes: HashMap<&str, u32> = facts
-            .altnames
-            .iter()
-            .map(|(name, index)| (name.as_str(), *index))
-            .collect();
-        let links = facts.links.iter();
-        indexes.extend(links.map(|(index, link)| (link.name.as_str(), *index)));
+        let indexes = facts.indexes_by_name();
         let attached = |role: Role, interface: &str| {
             let found = by_place.get(&(role, *indexes.get(interface)?));
             found.map(|attachment| Attached::new(attachment, failures))

@@ -1,7 +1,7 @@
 //! The facts themselves, and the questions that the data plane asks of them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -168,6 +168,15 @@ impl HostFacts {
             .or_else(of_altname)
     }
 
+    /// The indexes of all interfaces by their names and alternative names, for who looks up many.
+    pub fn indexes_by_name(&self) -> HashMap<&str, u32> {
+        let altnames = self.altnames.iter();
+        let altnames = altnames.map(|(name, index)| (name.as_str(), *index));
+        let names = self.links.iter();
+        let names = names.map(|(index, link)| (link.name.as_str(), *index));
+        altnames.chain(names).collect()
+    }
+
     /// The index of the interface of that name, or that alternative name.
     pub fn index_of(&self, name: &str) -> Option<u32> {
         self.link_named(name).map(|(index, _)| index)
@@ -313,6 +322,14 @@ fn is_global(address: IpAddr) -> bool {
 
 fn is_private(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(v4) if v4.is_private())
+}
+
+/// Whether an address is link-local: every link's own, and of every interface.
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
 }
 
 /// Whether it is a multicast or broadcast address.

@@ -3,14 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::IpAddr,
     os::unix::fs::MetadataExt,
     sync::OnceLock,
 };
 
 use eip_dp_common::abi::LinkKey;
 
-use super::{HostFacts, Link};
+use super::{HostFacts, Link, is_link_local};
 use crate::model::{HostPort, Vlan};
 
 /// The uplinks of gateways, as their configurations name them.
@@ -27,11 +26,7 @@ impl OwnPorts {
         let mut own = Self::default();
         for (index, net) in &facts.addresses {
             // Every interface has a link-local IPv6 address: that says nothing.
-            let is_given = match net.addr() {
-                IpAddr::V4(v4) => !v4.is_link_local(),
-                IpAddr::V6(v6) => !v6.is_unicast_link_local(),
-            };
-            if is_given {
+            if !is_link_local(net.addr()) {
                 own.add_interface(facts, *index, |name| {
                     format!("{name} has the address {}", net.addr())
                 });

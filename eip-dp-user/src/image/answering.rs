@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 use eip_dp_common::abi::{EipMode, LinkKey, Sealed as _, UplinkFlags};
 use ipnet::IpNet;
 
-use super::{Address, Content, uplinks::is_local, uplinks::next_hops, ways};
+use super::{Address, Content, uplinks::next_hops, ways};
 use crate::{
     config::{self, Config},
-    host::HostFacts,
+    host::{HostFacts, is_link_local},
     model::Model,
     plan::both,
 };
@@ -86,7 +86,7 @@ impl Mouths {
                 home,
                 mac: way.mac(),
                 is_up: way.is_up(),
-                networks: networks.filter(|net| !is_local(net.addr())).collect(),
+                networks: networks.filter(|net| !is_link_local(net.addr())).collect(),
                 pools: model
                     .pools
                     .keys()

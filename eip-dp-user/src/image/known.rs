@@ -169,10 +169,9 @@ impl Known {
     fn of_enis(model: &Model, facts: &HostFacts, config: &Config) -> Self {
         let mut known = Self {
             names: facts
-                .links
-                .iter()
-                .map(|(index, link)| (link.name.clone(), *index))
-                .chain(facts.altnames.clone())
+                .indexes_by_name()
+                .into_iter()
+                .map(|(name, index)| (name.to_owned(), index))
                 .collect(),
             host_keys: enis::host_keys(facts),
             own: OwnPorts::new(facts, &config.own_uplinks()),

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     attach,
     config::{self, Config},
-    host::{Family, HostFacts, Link},
+    host::{Family, HostFacts, Link, is_link_local},
     model::{
         Model, Vlan,
         objects::{AddressRange, Mac, Pool, Vpc},
@@ -539,7 +539,7 @@ pub fn networks(facts: &HostFacts, way: &Way<'_>) -> BTreeSet<IpNet> {
             networks.insert(hop.into());
         }
     }
-    networks.retain(|net| !is_local(net.addr()));
+    networks.retain(|net| !is_link_local(net.addr()));
     networks
 }
 
@@ -555,14 +555,6 @@ pub fn overlap(vpc: &str, cidr: &IpNet, uplink: &str, net: &IpNet) -> String {
          hosts there cannot reach the EIPs of the VPC's ENIs (their packets are dropped as martian), nor these ENIs them; give \
          the VPC another CIDR"
     )
-}
-
-/// Whether an address is every link's own.
-pub fn is_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    }
 }
 
 /// Whether an address means something on its own link only, so that no packet from elsewhere has it.
@@ -584,7 +576,7 @@ fn prefixes<A: Address>(image: &mut Image, model: &Model, facts: &HostFacts, con
     }
     // The first of two with one address holds.
     for hop in next_hops.iter().rev() {
-        if !is_local(hop.net.addr()) {
+        if !is_link_local(hop.net.addr()) {
             put(content, &hop.net, hop.record(gateway_of(model, &hop.net)));
         }
     }
