@@ -94,8 +94,8 @@ pub trait Packet {
     /// `None` where they differ from each other.
     fn segment_payload(&self) -> Option<u32>;
 
-    /// Where the transport header that each of these packets gets begins: behind `transport`, the frame's own, where that is
-    /// a tunnel's. And whether it is TCP's.
+    /// Where the transport header that each of these packets gets begins: behind `transport`, the
+    /// frame's own, where that is a tunnel's. And whether it is TCP's.
     #[inline(always)]
     fn segment_transport(&self, transport: usize, is_tcp: bool) -> (usize, bool) {
         (transport, is_tcp)
@@ -134,7 +134,8 @@ impl PartialChecksum {
         self.field == 0
     }
 
-    /// [`Packet::segment_transport`] by it: what is still to be segmented has such a checksum, in the innermost header.
+    /// [`Packet::segment_transport`] by it: what is still to be segmented has such a checksum, in
+    /// the innermost header.
     #[inline(always)]
     pub const fn segment_transport(self, transport: usize, is_tcp: bool) -> (usize, bool) {
         /// Where TCP has its checksum, from its header on (RFC 9293 3.1).
@@ -189,9 +190,10 @@ impl Change {
         }
     }
 
-    /// The field after the change, for one that holds the pseudo-header's sum itself and not its complement: the outer one
-    /// of a tunnel's packet that is still to be segmented (`SKB_GSO_UDP_TUNNEL_CSUM`; net/ipv4/udp.c, `udp_set_csum`). Such
-    /// a sum is not 0, so that 0 is no checksum here, too.
+    /// The field after the change, for one that holds the pseudo-header's sum itself and not its
+    /// complement: the outer one of a tunnel's packet that is still to be segmented
+    /// (`SKB_GSO_UDP_TUNNEL_CSUM`; net/ipv4/udp.c, `udp_set_csum`). Such a sum is not 0, so that 0
+    /// is no checksum here, too.
     #[inline(always)]
     pub fn apply_to_sum(self, field: [u8; 2]) -> [u8; 2] {
         if self.zero_is_none && field == [0, 0] {
@@ -274,8 +276,8 @@ impl Ethernet {
 mod tests {
     use super::*;
 
-    /// A tunnel's outer field is a sum, of which the device makes the checksum when it has added the segment: it gets what
-    /// the sum of the changed words is.
+    /// A tunnel's outer field is a sum, of which the device makes the checksum when it has added
+    /// the segment: it gets what the sum of the changed words is.
     #[test]
     fn a_sum_changes_as_its_complement_does() {
         for (from, to, sum) in [

@@ -156,8 +156,8 @@ pub trait Links {
     fn instance(&self, index: &u32) -> u64;
     /// An uplink, by interface.
     fn uplink(&self, key: &LinkKey, into: &mut Uplink) -> bool;
-    /// On which uplinks ARP and neighbour discovery are answered for the EIP with this slot: a bit for each
-    /// [`Uplink::number`].
+    /// On which uplinks ARP and neighbour discovery are answered for the EIP with this slot: a bit
+    /// for each [`Uplink::number`].
     fn answers(&self, slot: u32) -> u64;
     /// [`crate::family::v4::check_options`], with room for them.
     ///

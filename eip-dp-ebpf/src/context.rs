@@ -387,8 +387,8 @@ impl Skb {
         }
     }
 
-    /// Whether a tag of VLAN 0 is left, beside the frame or in it: of more than any network has. The kernel would take it off
-    /// as well, and route what is behind it.
+    /// Whether a tag of VLAN 0 is left, beside the frame or in it: of more than any network has.
+    /// The kernel would take it off as well, and route what is behind it.
     #[inline(always)]
     pub fn has_priority_tag(&self) -> bool {
         // SAFETY: as in `new`.
@@ -588,7 +588,8 @@ impl Packet for Skb {
             None if self.probe_partial() => PartialChecksum::UNKNOWN,
             None => PartialChecksum::NONE,
         };
-        // Forgotten: all that follows is looked at once, and not once for frames with and once for frames without one.
+        // Forgotten: all that follows is looked at once, and not once for frames with and once for
+        // frames without one.
         self.partial = PartialChecksum {
             start: self.any.forgotten(partial.start as usize) as u32,
             field: self.any.forgotten(partial.field as usize) as u32,

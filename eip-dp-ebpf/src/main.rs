@@ -526,7 +526,8 @@ fn lost(reason: Reason) -> i32 {
     TC_ACT_SHOT
 }
 
-/// The uplink's next hop, an IPv4 address in the first four bytes, and whether it is an IPv6 one: also IPv4's may be (RFC 8950).
+/// The uplink's next hop, an IPv4 address in the first four bytes, and whether it is an IPv6 one:
+/// also IPv4's may be (RFC 8950).
 ///
 /// # Errors
 /// [`Reason::TableBusy`] if the uplink was taken away a moment ago.

@@ -134,7 +134,8 @@ pub enum Delivery {
 /// The `[dhcp]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dhcp {
-    /// Name servers handed out, each to guests with an address of its family. `None`: those of the host.
+    /// Name servers handed out, each to guests with an address of its family. `None`: those of the
+    /// host.
     #[serde(default)]
     pub dns: Option<Vec<IpAddr>>,
     /// How long a lease is.
@@ -240,8 +241,8 @@ pub enum ConfigError {
     },
 }
 
-/// The table that the configuration's file names, whatever else is right or wrong in it; `None` where it names none, or is
-/// not there.
+/// The table that the configuration's file names, whatever else is right or wrong in it; `None`
+/// where it names none, or is not there.
 pub fn table_of(file: &Path) -> Result<Option<String>, ConfigError> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,

@@ -1,4 +1,5 @@
-//! Files and folders for this user alone: who may read one may lock it, who may write to one may be believed.
+//! Files and folders for this user alone: who may read one may lock it, who may write to one may be
+//! believed.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
@@ -30,8 +31,8 @@ pub fn is_own(user: u32) -> bool {
     user == 0 || user == geteuid().as_raw()
 }
 
-/// Takes away what others may do with a file or folder of this user's, where `mode` says that they may. What fails is not the
-/// caller's to mend.
+/// Takes away what others may do with a file or folder of this user's, where `mode` says that they
+/// may. What fails is not the caller's to mend.
 pub fn close(path: &Path, mode: u32) {
     if let Ok(found) = fs::metadata(path)
         && found.uid() == geteuid().as_raw()
@@ -41,7 +42,8 @@ pub fn close(path: &Path, mode: u32) {
     }
 }
 
-/// Writes a file for this user alone, in one step: who reads it finds the one before or this one, whole.
+/// Writes a file for this user alone, in one step: who reads it finds the one before or this one,
+/// whole.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     // One that was left, or that somebody else put there, is not written to.

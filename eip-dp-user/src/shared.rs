@@ -1,11 +1,11 @@
-//! Private addresses that several ENIs of a VPC share, as virtual routers do (VRRP, RFC 5798): which
-//! of them has each, by what it announced last.
+//! Private addresses that several ENIs of a VPC share, as virtual routers do (VRRP, RFC 5798):
+//! which of them has each, by what it announced last.
 //!
 //! The table says who may have an address; who has it is known here alone. Everything behind sees a
-//! table in which the address, and its association, are the holder's: [`Shared::resolve`] makes such
-//! a table, and [`Shared::claim`] the changes of it when another ENI announces the address. The
-//! holders outlive the daemon in a file under /run; without it an address is at the ENI that its
-//! association names.
+//! table in which the address, and its association, are the holder's: [`Shared::resolve`] makes
+//! such a table, and [`Shared::claim`] the changes of it when another ENI announces the address.
+//! The holders outlive the daemon in a file under /run; without it an address is at the ENI that
+//! its association names.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -234,8 +234,8 @@ impl Shared {
         shared.collect()
     }
 
-    /// Whether changes of the table touch an ENI that shares an address, so that all of it has to be
-    /// resolved anew.
+    /// Whether changes of the table touch an ENI that shares an address, so that all of it has to
+    /// be resolved anew.
     pub fn concerns(&self, changes: &[Change]) -> bool {
         changes.iter().any(|change| match change {
             Change::Eni(diff) => {

@@ -1,6 +1,7 @@
 //! What of the table is wanted and not served, in a few sentences, however large the table is.
 //!
-//! The daemon finds it out after each sync and writes it into its report; `check` does so from what the compiler says.
+//! The daemon finds it out after each sync and writes it into its report; `check` does so from what
+//! the compiler says.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,7 +29,8 @@ pub struct Survey {
     /// How many more there are.
     #[serde(default)]
     pub more_unserved: usize,
-    /// How many ENIs are attached to an interface that is not there, or down: they are served as soon as it is up.
+    /// How many ENIs are attached to an interface that is not there, or down: they are served as
+    /// soon as it is up.
     pub waiting: usize,
     /// What they wait for; a sentence each, the first twenty.
     #[serde(default)]

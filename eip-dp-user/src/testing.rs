@@ -1,8 +1,9 @@
-//! What must hold of all that is read from elsewhere, whatever it is: for the fuzz targets, and for the tests that replay their
-//! corpora.
+//! What must hold of all that is read from elsewhere, whatever it is: for the fuzz targets, and for
+//! the tests that replay their corpora.
 //!
-//! Each function takes any bytes and panics if something does not hold; it returns whether they meant something. Who
-//! writes them is one who may write the configuration, a table file, the table, or below `/run`; or the kernel.
+//! Each function takes any bytes and panics if something does not hold; it returns whether they
+//! meant something. Who writes them is one who may write the configuration, a table file, the
+//! table, or below `/run`; or the kernel.
 
 use std::path::Path;
 
@@ -54,7 +55,8 @@ pub fn configuration(bytes: &[u8]) -> bool {
 /// A table file: read, and made of an empty table.
 ///
 /// # Panics
-/// If it is another one when it is read in parts, or another table when it is applied to what came of it.
+/// If it is another one when it is read in parts, or another table when it is applied to what came
+/// of it.
 pub fn document(bytes: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(bytes) else {
         return false;
@@ -135,7 +137,8 @@ pub fn netlink(bytes: &[u8]) -> bool {
     host::hold_netlink(bytes)
 }
 
-/// What the kernel says of its firewall's chains; the first byte says whether by netlink or by socket option.
+/// What the kernel says of its firewall's chains; the first byte says whether by netlink or by
+/// socket option.
 ///
 /// # Panics
 /// If a chain comes of it that has more rules than fit.
@@ -154,8 +157,8 @@ mod tests {
     /// So many changed inputs each target is held against.
     const ROUNDS: usize = 4000;
 
-    /// Holds a target against its corpus, each file of which means something unless its name says otherwise, and against
-    /// changed ones.
+    /// Holds a target against its corpus, each file of which means something unless its name says
+    /// otherwise, and against changed ones.
     fn hold(target: &str, hold: fn(&[u8]) -> bool) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
         let folder = folder.join(target);

@@ -1,4 +1,5 @@
-//! Whose an address on the uplink's link is: EIPs that other hosts have, next hops, and several ways onto one link (R8, R11).
+//! Whose an address on the uplink's link is: EIPs that other hosts have, next hops, and several
+//! ways onto one link (R8, R11).
 
 use std::time::Duration;
 
@@ -80,7 +81,8 @@ fn is_probed(frame: &Frame, eip: [u8; 4]) -> bool {
     says(frame, 1, GATEWAY, NOBODY) && frame.bytes.get(38..42) == Some(&eip)
 }
 
-/// Whether the gateway answers for an address: an answer for another that was asked for after it says that none comes.
+/// Whether the gateway answers for an address: an answer for another that was asked for after it
+/// says that none comes.
 fn is_answered(outside: &Capture, eip: [u8; 4]) -> Result<bool> {
     let count = |eip| outside.incoming(|frame| says(frame, 2, GATEWAY, eip)).len();
     let (before, ours) = (count(eip), count(OURS));
@@ -213,7 +215,8 @@ fn an_address_that_somebody_takes_later_is_defended_once() -> Result<()> {
     until(PATIENCE, "all announcements", || {
         Ok((announced() == 3).then_some(()))
     })?;
-    // An Ethernet address that the uplink had is no other host's: a switch may answer for us by what it remembers.
+    // An Ethernet address that the uplink had is no other host's: a switch may answer for us by
+    // what it remembers.
     let gateway = &scene.backbone.gateway;
     gateway.ip(&format!("link set dev {UPLINK} address 02:00:00:00:01:03"))?;
     until(PATIENCE, "the new Ethernet address", || {
@@ -322,7 +325,8 @@ fn a_next_hop_is_no_eip() -> Result<()> {
     Ok(())
 }
 
-/// Two uplinks on one LAN, with a network there and without: the first that is up answers and announces.
+/// Two uplinks on one LAN, with a network there and without: the first that is up answers and
+/// announces.
 #[test]
 fn of_two_uplinks_on_one_link_one_answers() -> Result<()> {
     const SECOND: [u8; 6] = [2, 0, 0, 0, 1, 0x22];
@@ -387,7 +391,8 @@ fn of_two_uplinks_on_one_link_one_answers() -> Result<()> {
     })
 }
 
-/// Another gateway of the table answers for an EIP while this one takes over, and later: no conflict.
+/// Another gateway of the table answers for an EIP while this one takes over, and later: no
+/// conflict.
 #[test]
 fn another_gateway_of_the_table_is_no_other_host() -> Result<()> {
     const OTHER: [u8; 6] = [2, 0, 0, 0, 1, 0x33];

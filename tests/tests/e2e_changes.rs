@@ -61,7 +61,8 @@ fn an_eni_gets_another_mac_and_region() -> Result<()> {
         ..Options::default()
     })?;
     let gateway = &scene.gateway;
-    // Each guest answers by the interface that it had first: the others are those of the other guest.
+    // Each guest answers by the interface that it had first: the others are those of the other
+    // guest.
     let others = Others::of(&scene, &[3])?;
     let private = || ping(&scene.b, Some("10.0.0.20"), "10.0.0.10", 2);
 

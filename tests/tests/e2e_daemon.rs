@@ -186,7 +186,8 @@ fn the_next_hop_is_followed_when_its_mac_changes() -> Result<()> {
     let internet = &scene.backbone.internet;
     assert!(ping(&scene.a, Some("10.0.0.10"), INTERNET, 3)?.lost_nothing());
     internet.ip(&format!("link set dev {UPLINK} address 02:00:00:00:01:77"))?;
-    // As a router that takes over does. (The kernel believes a second MAC only after a while: again and again.)
+    // As a router that takes over does. (The kernel believes a second MAC only after a while: again
+    // and again.)
     until(LONG, "packets to go to the new MAC", || {
         arp::announce(internet, UPLINK, INTERNET)?;
         let pinged = ping(&scene.a, Some("10.0.0.10"), INTERNET, 1)?;

@@ -1,4 +1,5 @@
-//! Where the host's own routing says that the Internet is: whatever form that takes, packets of EIPs follow.
+//! Where the host's own routing says that the Internet is: whatever form that takes, packets of
+//! EIPs follow.
 
 use anyhow::{Context, Result, ensure};
 use eip_dp_tests::lab::{
@@ -62,7 +63,8 @@ fn warnings(scene: &Scene) -> Result<String> {
     Ok(texts.join("\n"))
 }
 
-/// Enters routes, sees that packets of EIPs of that key's family follow, and takes the routes away again.
+/// Enters routes, sees that packets of EIPs of that key's family follow, and takes the routes away
+/// again.
 fn follows(scene: &Scene, key: &str, hop: &str, there: &[&str], back: &[&str]) -> Result<()> {
     let eip = if key == "next_hop" { EIP } else { EIP6 };
     let way = || -> Result<()> {
@@ -136,7 +138,8 @@ fn ipv6_goes_where_the_host_s_routes_lead() -> Result<()> {
     )
 }
 
-/// A route may name a nexthop object in place of a router; the kernel then tells the router with the route, or does not.
+/// A route may name a nexthop object in place of a router; the kernel then tells the router with
+/// the route, or does not.
 #[test]
 fn nexthop_objects_are_followed() -> Result<()> {
     let scene = by_routes(&Options {
@@ -216,7 +219,8 @@ fn small_uplinks_and_routers_beside_them() -> Result<()> {
     follows(&scene, "next_hop", "198.51.100.3", &[&pair, default], &gone)
 }
 
-/// Where the rules choose by packets, nobody can say what is next for those of EIPs but the operator.
+/// Where the rules choose by packets, nobody can say what is next for those of EIPs but the
+/// operator.
 #[test]
 fn where_rules_choose_a_warning_names_the_routers_and_the_key() -> Result<()> {
     let mut scene = by_routes(&Options::default())?;
@@ -273,7 +277,8 @@ fn where_rules_choose_a_warning_names_the_routers_and_the_key() -> Result<()> {
     Ok(())
 }
 
-/// The gateway's own ICMP errors come from another of the host's addresses where the uplink has none.
+/// The gateway's own ICMP errors come from another of the host's addresses where the uplink has
+/// none.
 #[test]
 fn errors_have_a_source_on_an_uplink_without_an_address() -> Result<()> {
     let scene = by_routes(&Options {
@@ -314,7 +319,8 @@ fn errors_have_a_source_on_an_uplink_without_an_address() -> Result<()> {
     hear_of("192.0.2.77")
 }
 
-/// The only uplink may come after the daemon, by a name that another interface had, or by an alternative one.
+/// The only uplink may come after the daemon, by a name that another interface had, or by an
+/// alternative one.
 #[test]
 fn an_uplink_that_is_not_there_is_waited_for() -> Result<()> {
     let mut scene = by_routes(&Options::default())?;

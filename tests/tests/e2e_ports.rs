@@ -1,5 +1,6 @@
-//! Ports that the host uses itself: an ENI there is refused or forced, and the host gets them back. Ports that guests have:
-//! what nobody stands on stays closed, and an interface that is made anew is the port again, or closed.
+//! Ports that the host uses itself: an ENI there is refused or forced, and the host gets them back.
+//! Ports that guests have: what nobody stands on stays closed, and an interface that is made anew
+//! is the port again, or closed.
 
 use anyhow::{Context, Result, ensure};
 use eip_dp_tests::lab::{
@@ -200,7 +201,8 @@ fn a_forced_port_cuts_the_host_off_until_it_is_detached() -> Result<()> {
     Ok(())
 }
 
-/// What is in use goes on: a port is not taken from a guest because the host was given an address there.
+/// What is in use goes on: a port is not taken from a guest because the host was given an address
+/// there.
 #[test]
 fn an_address_that_comes_later_is_a_warning() -> Result<()> {
     let scene = silent_scene()?;
@@ -221,7 +223,8 @@ fn an_address_that_comes_later_is_a_warning() -> Result<()> {
     })
 }
 
-/// A guest on a port of the host, which would answer it: what a host does with an interface that nobody guards.
+/// A guest on a port of the host, which would answer it: what a host does with an interface that
+/// nobody guards.
 struct Guest<'a> {
     scene: &'a Scene,
     port: &'static str,
@@ -230,7 +233,8 @@ struct Guest<'a> {
 }
 
 impl Guest<'_> {
-    /// Lets the guest and the host's own stack find each other, wherever the interface is not closed.
+    /// Lets the guest and the host's own stack find each other, wherever the interface is not
+    /// closed.
     fn prepare(&self) -> Result<()> {
         let host = &self.scene.backbone.gateway;
         self.netns

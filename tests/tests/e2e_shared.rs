@@ -1,4 +1,5 @@
-//! Private addresses that several ENIs share: guests with keepalived, and their EIPs that follow whoever is the master.
+//! Private addresses that several ENIs share: guests with keepalived, and their EIPs that follow
+//! whoever is the master.
 
 use std::{
     fs,
@@ -124,7 +125,8 @@ impl Routers {
         Ok(())
     }
 
-    /// Sends a frame, given in scapy's words, from a guest; `P` is its port's Ethernet address, `M` its own.
+    /// Sends a frame, given in scapy's words, from a guest; `P` is its port's Ethernet address, `M`
+    /// its own.
     fn send(&self, index: usize, frame: &str) -> Result<()> {
         let port = mac_of(&self.backbone.gateway, &format!("p{index}"))?;
         let setup = format!("P = '{port}'; M = '{}'", mac(index));
@@ -332,7 +334,8 @@ fn who_may_have_an_address_moves_it_and_nobody_else() -> Result<()> {
             .wait_for_drop(reason, dropped)
             .with_context(|| frame.clone())?;
     }
-    // A sharer's of what is not shared moves nothing, either: one that is another's, and the other's own.
+    // A sharer's of what is not shared moves nothing, either: one that is another's, and the
+    // other's own.
     routers.send(1, &announcement("M", "10.0.0.13", 1))?;
     routers.send(1, &announcement("M", "10.0.0.11", 1))?;
     // The last one of all is followed, so that those before were looked at.
@@ -491,7 +494,8 @@ fn only_vrrp_passes_between_those_who_share() -> Result<()> {
     Ok(())
 }
 
-/// An ENI that is detached loses its shared addresses to the others, and does not get them back by being attached.
+/// An ENI that is detached loses its shared addresses to the others, and does not get them back by
+/// being attached.
 #[test]
 fn a_detached_eni_loses_its_shared_addresses() -> Result<()> {
     let mut routers = silent()?;

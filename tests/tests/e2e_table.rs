@@ -1,4 +1,5 @@
-//! The table's file and the gateway's own, replaced, moved, damaged and looked at while packets are forwarded.
+//! The table's file and the gateway's own, replaced, moved, damaged and looked at while packets are
+//! forwarded.
 
 use std::{
     fs,
@@ -201,7 +202,8 @@ fn a_table_that_moves_is_followed_where_its_path_leads() -> Result<()> {
     served_all_along(&mut scene, pinging)
 }
 
-/// No command judges or changes a gateway by another table than its own, whether its daemon runs or not.
+/// No command judges or changes a gateway by another table than its own, whether its daemon runs or
+/// not.
 #[test]
 fn another_table_is_refused_by_all() -> Result<()> {
     let mut scene = Scene::new(&Options::default())?;

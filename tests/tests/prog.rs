@@ -100,7 +100,8 @@ const NEIGHBOURS: Rate = Rate {
 };
 
 impl Rate {
-    /// How many may come in since then: the programs read the kernel's coarse clock, which steps by ticks of up to 10 ms.
+    /// How many may come in since then: the programs read the kernel's coarse clock, which steps by
+    /// ticks of up to 10 ms.
     fn since(self, start: Instant) -> u128 {
         let elapsed = start.elapsed().as_millis() + 20;
         1 + elapsed * u128::from(self.per_second) / 1_000

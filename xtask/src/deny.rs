@@ -1,8 +1,9 @@
 //! `cargo xtask deny`: what `deny.toml` allows of the packages that all of this is built from.
 //!
-//! cargo-deny is asked where it is installed, for advisories, too, if their database can be had. To build it takes longer than
-//! all tests, so that nothing installs it: without it licences, bans and sources are checked here, by what cargo says of the
-//! packages. A key of `deny.toml` that is not understood here is an error, rather than a rule that nobody checks.
+//! cargo-deny is asked where it is installed, for advisories, too, if their database can be had. To
+//! build it takes longer than all tests, so that nothing installs it: without it licences, bans and
+//! sources are checked here, by what cargo says of the packages. A key of `deny.toml` that is not
+//! understood here is an error, rather than a rule that nobody checks.
 
 use std::{fs, process::ExitCode};
 

@@ -161,7 +161,8 @@ pub enum StatusWord {
     PrivateAddresses6 = 11,
     /// 1 where the counters have a row of what was counted in maps before.
     Carries = 12,
-    /// The first half of what tells the table from others, whatever its path; 0 where nothing is known.
+    /// The first half of what tells the table from others, whatever its path; 0 where nothing is
+    /// known.
     Identity = 13,
     /// The other half.
     IdentityEnd = 14,

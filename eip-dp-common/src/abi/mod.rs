@@ -95,8 +95,8 @@ pub mod maps {
     /// `Array<[u32; 2]>`, two slots an element: one more than where in [`EIP_OUT`] the counters of the slot's EIP are, 0 where there
     /// are none.
     pub const OUT_SLOTS: &str = "OUT_SLOTS";
-    /// `Array<u64>`, by the EIP's slot: on which uplinks ARP and neighbour discovery are answered for it, a bit for each
-    /// [`super::Uplink::number`].
+    /// `Array<u64>`, by the EIP's slot: on which uplinks ARP and neighbour discovery are answered
+    /// for it, a bit for each [`super::Uplink::number`].
     pub const ANSWERS: &str = "ANSWERS";
     /// `PerCpuArray<u64>`, by [`super::Reason`]; behind these as many of what was counted in maps before.
     pub const DROPS: &str = "DROPS";

@@ -280,7 +280,8 @@ pub const PREFIX_SEAL: u32 = 0;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uplink {
-    /// The next hop's IPv4 address, zeros while there is none, or where IPv4 is sent to [`Self::next_hop6`] (RFC 8950).
+    /// The next hop's IPv4 address, zeros while there is none, or where IPv4 is sent to
+    /// [`Self::next_hop6`] (RFC 8950).
     pub next_hop4: [u8; 4],
     /// The next hop's IPv6 address, zeros while there is none.
     pub next_hop6: [u8; 16],

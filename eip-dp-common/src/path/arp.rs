@@ -97,8 +97,8 @@ fn asked<P: Packet, T: Tables<V4>>(
     let vpc = from.port.vpc;
     // A probe for a duplicate address has no sender (RFC 5227).
     if !V4::is_unspecified(&arp.sender) {
-        // An announcement (RFC 5227 3) of an address that may be this ENI's. The one that has it is heard, too: it
-        // answers another's.
+        // An announcement (RFC 5227 3) of an address that may be this ENI's. The one that has it is
+        // heard, too: it answers another's.
         if shares && arp.sender == arp.target {
             return to_daemon(packet, tables, sender);
         }
@@ -144,8 +144,8 @@ pub fn is_near<F: Family, T: Tables<F>>(
     Ok(same_port || tables.instance(&owner) == tables.instance(&sender))
 }
 
-/// Whether an address is that of an EIP with an association, for which the daemon answers on that uplink: nobody else there holds
-/// the address, and no other uplink of the same link does it.
+/// Whether an address is that of an EIP with an association, for which the daemon answers on that
+/// uplink: nobody else there holds the address, and no other uplink of the same link does it.
 #[inline(always)]
 pub fn answers_for<F: Family, T: Tables<F>>(
     tables: &T,
@@ -167,8 +167,9 @@ pub fn answers_for<F: Family, T: Tables<F>>(
     }
 }
 
-/// ARP on an uplink: requests for an associated EIP are answered where the pool is on-link, all else is the kernel's. So is what
-/// another host says of an EIP (RFC 5227 2.4), which nobody asks by: the daemon hears of it.
+/// ARP on an uplink: requests for an associated EIP are answered where the pool is on-link, all
+/// else is the kernel's. So is what another host says of an EIP (RFC 5227 2.4), which nobody asks
+/// by: the daemon hears of it.
 #[inline(always)]
 pub fn on_uplink<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, uplink: &Uplink) -> Outcome {
     if uplink.flags & UplinkFlags::ANSWER_ARP == 0 || !packet.can_reply() {

@@ -181,8 +181,9 @@ fn wire_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> usize {
             let is_tcp = datagram.protocol == protocol::TCP;
             let (start, is_tcp) = packet.segment_transport(datagram.transport, is_tcp);
             let network = start - NETWORK;
-            // Datagrams that may be fragmented may be one for the device to cut into fragments (UFO, of a virtual machine):
-            // `payload` is what follows the IP header then, in units of a fragment's. Nothing here tells these from others.
+            // Datagrams that may be fragmented may be one for the device to cut into fragments
+            // (UFO, of a virtual machine): `payload` is what follows the IP header then, in units
+            // of a fragment's. Nothing here tells these from others.
             if datagram.may_fragment
                 && start == datagram.transport
                 && !is_tcp

@@ -284,7 +284,8 @@ pub fn is_pool_router<F: Family, T: Tables<F>>(
     )
 }
 
-/// Whether it is a virtual router's advertisement, which no router has forwarded (RFC 5798 5.1.1.3).
+/// Whether it is a virtual router's advertisement, which no router has forwarded (RFC 5798
+/// 5.1.1.3).
 #[inline(always)]
 fn is_vrrp<F: Local>(datagram: &Datagram<F>) -> bool {
     datagram.protocol == protocol::VRRP
@@ -292,8 +293,8 @@ fn is_vrrp<F: Local>(datagram: &Datagram<F>) -> bool {
         && datagram.destination == F::VRRP_GROUP
 }
 
-/// From a sender that has no address yet, or uses one that is valid on its link only: what is for the daemon, and pings of
-/// its router.
+/// From a sender that has no address yet, or uses one that is valid on its link only: what is for
+/// the daemon, and pings of its router.
 #[inline(always)]
 fn without_address<F: Local, P: Packet, L: Links>(
     packet: &P,

@@ -1,11 +1,13 @@
 //! Which of the EIPs that are on an uplink's link nobody else there holds.
 //!
-//! Before the gateway says that it has such an EIP, it asks the link (RFC 5227 2.1, RFC 4862 5.4); who answers has it. After that
-//! it listens (RFC 5227 2.4): the first who says that it has the address is told once that it is ours, who says so again has it.
-//! What somebody else has is asked for again from time to time, and is ours once nobody answers.
+//! Before the gateway says that it has such an EIP, it asks the link (RFC 5227 2.1, RFC 4862 5.4);
+//! who answers has it. After that it listens (RFC 5227 2.4): the first who says that it has the
+//! address is told once that it is ours, who says so again has it. What somebody else has is asked
+//! for again from time to time, and is ours once nobody answers.
 //!
-//! The pauses are shorter than those of RFC 5227, which are for hosts whose users wait for them once: here neighbours wait for the
-//! answer, a holder answers within a millisecond, and who did not hear the probes is heard later.
+//! The pauses are shorter than those of RFC 5227, which are for hosts whose users wait for them
+//! once: here neighbours wait for the answer, a holder answers within a millisecond, and who did
+//! not hear the probes is heard later.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -20,7 +22,8 @@ const PROBES: u8 = 3;
 const DISTANCE: Duration = Duration::from_millis(200);
 /// … and so long after the last of them nobody holds the address.
 const SILENCE: Duration = Duration::from_millis(300);
-/// `DEFEND_INTERVAL` of RFC 5227: who contradicts within that after another contradiction has the address.
+/// `DEFEND_INTERVAL` of RFC 5227: who contradicts within that after another contradiction has the
+/// address.
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// So long after an answer an address is asked for again, …
 const AGAIN: Duration = Duration::from_secs(5);

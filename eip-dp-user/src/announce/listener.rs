@@ -1,4 +1,5 @@
-//! Hears who says of an address that it has it: ARP packets and neighbour discovery that the programs leave to the kernel.
+//! Hears who says of an address that it has it: ARP packets and neighbour discovery that the
+//! programs leave to the kernel.
 
 use std::{io, net::IpAddr};
 
@@ -38,7 +39,8 @@ impl Listener {
     /// Begins to listen, on all interfaces of the network namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
         let open = |socket| {
-            // SAFETY: the socket is open as long as the value lives, and its descriptor is always the same.
+            // SAFETY: the socket is open as long as the value lives, and its descriptor is always
+            // the same.
             unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
         };
         Ok(Self {
@@ -98,7 +100,8 @@ fn read_arp(frame: &[u8], home: u32) -> Option<Evidence> {
     evidence(home, mac, sender, Some(target))
 }
 
-/// A neighbour solicitation or advertisement (RFC 4861). Who solicits without an address is about to take the target.
+/// A neighbour solicitation or advertisement (RFC 4861). Who solicits without an address is about
+/// to take the target.
 fn read_discovery(frame: &[u8], home: u32) -> Option<Evidence> {
     const SOLICITATION: u8 = 135;
     const ADVERTISEMENT: u8 = 136;

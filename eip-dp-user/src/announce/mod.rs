@@ -1,10 +1,11 @@
-//! Tells the neighbours on an uplink where an EIP is now, and the guests on a port where their gateway is: gratuitous ARP
-//! (RFC 5227, 3) and unsolicited neighbour advertisements (RFC 4861, 7.2.6). Before that it asks the link of an EIP whether
-//! somebody has it, see [`claims`].
+//! Tells the neighbours on an uplink where an EIP is now, and the guests on a port where their
+//! gateway is: gratuitous ARP (RFC 5227, 3) and unsolicited neighbour advertisements (RFC 4861,
+//! 7.2.6). Before that it asks the link of an EIP whether somebody has it, see [`claims`].
 //!
-//! Who still sends to another Ethernet address learns the new one at once. Each address is announced three
-//! times, with growing distance, because nothing confirms that an announcement arrived. Thousands of EIPs may move
-//! together: what is due is sent at a bounded rate, and a newer announcement of an address takes the place of an older one.
+//! Who still sends to another Ethernet address learns the new one at once. Each address is
+//! announced three times, with growing distance, because nothing confirms that an announcement
+//! arrived. Thousands of EIPs may move together: what is due is sent at a bounded rate, and a newer
+//! announcement of an address takes the place of an older one.
 
 mod claims;
 mod listener;
@@ -46,7 +47,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How long what is known of other gateways is taken for true.
 const KIN: Duration = Duration::from_secs(1);
 
-/// Announces EIPs on uplinks and gateways on ports, and finds out which EIPs somebody else has. Dropping it ends all of that.
+/// Announces EIPs on uplinks and gateways on ports, and finds out which EIPs somebody else has.
+/// Dropping it ends all of that.
 #[derive(Debug)]
 pub struct Announcer {
     orders: mpsc::UnboundedSender<Order>,
@@ -58,12 +60,13 @@ pub struct Announcer {
 pub enum News {
     /// Whose a claimed EIP is.
     Verdict(Verdict),
-    /// What is sent on the uplink of the one interface comes in on that of the other: they are on one link.
+    /// What is sent on the uplink of the one interface comes in on that of the other: they are on
+    /// one link.
     SameLink(u32, u32),
 }
 
-/// The Ethernet addresses of the other gateways that serve the same table, whose answers are no conflict, and those that this
-/// one's uplinks had before. It is asked once in a while.
+/// The Ethernet addresses of the other gateways that serve the same table, whose answers are no
+/// conflict, and those that this one's uplinks had before. It is asked once in a while.
 pub type Kin = Box<dyn Fn() -> HashSet<[u8; 6]> + Send>;
 
 /// What of this host matters to who listens.
@@ -71,7 +74,8 @@ pub type Kin = Box<dyn Fn() -> HashSet<[u8; 6]> + Send>;
 pub struct Own {
     /// The Ethernet addresses of its interfaces.
     pub macs: HashSet<[u8; 6]>,
-    /// The uplinks on which EIPs are announced, those that are up: the interface whose neighbours are there, and the Ethernet address.
+    /// The uplinks on which EIPs are announced, those that are up: the interface whose neighbours
+    /// are there, and the Ethernet address.
     pub uplinks: Vec<(u32, [u8; 6])>,
 }
 
@@ -103,8 +107,8 @@ enum Order {
 }
 
 impl Announcer {
-    /// Starts the task that announces and listens, in the network namespace of the calling thread. What it finds out goes to
-    /// `news`. Needs `CAP_NET_RAW`.
+    /// Starts the task that announces and listens, in the network namespace of the calling thread.
+    /// What it finds out goes to `news`. Needs `CAP_NET_RAW`.
     pub fn start(kin: Kin, news: mpsc::UnboundedSender<News>) -> io::Result<Self> {
         let (orders, receiver) = mpsc::unbounded_channel();
         let work = Work {
@@ -310,7 +314,8 @@ impl Work {
             let Some(evidence) = &one.evidence else {
                 continue;
             };
-            // What this host says itself comes back where a link has a loop, and from what it said before, caches answer.
+            // What this host says itself comes back where a link has a loop, and from what it said
+            // before, caches answer.
             if !self.claims.has(evidence.address)
                 || self.own.macs.contains(&evidence.mac)
                 || self.kin.have(evidence.mac, now)
@@ -455,7 +460,8 @@ fn probe(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// An ARP request for `address` to everybody, padded to the shortest frame of Ethernet. From the address itself it announces it.
+/// An ARP request for `address` to everybody, padded to the shortest frame of Ethernet. From the
+/// address itself it announces it.
 fn arp_request(mac: [u8; 6], sender: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
     /// Without the frame check sequence.
     const SHORTEST: usize = 60;
@@ -494,8 +500,9 @@ fn neighbour_solicitation(mac: [u8; 6], address: Ipv6Addr) -> Vec<u8> {
     envelope.icmp(message)
 }
 
-/// An advertisement that nobody asked for, to every node: it overrides what they know. An EIP is an address of a guest, and only a
-/// gateway is a router: who hears otherwise of its router takes it off its list (RFC 4861, 7.2.5).
+/// An advertisement that nobody asked for, to every node: it overrides what they know. An EIP is an
+/// address of a guest, and only a gateway is a router: who hears otherwise of its router takes it
+/// off its list (RFC 4861, 7.2.5).
 fn neighbour_advertisement(mac: [u8; 6], address: Ipv6Addr, role: Role) -> Vec<u8> {
     const TYPE: u8 = 136;
     const ROUTER: u8 = 0x80;
@@ -649,7 +656,8 @@ mod tests {
         assert_eq!(drain(&mut queue, start).len(), 3);
     }
 
-    /// By scapy: `Ether(src=…,dst='33:33:ff:00:00:09')/IPv6(src='::',dst='ff02::1:ff00:9',hlim=255)/ICMPv6ND_NS(tgt=…)`.
+    /// By scapy:
+    /// `Ether(src=…,dst='33:33:ff:00:00:09')/IPv6(src='::',dst='ff02::1:ff00:9',hlim=255)/ICMPv6ND_NS(tgt=…)`.
     #[test]
     fn an_ipv6_eip_is_asked_for_as_a_duplicate_is() {
         let expected = [

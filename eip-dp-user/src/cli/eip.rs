@@ -76,8 +76,9 @@ pub struct Set {
     /// When it expires, such as 2030-12-31T23:59:59Z, 2030-12-31, +30d, or `never`
     #[arg(long, value_name = "TIME|never")]
     expires: Option<Expiry>,
-    /// Whether an EIP of the uplink's network is announced, and answered for, while no other host there has the address
-    /// (`auto`), or whoever has it: a router with proxy ARP answers for every address
+    /// Whether an EIP of the uplink's network is announced, and answered for, while no other host
+    /// there has the address (`auto`), or whoever has it: a router with proxy ARP answers for every
+    /// address
     #[arg(long, value_parser = values::announce())]
     announce: Option<Announce>,
     #[command(flatten)]

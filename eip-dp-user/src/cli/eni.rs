@@ -121,8 +121,8 @@ pub struct Attach {
     /// Attach although the host itself uses that port, and is cut off there
     #[arg(long)]
     force: bool,
-    /// When the interface goes and one of that name comes: `name` takes it for the port, `never` keeps it closed
-    /// until the ENI is attached again [default: name]
+    /// When the interface goes and one of that name comes: `name` takes it for the port, `never`
+    /// keeps it closed until the ENI is attached again [default: name]
     #[arg(long, value_parser = values::rebind())]
     rebind: Option<Rebind>,
     #[command(flatten)]
@@ -134,8 +134,8 @@ pub struct Attach {
 pub struct AddIp {
     #[command(flatten)]
     ip: Ip,
-    /// Other ENIs of the VPC may have it too, as with VRRP: packets for it, and for its EIP, go to the ENI that
-    /// announced it last
+    /// Other ENIs of the VPC may have it too, as with VRRP: packets for it, and for its EIP, go to
+    /// the ENI that announced it last
     #[arg(long)]
     shared: bool,
 }

@@ -25,7 +25,8 @@ pub enum Failure {
         /// The sentence that names the object, the value and the cure.
         message: String,
     },
-    /// It is done, and what the table wants is not forwarded all the same: exit code 4. Text has said so as the verb's result.
+    /// It is done, and what the table wants is not forwarded all the same: exit code 4. Text has
+    /// said so as the verb's result.
     NotForwarded(String),
     /// What was found is bad and has been printed as the verb's result: exit code 1, and no message.
     Reported,
@@ -94,7 +95,8 @@ pub fn warn(format: Format, message: &str) {
     }
 }
 
-/// Writes a note to stderr: something that is as it should be, and that the operator may not think of.
+/// Writes a note to stderr: something that is as it should be, and that the operator may not think
+/// of.
 pub fn note(format: Format, message: &str) {
     match format {
         Format::Text => eprint(&format!("note: {message}")),

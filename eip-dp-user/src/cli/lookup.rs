@@ -1,5 +1,5 @@
-//! Which object an operator means: by its id, else by an address, an Ethernet address or an interface; and which id was
-//! perhaps meant where nothing fits.
+//! Which object an operator means: by its id, else by an address, an Ethernet address or an
+//! interface; and which id was perhaps meant where nothing fits.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -86,8 +86,8 @@ fn similar(view: &dyn View, kind: Kind, said: &str) -> Vec<String> {
     found.into_iter().map(|(_, id)| format!("`{id}`")).collect()
 }
 
-/// How many letters have to be put in, left out, changed or swapped with their neighbour to make one word of the other;
-/// `None`: more than `limit`.
+/// How many letters have to be put in, left out, changed or swapped with their neighbour to make
+/// one word of the other; `None`: more than `limit`.
 fn distance(one: &[char], other: &[char], limit: usize) -> Option<usize> {
     if one.len().abs_diff(other.len()) > limit {
         return None;
@@ -117,7 +117,8 @@ pub(super) fn eips(view: &dyn View, said: &str) -> BTreeSet<String> {
     found.into_iter().collect()
 }
 
-/// The ENIs with that private address, with the EIP of that public address, with that Ethernet address, or behind that port.
+/// The ENIs with that private address, with the EIP of that public address, with that Ethernet
+/// address, or behind that port.
 pub(super) fn enis(view: &dyn View, said: &str) -> BTreeSet<String> {
     if let Ok(address) = said.parse::<IpAddr>() {
         let vpcs = vpcs_of(view, address.into());

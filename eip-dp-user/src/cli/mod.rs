@@ -106,7 +106,8 @@ enum Verb {
     Restore(copies::Restore),
     /// Run the daemon that makes the kernel forward what the table says
     Run(RunArgs),
-    /// Whether all that is wanted is served, what the data plane runs on and which revision of the table it has applied
+    /// Whether all that is wanted is served, what the data plane runs on and which revision of the
+    /// table it has applied
     Status(StatusArgs),
     /// Packets and bytes per EIP and direction
     Stats(StatsArgs),

@@ -45,8 +45,8 @@ pub fn write_as(
     }
 }
 
-/// Escapes what a terminal would take for a command, or show in another order: text of the table may
-/// have been written past the rules.
+/// Escapes what a terminal would take for a command, or show in another order: text of the table
+/// may have been written past the rules.
 struct Escaped<W>(W, Style);
 
 /// How a character is escaped.

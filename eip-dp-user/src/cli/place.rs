@@ -1,4 +1,5 @@
-//! Which table a verb works on, who says so, and how it stands to the one that the gateway forwards by.
+//! Which table a verb works on, who says so, and how it stands to the one that the gateway forwards
+//! by.
 
 use std::{
     fmt, fs,
@@ -117,7 +118,8 @@ impl Place {
         self.read(global)
     }
 
-    /// Opens the table to carry out `command`, and makes one for a command that may do so and would be accepted.
+    /// Opens the table to carry out `command`, and makes one for a command that may do so and would
+    /// be accepted.
     pub fn write(
         &self,
         global: &Global,
@@ -150,8 +152,8 @@ impl Place {
     }
 }
 
-/// What the running daemon of a gateway reports. A report that is damaged, or that somebody cleaned away, it writes anew when
-/// it is asked; `None` if it has ended meanwhile.
+/// What the running daemon of a gateway reports. A report that is damaged, or that somebody cleaned
+/// away, it writes anew when it is asked; `None` if it has ended meanwhile.
 pub fn report_of_daemon(name: &Name) -> Result<Option<Report>, Failure> {
     const PATIENCE: Duration = Duration::from_secs(10);
     const PAUSE: Duration = Duration::from_millis(50);
@@ -243,7 +245,8 @@ impl Gateway {
     }
 }
 
-/// The table by which the gateway is judged: that one, not another. `daemon_runs`: it has to be the very file.
+/// The table by which the gateway is judged: that one, not another. `daemon_runs`: it has to be the
+/// very file.
 pub fn table_of_gateway(global: &Global, daemon_runs: bool) -> Result<(Place, Table), Failure> {
     let place = Place::find(global)?;
     let table = place.read(global)?;

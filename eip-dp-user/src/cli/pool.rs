@@ -60,7 +60,8 @@ pub struct Set {
     /// The prefix
     #[arg(value_parser = values::prefix)]
     cidr: IpNet,
-    /// The router of guests in cut-through mode, `none` for a routed pool, `default` for the first host address
+    /// The router of guests in cut-through mode, `none` for a routed pool, `default` for the first
+    /// host address
     #[arg(long, value_name = "A|none|default", value_parser = values::gateway_or_default)]
     gateway: Option<OrNone<PoolGateway>>,
     /// Addresses that are never handed out, in place of those of before; may be given several times

@@ -1,5 +1,6 @@
-//! Whether an object of the table is forwarded: what the kernel's maps hold is the verdict, and where they do not hold what
-//! the table wants, the code that compiles the table says why, from the object alone.
+//! Whether an object of the table is forwarded: what the kernel's maps hold is the verdict, and
+//! where they do not hold what the table wants, the code that compiles the table says why, from the
+//! object alone.
 
 use std::{cell::OnceCell, fmt};
 
@@ -288,7 +289,8 @@ fn alone(eni: &Eni, links: &[(&Association, &Eip)]) -> Model {
     model
 }
 
-/// Judges one subject for a verb that only shows it: of a gateway that may be at another revision, or another table's.
+/// Judges one subject for a verb that only shows it: of a gateway that may be at another revision,
+/// or another table's.
 pub fn shown(
     global: &Global,
     table: &crate::table::Table,

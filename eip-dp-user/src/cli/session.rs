@@ -49,8 +49,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Opens the table for a command that may be the first one: where there is no table, it is an empty one, that is made once
-    /// the command is accepted.
+    /// Opens the table for a command that may be the first one: where there is no table, it is an
+    /// empty one, that is made once the command is accepted.
     pub fn open_to_make(global: &'a Global) -> Result<Self, Failure> {
         let place = Place::find(global)?;
         let table = place.read_or_begin(global)?;
@@ -133,8 +133,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Carries out a command about one object and prints that object: one line that says what was done, or JSON; with
-    /// `--wait` also whether it is served then.
+    /// Carries out a command about one object and prints that object: one line that says what was
+    /// done, or JSON; with `--wait` also whether it is served then.
     pub fn change<T: Object>(
         mut self,
         wait: Wait,
@@ -152,8 +152,8 @@ impl<'a> Session<'a> {
         self.conclude(wait, key, &object, &line, outcome.revision)
     }
 
-    /// Carries out a command that makes an object. Where it may be there already, `wanted` gives those fields of it that
-    /// were asked for.
+    /// Carries out a command that makes an object. Where it may be there already, `wanted` gives
+    /// those fields of it that were asked for.
     pub fn create<T: Object>(
         mut self,
         wait: Wait,
@@ -221,7 +221,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits until many changes are applied, if the option says so, and tells what of them is not served.
+    /// Waits until many changes are applied, if the option says so, and tells what of them is not
+    /// served.
     pub fn finish(self, wait: Wait, revision: u64, changes: &[Change]) -> Result<(), Failure> {
         if !wait.wait {
             return Ok(());
@@ -513,7 +514,8 @@ fn own_address_of(eip: &str, table: &Table) -> Result<Option<IpAddr>, Failure> {
     Ok(is_own.then_some(address))
 }
 
-/// The next hops of this host's gateways of the table; before the first daemon runs, those that it would have.
+/// The next hops of this host's gateways of the table; before the first daemon runs, those that it
+/// would have.
 fn next_hops(table: &Table) -> Vec<IpAddr> {
     let location = daemon::location_of(table);
     let gateways = Presence::all().into_iter();

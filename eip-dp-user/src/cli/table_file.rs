@@ -37,7 +37,8 @@ pub struct Apply {
     /// Delete what the file does not name
     #[arg(long)]
     prune: bool,
-    /// Prune all the same, where that deletes all objects of a kind or more than half of the associations
+    /// Prune all the same, where that deletes all objects of a kind or more than half of the
+    /// associations
     #[arg(long, requires = "prune")]
     yes: bool,
     /// Print the difference and change nothing
@@ -101,7 +102,8 @@ impl Apply {
     }
 }
 
-/// What the command would do. That it would need `--yes` is a warning then: this is how to find out what it would delete.
+/// What the command would do. That it would need `--yes` is a warning then: this is how to find out
+/// what it would delete.
 fn preview(session: &Session<'_>, command: &mut Command) -> Result<Outcome, Failure> {
     let refused = match session.preview(command) {
         Err(Failure::Refused { code, message }) if code == Code::NeedsYes.as_str() => message,
@@ -141,7 +143,8 @@ fn print(format: Format, quiet: bool, changes: &[Change]) -> Result<(), Failure>
 pub(super) fn export(global: &Global) -> Result<(), Failure> {
     let session = Session::open(global)?;
     let model = session.model()?;
-    // Whoever keeps what is exported must not take the wrong table, or one that was lost, for the one that is meant.
+    // Whoever keeps what is exported must not take the wrong table, or one that was lost, for the
+    // one that is meant.
     if model == Model::default() {
         return Err(Failure::failed(format!(
             "the table {} is empty, and there is nothing to export; name another with `--table`",

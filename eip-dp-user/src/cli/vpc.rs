@@ -77,7 +77,8 @@ pub struct Set {
     /// A prefix that it loses, in which no ENI has an address; may be given several times
     #[arg(long = "remove-cidr", value_name = "P", value_parser = values::prefix)]
     remove: Vec<IpNet>,
-    /// The router of the prefix that contains it, or `default` for the first host address of each prefix
+    /// The router of the prefix that contains it, or `default` for the first host address of each
+    /// prefix
     #[arg(long, value_name = "A|default", value_parser = values::address_or_default)]
     gateway: Option<OrNone<IpAddr>>,
     /// The VXLAN network identifier, or `none`
@@ -121,7 +122,8 @@ impl Create {
     }
 }
 
-/// Warns of prefixes that are also in use on the link of an uplink, as far as a daemon on this host has seen.
+/// Warns of prefixes that are also in use on the link of an uplink, as far as a daemon on this host
+/// has seen.
 fn warn_of_overlaps(global: &Global, id: &str, cidrs: &[IpNet]) {
     let Some(report) = Report::read(&Report::path(&global.name)) else {
         return;

@@ -49,12 +49,12 @@ pub trait AppliedRevision {
     fn serves_another_table(&self) -> bool;
 }
 
-/// How long a next hop that does not answer yet is waited for, once the change is applied: a daemon that has just started asks
-/// for it.
+/// How long a next hop that does not answer yet is waited for, once the change is applied: a daemon
+/// that has just started asks for it.
 const RESOLVING: Duration = Duration::from_secs(1);
 
-/// Waits until `revision` is applied, and tells whether what was changed is forwarded now. The change is committed whatever
-/// comes of it.
+/// Waits until `revision` is applied, and tells whether what was changed is forwarded now. The
+/// change is committed whatever comes of it.
 ///
 /// The table is closed before that, because the daemon looks at it whenever somebody closes it.
 pub(super) fn finish(
@@ -110,7 +110,8 @@ pub(super) fn not_applied(global: &Global, table: &Table) -> Result<Option<Strin
 pub(super) struct Published {
     name: Name,
     status: PathBuf,
-    /// The table that the revision is of, where that matters: the tag of its location, and what tells it from others.
+    /// The table that the revision is of, where that matters: the tag of its location, and what
+    /// tells it from others.
     table: Option<(u64, Option<Identity>)>,
     /// Likewise, of the table's file.
     file: Option<u64>,

@@ -4,12 +4,14 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name as text; with the root's empty label and the first length it is 255 bytes on the wire (RFC 1035, 2.3.4).
+/// The longest name as text; with the root's empty label and the first length it is 255 bytes on
+/// the wire (RFC 1035, 2.3.4).
 const LONGEST: usize = 253;
 /// The longest label.
 const LONGEST_LABEL: usize = 63;
 
-/// A domain: labels of ASCII letters, digits, `-` and `_`, with dots between them and none at the end.
+/// A domain: labels of ASCII letters, digits, `-` and `_`, with dots between them and none at the
+/// end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DomainName(String);

@@ -1,7 +1,9 @@
-//! Which EIPs are answered for and announced, and on which uplink: the programs are told, and the announcer.
+//! Which EIPs are answered for and announced, and on which uplink: the programs are told, and the
+//! announcer.
 //!
-//! An EIP of a network on an uplink's link may be somebody else's: it is claimed first, which delays the answers and nothing
-//! else. What programs answer for is in the map `ANSWERS`, which outlives the daemon: the next one does not ask again.
+//! An EIP of a network on an uplink's link may be somebody else's: it is claimed first, which
+//! delays the answers and nothing else. What programs answer for is in the map `ANSWERS`, which
+//! outlives the daemon: the next one does not ask again.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -30,8 +32,8 @@ pub struct Orders {
     pub cancel: Vec<IpAddr>,
     /// The uplinks.
     pub links: Vec<LinkKey>,
-    /// EIPs of which it is to be found out whether somebody else has them, and those of which that does not matter any longer, in
-    /// this order.
+    /// EIPs of which it is to be found out whether somebody else has them, and those of which that
+    /// does not matter any longer, in this order.
     pub watch: Vec<Watch>,
     /// What this host is, if that is new.
     pub own: Option<Own>,
@@ -192,8 +194,8 @@ impl Answering {
             }
             return;
         };
-        // Another uplink, another Ethernet address, a link that came back, or a daemon that just started: neighbours may know
-        // another place of any EIP.
+        // Another uplink, another Ethernet address, a link that came back, or a daemon that just
+        // started: neighbours may know another place of any EIP.
         let all_moved = mouths.announcing() != self.mouths.announcing();
         if all_moved {
             self.same_link.clear();
@@ -267,7 +269,8 @@ impl Answering {
         }
     }
 
-    /// Has an EIP answered for where it is to be, and announced if it moved or was not answered for.
+    /// Has an EIP answered for where it is to be, and announced if it moved or was not answered
+    /// for.
     fn place(
         &mut self,
         address: IpAddr,

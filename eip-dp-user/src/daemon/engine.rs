@@ -247,9 +247,9 @@ impl Engine {
         })
     }
 
-    /// Makes the kernel what the table wants now, if there is something to do, and takes note of what the links say. `is_time`:
-    /// the time of an EIP is over. Fails if the kernel refuses the programs, or if the maps cannot get other sizes: those that
-    /// there were forward on.
+    /// Makes the kernel what the table wants now, if there is something to do, and takes note of
+    /// what the links say. `is_time`: the time of an EIP is over. Fails if the kernel refuses the
+    /// programs, or if the maps cannot get other sizes: those that there were forward on.
     pub fn sync(
         &mut self,
         facts: Arc<HostFacts>,
@@ -405,8 +405,8 @@ impl Engine {
         }
     }
 
-    /// Reads what is new in the table; all of it if its file is another one, or does not tell. What is not whole, or not
-    /// this table, is left alone.
+    /// Reads what is new in the table; all of it if its file is another one, or does not tell. What
+    /// is not whole, or not this table, is left alone.
     fn refresh(&mut self) -> Result<News, TableError> {
         let news = self.read_news();
         match &news {
@@ -463,8 +463,8 @@ impl Engine {
         Ok(News::All)
     }
 
-    /// Says once why the table is not followed, and once that it is again. That another process writes to it for a moment is
-    /// nothing to tell.
+    /// Says once why the table is not followed, and once that it is again. That another process
+    /// writes to it for a moment is nothing to tell.
     fn tell_of_table(&mut self, error: Option<&TableError>) {
         const LONG: Duration = Duration::from_secs(10);
         if let Some(TableError::Busy { .. }) = error {
@@ -741,9 +741,9 @@ impl Engine {
         }
     }
 
-    /// Whether a change that is served by itself changes what there is to tell. What is not served is compiled with everything.
-    /// Whether there is an EIP of a family matters where nothing can be sent for it; a large table is not looked through for
-    /// each association while all can be.
+    /// Whether a change that is served by itself changes what there is to tell. What is not served
+    /// is compiled with everything. Whether there is an EIP of a family matters where nothing can
+    /// be sent for it; a large table is not looked through for each association while all can be.
     fn is_told(&self, change: &Change) -> bool {
         let content = &self.reconciler.have().content;
         match change {

@@ -1,8 +1,9 @@
 //! One daemon for each gateway: the lock that says so.
 //!
-//! It is a folder among the gateway's pins, which is this user's alone: nobody else can open it, so nobody else can lock it,
-//! and nothing that cleans up old files comes there. Versions before this one locked a file beside the reports, which is
-//! locked, too, and tells people the number of the process.
+//! It is a folder among the gateway's pins, which is this user's alone: nobody else can open it, so
+//! nobody else can lock it, and nothing that cleans up old files comes there. Versions before this
+//! one locked a file beside the reports, which is locked, too, and tells people the number of the
+//! process.
 
 use std::{
     fmt,
@@ -131,11 +132,13 @@ impl Lock {
                 return Err(error).with_context(|| format!("cannot open process {pid}"));
             }
         };
-        // What is open stays that process: if it holds the lock now, it is the daemon, whatever gets its number later.
+        // What is open stays that process: if it holds the lock now, it is the daemon, whatever
+        // gets its number later.
         if Self::holder(name)?.and_then(|holder| holder.pid) != Some(pid) {
             return Ok(None);
         }
-        // SAFETY: the call takes numbers and a null pointer, which stands for no further information.
+        // SAFETY: the call takes numbers and a null pointer, which stands for no further
+        // information.
         let sent = unsafe {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,
@@ -153,7 +156,8 @@ impl Lock {
     }
 }
 
-/// The folder goes, where it can, so that a gateway that was never loaded leaves nothing. Who waits for it makes it again.
+/// The folder goes, where it can, so that a gateway that was never loaded leaves nothing. Who waits
+/// for it makes it again.
 impl Drop for Lock {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.place);
@@ -177,7 +181,8 @@ fn open_folder(path: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("cannot open {}; run as root", path.display()))
 }
 
-/// Locks the file that an earlier version locks. One that others could open is replaced, if it is no daemon that has it.
+/// Locks the file that an earlier version locks. One that others could open is replaced, if it is
+/// no daemon that has it.
 fn take_file(path: &Path, name: &Name) -> anyhow::Result<File> {
     let end = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,5 @@
-//! The daemon's log, on stderr: text or JSON; for the journal with priorities, and without a second timestamp.
+//! The daemon's log, on stderr: text or JSON; for the journal with priorities, and without a second
+//! timestamp.
 
 use std::{
     collections::HashSet,
@@ -24,8 +25,8 @@ use crate::model::Change;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Style {
     json: bool,
-    /// Whether the journal reads them: it has a time of its own, and takes a priority in front of each line
-    /// (`sd-daemon(3)`).
+    /// Whether the journal reads them: it has a time of its own, and takes a priority in front of
+    /// each line (`sd-daemon(3)`).
     journal: bool,
 }
 
@@ -39,8 +40,8 @@ impl Style {
     }
 }
 
-/// Whether `JOURNAL_STREAM`, device and inode, is this process's stderr: who redirects that to a file inherits the variable,
-/// too.
+/// Whether `JOURNAL_STREAM`, device and inode, is this process's stderr: who redirects that to a
+/// file inherits the variable, too.
 fn is_stderr(stream: &str) -> bool {
     fstat(io::stderr().as_fd()).is_ok_and(|stat| {
         let parts = stream.split_once(':');
@@ -95,8 +96,8 @@ where
     }
 }
 
-/// Logs why the daemon ends, whatever is filtered, where the log is for programs: as JSON, or for the journal. `false` where
-/// it is not, and somebody else has to say it.
+/// Logs why the daemon ends, whatever is filtered, where the log is for programs: as JSON, or for
+/// the journal. `false` where it is not, and somebody else has to say it.
 pub fn tell_fatal(message: &str) -> bool {
     let style = Style::of_process();
     let Some(text) = style.fatal(message, Timestamp::now()) else {
@@ -200,7 +201,8 @@ pub fn milliseconds(time: std::time::Duration) -> f64 {
     (time.as_secs_f64() * 1e4).round() / 10.0
 }
 
-/// The objects that changes are of, in one line of the log: the first few, and how many more there are.
+/// The objects that changes are of, in one line of the log: the first few, and how many more there
+/// are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     names: Vec<String>,

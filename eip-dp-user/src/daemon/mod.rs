@@ -126,7 +126,8 @@ fn check_privileges() -> anyhow::Result<()> {
     bail!("the daemon lacks {}; run it as root", missing.join(", "))
 }
 
-/// Opens the table, and makes one where there is none. A gateway that forwards already has one: a new one would not be it.
+/// Opens the table, and makes one where there is none. A gateway that forwards already has one: a
+/// new one would not be it.
 fn open_table(options: &Options, config: &Config) -> anyhow::Result<Table> {
     let said = options.table.as_deref().or(config.table.as_deref());
     let url = said.unwrap_or(DEFAULT_TABLE);
@@ -368,7 +369,8 @@ fn server_of_guests(name: &Name, claims: Claims) -> anyhow::Result<guests::Serve
     guests::Server::open(requests, claims).context("the socket to answer guests cannot be opened")
 }
 
-/// An operator may believe that these rules protect the guests, or that nobody else gets at the pins.
+/// An operator may believe that these rules protect the guests, or that nobody else gets at the
+/// pins.
 fn tell_of_host() {
     if let Some(warning) = Pins::lax_mount() {
         warn!("{warning}");

@@ -1,8 +1,9 @@
 //! What others on this host have to know of a gateway: a small file beside its lock.
 //!
-//! Commands ask it which addresses cannot become EIPs, because an uplink sends to them. Other gateways ask it whether who answers
-//! for an EIP is a gateway of the same table, which is no conflict. It stays while the gateway is loaded, so that it is there
-//! after the daemon's end, too: forwarding goes on.
+//! Commands ask it which addresses cannot become EIPs, because an uplink sends to them. Other
+//! gateways ask it whether who answers for an EIP is a gateway of the same table, which is no
+//! conflict. It stays while the gateway is loaded, so that it is there after the daemon's end, too:
+//! forwarding goes on.
 
 use std::{
     collections::BTreeSet,
@@ -43,7 +44,8 @@ impl Presence {
         Path::new(RUN_FOLDER).join(format!("{name}{SUFFIX}"))
     }
 
-    /// Those of all gateways of this host. A file that cannot be read says nothing: its daemon writes it anew.
+    /// Those of all gateways of this host. A file that cannot be read says nothing: its daemon
+    /// writes it anew.
     pub fn all() -> Vec<Self> {
         let files = fs::read_dir(RUN_FOLDER).into_iter().flatten().flatten();
         files
@@ -60,8 +62,8 @@ impl Presence {
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Notes the Ethernet addresses that the uplinks have now. Earlier ones stay: a switch or a proxy may go on answering with
-    /// them.
+    /// Notes the Ethernet addresses that the uplinks have now. Earlier ones stay: a switch or a
+    /// proxy may go on answering with them.
     pub fn note(&mut self, macs: impl IntoIterator<Item = [u8; 6]>) {
         for mac in macs {
             let mac = Mac(mac);

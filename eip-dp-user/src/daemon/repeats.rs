@@ -15,7 +15,8 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-/// After it was said first, the same is not said for so long; from then on for twice as long each time …
+/// After it was said first, the same is not said for so long; from then on for twice as long each
+/// time …
 const FIRST: Duration = Duration::from_mins(1);
 /// … but never for longer than that.
 const LONGEST: Duration = Duration::from_hours(1);
@@ -24,8 +25,9 @@ const FORGOTTEN: Duration = Duration::from_mins(5);
 /// So much is remembered; more than there are different warnings.
 const MOST: usize = 1024;
 
-/// A layer that lets a warning or an error pass when it is new, when it changed, and now and then while it goes on: what is
-/// tried every two seconds fails every two seconds. Other events are not looked at.
+/// A layer that lets a warning or an error pass when it is new, when it changed, and now and then
+/// while it goes on: what is tried every two seconds fails every two seconds. Other events are not
+/// looked at.
 #[derive(Debug, Default)]
 pub struct Repeats {
     known: Mutex<HashMap<u64, Said>>,

@@ -1,10 +1,12 @@
-//! Tells when the table's file changes, by inotify: no polling while nothing happens, and no waking for other files.
+//! Tells when the table's file changes, by inotify: no polling while nothing happens, and no waking
+//! for other files.
 //!
-//! Watched are the file and its journal, and for another file that takes its place every folder on the way to it, links
-//! followed, each for one name alone. A mount that comes or goes on the way is no event of inotify: the list of mounts says so.
+//! Watched are the file and its journal, and for another file that takes its place every folder on
+//! the way to it, links followed, each for one name alone. A mount that comes or goes on the way is
+//! no event of inotify: the list of mounts says so.
 //!
-//! A change is readable a moment after its last write, when its locks go, which nobody is told. So after a write the table is
-//! looked at a few times more, at growing distances.
+//! A change is readable a moment after its last write, when its locks go, which nobody is told. So
+//! after a write the table is looked at a few times more, at growing distances.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -131,7 +133,8 @@ impl TableWatch {
         }
     }
 
-    /// Whether any of the events is about the table. If one says that the way to it may be another, that is followed.
+    /// Whether any of the events is about the table. If one says that the way to it may be another,
+    /// that is followed.
     fn take(&mut self, events: &[Event]) -> io::Result<bool> {
         let mut matters = false;
         let mut is_another_way = false;
@@ -187,7 +190,8 @@ impl TableWatch {
             .keys()
             .filter(|watch| !watched.contains_key(watch))
         {
-            // SAFETY: the call takes numbers only. One that the kernel has removed itself is an error that does not matter.
+            // SAFETY: the call takes numbers only. One that the kernel has removed itself is an
+            // error that does not matter.
             unsafe { libc::inotify_rm_watch(self.inotify.as_raw_fd(), *gone) };
         }
         let is_another = watched != self.watched;

@@ -45,7 +45,8 @@ fn open(frame: &[u8], ethertype: u16) -> Option<([u8; 6], &[u8])> {
     (found == ethertype).then_some((source, &frame[ETHERNET..]))
 }
 
-/// The address that an ARP packet announces as its sender's (RFC 5227 3): sender and target are one.
+/// The address that an ARP packet announces as its sender's (RFC 5227 3): sender and target are
+/// one.
 pub fn arp_announcement(frame: &[u8]) -> Option<Ipv4Addr> {
     let (_, packet) = open(frame, ethertype::ARP)?;
     let packet = packet.first_chunk::<28>()?;

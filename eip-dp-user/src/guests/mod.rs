@@ -94,8 +94,8 @@ pub struct Lease6 {
     pub on_link: Option<Ipv6Net>,
     /// The MTU of the port.
     pub mtu: u32,
-    /// Whether the guest may make the address itself, of the prefix and its Ethernet address: then that is the one which it is
-    /// to use (RFC 4862).
+    /// Whether the guest may make the address itself, of the prefix and its Ethernet address: then
+    /// that is the one which it is to use (RFC 4862).
     pub autonomous: bool,
     /// Name servers, if there are any.
     pub dns: Vec<Ipv6Addr>,

@@ -17,7 +17,8 @@ pub(super) fn plain(names: &[DomainName]) -> Vec<u8> {
     out
 }
 
-/// Likewise, with pointers in place of what was said before, as option 119 may have them (RFC 3397).
+/// Likewise, with pointers in place of what was said before, as option 119 may have them (RFC
+/// 3397).
 pub(super) fn compressed(names: &[DomainName]) -> Vec<u8> {
     let mut out = Vec::new();
     // What is at which place: the rest of a name.

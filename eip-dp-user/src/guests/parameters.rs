@@ -41,7 +41,8 @@ impl Parameters {
         }
     }
 
-    /// The search list, where there is no word for the domain itself: by DHCPv6 and in advertisements.
+    /// The search list, where there is no word for the domain itself: by DHCPv6 and in
+    /// advertisements.
     pub(super) fn search_or_domain(&self) -> &[DomainName] {
         match &self.domain {
             Some(domain) if self.search.is_empty() => std::slice::from_ref(domain),

@@ -19,11 +19,12 @@ pub struct HostFacts {
     pub links: BTreeMap<u32, Link>,
     /// Addresses that this host itself has, each with the index of its interface; sorted, without duplicates.
     pub addresses: Vec<(u32, IpNet)>,
-    /// The default routes to which the kernel's rules lead through each interface, one for each next hop; sorted, without
-    /// duplicates. Other routes are left out on purpose: a gateway may carry a million of them, and none decides anything
-    /// here.
+    /// The default routes to which the kernel's rules lead through each interface, one for each
+    /// next hop; sorted, without duplicates. Other routes are left out on purpose: a gateway may
+    /// carry a million of them, and none decides anything here.
     pub routes: Vec<Route>,
-    /// The interfaces through which the rules and routes lead to more than one router, or to none for some addresses.
+    /// The interfaces through which the rules and routes lead to more than one router, or to none
+    /// for some addresses.
     pub doubts: BTreeMap<(u32, Family), Doubt>,
     /// Other names of interfaces (`ip link property add … altname`), with the interface's index.
     pub altnames: BTreeMap<String, u32>,
@@ -106,7 +107,8 @@ pub struct XdpFeatures(pub u64);
 pub enum Doubt {
     /// Rules look at packets to choose between these routers, each of a table's default route.
     Routers(Vec<(u32, IpAddr)>),
-    /// The routes of this table are for a half of all addresses, or lead to another router for each half.
+    /// The routes of this table are for a half of all addresses, or lead to another router for each
+    /// half.
     Halves(u32),
 }
 
@@ -227,8 +229,9 @@ impl HostFacts {
         }
     }
 
-    /// Where packets of `family` that leave through `uplink` go next: the configured next hop, else the gateway of the default
-    /// route through that interface with the lowest metric. Either may be of the other family (RFC 8950).
+    /// Where packets of `family` that leave through `uplink` go next: the configured next hop, else
+    /// the gateway of the default route through that interface with the lowest metric. Either may
+    /// be of the other family (RFC 8950).
     pub fn next_hop(
         &self,
         uplink: u32,
@@ -282,8 +285,8 @@ impl HostFacts {
             .find(|address| Family::of(*address) == family && is_global(*address))
     }
 
-    /// The address of any interface that others can answer to: one of the Internet if there is one, then one of a loopback
-    /// interface, which the kernel prefers as well.
+    /// The address of any interface that others can answer to: one of the Internet if there is one,
+    /// then one of a loopback interface, which the kernel prefers as well.
     pub fn any_global(&self, family: Family) -> Option<IpAddr> {
         let is_loopback = |index: &u32| {
             let link = self.links.get(index);

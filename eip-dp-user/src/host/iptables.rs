@@ -107,7 +107,8 @@ fn entries(socket: &OwnedFd, size: u32) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Reads a table that anybody may have made: `struct ipt_getinfo` as far as it is used, and entries.
+/// Reads a table that anybody may have made: `struct ipt_getinfo` as far as it is used, and
+/// entries.
 #[cfg(any(test, feature = "testing"))]
 pub(super) fn hold(bytes: &[u8]) -> bool {
     let Some((entry, rest)) = bytes.split_first_chunk() else {

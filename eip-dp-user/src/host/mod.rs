@@ -1,10 +1,12 @@
-//! What the kernel of this host is: its interfaces, addresses, default routes and neighbours; and which name servers it asks.
+//! What the kernel of this host is: its interfaces, addresses, default routes and neighbours; and
+//! which name servers it asks.
 //!
-//! [`HostFacts`] is a plain value that the pure parts of the daemon compute with; [`Watcher`] keeps one current.
-//! [`NeighbourKeeper`] has the kernel keep next hops resolved; [`Settings`] changes what the data plane needs changed.
-//! [`forward_hook_rules`] finds the firewall rules that forwarded packets do not pass.
-//! All that is the kernel's is asked over netlink or a socket. A process may have entered its network namespace alone, and `/sys`
-//! then shows another namespace than the one that its sockets are in: nothing here reads it.
+//! [`HostFacts`] is a plain value that the pure parts of the daemon compute with; [`Watcher`] keeps
+//! one current. [`NeighbourKeeper`] has the kernel keep next hops resolved; [`Settings`] changes
+//! what the data plane needs changed. [`forward_hook_rules`] finds the firewall rules that
+//! forwarded packets do not pass. All that is the kernel's is asked over netlink or a socket. A
+//! process may have entered its network namespace alone, and `/sys` then shows another namespace
+//! than the one that its sockets are in: nothing here reads it.
 
 mod drivers;
 mod error;

@@ -1,6 +1,7 @@
 //! Nexthop objects (`ip nexthop`), which routes may name in place of routers.
 //!
-//! The kernel has them since Linux 5.3. No crate in use here knows their messages, which are few: see include/uapi/linux/nexthop.h.
+//! The kernel has them since Linux 5.3. No crate in use here knows their messages, which are few:
+//! see include/uapi/linux/nexthop.h.
 
 use std::{io, net::IpAddr};
 

@@ -1,4 +1,5 @@
-//! Raw packet sockets: whole Ethernet frames, out of and from any interface of the network namespace.
+//! Raw packet sockets: whole Ethernet frames, out of and from any interface of the network
+//! namespace.
 
 use std::{
     io,
@@ -75,7 +76,8 @@ fn link_address(interface: u32, ethertype: u16) -> io::Result<SockAddr> {
     Ok(address)
 }
 
-/// A socket that only receives what hosts say of their addresses, and that the programs left to the kernel.
+/// A socket that only receives what hosts say of their addresses, and that the programs left to the
+/// kernel.
 #[derive(Debug)]
 pub(crate) struct PacketReceiver(Socket);
 
@@ -87,7 +89,8 @@ impl PacketReceiver {
 
     /// For neighbour solicitations and advertisements.
     pub(crate) fn neighbour_discovery() -> io::Result<Self> {
-        // A filter as the kernel's `struct sock_filter` has it: other IPv6 packets of the host's never come here.
+        // A filter as the kernel's `struct sock_filter` has it: other IPv6 packets of the host's
+        // never come here.
         let load = |at: u32| filter(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, at, [0, 0]);
         // Goes on with the next where it is equal, else so many further.
         let equal = |value: u32, otherwise: u8| {
@@ -108,7 +111,8 @@ impl PacketReceiver {
         Self::open(
             libc::ETH_P_IPV6,
             &[
-                // Next header, hop limit, type: behind an Ethernet header without a tag, and without extension headers.
+                // Next header, hop limit, type: behind an Ethernet header without a tag, and
+                // without extension headers.
                 load(20),
                 equal(58, 6),
                 load(21),
@@ -134,11 +138,13 @@ impl PacketReceiver {
         Ok(Self(socket))
     }
 
-    /// The next frame, and the interface that it came to. One that was for another host, or another VLAN, is empty.
+    /// The next frame, and the interface that it came to. One that was for another host, or another
+    /// VLAN, is empty.
     pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<(&'a [u8], u32)> {
         let mut from = SockAddrStorage::zeroed();
         let mut length = from.size_of();
-        // SAFETY: the kernel writes at most as many bytes as either has, and both live till it returns.
+        // SAFETY: the kernel writes at most as many bytes as either has, and both live till it
+        // returns.
         let received = unsafe {
             libc::recvfrom(
                 self.0.as_raw_fd(),
@@ -152,7 +158,8 @@ impl PacketReceiver {
         let Ok(received) = usize::try_from(received) else {
             return Err(io::Error::last_os_error());
         };
-        // SAFETY: a packet socket's addresses are `sockaddr_ll`, for which the storage has room and alignment; it was zeroed.
+        // SAFETY: a packet socket's addresses are `sockaddr_ll`, for which the storage has room and
+        // alignment; it was zeroed.
         let from = unsafe { (&raw const from).cast::<libc::sockaddr_ll>().read() };
         let ours = ![libc::PACKET_OTHERHOST, libc::PACKET_OUTGOING].contains(&from.sll_pkttype);
         let received = if ours { received } else { 0 };

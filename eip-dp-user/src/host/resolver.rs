@@ -30,7 +30,8 @@ const QUIET: Duration = Duration::from_millis(300);
 /// Name servers, and where they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolver {
-    /// Their addresses, in their order. Never one that only this host can ask: loopback, or of a link.
+    /// Their addresses, in their order. Never one that only this host can ask: loopback, or of a
+    /// link.
     pub servers: Vec<IpAddr>,
     /// The file that they are from; `None` without any.
     pub file: Option<PathBuf>,
@@ -124,7 +125,8 @@ impl ResolverWatch {
         let source = Source(Inotify::init(
             InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC,
         )?);
-        // SAFETY: an `Inotify` owns its descriptor, which stays open, and the same, until it is dropped with this value.
+        // SAFETY: an `Inotify` owns its descriptor, which stays open, and the same, until it is
+        // dropped with this value.
         let inotify = unsafe { AsyncFd::register_with_interest(source, Interest::READABLE) }?;
         let watch = Self {
             inotify,
@@ -134,8 +136,9 @@ impl ResolverWatch {
         Ok(watch)
     }
 
-    /// Watches what is there now: the folders, in which files are replaced, those that symbolic links lead to, and the
-    /// files themselves, which may be mounts. What is watched already stays so.
+    /// Watches what is there now: the folders, in which files are replaced, those that symbolic
+    /// links lead to, and the files themselves, which may be mounts. What is watched already stays
+    /// so.
     fn look_on(&self) {
         for file in [FILE, BEHIND_RESOLVED].map(Path::new) {
             let real = file.canonicalize().ok();
@@ -163,7 +166,8 @@ impl ResolverWatch {
         added.is_ok()
     }
 
-    /// Returns when they may have changed, and are quiet again. Can be dropped and called anew at any time.
+    /// Returns when they may have changed, and are quiet again. Can be dropped and called anew at
+    /// any time.
     pub(super) async fn changed(&mut self) -> io::Result<()> {
         loop {
             let read_at = self.read_at;

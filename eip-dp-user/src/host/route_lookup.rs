@@ -11,12 +11,12 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Addresses of the Internet that no network has for itself, so that a default route is what leads there: of AS112's blackhole
-/// (RFC 7534), and one of `2000::/3` that is given to nobody.
+/// Addresses of the Internet that no network has for itself, so that a default route is what leads
+/// there: of AS112's blackhole (RFC 7534), and one of `2000::/3` that is given to nobody.
 const FAR: [&str; 2] = ["192.31.196.1", "3ffe::1"];
 
-/// The routers that the kernel sends to what no other route leads to. A router behind several uplinks is found once, and of
-/// several routers the one that is used.
+/// The routers that the kernel sends to what no other route leads to. A router behind several
+/// uplinks is found once, and of several routers the one that is used.
 pub fn default_routers() -> Vec<IpAddr> {
     let far = FAR.iter().filter_map(|address| address.parse().ok());
     // Where nothing leads, there is none.
@@ -28,7 +28,8 @@ pub fn default_routers() -> Vec<IpAddr> {
 pub fn is_own(address: IpAddr) -> io::Result<bool> {
     match look_up(address) {
         Ok(route) => Ok(route.header.kind == RouteType::Local),
-        // Nothing leads there, or it is refused: what is its own is in a table that the kernel asks first.
+        // Nothing leads there, or it is refused: what is its own is in a table that the kernel asks
+        // first.
         Err(error)
             if matches!(
                 error.raw_os_error(),

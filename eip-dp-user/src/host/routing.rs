@@ -1,9 +1,12 @@
-//! Which router the kernel's routing sends to through an interface: rules, tables, and nexthop objects.
+//! Which router the kernel's routing sends to through an interface: rules, tables, and nexthop
+//! objects.
 //!
-//! The kernel looks a packet's destination up in the tables that the rules name, in the rules' order. Here no packet is at hand, but
-//! the question is simpler: who is next on the way to the Internet, for packets that leave through this interface? That is
-//! told by a default route, by two halves of one, or for IPv6 by a route to all global addresses, in the first table that has it.
-//! Where rules that look at the packet lead to different routers, nobody can tell, and [`Doubt`] says so.
+//! The kernel looks a packet's destination up in the tables that the rules name, in the rules'
+//! order. Here no packet is at hand, but the question is simpler: who is next on the way to the
+//! Internet, for packets that leave through this interface? That is told by a default route, by two
+//! halves of one, or for IPv6 by a route to all global addresses, in the first table that has it.
+//! Where rules that look at the packet lead to different routers, nobody can tell, and [`Doubt`]
+//! says so.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -303,7 +306,8 @@ fn choose<'a>(
     conclude(certain, possible, halves)
 }
 
-/// The end of [`choose`]: the routes that are used for certain, those that may be, and a table with a half of a way.
+/// The end of [`choose`]: the routes that are used for certain, those that may be, and a table with
+/// a half of a way.
 fn conclude<'a>(
     certain: Option<Vec<Through<'a>>>,
     possible: Vec<Vec<Through<'a>>>,
@@ -451,7 +455,8 @@ pub(super) fn is_kept(message: &RouteMessage) -> bool {
     part(message).is_some()
 }
 
-/// How much of the Internet a route is for; `None` for all that decide nothing here, of which there may be a million.
+/// How much of the Internet a route is for; `None` for all that decide nothing here, of which there
+/// may be a million.
 fn part(message: &RouteMessage) -> Option<Part> {
     let header = &message.header;
     let family = family(header.address_family)?;
@@ -501,7 +506,8 @@ impl TableRoute {
             part,
             is_for_some: header.source_prefix_length > 0,
             metric,
-            // Of a route by an object the kernel tells no interface and no router unless `net.ipv4.nexthop_compat_mode` is set.
+            // Of a route by an object the kernel tells no interface and no router unless
+            // `net.ipv4.nexthop_compat_mode` is set.
             hops: object.map_or_else(|| Hops::Given(hops(message)), Hops::Object),
         })
     }

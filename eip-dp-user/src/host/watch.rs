@@ -217,7 +217,8 @@ impl Session {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
             request.header.address_family = family;
-            // Only what stands for a default route is kept while the dump runs: there may be a million others.
+            // Only what stands for a default route is kept while the dump runs: there may be a
+            // million others.
             let answers = self
                 .requests
                 .route()

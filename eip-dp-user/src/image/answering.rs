@@ -30,7 +30,8 @@ pub struct Mouth {
     pub is_up: bool,
     /// The networks on its link.
     networks: Vec<IpNet>,
-    /// The pools on its link in which it has a next hop or an address, though its own network may be smaller.
+    /// The pools on its link in which it has a next hop or an address, though its own network may
+    /// be smaller.
     pools: Vec<IpNet>,
 }
 
@@ -48,7 +49,8 @@ pub enum Spot<'a> {
     Nowhere,
     /// On this one alone, on whose link others may have the address.
     On(&'a Mouth),
-    /// On all whose bits are set: the address is of no network on any link, so that nobody there has it.
+    /// On all whose bits are set: the address is of no network on any link, so that nobody there
+    /// has it.
     Around(u64),
 }
 

@@ -58,7 +58,8 @@ pub struct FamilyContent<A: Ord> {
 pub enum Egress {
     /// No uplink is up and has a next hop.
     None,
-    /// There is a next hop, but who that is on the link is not known: what is sent there is dropped.
+    /// There is a next hop, but who that is on the link is not known: what is sent there is
+    /// dropped.
     Unresolved,
     /// Packets are sent.
     Ready,
@@ -73,7 +74,8 @@ impl Egress {
         }
     }
 
-    /// Why EIPs of the family are not served, and what to do about it; `None`: it is not for want of a way.
+    /// Why EIPs of the family are not served, and what to do about it; `None`: it is not for want
+    /// of a way.
     pub fn problem(self, family: Family) -> Option<String> {
         match self {
             Self::None => Some(format!(

@@ -53,7 +53,8 @@ impl Common {
     }
 }
 
-/// The name servers that guests are told: those of the configuration, else those that the host itself asks.
+/// The name servers that guests are told: those of the configuration, else those that the host
+/// itself asks.
 pub fn name_servers<'a>(config: &'a Config, facts: &'a HostFacts) -> &'a [IpAddr] {
     let configured = config.dhcp.dns.as_ref();
     configured.unwrap_or(&facts.resolver.servers)
@@ -154,7 +155,8 @@ fn lease6(
     })
 }
 
-/// The address that a guest makes of a prefix and its Ethernet address (RFC 2464, 4): only of one of 64 bits.
+/// The address that a guest makes of a prefix and its Ethernet address (RFC 2464, 4): only of one
+/// of 64 bits.
 fn made_of(net: Ipv6Net, Mac(mac): Mac) -> Option<Ipv6Addr> {
     if net.prefix_len() != 64 {
         return None;

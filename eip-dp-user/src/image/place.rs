@@ -219,7 +219,8 @@ impl<'a> Placer<'a> {
     }
 }
 
-/// How packets go to and from the ports of an interface, by whichever of its names the configuration has it.
+/// How packets go to and from the ports of an interface, by whichever of its names the
+/// configuration has it.
 pub fn port_mode(config: &Config, facts: &HostFacts, ifindex: u32) -> PortMode {
     config.port_mode(|name| facts.is_named(ifindex, name))
 }

@@ -39,8 +39,8 @@ pub struct Way<'a> {
     pub home: Option<(u32, &'a Link)>,
 }
 
-/// The uplinks whose interfaces are there, in the configuration's order. Of two that name the same one, by two of its names, the
-/// first.
+/// The uplinks whose interfaces are there, in the configuration's order. Of two that name the same
+/// one, by two of its names, the first.
 pub fn ways<'a>(config: &'a Config, facts: &'a HostFacts) -> impl Iterator<Item = Way<'a>> {
     let mut seen = BTreeSet::new();
     let uplinks = config.uplinks.iter();
@@ -97,8 +97,8 @@ impl<'a> Way<'a> {
     }
 }
 
-/// The next hop of an uplink for one family, and the interface on which it is a neighbour. That of IPv4 may have an IPv6 address
-/// (RFC 8950).
+/// The next hop of an uplink for one family, and the interface on which it is a neighbour. That of
+/// IPv4 may have an IPv6 address (RFC 8950).
 pub fn next_hop(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<(u32, IpAddr)> {
     let (home, _) = way.home?;
     let address = facts.next_hop(home, way.uplink.next_hop_of(family), family)?;
@@ -297,7 +297,8 @@ impl Egress {
     }
 }
 
-/// Why the host's routes do not say which the next hop of an uplink is, or not for all packets; with the cure.
+/// Why the host's routes do not say which the next hop of an uplink is, or not for all packets;
+/// with the cure.
 pub fn unclear(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<String> {
     let (home, _) = way.home?;
     if way.uplink.next_hop_of(family).is_some() {
@@ -355,11 +356,12 @@ fn hop_of<A: Address>(facts: &HostFacts, way: &Way<'_>, family: Family) -> Optio
     next_hop(facts, way, family).and_then(|(_, address)| A::of(address))
 }
 
-/// The address that stands for an IPv4 node without one (RFC 7600, 4.8), which the kernel uses, too.
+/// The address that stands for an IPv4 node without one (RFC 7600, 4.8), which the kernel uses,
+/// too.
 const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 
-/// Who sends ICMP errors to the Internet: as configured, else the uplink's own address, else a pool's gateway, else another of the
-/// host's. In a private cloud the uplink's may be unique local.
+/// Who sends ICMP errors to the Internet: as configured, else the uplink's own address, else a
+/// pool's gateway, else another of the host's. In a private cloud the uplink's may be unique local.
 fn icmp_source_of<A: Address>(model: &Model, facts: &HostFacts, way: &Way<'_>) -> A {
     let own = || facts.first_global(way.home?.0, A::FAMILY);
     let pools = || {
@@ -424,8 +426,8 @@ fn without_source(record: &Uplink, model: &Model, way: &Way<'_>) -> Vec<String> 
 
 fn egress_target(facts: &HostFacts, way: &Way<'_>, hop: (u32, IpAddr), family: Family) -> Target {
     let mac = next_hop_mac(facts, way, hop);
-    // Of two IPv6 routers the record has the one that is IPv6's own. The kernel is asked for the other one all the same, and it
-    // is used once it is resolved.
+    // Of two IPv6 routers the record has the one that is IPv6's own. The kernel is asked for the
+    // other one all the same, and it is used once it is resolved.
     if mac.is_none()
         && Family::of(hop.1) != family
         && next_hop(facts, way, Family::V6).is_some_and(|other| other != hop)
@@ -515,7 +517,8 @@ pub fn all_networks(facts: &HostFacts, config: &Config) -> Vec<(String, IpNet)> 
         .collect()
 }
 
-/// What to say of the prefixes of a VPC that are also in use on an uplink's link: an address there is nobody's on the Internet.
+/// What to say of the prefixes of a VPC that are also in use on an uplink's link: an address there
+/// is nobody's on the Internet.
 pub fn overlaps(vpc: &Vpc, networks: &[(String, IpNet)]) -> Vec<String> {
     vpc.cidrs
         .iter()
@@ -526,7 +529,8 @@ pub fn overlaps(vpc: &Vpc, networks: &[(String, IpNet)]) -> Vec<String> {
         .collect()
 }
 
-/// The networks on an uplink's link, and its next hops that are in none of them, without what is link-local.
+/// The networks on an uplink's link, and its next hops that are in none of them, without what is
+/// link-local.
 pub fn networks(facts: &HostFacts, way: &Way<'_>) -> BTreeSet<IpNet> {
     let home = way.home.map(|(home, _)| home);
     let networks = home.into_iter().flat_map(|home| facts.addresses_of(home));
@@ -609,8 +613,8 @@ fn prefixes_of_pool<A: Address>(content: &mut FamilyContent<A>, pool: &Pool, net
         put(content, &part, net.record(gateway));
         on_link.push(part);
     }
-    // Nobody is asked for the link's broadcast address and its first one, which was one, too (RFC 919, RFC 1122 3.3.6): the
-    // kernel sends to all there. As a pool's they are nobody's.
+    // Nobody is asked for the link's broadcast address and its first one, which was one, too (RFC
+    // 919, RFC 1122 3.3.6): the kernel sends to all there. As a pool's they are nobody's.
     for group in nets.iter().flat_map(|net| groups_of_link(&net.net)) {
         if cidr.contains(&group) {
             put(content, &group, of_pool(AddressClass::Reserved));

@@ -19,8 +19,8 @@ type Checked = Result<(), Unacceptable>;
 const MAX_ID: usize = 64;
 /// How many reserved ranges a pool has.
 const MAX_RANGES: usize = 128;
-/// `ALTIFNAMSIZ` of the kernel, without the closing zero: an interface may have alternative names, which are longer than
-/// those of `IFNAMSIZ`.
+/// `ALTIFNAMSIZ` of the kernel, without the closing zero: an interface may have alternative names,
+/// which are longer than those of `IFNAMSIZ`.
 pub const MAX_NAME: usize = 127;
 
 macro_rules! invalid {

@@ -175,8 +175,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it matters to the command which addresses the host and its next hops have: none of them becomes an EIP, and none
-    /// that became one of them is associated.
+    /// Whether it matters to the command which addresses the host and its next hops have: none of
+    /// them becomes an EIP, and none that became one of them is associated.
     pub fn may_serve_eips(&self) -> bool {
         matches!(
             self,
@@ -218,8 +218,8 @@ pub struct OrNone<T>(pub Option<T>);
 pub enum Prune {
     /// They stay.
     No,
-    /// They are deleted, unless that is all of a kind, or more than half of the associations: then the command is
-    /// refused, because the document is hardly the one that was meant.
+    /// They are deleted, unless that is all of a kind, or more than half of the associations: then
+    /// the command is refused, because the document is hardly the one that was meant.
     Few,
     /// They are deleted, however many.
     All,
@@ -279,8 +279,9 @@ impl Expiry {
     }
 }
 
-/// A time with its offset (RFC 3339), a date (its first moment, UTC), `+30d` from now on (units `w`, `d`,
-/// `h`, `m`, `s`), or `never`, which a year of 9999 or more means in other programs' tables.
+/// A time with its offset (RFC 3339), a date (its first moment, UTC), `+30d` from now on (units
+/// `w`, `d`, `h`, `m`, `s`), or `never`, which a year of 9999 or more means in other programs'
+/// tables.
 impl FromStr for Expiry {
     type Err = Malformed;
 

@@ -1,5 +1,6 @@
-//! Single records of the maps, looked up where they stand: whether one thing is forwarded costs as much on a large table as
-//! on a small one. [`super::Kernel`] looks through all of them when it opens them.
+//! Single records of the maps, looked up where they stand: whether one thing is forwarded costs as
+//! much on a large table as on a small one. [`super::Kernel`] looks through all of them when it
+//! opens them.
 
 use std::net::IpAddr;
 
@@ -68,7 +69,8 @@ impl Look {
         }
     }
 
-    /// The VPC's index of the ENI that stands on the port with this Ethernet address; `None` if none does.
+    /// The VPC's index of the ENI that stands on the port with this Ethernet address; `None` if
+    /// none does.
     pub fn stands(&self, port: LinkKey, mac: [u8; 6]) -> Result<Option<u32>, PlaneError> {
         let record = match self.macs.get(&MacKey::on(port, mac), 0) {
             Ok(record) => record,

@@ -87,7 +87,8 @@ impl Pins {
         )))
     }
 
-    /// What is said of a BPF file system in which anybody may make a folder; `None` where only root may.
+    /// What is said of a BPF file system in which anybody may make a folder; `None` where only root
+    /// may.
     pub fn lax_mount() -> Option<String> {
         let mode = fs::metadata(BPFFS).ok()?.mode() & 0o7777;
         (mode & 0o022 != 0).then(|| {
@@ -128,7 +129,8 @@ impl Pins {
         made.map_err(|error| self.failed("create", path, &error))
     }
 
-    /// Refuses folders that others may have written to. Those of an earlier version, which others could look into, are closed.
+    /// Refuses folders that others may have written to. Those of an earlier version, which others
+    /// could look into, are closed.
     fn check_own(&self) -> Result<(), PlaneError> {
         let below = [LOCK, LINKS, NEXT].map(|name| self.home.join(name));
         let above = self.home.parent().map(Path::to_owned);
@@ -197,8 +199,8 @@ impl Pins {
         fs::remove_dir(&next.root).map_err(|error| self.failed("remove", &next.root, &error))
     }
 
-    /// Removes everything of this gateway but its lock: links first, so that no program runs without its maps. Returns
-    /// whether there was anything. Without a lock the folders go, too.
+    /// Removes everything of this gateway but its lock: links first, so that no program runs
+    /// without its maps. Returns whether there was anything. Without a lock the folders go, too.
     pub fn remove(&self) -> Result<bool, PlaneError> {
         let removed_links = self.remove_files(&self.links())?;
         self.remove_next()?;

@@ -41,7 +41,8 @@ impl Served {
         }))
     }
 
-    /// How that table stands to this one. A table of an earlier version that is only read has no identity.
+    /// How that table stands to this one. A table of an earlier version that is only read has no
+    /// identity.
     pub fn relation(&self, location: u64, identity: Option<Identity>) -> Relation {
         let is_there = self.location == 0 || self.location == location;
         match (self.identity, identity) {

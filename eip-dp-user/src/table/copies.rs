@@ -44,8 +44,8 @@ pub enum CopyError {
 }
 
 impl Table {
-    /// Writes a copy of the table, as it is at one moment, to a file for this user alone. Another file there is replaced, in one
-    /// step. Returns the copy's revision.
+    /// Writes a copy of the table, as it is at one moment, to a file for this user alone. Another
+    /// file there is replaced, in one step. Returns the copy's revision.
     pub fn back_up(&self, file: &Path) -> Result<u64, CopyError> {
         if self.identity.is_none() {
             return Err(CopyError::Earlier {
@@ -60,8 +60,8 @@ impl Table {
         Ok(revision)
     }
 
-    /// Puts a copy of this table at `path`, in one step and while nobody changes what is there. A copy of a version before
-    /// identities gets this one. Returns the table that is there now.
+    /// Puts a copy of this table at `path`, in one step and while nobody changes what is there. A
+    /// copy of a version before identities gets this one. Returns the table that is there now.
     pub fn restore_to(&self, path: &Path, identity: Option<Identity>) -> Result<Self, CopyError> {
         self.check_whole()?;
         // Links stay what they are.
@@ -75,8 +75,8 @@ impl Table {
             written.map_err(|source| new.sqlite(source))?;
         }
         drop(copy);
-        // A change that is being written to what is there is finished first; none begins until the copy is in its place. What
-        // is no table any more has nobody who changes it.
+        // A change that is being written to what is there is finished first; none begins until the
+        // copy is in its place. What is no table any more has nobody who changes it.
         let before = schema::lock(&path);
         if let Err(error @ TableError::Busy { .. }) = before {
             return Err(error.into());

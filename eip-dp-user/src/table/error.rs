@@ -156,7 +156,8 @@ pub enum TableError {
         /// Its `application_id`.
         found: i32,
     },
-    /// A pipe, a device or a socket is there: to open it may never end, and nothing of it is a table.
+    /// A pipe, a device or a socket is there: to open it may never end, and nothing of it is a
+    /// table.
     #[error("{path} is no file; name the table's file with --table, or remove what is there")]
     NoFile {
         /// What is there.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use rusqlite::{Connection, Result};
 
-/// Drawn when a table is made, and kept in its file: copies and backups have it, a table made anew has another.
+/// Drawn when a table is made, and kept in its file: copies and backups have it, a table made anew
+/// has another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity([u8; 16]);
 

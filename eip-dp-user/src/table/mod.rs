@@ -171,7 +171,8 @@ impl Table {
         self.is_new
     }
 
-    /// What tells it from all tables but its copies; `None` for one of an earlier version that is only read.
+    /// What tells it from all tables but its copies; `None` for one of an earlier version that is
+    /// only read.
     pub fn identity(&self) -> Option<Identity> {
         self.identity
     }
@@ -187,8 +188,9 @@ impl Table {
             .map_err(|error| TableError::from_sqlite(&self.path, error))
     }
 
-    /// The table that is at its path by now, if that is another file: somebody put a copy back, say. Without this nothing
-    /// is seen of what is written there. Refuses what is not whole, and every table but this one and its copies.
+    /// The table that is at its path by now, if that is another file: somebody put a copy back,
+    /// say. Without this nothing is seen of what is written there. Refuses what is not whole, and
+    /// every table but this one and its copies.
     pub fn at_path(&self) -> Result<Option<Self>, TableError> {
         match file_at(&self.path) {
             // Emptied, and not written yet.
@@ -222,7 +224,8 @@ impl Table {
         }
     }
 
-    /// Whether the file is still that of this table: another program may have written another one over it.
+    /// Whether the file is still that of this table: another program may have written another one
+    /// over it.
     pub fn check_identity(&self) -> Result<(), TableError> {
         let found = Identity::read(&self.connection).map_err(|error| self.failed(error))?;
         match self.identity {
@@ -250,8 +253,8 @@ impl Table {
         })
     }
 
-    /// What tells this history of the table from another one that has a revision of that number, too; `None` where the
-    /// table does not remember it.
+    /// What tells this history of the table from another one that has a revision of that number,
+    /// too; `None` where the table does not remember it.
     pub fn trace(&self, revision: u64) -> Result<Option<Trace>, TableError> {
         log::trace(&self.connection, revision).map_err(|error| self.failed(error))
     }

@@ -37,7 +37,8 @@ pub(super) fn decode(mut bytes: &[u8], changes: &mut Vec<Change>) -> Option<()> 
     Some(())
 }
 
-/// Reads changes that anybody may have written, and holds what was understood against what is written of it.
+/// Reads changes that anybody may have written, and holds what was understood against what is
+/// written of it.
 ///
 /// # Panics
 /// If the two are not the same, or if something else does not hold of a change that was read.

@@ -1,9 +1,10 @@
 //! The database file: whose it is, which version it has, and how it gets to the newest.
 //!
-//! Changes go through a rollback journal. A write-ahead log would come with memory that processes share by mapping a
-//! file beside the table: whoever cuts that file short, or puts another table in this one's place, ends every process
-//! that reads it (SIGBUS), and the log of the one before would be taken for the new one's. With a journal nothing is
-//! mapped, one file is the whole table between two changes, and it can be read where nobody may write.
+//! Changes go through a rollback journal. A write-ahead log would come with memory that processes
+//! share by mapping a file beside the table: whoever cuts that file short, or puts another table in
+//! this one's place, ends every process that reads it (SIGBUS), and the log of the one before would
+//! be taken for the new one's. With a journal nothing is mapped, one file is the whole table
+//! between two changes, and it can be read where nobody may write.
 
 use std::{
     fs::{self, File},
@@ -99,7 +100,8 @@ pub(super) fn open(path: &Path, cure: Cure) -> Result<Opened, TableError> {
     })
 }
 
-/// Opens the table for reading. That asks for no right to write, neither to the file nor to the file system.
+/// Opens the table for reading. That asks for no right to write, neither to the file nor to the
+/// file system.
 pub(super) fn open_read_only(path: &Path) -> Result<Opened, TableError> {
     check_content(path)?;
     let failed = |source| TableError::from_sqlite(path, source);
@@ -181,8 +183,8 @@ pub(super) fn copy(from: &Connection, to: &mut Connection) -> rusqlite::Result<(
     Backup::new(from, to)?.run_to_completion(PAGES, Duration::ZERO, None)
 }
 
-/// A second connection to a table that is open, inside a transaction for reading. It waits for nobody: who writes may be
-/// waiting for the first one.
+/// A second connection to a table that is open, inside a transaction for reading. It waits for
+/// nobody: who writes may be waiting for the first one.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -191,7 +193,8 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Keeps others from changing the table for as long as the connection lives. A change that was cut off is undone.
+/// Keeps others from changing the table for as long as the connection lives. A change that was cut
+/// off is undone.
 pub(super) fn lock(path: &Path) -> Result<Connection, TableError> {
     let cure = Cure {
         make: false,
@@ -225,8 +228,8 @@ fn wait_briefly(tries: i32) -> bool {
     wait_at_most(BUSY_FOLLOWER, tries)
 }
 
-/// Waits before another try; `false` once so many tries have taken `limit`. A change takes a few milliseconds, so the
-/// first pauses are short.
+/// Waits before another try; `false` once so many tries have taken `limit`. A change takes a few
+/// milliseconds, so the first pauses are short.
 fn wait_at_most(limit: Duration, tries: i32) -> bool {
     const SHORTEST: Duration = Duration::from_micros(100);
     const LONGEST: Duration = Duration::from_millis(10);
@@ -338,8 +341,8 @@ fn tuned(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -32_768)
 }
 
-/// Takes a table of an earlier version out of the mode in which it was kept. Others must not use it meanwhile, and while
-/// nobody else may, the memory that they would share is this process's own.
+/// Takes a table of an earlier version out of the mode in which it was kept. Others must not use it
+/// meanwhile, and while nobody else may, the memory that they would share is this process's own.
 fn leave_write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))?;
     set_journal(connection, "persist")?;
@@ -378,8 +381,8 @@ pub(super) fn check_content(path: &Path) -> Result<(), TableError> {
     }
 }
 
-/// Refuses what is neither a file nor a folder. Whatever else is wrong, SQLite says why it cannot be
-/// read.
+/// Refuses what is neither a file nor a folder. Whatever else is wrong, SQLite says why it cannot
+/// be read.
 pub(super) fn check_kind(path: &Path) -> Result<(), TableError> {
     match fs::metadata(path) {
         Ok(found) if !found.is_file() && !found.is_dir() => Err(TableError::NoFile {
@@ -419,8 +422,8 @@ pub(super) fn make_folder(path: &Path) -> Result<(), TableError> {
     Ok(())
 }
 
-/// Takes away what others may do with the table's files, which an earlier version made readable: who may read one can
-/// lock it. Only the default folder is eip-dp's own.
+/// Takes away what others may do with the table's files, which an earlier version made readable:
+/// who may read one can lock it. Only the default folder is eip-dp's own.
 fn tighten(path: &Path) {
     let files = ["", "-journal", "-wal", "-shm"];
     for file in files.map(|suffix| beside(path, suffix)) {
@@ -434,7 +437,8 @@ fn tighten(path: &Path) {
 /// The folder of the default table.
 const FOLDER: &str = "/var/lib/eip-dp";
 
-/// The file beside the table whose name has that at its end, where SQLite looks for it: it follows links.
+/// The file beside the table whose name has that at its end, where SQLite looks for it: it follows
+/// links.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path
         .canonicalize()

@@ -121,7 +121,8 @@ fn a_backup_takes_nobody_s_file() {
     bench.line("backup copy.db");
 }
 
-/// Copies are made and put back while others write: each is a table, and each command's answer is true.
+/// Copies are made and put back while others write: each is a table, and each command's answer is
+/// true.
 #[test]
 fn copies_beside_writers() {
     let bench = Bench::rich();

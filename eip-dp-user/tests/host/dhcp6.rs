@@ -259,7 +259,8 @@ fn dhcpcd_gets_its_address_by_what_the_advertisement_says() {
     });
 }
 
-/// A guest without any DHCPv6 client: its kernel makes the address, of the prefix and its Ethernet address.
+/// A guest without any DHCPv6 client: its kernel makes the address, of the prefix and its Ethernet
+/// address.
 #[test]
 fn a_guest_makes_its_address_itself_where_it_may() {
     run(|| async {

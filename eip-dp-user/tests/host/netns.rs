@@ -6,7 +6,8 @@ use eip_dp_user::host::HostFacts;
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::watch;
 
-/// The longest that a test may take; far more than it needs, on a machine that is busy with others, too.
+/// The longest that a test may take; far more than it needs, on a machine that is busy with others,
+/// too.
 const LIMIT: Duration = Duration::from_mins(3);
 
 /// The longest wait for one thing to happen.

@@ -81,7 +81,8 @@ fn settings_of_the_host_last_until_the_unload() {
         let gateway = Gateway::served();
         sh("ip link set g0 mtu 9000");
         sh("ip link set p0 mtu 9000");
-        // Asked of the kernel by netlink: a sysfs that is mounted shows the namespace of who mounted it.
+        // Asked of the kernel by netlink: a sysfs that is mounted shows the namespace of who
+        // mounted it.
         let is_set = || sh("ip -j link show dev wan").contains("\"ALLMULTI\"");
         let mut daemon = gateway.start();
         assert!(!is_set());

@@ -1,5 +1,5 @@
-//! ARP as a neighbour asks it, by frames of the lab's own: there are two programs by the name of `arping`, which take different
-//! options, and a machine has one of them at most.
+//! ARP as a neighbour asks it, by frames of the lab's own: there are two programs by the name of
+//! `arping`, which take different options, and a machine has one of them at most.
 
 use std::net::Ipv4Addr;
 
@@ -10,8 +10,9 @@ use super::{capture::Capture, netns::Netns};
 const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
 
-/// Who answers an ARP request of this side for `address`, if anybody does. `fence` is an address that somebody on the link
-/// has: it is asked for afterwards, and whoever has answered that has answered the other one, or never will.
+/// Who answers an ARP request of this side for `address`, if anybody does. `fence` is an address
+/// that somebody on the link has: it is asked for afterwards, and whoever has answered that has
+/// answered the other one, or never will.
 pub fn who_has(
     side: &Netns,
     interface: &str,
@@ -22,7 +23,8 @@ pub fn who_has(
     ask(side, interface, own, address, fence)
 }
 
-/// Who answers a probe: the question whether an address is free that this side is about to take (RFC 5227).
+/// Who answers a probe: the question whether an address is free that this side is about to take
+/// (RFC 5227).
 pub fn probe(side: &Netns, interface: &str, address: &str, fence: &str) -> Result<Option<String>> {
     ask(side, interface, Ipv4Addr::UNSPECIFIED, address, fence)
 }

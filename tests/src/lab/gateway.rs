@@ -105,7 +105,8 @@ impl Gateway {
         command
     }
 
-    /// Gives the daemon a `/etc/resolv.conf` of its own: from its next start, and with what is written later at once.
+    /// Gives the daemon a `/etc/resolv.conf` of its own: from its next start, and with what is
+    /// written later at once.
     pub fn set_resolver(&self, text: &str) -> Result<()> {
         write(&self.resolver(), text)
     }

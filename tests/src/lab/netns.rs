@@ -89,7 +89,8 @@ impl Netns {
     pub fn command_with_resolver(&self, program: &str, resolver: &Path) -> Result<Command> {
         let resolver = CString::new(resolver.as_os_str().as_encoded_bytes())?;
         let mut command = self.command(program);
-        // SAFETY: between fork and exec only system calls are made, on values that were allocated before.
+        // SAFETY: between fork and exec only system calls are made, on values that were allocated
+        // before.
         unsafe {
             command.pre_exec(move || {
                 unshare(CloneFlags::CLONE_NEWNS)?;

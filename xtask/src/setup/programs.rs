@@ -44,7 +44,8 @@ const PROGRAMS: Wanted = &[
     ("keepalived", "keepalived"),
 ];
 
-/// What tells the one that is wanted from others by the same name: what it is asked, and a word of its answer.
+/// What tells the one that is wanted from others by the same name: what it is asked, and a word of
+/// its answer.
 const TOLD_BY: &[(&str, &str, &str)] = &[
     ("ping", "-V", "iputils"),
     ("dhclient", "--version", "isc-dhclient"),

@@ -1,4 +1,5 @@
-//! ENIs that share private addresses (R12a to R12c): what of theirs the daemon hears, and what others may not.
+//! ENIs that share private addresses (R12a to R12c): what of theirs the daemon hears, and what
+//! others may not.
 
 use super::*;
 use crate::{

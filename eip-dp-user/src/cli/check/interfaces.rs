@@ -206,7 +206,8 @@ pub(super) fn overlaps(facts: &HostFacts, model: &Model, config: &Config) -> Vec
         .collect()
 }
 
-/// Who sends ICMP errors of the gateway's own to the Internet, where that is nobody, or nobody's address.
+/// Who sends ICMP errors of the gateway's own to the Internet, where that is nobody, or nobody's
+/// address.
 pub(super) fn errors(facts: &HostFacts, model: &Model, config: &Config) -> Vec<Line> {
     let told = image::without_sources(model, facts, config);
     told.into_iter()

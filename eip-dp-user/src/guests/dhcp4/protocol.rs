@@ -148,8 +148,9 @@ fn add_lease_times(message: &mut Message, lease: &Lease) {
     options.insert(DhcpOption::Rebinding(seconds - seconds / 8));
 }
 
-/// The parameters that the client asks for; all of them, if it does not say. The mask always goes out, and so do the
-/// routes without which an address of a routed pool is of no use; the rest as far as the client has room for it.
+/// The parameters that the client asks for; all of them, if it does not say. The mask always goes
+/// out, and so do the routes without which an address of a routed pool is of no use; the rest as
+/// far as the client has room for it.
 fn add_parameters(message: &mut Message, request: &Request<'_>, lease: &Lease) {
     let asks = |code: OptionCode| {
         let list = request.parameters;
@@ -184,7 +185,8 @@ fn add_parameters(message: &mut Message, request: &Request<'_>, lease: &Lease) {
     let longest = usize::from(longest.min(lease.mtu.max(SHORTEST_LIMIT)) - HEADERS);
     for option in optional(lease) {
         let code = OptionCode::from(&option);
-        // The name of the server stands in the header already, as an address: a client of that option asks for it.
+        // The name of the server stands in the header already, as an address: a client of that
+        // option asks for it.
         let is_wanted = if code == OptionCode::TFTPServerName {
             asks(code)
         } else {

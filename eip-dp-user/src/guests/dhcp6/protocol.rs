@@ -241,7 +241,8 @@ fn status(status: Status, text: &str) -> DhcpOption {
     })
 }
 
-/// The parameters that the client asks for, the most useful first, as far as a packet has room for them that every link takes.
+/// The parameters that the client asks for, the most useful first, as far as a packet has room for
+/// them that every link takes.
 fn add_parameters(message: &mut Message, request: &Request<'_>, lease: &Lease6) {
     let site = &lease.site;
     let ntp = || site.ntp6.iter().flat_map(Ipv6Addr::octets).collect();

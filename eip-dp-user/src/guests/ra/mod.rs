@@ -1,6 +1,6 @@
-//! Router advertisements for ports (RFC 4861, 6.2): the gateway is every served guest's IPv6 router, and the address
-//! comes by DHCPv6. Only where the one that a guest would make itself, of the prefix and its Ethernet address, is the one
-//! that it is to have, may it do that, too.
+//! Router advertisements for ports (RFC 4861, 6.2): the gateway is every served guest's IPv6
+//! router, and the address comes by DHCPv6. Only where the one that a guest would make itself, of
+//! the prefix and its Ethernet address, is the one that it is to have, may it do that, too.
 //!
 //! Each ENI has its own advertisements, in a frame to its own Ethernet address also where the IPv6 destination is every
 //! node (RFC 6085): on one port there may be an ENI that has the VPC on its link beside one that has not, or one that is

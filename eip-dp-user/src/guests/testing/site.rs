@@ -42,7 +42,8 @@ pub const fn port_mac(last: u8) -> [u8; 6] {
     [2, 0, 0, 0, 0xff, last]
 }
 
-/// The one with an EIP on the uplink's link, who may make its IPv6 address itself, is told all that there is to tell.
+/// The one with an EIP on the uplink's link, who may make its IPv6 address itself, is told all that
+/// there is to tell.
 fn parameters(place: usize) -> &'static Arc<Parameters> {
     static NONE: LazyLock<Arc<Parameters>> = LazyLock::new(Arc::default);
     static ALL: LazyLock<Arc<Parameters>> = LazyLock::new(|| {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-/// The names in a field of them (RFC 1035 3.1), each with a dot at its end; `None` where it is none. Pointers are followed
-/// where they lead back.
+/// The names in a field of them (RFC 1035 3.1), each with a dot at its end; `None` where it is
+/// none. Pointers are followed where they lead back.
 pub fn names(bytes: &[u8]) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let mut at = 0;

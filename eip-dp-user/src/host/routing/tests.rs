@@ -99,8 +99,8 @@ fn ways(routing: &Routing) -> Ways {
     })
 }
 
-/// The router through an interface, `?` where there is a doubt and no router, `!` behind a router with a doubt, and `link` where
-/// every address is on the link.
+/// The router through an interface, `?` where there is a doubt and no router, `!` behind a router
+/// with a doubt, and `link` where every address is on the link.
 fn through(interface: u32, ways: &Ways) -> String {
     let routes = ways
         .routes
@@ -221,7 +221,8 @@ fn rules_lead_to_other_tables() {
     let by = |name: &str| rules(&[rule(100, 100, &[RuleAttribute::Oifname(name.to_owned())])]);
     leads(&by("up0"), &both, "192.0.2.1");
     leads(&by("other"), &both, "192.0.2.9");
-    // As `wg-quick` writes them: what is not marked goes to a table of its own, but for what is no default route.
+    // As `wg-quick` writes them: what is not marked goes to a table of its own, but for what is no
+    // default route.
     let mut not_marked = rule(101, 100, &[RuleAttribute::FwMark(7)]);
     not_marked.header.flags = RuleFlags::Invert;
     let suppressed = rule(100, MAIN, &[RuleAttribute::SuppressPrefixLen(0)]);

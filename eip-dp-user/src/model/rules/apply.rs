@@ -1,15 +1,17 @@
 //! A document becomes the table: the same steps as the verbs', in the order detach, disassociate, delete, create and
 //! change, associate, attach.
 //!
-//! Which fields of an object that exists can change: a pool's `gateway` and `reserve`; a VPC's `cidrs`, `gateway` and
-//! `vni`; an instance's `max_enis`; an ENI's `mac`, `region`, `private_ips`, `shared_ips`, `antispoof` and place
-//! (`instance`, `port`, `vlan`, `force`, `rebind`); an EIP's `expires_at` and `announce`; all of an association. Any other
-//! difference is refused with `already-exists`.
+//! Which fields of an object that exists can change: a pool's `gateway` and `reserve`; a VPC's
+//! `cidrs`, `gateway` and `vni`; an instance's `max_enis`; an ENI's `mac`, `region`, `private_ips`,
+//! `shared_ips`, `antispoof` and place (`instance`, `port`, `vlan`, `force`, `rebind`); an EIP's
+//! `expires_at` and `announce`; all of an association. Any other difference is refused with
+//! `already-exists`.
 //!
-//! `state` follows from the other fields: an ENI with a place is attached, one without is detached, so leaving the
-//! place out asks for a detach. Only a new ENI takes `stranded` from the document, so that an export restores what was.
-//! An ENI that is never said to move is never detached to make something else possible; only pruning ([`super::prune`]) detaches
-//! by itself, and then the ENIs that it deletes.
+//! `state` follows from the other fields: an ENI with a place is attached, one without is detached,
+//! so leaving the place out asks for a detach. Only a new ENI takes `stranded` from the document,
+//! so that an export restores what was. An ENI that is never said to move is never detached to make
+//! something else possible; only pruning ([`super::prune`]) detaches by itself, and then the ENIs
+//! that it deletes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -286,7 +288,8 @@ fn attach(draft: &mut Draft, wanted: &Eni, context: &Context) -> Result<(), Refu
         };
         eni::attach(draft, &eni.id, &place, context)?;
     }
-    // What the file says of it, also where it stays: that is no new attach, which would take an interface that was made anew.
+    // What the file says of it, also where it stays: that is no new attach, which would take an
+    // interface that was made anew.
     let now = draft.eni(&eni.id).filter(|now| now.force != wanted.force);
     if let Some(now) = now {
         draft.put_eni(Eni {

@@ -1,4 +1,5 @@
-//! What a document leaves out goes: detached, disassociated and deleted in the order of the transitions.
+//! What a document leaves out goes: detached, disassociated and deleted in the order of the
+//! transitions.
 
 use super::{association, draft::Draft, eip, eni, network, refuse};
 use crate::model::{Document, Model, Refusal, objects::EniKind};

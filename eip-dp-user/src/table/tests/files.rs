@@ -167,8 +167,9 @@ fn who_reads_changes_nothing_on_disk() {
     );
 }
 
-/// A file of an earlier version that may only be read is shown as it would be after the upgrade, and stays as it is. The log
-/// in which such a version kept its changes is not needed where it is empty.
+/// A file of an earlier version that may only be read is shown as it would be after the upgrade,
+/// and stays as it is. The log in which such a version kept its changes is not needed where it is
+/// empty.
 #[test]
 fn an_older_version_is_read_without_being_touched() {
     let (directory, url) =

@@ -333,7 +333,8 @@ fn the_state_rules_hold_of_what_changes() {
     }
 }
 
-/// What the file says of a port is no new attach: an interface that was made anew under its name stays closed.
+/// What the file says of a port is no new attach: an interface that was made anew under its name
+/// stays closed.
 #[test]
 fn a_forced_port_is_one_where_the_file_says_so_and_stays_the_interface_that_it_is() {
     let mut pair = Pair::with(WORLD);
