@@ -248,6 +248,9 @@ impl Guest<'_> {
     }
 
     fn reaches_the_host(&self) -> Result<bool> {
+        // A question that is still open is not asked again, so that nothing would be dropped.
+        self.netns
+            .ip(&format!("neigh flush dev {}", self.interface))?;
         Ok(ping(self.netns, Some("10.77.0.2"), GATEWAY, 2)?.received > 0)
     }
 
