@@ -17,11 +17,7 @@ pub(crate) mod testing;
 mod tests;
 mod write;
 
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -35,7 +31,7 @@ pub(crate) use record::hold as hold_records;
 
 use crate::model::{Change, Context, Decision, Model, View, command::Command, rules};
 use read::Reader;
-use schema::{Cure, Opened};
+use schema::{Cure, Opened, file_at};
 
 /// An open association table.
 #[derive(Debug)]
@@ -140,14 +136,11 @@ impl Table {
     fn of(path: PathBuf, opened: Opened) -> Result<Self, TableError> {
         let Opened {
             connection,
+            file,
             made,
             is_copy,
             is_unidentified,
         } = opened;
-        let file = match file_at(&path) {
-            Ok(file) => file,
-            Err(source) => return Err(TableError::Gone { path, source }),
-        };
         let identity = if is_unidentified {
             None
         } else {
@@ -346,9 +339,9 @@ impl Table {
         if !self.is_large() {
             return None;
         }
-        let second = schema::open_reader(&self.path).ok()?;
-        let is_same = file_at(&self.path).is_ok_and(|file| file == self.file)
-            && read::revision(&second).is_ok_and(|theirs| theirs == revision);
+        let (second, file) = schema::open_reader(&self.path).ok()?;
+        let is_same =
+            file == self.file && read::revision(&second).is_ok_and(|theirs| theirs == revision);
         is_same.then_some(second)
     }
 
@@ -418,10 +411,6 @@ pub fn path_of(url: &str) -> Result<PathBuf, TableError> {
             url: url.to_owned(),
         }),
     }
-}
-
-fn file_at(path: &Path) -> io::Result<FileId> {
-    fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 fn outcome(revision: u64, decision: Decision) -> Outcome {

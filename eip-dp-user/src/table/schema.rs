@@ -7,8 +7,9 @@
 //! between two changes, and it can be read where nobody may write.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -19,7 +20,7 @@ use rusqlite::{
     backup::Backup, ffi,
 };
 
-use super::{error::TableError, identity::Identity, log};
+use super::{FileId, error::TableError, identity::Identity, log};
 use crate::private;
 
 /// `EIPD`: tells a table from the SQLite files of other programs.
@@ -51,6 +52,8 @@ pub(super) const IDENTIFIED: i32 = 4;
 /// An open database.
 pub(super) struct Opened {
     pub(super) connection: Connection,
+    /// The file that it was read from.
+    pub(super) file: FileId,
     /// Whether there was no table, and this has made one.
     pub(super) made: bool,
     /// Whether it is a copy in memory of a table of an earlier version, which may not be changed.
@@ -78,7 +81,7 @@ pub(super) fn open(path: &Path, cure: Cure) -> Result<Opened, TableError> {
     let failed = |source| TableError::from_sqlite(path, source);
     let is_write_ahead = is_write_ahead(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let (mut connection, file) = connect(path, path, flags).map_err(failed)?;
     prepare(&mut connection).map_err(failed)?;
     if is_write_ahead {
         leave_write_ahead(&connection).map_err(failed)?;
@@ -94,6 +97,7 @@ pub(super) fn open(path: &Path, cure: Cure) -> Result<Opened, TableError> {
     tighten(path);
     Ok(Opened {
         connection,
+        file,
         made,
         is_copy: false,
         is_unidentified: false,
@@ -111,7 +115,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Opened, TableError> {
     } else {
         read_only(path)
     };
-    let connection = connection.map_err(failed)?;
+    let (connection, file) = connection.map_err(failed)?;
     let found = match header(&connection) {
         Ok(found) => found,
         Err(error) if is_cut_off(&error) => {
@@ -128,6 +132,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Opened, TableError> {
     };
     let mut opened = Opened {
         connection,
+        file,
         made: false,
         is_copy: false,
         is_unidentified: false,
@@ -141,6 +146,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Opened, TableError> {
         }
         opened = Opened {
             connection: in_memory(&opened.connection, path)?,
+            file,
             made: false,
             is_copy: true,
             is_unidentified: before < IDENTIFIED,
@@ -185,12 +191,52 @@ pub(super) fn copy(from: &Connection, to: &mut Connection) -> rusqlite::Result<(
 
 /// A second connection to a table that is open, inside a transaction for reading. It waits for
 /// nobody: who writes may be waiting for the first one.
-pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<(Connection, FileId)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let (connection, file) = connect(path, path, flags)?;
     connection.busy_timeout(Duration::ZERO)?;
     connection.execute_batch("BEGIN")?;
-    Ok(connection)
+    Ok((connection, file))
+}
+
+/// Opens the database at `path`, which SQLite is told as `name`, and tells which file it is.
+///
+/// A file that is renamed over another one while SQLite opens it would be taken for the one that
+/// SQLite has, and its changes never be seen. So the path must lead to the same file before and
+/// after. The inode of the first one is held meanwhile, so that its number is nobody else's; by
+/// `O_PATH`, because closing any other descriptor ends the process's locks on the file (fcntl(2)).
+fn connect(
+    path: &Path,
+    name: impl AsRef<Path>,
+    flags: OpenFlags,
+) -> rusqlite::Result<(Connection, FileId)> {
+    const TRIES: usize = 100;
+    for _ in 0..TRIES {
+        let mut pinning = OpenOptions::new();
+        pinning.read(true).custom_flags(libc::O_PATH);
+        let pinned = pinning.open(path).and_then(|file| file.metadata());
+        let connection = Connection::open_with_flags(name.as_ref(), flags)?;
+        // Where there is no file, or no right to it, SQLite has said so.
+        let Ok(pinned) = pinned.map(|file| id_of(&file)) else {
+            continue;
+        };
+        if file_at(path).is_ok_and(|file| file == pinned) {
+            return Ok((connection, pinned));
+        }
+    }
+    // Whoever looks again soon takes that for a file in use, which it is.
+    let error = ffi::Error::new(ffi::SQLITE_BUSY);
+    let message = "the file at this path changes all the time".to_owned();
+    Err(rusqlite::Error::SqliteFailure(error, Some(message)))
+}
+
+/// Which file is at the path.
+pub(super) fn file_at(path: &Path) -> io::Result<FileId> {
+    fs::metadata(path).map(|file| id_of(&file))
+}
+
+fn id_of(file: &fs::Metadata) -> FileId {
+    (file.dev(), file.ino())
 }
 
 /// Keeps others from changing the table for as long as the connection lives. A change that was cut
@@ -460,20 +506,20 @@ fn has_no_log(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0)
 }
 
-fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+fn read_only(path: &Path) -> rusqlite::Result<(Connection, FileId)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
+    let (mut connection, file) = connect(path, path, flags)?;
     prepare(&mut connection)?;
-    Ok(connection)
+    Ok((connection, file))
 }
 
 /// Opens a file of which nothing can change.
-fn immutable(path: &Path) -> rusqlite::Result<Connection> {
+fn immutable(path: &Path) -> rusqlite::Result<(Connection, FileId)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
-    let path = path.to_string_lossy();
     let escaped: String = path
+        .to_string_lossy()
         .chars()
         .map(|letter| match letter {
             '%' => "%25".to_owned(),
@@ -482,9 +528,10 @@ fn immutable(path: &Path) -> rusqlite::Result<Connection> {
             other => other.to_string(),
         })
         .collect();
-    let mut connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
+    let name = format!("file:{escaped}?immutable=1");
+    let (mut connection, file) = connect(path, name, flags)?;
     prepare(&mut connection)?;
-    Ok(connection)
+    Ok((connection, file))
 }
 
 /// Whether a journal has to be rolled back first.

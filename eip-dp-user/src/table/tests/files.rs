@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rusqlite::Connection;
@@ -14,7 +14,7 @@ use crate::{
         command::Command,
         testing::{at, command},
     },
-    table::{ExecuteError, Identity, Table, TableError, schema, testing::Pair},
+    table::{ExecuteError, FileId, Identity, Table, TableError, schema, testing::Pair},
 };
 
 fn refused(url: &str) -> TableError {
@@ -513,4 +513,60 @@ fn a_pipe_in_the_tables_place_is_refused_and_not_waited_for() {
             "{opened:?}"
         );
     }
+}
+
+/// What says which file is open must not be said of another one that came to its path meanwhile:
+/// nobody would ever look at that one again.
+#[test]
+fn a_file_that_is_replaced_while_it_is_opened_is_never_taken_for_another() {
+    const OPENED: usize = 300;
+    const FILES: u64 = 30;
+    let folder = tempfile::tempdir().unwrap();
+    let at_name = |name: &str| folder.path().join(name);
+    let url_of = |path: &Path| format!("sqlite:{}", path.display());
+    // Each copy has a revision of its own, by which it is told from the others.
+    let mut files: Vec<(PathBuf, FileId, u64)> = Vec::new();
+    for revision in 1..=FILES {
+        let path = at_name(&format!("{revision}.db"));
+        if let Some((before, ..)) = files.last() {
+            fs::copy(before, &path).unwrap();
+        }
+        let mut table = Table::open_or_make(&url_of(&path), None).unwrap();
+        let vpc = format!("vpc v{revision} 10.0.0.0/24");
+        table.execute(&command(&vpc), &at(0)).unwrap();
+        files.push((path, table.file(), revision));
+    }
+    let (path, next) = (at_name("table.db"), at_name("next.db"));
+    let replace = |file: &Path| {
+        fs::hard_link(file, &next).unwrap();
+        fs::rename(&next, &path).unwrap();
+        // To rename a file over itself does nothing.
+        let _ = fs::remove_file(&next);
+    };
+    replace(&files[0].0);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                files.iter().for_each(|(file, ..)| replace(file));
+            }
+        });
+        let outcome = std::panic::catch_unwind(|| {
+            for number in 0..OPENED {
+                let table = if number % 2 == 0 {
+                    Table::open_read_only(&url_of(&path))
+                } else {
+                    Table::open(&url_of(&path))
+                };
+                // Where the file changes all the time, that is said.
+                let Ok(table) = table else { continue };
+                let read = (table.file(), table.revision().unwrap());
+                let is_known =
+                    |(_, file, revision): &(PathBuf, FileId, u64)| (*file, *revision) == read;
+                assert!(files.iter().any(is_known), "{read:?}");
+            }
+        });
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        outcome.unwrap();
+    });
 }
