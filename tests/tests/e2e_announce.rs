@@ -12,7 +12,7 @@ use eip_dp_tests::lab::{
     wait::until,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const GATEWAY: [u8; 6] = [2, 0, 0, 0, 1, 2];
 /// A host that only the frames of these tests are from.

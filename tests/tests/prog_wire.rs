@@ -181,7 +181,7 @@ fn fence(table: &Table, delivery: Delivery, wires: &Wires) -> Result<()> {
 
 /// Waits until the case's request is handed over, without the tags that say which link it came in on.
 fn handed_over(bench: &mut Bench, case: &Case) -> Result<Option<String>> {
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_mins(1);
     let start = Instant::now();
     let mut requests = bench.requests()?;
     while requests.is_empty() && start.elapsed() < PATIENCE {

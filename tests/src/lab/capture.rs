@@ -27,7 +27,7 @@ use nix::{
 use super::{netns::Netns, process::run, wait::until};
 
 /// How long a frame may take through a lab.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A frame that was seen.
 #[derive(Clone, Debug)]
