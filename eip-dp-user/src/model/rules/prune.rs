@@ -91,15 +91,11 @@ impl LeftOut {
             association::end(draft, one);
         }
         for one in objects.enis.values() {
-            // A primary ENI goes along with its instance.
-            let home = one
-                .instance
-                .as_ref()
-                .filter(|_| one.kind == EniKind::Primary);
-            if home.is_some_and(|home| objects.instances.contains_key(home)) {
-                draft.delete_eni(&one.id);
-            } else {
-                eni::delete(draft, &one.id)?;
+            // A primary ENI goes with its instance, and here also from one that stays: the file
+            // may have another in its place.
+            match one.kind {
+                EniKind::Primary => draft.delete_eni(&one.id),
+                EniKind::Secondary => eni::delete(draft, &one.id)?,
             }
         }
         for id in objects.eips.keys() {

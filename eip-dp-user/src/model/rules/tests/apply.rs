@@ -144,13 +144,58 @@ fn prune_takes_a_pruned_instance_s_primary_eni_along() {
     let mut pair = Pair::with(WORLD);
     let mut document = export(&pair);
     document.enis.retain(|eni| eni.id != "p1");
-    assert_eq!(
-        apply(&mut pair, document.clone(), true).unwrap_err().code,
-        Code::InUse
-    );
     document.instances.retain(|one| one.id != "i1");
     apply(&mut pair, document, true).unwrap();
     assert!(!pair.model.enis.contains_key("p1"));
+}
+
+/// An instance's primary ENI, an instance, a VPC's ENI: what a file has another name for is deleted
+/// and made in one transaction.
+#[test]
+fn prune_renames_a_primary_eni_and_its_instance() {
+    let mut pair = Pair::with(WORLD);
+    pair.accept_all("associate x1 p1 \n associate x2 s1 cut \n attach s1 i1 port-s1");
+    let mut document = export(&pair);
+    for eni in document.enis.iter_mut().filter(|eni| eni.id == "p1") {
+        eni.id = "p9".to_owned();
+    }
+    let without = document.clone();
+    assert_eq!(
+        apply(&mut pair, without, true).unwrap_err().code,
+        Code::InUse,
+        "the file has an EIP at an ENI that it does not have"
+    );
+    for one in document
+        .associations
+        .iter_mut()
+        .filter(|one| one.eni == "p1")
+    {
+        one.eni = "p9".to_owned();
+    }
+    apply(&mut pair, document.clone(), true).unwrap();
+    assert_eq!(export(&pair), document);
+    for instance in document.instances.iter_mut().filter(|one| one.id == "i1") {
+        instance.id = "i1x".to_owned();
+    }
+    for eni in &mut document.enis {
+        if eni.instance.as_deref() == Some("i1") {
+            eni.instance = Some("i1x".to_owned());
+        }
+    }
+    let refusal = apply(&mut pair, document.clone(), false).unwrap_err();
+    assert_eq!(refusal.code, Code::PrimaryEniFixed);
+    assert!(refusal.message.contains("--prune"), "{refusal}");
+    apply(&mut pair, document.clone(), true).unwrap();
+    assert_eq!(export(&pair), document);
+    assert_eq!(pair.model.enis["s1"].state, EniState::Attached);
+    // And an instance that is left without one.
+    document.enis.retain(|eni| eni.id != "p9");
+    document.associations.retain(|one| one.eni != "p9");
+    for eip in document.eips.iter_mut().filter(|eip| eip.id == "x1") {
+        eip.state = EipState::Free;
+    }
+    apply(&mut pair, document.clone(), true).unwrap();
+    assert_eq!(export(&pair), document);
 }
 
 #[test]
