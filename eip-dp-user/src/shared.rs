@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fs, io,
+    fmt, fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -17,6 +17,7 @@ use std::{
 };
 
 use eip_dp_common::{abi::LinkKey, packet::is_virtual_router};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::{info, warn};
@@ -28,6 +29,7 @@ use crate::{
     model::{
         Change, Diff, Model, Vlan,
         objects::{Association, Eni, EniState},
+        rules::storable,
     },
     private,
     table::Identity,
@@ -71,6 +73,7 @@ struct State {
     /// The EIP that stands for it.
     eip: Option<String>,
     moves: u64,
+    since: Option<Timestamp>,
     moved_at: Option<Instant>,
     /// Who announced it while it could not move.
     waiting: Option<String>,
@@ -87,6 +90,9 @@ pub struct Holder {
     pub eni: String,
     /// How often it has moved.
     pub moves: u64,
+    /// Since when it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The EIP that stands for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eip: Option<String>,
@@ -149,6 +155,7 @@ impl Shared {
                 holder: one.eni,
                 eip: one.eip,
                 moves: one.moves,
+                since: one.since,
                 moved_at: None,
                 waiting: None,
             };
@@ -206,8 +213,10 @@ impl Shared {
             {
                 one.eni.clone_from(&holder);
             }
+            let stays = old.as_ref().filter(|old| old.holder == holder);
             let state = State {
                 enis,
+                since: stays.map_or_else(|| Some(storable(Timestamp::now())), |old| old.since),
                 holder,
                 eip: eip.cloned(),
                 moves: old.as_ref().map_or(0, |old| old.moves),
@@ -291,6 +300,7 @@ impl Shared {
         }
         let old = std::mem::replace(&mut state.holder, claim.eni);
         state.moves += 1;
+        state.since = Some(storable(Timestamp::now()));
         state.moved_at = Some(now);
         state.waiting = None;
         info!(
@@ -339,6 +349,7 @@ impl Shared {
                 address: *address,
                 eni: state.holder.clone(),
                 moves: state.moves,
+                since: state.since,
                 eip: state.eip.clone(),
             })
             .collect()
@@ -372,7 +383,7 @@ impl Shared {
             let port = eni.port.as_deref();
             if let Some(index) = port.and_then(|port| by_name.get(port))
                 && let Some(link) = facts.links.get(index)
-                && eni.may_be_on(&host::identity_of(*index))
+                && eni.may_be_on(&host::identity_of(*index, link))
             {
                 let port = Vlan::key(eni.vlan, *index);
                 let there = by_vpc.entry(&eni.vpc).or_default();
@@ -415,6 +426,22 @@ fn latest(model: &Model, changes: &[Change], id: &str) -> Option<Eni> {
         _ => None,
     });
     found.or_else(|| model.enis.get(id).cloned())
+}
+
+/// Where shared addresses are, by the file that the last daemon left there; it is of the table that
+/// the gateway forwards by.
+pub fn holders_in(path: &Path) -> Vec<Holder> {
+    kept_in(path).map_or_else(Vec::new, |kept| kept.holders)
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.eni)?;
+        if let Some(since) = self.since {
+            write!(f, " since {since:.0}")?;
+        }
+        write!(f, " (moves: {})", self.moves)
+    }
 }
 
 /// What a file has; nothing if it is not there, or is damaged.

@@ -71,7 +71,9 @@ pub fn document(bytes: &[u8]) -> bool {
     let context = Context {
         now: Timestamp::UNIX_EPOCH,
         host_addresses: Vec::new(),
+        host_networks: Vec::new(),
         host_ports: Vec::new(),
+        port: None,
         next_hops: Vec::new(),
     };
     let prune = Prune::All;

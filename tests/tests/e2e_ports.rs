@@ -363,7 +363,6 @@ fn a_nic_that_its_eni_left_stays_closed_unless_it_is_the_hosts() -> Result<()> {
     })
 }
 
-/// The hypervisor's next guest has its tap under the name of the one before.
 /// The guest behind b3.
 fn closed(scene: &Scene) -> Guest<'_> {
     Guest {
@@ -374,6 +373,7 @@ fn closed(scene: &Scene) -> Guest<'_> {
     }
 }
 
+/// The hypervisor's next guest has its tap under the name of the one before.
 #[test]
 fn an_interface_made_anew_is_closed_where_the_attach_said_so() -> Result<()> {
     let mut scene = silent_scene()?;
@@ -430,23 +430,28 @@ fn an_interface_made_anew_is_closed_where_the_attach_said_so() -> Result<()> {
     closed(&scene).is_shut_out()?;
     scene.gateway.ok("verify")?;
 
-    // Made anew once more while no daemon runs.
-    scene.gateway.stop()?;
-    scene.backbone.unplug("b3")?;
-    scene
-        .backbone
-        .plug("b3", &scene.b, "eth2", "02:00:00:00:0b:02")?;
-    scene.gateway.start()?;
-    addressed(&scene)?;
-    closed(&scene).prepare()?;
-    assert!(!reaches(&scene)?);
-    closed(&scene).is_shut_out()?;
-
-    scene
-        .gateway
-        .ok("eni attach b-secondary --instance b --port b3 --rebind never --wait")?;
-    assert!(reaches(&scene)?, "attached again");
-    assert!(!warnings(&scene.gateway)?.contains("made anew"));
+    // Made anew once more, with the same index, while no daemon runs and while one does.
+    for stops in [true, false] {
+        let attach = "eni attach b-secondary --instance b --port b3 --rebind never --wait";
+        scene.gateway.ok(attach)?;
+        addressed(&scene)?;
+        assert!(reaches(&scene)?, "attached again");
+        assert!(!warnings(&scene.gateway)?.contains("made anew"));
+        if stops {
+            scene.gateway.stop()?;
+        }
+        scene
+            .backbone
+            .replug("b3", &scene.b, "eth2", "02:00:00:00:0b:02")?;
+        if stops {
+            scene.gateway.start()?;
+        }
+        wait_for_warning(&scene.gateway, "made anew")?;
+        addressed(&scene)?;
+        closed(&scene).prepare()?;
+        assert!(!reaches(&scene)?);
+        closed(&scene).is_shut_out()?;
+    }
     Ok(())
 }
 
@@ -455,11 +460,14 @@ fn an_interface_made_anew_is_closed_where_the_attach_said_so() -> Result<()> {
 fn an_interface_made_anew_is_the_port_by_default() -> Result<()> {
     let scene = silent_scene()?;
     scene.a.ip("address add 10.0.0.10/24 dev eth0")?;
-    for _ in 0..3 {
-        scene.backbone.unplug("b2")?;
-        scene
-            .backbone
-            .plug("b2", &scene.b, "eth1", "02:00:00:00:0b:02")?;
+    for has_index in [false, true, true] {
+        let (backbone, mac) = (&scene.backbone, "02:00:00:00:0b:02");
+        if has_index {
+            backbone.replug("b2", &scene.b, "eth1", mac)?;
+        } else {
+            backbone.unplug("b2")?;
+            backbone.plug("b2", &scene.b, "eth1", mac)?;
+        }
         // It is cut-through: its guest has the EIP.
         scene.b.ip("link set dev eth1 up")?;
         scene.b.ip("address add 203.0.113.20/24 dev eth1")?;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,10 +17,13 @@ use super::{
     values,
     wait::Wait,
 };
-use crate::model::{
-    command::{Command, EipSpec, Expiry},
-    objects::{Announce, Association, Eip, Mode},
-    rules::storable,
+use crate::{
+    model::{
+        command::{Command, EipSpec, Expiry},
+        objects::{Announce, Association, Eip, Mode},
+        rules::storable,
+    },
+    shared::Holder,
 };
 
 /// Verbs of `eip`.
@@ -35,7 +39,7 @@ pub enum Verb {
     /// Show one EIP
     Show {
         /// The EIP, or its address
-        #[arg(value_parser = values::id)]
+        #[arg(value_parser = values::name)]
         id: String,
     },
     /// Give an EIP back that is not associated
@@ -59,7 +63,7 @@ pub struct Create {
     #[arg(long, value_name = "R", value_parser = values::id)]
     region: Option<String>,
     /// When it expires, such as 2030-12-31T23:59:59Z, 2030-12-31, +30d, or `never`
-    #[arg(long, value_name = "TIME|never")]
+    #[arg(long, value_name = "TIME|never", allow_hyphen_values = true)]
     expires: Option<Expiry>,
     #[command(flatten)]
     may_exist: MayExist,
@@ -71,10 +75,10 @@ pub struct Create {
 #[derive(Debug, Args)]
 pub struct Set {
     /// The EIP, or its address
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     id: String,
     /// When it expires, such as 2030-12-31T23:59:59Z, 2030-12-31, +30d, or `never`
-    #[arg(long, value_name = "TIME|never")]
+    #[arg(long, value_name = "TIME|never", allow_hyphen_values = true)]
     expires: Option<Expiry>,
     /// Whether an EIP of the uplink's network is announced, and answered for, while no other host
     /// there has the address (`auto`), or whoever has it: a router with proxy ARP answers for every
@@ -174,9 +178,33 @@ struct ShownAssociation<'a> {
     eni: &'a str,
     private_ip: IpAddr,
     mode: Mode,
+    /// Who has the private IP now, where several ENIs share it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<ShownHolder<'a>>,
+}
+
+/// The ENI that has a shared address, as its EIP shows it.
+#[derive(Serialize)]
+struct ShownHolder<'a> {
+    eni: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    moves: u64,
 }
 
 impl<'a> Shown<'a> {
+    /// With who has the private IP now.
+    fn at(mut self, holder: Option<&'a Holder>) -> Self {
+        if let Some(association) = &mut self.association {
+            association.holder = holder.map(|holder| ShownHolder {
+                eni: &holder.eni,
+                since: holder.since,
+                moves: holder.moves,
+            });
+        }
+        self
+    }
+
     fn new(
         eip: &'a Eip,
         association: Option<&'a Association>,
@@ -189,6 +217,7 @@ impl<'a> Shown<'a> {
                 eni: &association.eni,
                 private_ip: association.private_ip,
                 mode: association.mode,
+                holder: None,
             }),
         }
     }
@@ -229,17 +258,21 @@ fn list(global: &Global) -> Result<(), Failure> {
 
 fn show(global: &Global, id: &str) -> Result<(), Failure> {
     let session = Session::open(global)?;
-    let (eip, association) = session.read(|view| {
+    let (eip, subject) = session.read(|view| {
         let eip: Eip = session::find(view, id)?;
-        let association = view.association(&eip.id);
-        let association = association.and_then(|one| Some((view.eni(&one.eni)?, one)));
-        Ok((eip, association.map(|(eni, one)| (one, eni))))
+        let subject = Subject::eip(view, &eip.id);
+        Ok((eip, subject))
     })?;
-    let subject = Subject::Eip(eip.clone(), association.clone());
+    let subject = subject.unwrap_or_else(|| Subject::Eip(eip.clone(), None, Vec::new()));
     let serving = session.verdict(&subject)?;
+    let holder = subject.holder(global);
+    let Subject::Eip(_, association, _) = &subject else {
+        return Err(Failure::failed(format!("`{id}` is no EIP")));
+    };
     let association = association.as_ref().map(|(one, _)| one);
     if global.output == Format::Json {
-        return output::json(&Shown::new(&eip, association, Some(&serving)));
+        let shown = Shown::new(&eip, association, Some(&serving));
+        return output::json(&shown.at(holder.as_ref()));
     }
     let expires = expires_at(&eip);
     let always = eip.announce == Announce::Always;
@@ -256,6 +289,7 @@ fn show(global: &Global, id: &str) -> Result<(), Failure> {
             output::optional(association.map(|it| it.private_ip)),
         ),
         ("mode", output::optional(association.map(|it| it.mode))),
+        ("holder", output::optional(holder)),
         ("serving", serving.to_string()),
     ];
     fields.extend(announce);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Failure, object::Object};
+use super::{Failure, object::Object, output};
 use crate::model::{Code, EniFilter, Kind, View, Vlan, objects::Mac};
 
 /// The code of a look-up that finds several objects. No rule: the command is not put to the rules.
@@ -15,10 +15,16 @@ const AMBIGUOUS: &str = "ambiguous";
 const NAMED: usize = 10;
 const SIMILAR: usize = 3;
 
-/// The id of the object that is meant. An id comes first, whatever it looks like.
+/// The id of the object that is meant. An id comes first, whatever it looks like; one that was
+/// written past the rules may be said as it is shown, with what is escaped in it.
 pub(super) fn id_of<T: Object>(view: &dyn View, said: &str) -> Result<String, Failure> {
     if T::find(view, said).is_some() {
         return Ok(said.to_owned());
+    }
+    if let Some(plain) = output::unescaped(said)
+        && T::find(view, &plain).is_some()
+    {
+        return Ok(plain);
     }
     let mut candidates = T::meant(view, said);
     match (candidates.pop_first(), candidates.is_empty()) {

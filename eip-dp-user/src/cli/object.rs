@@ -22,7 +22,7 @@ use crate::model::{
 #[derive(Debug, Args)]
 pub struct ById {
     /// Its id, or what else it is known by: an address, a MAC, a port
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     id: String,
     #[command(flatten)]
     may_be_absent: MayBeAbsent,

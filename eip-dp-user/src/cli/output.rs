@@ -115,6 +115,40 @@ pub fn escape(text: &str, style: Style) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// A text that stands in a line with others: line ends and tabs are escaped as well.
+pub fn in_line(text: &str) -> Cow<'_, str> {
+    let text = escape(text, Style::Text);
+    if !text.contains(['\n', '\t']) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => Style::Text.escape(c, &mut escaped),
+            c => escaped.push(c),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// The text that was written so: what is escaped as `\u{a}` stands for the character. `None`:
+/// nothing is.
+pub fn unescaped(text: &str) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    let (mut rest, mut is_escaped) = (text, false);
+    while let Some((before, after)) = rest.split_once("\\u{") {
+        let (digits, behind) = after.split_once('}')?;
+        let character = u32::from_str_radix(digits, 16)
+            .ok()
+            .and_then(char::from_u32);
+        plain.push_str(before);
+        plain.push(character?);
+        (rest, is_escaped) = (behind, true);
+    }
+    plain.push_str(rest);
+    is_escaped.then_some(plain)
+}
+
 /// Unicode's own line ends.
 fn is_line_end(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}')
@@ -141,7 +175,7 @@ pub fn table<const N: usize>(
     let mut widths = header.map(str::len);
     for row in rows.clone() {
         for (width, cell) in widths.iter_mut().zip(&row) {
-            *width = cell.chars().count().min(WIDEST).max(*width);
+            *width = in_line(cell).chars().count().min(WIDEST).max(*width);
         }
     }
     write(|out| {
@@ -157,6 +191,7 @@ fn line<const N: usize>(
 ) -> io::Result<()> {
     for (column, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
         let cell = if cell.is_empty() { "-" } else { cell };
+        let cell = in_line(cell);
         if column + 1 == N {
             writeln!(out, "{cell}")?;
         } else {
@@ -171,7 +206,7 @@ pub fn fields(fields: &[(&str, String)]) -> Result<(), Failure> {
     let width = fields.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 1;
     write(|out| {
         for (key, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-            writeln!(out, "{:width$} {value}", format!("{key}:"))?;
+            writeln!(out, "{:width$} {}", format!("{key}:"), in_line(value))?;
         }
         Ok(())
     })
@@ -214,6 +249,20 @@ mod tests {
             let mut out = Vec::new();
             write!(Escaped(&mut out, Style::Text), "{text}").expect("written");
             assert_eq!(out, shown.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_escaped_can_be_said_again() {
+        for (text, shown) in [
+            ("a\nb\t\u{1b}[2J", "a\\u{a}b\\u{9}\\u{1b}[2J"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+        ] {
+            assert_eq!(in_line(text), shown);
+            assert_eq!(unescaped(shown).as_deref(), Some(text));
+        }
+        for plain in ["web-0", "a\\u", "a\\u{", "a\\u{zz}", "a\\u{d800}", ""] {
+            assert_eq!(unescaped(plain), None, "{plain}");
         }
     }
 

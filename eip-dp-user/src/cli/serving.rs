@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use super::{Failure, Global, dataplane::on_runtime};
 use crate::{
     attach::Program,
-    daemon::Report,
+    daemon::{self, Report},
     host::{self, Family, HostFacts},
     image::{self, Egress, Have, is_local, limits},
     model::{
@@ -18,6 +18,7 @@ use crate::{
         objects::{Association, Eip, EipState, Eni, EniState, Mode},
     },
     plane::{Look, Pins},
+    shared::{self, Holder},
     survey::{STRANDED, is_down, is_missing},
 };
 
@@ -68,8 +69,9 @@ impl Serialize for Verdict {
 pub enum Subject {
     /// An ENI, with its associations and their EIPs.
     Eni(Eni, Vec<(Association, Eip)>),
-    /// An EIP, with its association and the ENI.
-    Eip(Eip, Option<(Association, Eni)>),
+    /// An EIP, with its association and the ENI; and all ENIs that may have the private IP, where
+    /// several share it.
+    Eip(Eip, Option<(Association, Eni)>, Vec<Eni>),
 }
 
 impl Subject {
@@ -85,9 +87,52 @@ impl Subject {
     pub fn eip(view: &dyn View, id: &str) -> Option<Self> {
         let association = view.association(id);
         let association = association.and_then(|one| Some((view.eni(&one.eni)?, one)));
+        let sharers = match &association {
+            Some((eni, one)) if eni.shared_ips.contains(&one.private_ip) => {
+                let ids = view.enis_by_address(&eni.vpc, one.private_ip);
+                ids.iter().filter_map(|id| view.eni(id)).collect()
+            }
+            _ => Vec::new(),
+        };
         Some(Self::Eip(
             view.eip(id)?,
             association.map(|(eni, one)| (one, eni)),
+            sharers,
+        ))
+    }
+
+    /// Which ENI has the private IP of an EIP now, where several share it and a daemon has seen it.
+    pub fn holder(&self, global: &Global) -> Option<Holder> {
+        let Self::Eip(_, Some((one, eni)), sharers) = self else {
+            return None;
+        };
+        if sharers.is_empty() {
+            return None;
+        }
+        let holders = shared::holders_in(&daemon::shared_path(&global.name));
+        let mut holders = holders.into_iter();
+        holders.find(|holder| {
+            holder.vpc == eni.vpc
+                && holder.address == one.private_ip
+                && sharers.iter().any(|eni| eni.id == holder.eni)
+        })
+    }
+
+    /// Likewise an EIP at the ENI that has its private IP: there it is forwarded to.
+    fn at_holder(&self, global: &Global) -> Option<Self> {
+        let holder = self.holder(global)?;
+        let Self::Eip(eip, Some((one, _)), sharers) = self else {
+            return None;
+        };
+        let eni = sharers.iter().find(|eni| eni.id == holder.eni)?;
+        let one = Association {
+            eni: holder.eni,
+            ..one.clone()
+        };
+        Some(Self::Eip(
+            eip.clone(),
+            Some((one, eni.clone())),
+            sharers.clone(),
         ))
     }
 
@@ -95,7 +140,7 @@ impl Subject {
     pub fn name(&self) -> String {
         match self {
             Self::Eni(eni, _) => format!("eni {}", eni.id),
-            Self::Eip(eip, _) => format!("eip {}", eip.id),
+            Self::Eip(eip, ..) => format!("eip {}", eip.id),
         }
     }
 
@@ -104,25 +149,25 @@ impl Subject {
             Self::Eni(eni, links) => {
                 Some((eni, links.iter().map(|(one, eip)| (one, eip)).collect()))
             }
-            Self::Eip(eip, Some((one, eni))) => Some((eni, vec![(one, eip)])),
-            Self::Eip(_, None) => None,
+            Self::Eip(eip, Some((one, eni)), _) => Some((eni, vec![(one, eip)])),
+            Self::Eip(_, None, _) => None,
         }
     }
 
     /// What the table itself says about it.
     fn idle(&self) -> Option<Verdict> {
         match self {
-            Self::Eip(eip, None) if eip.state == EipState::Expired => {
+            Self::Eip(eip, None, _) if eip.state == EipState::Expired => {
                 Some(Verdict::Idle("the EIP has expired".to_owned()))
             }
-            Self::Eip(_, None) => Some(Verdict::Idle("the EIP is free".to_owned())),
-            Self::Eip(_, Some((_, eni))) if eni.state == EniState::Detached => {
+            Self::Eip(_, None, _) => Some(Verdict::Idle("the EIP is free".to_owned())),
+            Self::Eip(_, Some((_, eni)), _) if eni.state == EniState::Detached => {
                 Some(Verdict::Idle(format!("ENI `{}` is detached", eni.id)))
             }
             Self::Eni(eni, _) if eni.state == EniState::Detached => {
                 Some(Verdict::Idle("the ENI is detached".to_owned()))
             }
-            Self::Eni(eni, _) | Self::Eip(_, Some((_, eni))) => {
+            Self::Eni(eni, _) | Self::Eip(_, Some((_, eni)), _) => {
                 let is_stranded = eni.state == EniState::Stranded;
                 is_stranded.then(|| Verdict::No(STRANDED.to_owned()))
             }
@@ -145,6 +190,7 @@ pub struct Judge {
     look: Look,
     report: Option<Report>,
     facts: OnceCell<Result<HostFacts, String>>,
+    global: Global,
 }
 
 impl Judge {
@@ -156,6 +202,7 @@ impl Judge {
                 look,
                 report: Report::read(&Report::path(name)),
                 facts: OnceCell::new(),
+                global: global.clone(),
             }),
             Ok(None) => Err(Verdict::No(format!(
                 "the data plane of gateway `{name}` is not loaded; start its daemon with `eip-dp --name {name} run`"
@@ -172,6 +219,8 @@ impl Judge {
 
     /// Whether the subject is forwarded.
     pub fn judge(&self, subject: &Subject) -> Verdict {
+        let located = subject.at_holder(&self.global);
+        let subject = located.as_ref().unwrap_or(subject);
         if let Some(verdict) = subject.idle() {
             return verdict;
         }
@@ -296,6 +345,8 @@ pub fn shown(
     table: &crate::table::Table,
     subject: &Subject,
 ) -> Result<Verdict, Failure> {
+    let located = subject.at_holder(global);
+    let subject = located.as_ref().unwrap_or(subject);
     if let Some(verdict) = subject.idle() {
         return Ok(verdict);
     }

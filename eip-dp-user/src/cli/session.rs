@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use nix::{net::if_::InterfaceFlags, sys::socket::SockaddrStorage};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     config::{Config, Uplink},
     daemon::{self, Presence, Report},
-    host::{self, Family, OwnPorts},
+    host::{self, AddressPlace, Family, OwnPorts},
     model::{
         Change, Code, Context, HostPort, Model, View,
         command::{Command, Unacceptable},
@@ -128,6 +129,7 @@ impl<'a> Session<'a> {
         match self.global.output {
             Format::Json => output::json(&()),
             Format::Text => {
+                let said = output::in_line(said);
                 output::write(|out| writeln!(out, "{} {said} is not there: nothing to do", T::KIND))
             }
         }
@@ -184,6 +186,13 @@ impl<'a> Session<'a> {
         self.conclude(wait, key, &object, &line, outcome.revision)
     }
 
+    /// Prints an object that is as it was asked for already.
+    pub fn leave<T: Object>(self, wait: Wait, key: &str, line: &str) -> Result<(), Failure> {
+        let object: T = self.read(|view| find(view, key))?;
+        let revision = self.table.revision()?;
+        self.conclude(wait, key, &object, line, revision)
+    }
+
     /// Prints what became of an object, and waits until it is applied, if the option says so.
     fn conclude<T: Object>(
         self,
@@ -195,6 +204,7 @@ impl<'a> Session<'a> {
     ) -> Result<(), Failure> {
         let format = self.global.output;
         if format == Format::Text {
+            let (key, line) = (output::in_line(key), output::in_line(line));
             output::write(|out| writeln!(out, "{} {key} {line}", T::KIND))?;
         }
         if !wait.wait {
@@ -209,7 +219,8 @@ impl<'a> Session<'a> {
         match (format, verdict) {
             (Format::Json, verdict) => object.print_json(verdict)?,
             (Format::Text, Some(verdict)) => {
-                output::write(|out| writeln!(out, "serving: {verdict}"))?;
+                let verdict = verdict.to_string();
+                output::write(|out| writeln!(out, "serving: {}", output::in_line(&verdict)))?;
             }
             (Format::Text, None) => {}
         }
@@ -242,7 +253,7 @@ impl<'a> Session<'a> {
         if format == Format::Text {
             output::write(|out| {
                 for sentence in no.iter().take(TOLD) {
-                    writeln!(out, "serving: no, {sentence}")?;
+                    writeln!(out, "serving: no, {}", output::in_line(sentence))?;
                 }
                 if no.len() > TOLD {
                     let rest = no.len() - TOLD;
@@ -419,7 +430,7 @@ fn map_of(object: &impl Serialize) -> Map<String, Value> {
 /// A field as a message has it.
 fn text(value: Option<&Value>) -> String {
     match value {
-        None => "none".to_owned(),
+        None => "unset".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(values)) => {
             let all: Vec<String> = values.iter().map(|value| text(Some(value))).collect();
@@ -472,46 +483,57 @@ pub fn list<T, J: Serialize, const N: usize>(
 /// uplinks send to, and the ports that it uses itself.
 fn context(command: &Command, table: &Table) -> Result<Context, Failure> {
     let now = Timestamp::now();
-    let host_ports = if command.may_attach() {
-        own_ports()?
+    let (host_ports, port) = if command.may_attach() {
+        places(command)?
     } else {
-        Vec::new()
+        (Vec::new(), None)
     };
     if !command.may_serve_eips() {
         return Ok(Context {
             now,
             host_addresses: Vec::new(),
+            host_networks: Vec::new(),
             host_ports,
+            port,
             next_hops: Vec::new(),
         });
     }
-    let host_addresses = match command {
+    let (host_addresses, host_networks) = match command {
         // A host of many ports takes longer to list its addresses than the command takes.
         Command::Associate { eip, .. } | Command::EipSet { id: eip, .. } => {
-            own_address_of(eip, table)?.into_iter().collect()
+            own_address_of(eip, table)?
         }
         _ => host_addresses()?,
     };
     Ok(Context {
         now,
         host_addresses,
+        host_networks,
         host_ports,
+        port,
         next_hops: next_hops(table),
     })
 }
 
-/// The EIP's address, if this host has it itself.
-fn own_address_of(eip: &str, table: &Table) -> Result<Option<IpAddr>, Failure> {
+/// This host's own addresses, and the networks that it is on.
+type Own = (Vec<IpAddr>, Vec<IpNet>);
+
+/// The EIP's address, if this host has it itself, and the network of the host's that it is in.
+fn own_address_of(eip: &str, table: &Table) -> Result<Own, Failure> {
     let address = table.read(|view| view.eip(eip).map(|eip| eip.address))?;
     let Some(address) = address else {
-        return Ok(None);
+        return Ok(Own::default());
     };
-    let is_own = host::is_own(address).map_err(|error| {
+    let place = host::place_of(address).map_err(|error| {
         Failure::failed(format!(
             "whether {address} is this host's is unknown: {error}"
         ))
     })?;
-    Ok(is_own.then_some(address))
+    Ok(match place {
+        AddressPlace::Own => (vec![address], Vec::new()),
+        AddressPlace::OnLink(network) => (Vec::new(), vec![network]),
+        AddressPlace::Elsewhere => Own::default(),
+    })
 }
 
 /// The next hops of this host's gateways of the table; before the first daemon runs, those that it
@@ -519,8 +541,17 @@ fn own_address_of(eip: &str, table: &Table) -> Result<Option<IpAddr>, Failure> {
 fn next_hops(table: &Table) -> Vec<IpAddr> {
     let location = daemon::location_of(table);
     let gateways = Presence::all().into_iter();
-    let gateways = gateways.filter(|gateway| gateway.table == location);
-    let mut hops: BTreeSet<IpAddr> = gateways.flat_map(|gateway| gateway.next_hops).collect();
+    let gateways: Vec<_> = gateways
+        .filter(|gateway| gateway.table == location)
+        .collect();
+    let mut hops = BTreeSet::new();
+    // A daemon knows which of the host's routers are on its uplinks' links. Without one, any may.
+    if gateways.is_empty()
+        && let Ok(facts) = facts()
+    {
+        hops.extend(facts.routes.iter().filter_map(|route| route.gateway));
+    }
+    hops.extend(gateways.into_iter().flat_map(|gateway| gateway.next_hops));
     hops.extend(host::default_routers());
     if let Ok(config) = Config::load(None, &[]) {
         let configured = |uplink: &Uplink| Family::ALL.map(|family| uplink.next_hop.of(family));
@@ -530,31 +561,47 @@ fn next_hops(table: &Table) -> Vec<IpAddr> {
     hops.into_iter().collect()
 }
 
-fn host_addresses() -> Result<Vec<IpAddr>, Failure> {
-    let addresses = nix::ifaddrs::getifaddrs().map_err(|error| {
+fn host_addresses() -> Result<Own, Failure> {
+    let interfaces = nix::ifaddrs::getifaddrs().map_err(|error| {
         Failure::failed(format!("this host's addresses cannot be read: {error}"))
     })?;
-    Ok(addresses
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        })
+    let ip = |address: Option<&SockaddrStorage>| {
+        let v4 = address?.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address?.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    let (mut addresses, mut networks) = Own::default();
+    for interface in interfaces {
         // Link-local addresses are every link's own: no EIP can collide with one.
-        .filter(|address| !host::is_link_local(*address))
-        .collect())
+        let address = ip(interface.address.as_ref()).filter(|own| !host::is_link_local(*own));
+        let Some(address) = address else { continue };
+        addresses.push(address);
+        // On the loopback interface all of a network is the host's own, and where frames go to
+        // nobody in particular there is no network.
+        let is_link = interface.flags.contains(InterfaceFlags::IFF_BROADCAST);
+        if let Some(mask) = ip(interface.netmask.as_ref()).filter(|_| is_link)
+            && let Ok(network) = IpNet::with_netmask(address, mask)
+        {
+            networks.push(network.trunc());
+        }
+    }
+    Ok((addresses, networks))
 }
 
-/// The ports that this host uses itself.
-fn own_ports() -> Result<Vec<HostPort>, Failure> {
+/// The ports that this host uses itself, and which interface the one is that the command names.
+fn places(command: &Command) -> Result<(Vec<HostPort>, Option<String>), Failure> {
     let facts = facts()?;
+    let port = match command {
+        Command::EniAttach { port, .. } => facts.link_named(port),
+        _ => None,
+    };
+    let port = port.map(|(index, link)| host::identity_of(index, link));
     let mut uplinks = Report::uplinks_of_all();
     // Of the gateway that is to be started here, too. What is wrong with its configuration, the
     // daemon says.
     if let Ok(config) = Config::load(None, &[]) {
         uplinks.extend(config.own_uplinks());
     }
-    Ok(OwnPorts::new(&facts, &uplinks).by_name(&facts))
+    Ok((OwnPorts::new(&facts, &uplinks).by_name(&facts), port))
 }
 
 impl From<ExecuteError> for Failure {

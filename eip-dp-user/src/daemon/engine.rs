@@ -287,9 +287,16 @@ impl Engine {
             self.next_hops = next_hops(&self.config, &facts);
             came_up = links_that_came_up(&self.facts, &facts);
         }
+        let is_anew = facts_changed && self.are_made_anew(&facts);
+        if is_anew {
+            // Their links ended with those that were there.
+            self.links.forget();
+        }
         self.facts = facts;
         if facts_changed || is_first {
             self.note_host(&mut outcome);
+        } else if !self.presence_path.exists() {
+            self.write_presence();
         }
         let mut whole = facts_changed || !self.complete || self.retry_failures();
         // What the log says of a sync of everything: what it is for.
@@ -339,6 +346,10 @@ impl Engine {
             if self.bind() {
                 let later = self.sync(self.facts.clone(), &[], false)?;
                 return Ok(outcome.and(later));
+            }
+            if is_anew {
+                // The kernel took away what of the maps was about those before.
+                self.audit()?;
             }
             self.tell();
             self.has_spare_memory |= self.is_large();
@@ -400,6 +411,7 @@ impl Engine {
             addresses: &facts.addresses,
             resolver: &facts.resolver,
             macs,
+            routers: image::routers(&self.config, facts),
             doubts: &facts.doubts,
             routes,
         }
@@ -600,12 +612,15 @@ impl Engine {
         }
         let before = self.presence.clone();
         self.presence.note(ways().map(|way| way.mac()));
-        self.presence.next_hops = image::next_hops(&self.config, &self.facts)
-            .map(|(_, (_, address))| address)
-            .collect();
-        if (self.presence != before || !self.presence_path.exists())
-            && let Err(error) = self.presence.write(&self.presence_path)
-        {
+        self.presence.next_hops = image::routers(&self.config, &self.facts);
+        if self.presence != before || !self.presence_path.exists() {
+            self.write_presence();
+        }
+    }
+
+    /// Writes what others on this host have to know, after a change, or because the file is lost.
+    fn write_presence(&self) {
+        if let Err(error) = self.presence.write(&self.presence_path) {
             warn!(%error, path = %self.presence_path.display(), "other programs do not learn of this gateway's uplinks");
         }
     }
@@ -634,9 +649,12 @@ impl Engine {
         let unbound = self.reconciler.served().unbound().to_vec();
         let mut bound = false;
         for (id, ifindex) in unbound {
+            let Some(link) = self.facts.links.get(&ifindex) else {
+                continue;
+            };
             let command = Command::EniBind {
                 id: id.clone(),
-                bound: host::identity_of(ifindex),
+                bound: host::identity_of(ifindex, link),
             };
             match self
                 .table
@@ -650,6 +668,16 @@ impl Engine {
             }
         }
         bound
+    }
+
+    /// Whether an interface that has programs went, and one with its index is there already.
+    fn are_made_anew(&self, facts: &HostFacts) -> bool {
+        let mut attached = self.attached.iter();
+        attached.any(|one| {
+            let incarnation = |facts: &HostFacts| facts.links.get(&one.ifindex)?.incarnation;
+            let (before, now) = (incarnation(&self.facts), incarnation(facts));
+            before.is_some() && now.is_some() && before != now
+        })
     }
 
     /// Tries again to attach what could not be attached. Returns whether that changed anything: compiling a large table
@@ -815,6 +843,10 @@ impl Engine {
     pub fn audit(&mut self) -> Result<(), PlaneError> {
         self.links.check_maps()?;
         self.report_is_due = true;
+        // A cleaner may have taken it away, or somebody damaged it.
+        if Presence::read(&self.presence_path).as_ref() != Some(&self.presence) {
+            self.write_presence();
+        }
         match self.reconciler.audit() {
             Ok(0) => {}
             Ok(differences) => {
@@ -876,6 +908,8 @@ struct Relevant<'a> {
     resolver: &'a Resolver,
     /// Each next hop with its Ethernet address.
     macs: Vec<(u32, IpAddr, Option<[u8; 6]>)>,
+    /// None of them is an EIP.
+    routers: BTreeSet<IpAddr>,
     doubts: &'a BTreeMap<(u32, Family), Doubt>,
     routes: Vec<Route>,
 }
@@ -902,11 +936,11 @@ fn context(facts: &HostFacts, config: &Config) -> Context {
     Context {
         now: Timestamp::now(),
         host_addresses: facts.host_addresses().collect(),
+        host_networks: facts.addresses.iter().map(|(_, net)| net.trunc()).collect(),
         // It attaches none.
         host_ports: Vec::new(),
-        next_hops: image::next_hops(config, facts)
-            .map(|(_, (_, address))| address)
-            .collect(),
+        port: None,
+        next_hops: image::routers(config, facts).into_iter().collect(),
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Link {
     /// Whether it is a NIC that takes VLAN tags off: XDP then takes a frame of any VLAN for an untagged one. Of other kinds never:
     /// what they call by that name leaves the tags of the frames that they receive.
     pub takes_tags: bool,
+    /// What tells it from others that have had its index. `None`: nobody can say.
+    pub incarnation: Option<u64>,
     /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3), and the driver is
     /// none that is known to.
     pub xdp: Option<XdpFeatures>,

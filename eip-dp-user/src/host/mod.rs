@@ -12,6 +12,7 @@ mod drivers;
 mod error;
 mod facts;
 mod forward;
+mod incarnation;
 mod iptables;
 mod neighbours;
 mod netdev;
@@ -38,7 +39,7 @@ pub use neighbours::{Kept, NeighbourKeeper};
 pub use offloads::{Offloads, offloads};
 pub use own::{OwnPorts, Uplinks, identity_of, namespace};
 pub use resolver::Resolver;
-pub use route_lookup::{default_routers, is_own};
+pub use route_lookup::{AddressPlace, default_routers, place_of};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use settings::read_changed;
 pub use settings::{Changed, Setting, Settings, changed as changed_settings};

@@ -285,6 +285,7 @@ mod tests {
             master: None,
             vlan: None,
             takes_tags: false,
+            incarnation: None,
             xdp: None,
         };
         let mut facts = HostFacts::default();

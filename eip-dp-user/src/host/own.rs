@@ -54,6 +54,9 @@ impl OwnPorts {
                     let key = Vlan::key(*vlan, *index);
                     own.0.entry(key).or_insert_with(|| why(&link.name));
                 }
+                // An interface is an uplink or has ports: those of its other VLANs are not served.
+                let why = format!("{} is an uplink, and no VLAN of it is a port", link.name);
+                own.0.insert(LinkKey::any_vlan(*index), why);
             }
         }
         own
@@ -116,14 +119,17 @@ fn bridge_of<'a>(facts: &'a HostFacts, link: &Link) -> Option<&'a str> {
 }
 
 /// Which interface it is, among all that this machine has had since it started: the boot, the
-/// network namespace, and the index, which is not given again while the namespace lives.
-pub fn identity_of(interface: u32) -> String {
+/// network namespace, the index, and its incarnation, since an index can be asked for again.
+pub fn identity_of(interface: u32, link: &Link) -> String {
     static WHERE: OnceLock<String> = OnceLock::new();
     let place = WHERE.get_or_init(|| {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         format!("{}/{}", boot.trim(), namespace())
     });
-    format!("{place}/{interface}")
+    match link.incarnation {
+        Some(incarnation) => format!("{place}/{interface}/{incarnation}"),
+        None => format!("{place}/{interface}"),
+    }
 }
 
 /// The inode of this process's network namespace, which tells it from others; 0 where /proc is not
@@ -208,9 +214,14 @@ mod tests {
         let uplinks = Uplinks::from([("p0".to_owned(), Some(Vlan::of(20)))]);
         let own = OwnPorts::new(&facts, &uplinks);
         assert!(own.use_of(LinkKey::tagged(10, 20)).is_some());
-        assert_eq!(own.use_of(LinkKey::untagged(10)), None);
+        for other in [LinkKey::untagged(10), LinkKey::tagged(10, 7)] {
+            let said = own.use_of(other).expect("never served");
+            assert!(said.contains("is an uplink"), "{said}");
+        }
+        assert_eq!(own.use_of(LinkKey::untagged(11)), None);
         let upon = Uplinks::from([("p0.20".to_owned(), None)]);
         let own = OwnPorts::new(&facts, &upon);
         assert!(own.use_of(LinkKey::tagged(10, 20)).is_some());
+        assert_eq!(own.use_of(LinkKey::tagged(10, 21)), None);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{io, net::IpAddr, time::Duration};
 
+use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia},
+    route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType, RouteVia},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -20,14 +21,25 @@ const FAR: [&str; 2] = ["192.31.196.1", "3ffe::1"];
 pub fn default_routers() -> Vec<IpAddr> {
     let far = FAR.iter().filter_map(|address| address.parse().ok());
     // Where nothing leads, there is none.
-    far.filter_map(|address: IpAddr| router(&look_up(address).ok()?))
+    far.filter_map(|address: IpAddr| router(&look_up(address, RouteFlags::empty()).ok()?))
         .collect()
 }
 
-/// Whether this host itself has the address.
-pub fn is_own(address: IpAddr) -> io::Result<bool> {
-    match look_up(address) {
-        Ok(route) => Ok(route.header.kind == RouteType::Local),
+/// Where an address is, as the kernel of this host sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressPlace {
+    /// This host itself has it.
+    Own,
+    /// In this network, which the host is on; or it is a network's broadcast address.
+    OnLink(IpNet),
+    /// Behind a router, or nowhere.
+    Elsewhere,
+}
+
+/// Where the address is.
+pub fn place_of(address: IpAddr) -> io::Result<AddressPlace> {
+    let route = match look_up(address, RouteFlags::FibMatch) {
+        Ok(route) => route,
         // Nothing leads there, or it is refused: what is its own is in a table that the kernel asks
         // first.
         Err(error)
@@ -36,10 +48,26 @@ pub fn is_own(address: IpAddr) -> io::Result<bool> {
                 Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)
             ) =>
         {
-            Ok(false)
+            return Ok(AddressPlace::Elsewhere);
         }
-        Err(error) => Err(error),
-    }
+        Err(error) => return Err(error),
+    };
+    Ok(match route.header.kind {
+        RouteType::Local => AddressPlace::Own,
+        RouteType::Unicast if router(&route).is_none() => {
+            let length = route.header.destination_prefix_length;
+            let network = IpNet::new(address, length).map(|net| net.trunc());
+            network.map_or(AddressPlace::Elsewhere, AddressPlace::OnLink)
+        }
+        // Its route is for the address alone, which is at the same end of the smallest network
+        // that has such addresses.
+        RouteType::Broadcast | RouteType::Anycast => {
+            let length = if address.is_ipv4() { 30 } else { 126 };
+            let network = IpNet::new(address, length).map(|net| net.trunc());
+            network.map_or(AddressPlace::Elsewhere, AddressPlace::OnLink)
+        }
+        _ => AddressPlace::Elsewhere,
+    })
 }
 
 fn router(route: &RouteMessage) -> Option<IpAddr> {
@@ -55,8 +83,9 @@ fn router(route: &RouteMessage) -> Option<IpAddr> {
         })
 }
 
-fn look_up(address: IpAddr) -> io::Result<RouteMessage> {
+fn look_up(address: IpAddr, flags: RouteFlags) -> io::Result<RouteMessage> {
     let mut request = RouteMessage::default();
+    request.header.flags = flags;
     let (family, length, destination) = match address {
         IpAddr::V4(v4) => (AddressFamily::Inet, 32, RouteAddress::Inet(v4)),
         IpAddr::V6(v6) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(v6)),

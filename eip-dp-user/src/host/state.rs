@@ -97,6 +97,10 @@ pub(super) struct State {
     tags: BTreeMap<u32, bool>,
     /// The NICs of which it has to be asked again.
     tags_stale: BTreeSet<u32>,
+    /// What tells interfaces from others that have had their index.
+    incarnations: BTreeMap<u32, u64>,
+    /// The interfaces of which that is not known yet.
+    nameless: BTreeSet<u32>,
     /// Their alternative names.
     altnames: BTreeMap<u32, Vec<String>>,
     /// The tables of VRFs.
@@ -260,12 +264,26 @@ impl State {
         }
     }
 
+    /// Asks `incarnation` by name and index of each interface that is new. One that has another
+    /// name meanwhile is asked for again, as the kernel tells of that.
+    pub(super) fn refresh_incarnations(&mut self, incarnation: impl Fn(&str, u32) -> Option<u64>) {
+        let (links, known) = (&self.links, &mut self.incarnations);
+        self.nameless.retain(|index| {
+            let found = links
+                .get(index)
+                .and_then(|link| incarnation(&link.name, *index));
+            known.extend(found.map(|found| (*index, found)));
+            found.is_none()
+        });
+    }
+
     /// What it adds up to.
     pub(super) fn facts(&self) -> HostFacts {
         let mut links = self.links.clone();
         for (index, link) in &mut links {
             link.xdp = self.xdp.get(index).copied();
             link.takes_tags = self.tags.get(index).copied().unwrap_or_default();
+            link.incarnation = self.incarnations.get(index).copied();
         }
         HostFacts {
             links,
@@ -300,6 +318,9 @@ impl State {
             self.vrfs.insert(index, table);
         }
         let before = self.links.insert(index, link);
+        if before.is_none() {
+            self.nameless.insert(index);
+        }
         let was_up = before.is_some_and(|link| link.up);
         self.routes_stale |= was_up != self.links[&index].up;
         // Rules name interfaces, and a VRF has a table of its own.
@@ -318,6 +339,8 @@ impl State {
         self.links.remove(&index);
         self.xdp.remove(&index);
         self.tags.remove(&index);
+        self.incarnations.remove(&index);
+        self.nameless.remove(&index);
         self.altnames.remove(&index);
         self.vrfs.remove(&index);
         self.addresses.retain(|(interface, _)| *interface != index);
@@ -381,6 +404,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
         master,
         vlan: lower.zip(vlan),
         takes_tags: false,
+        incarnation: None,
         xdp: None,
     })
 }
@@ -553,6 +577,40 @@ mod tests {
         );
         state.apply(&nic);
         assert_eq!(takes(&mut state, Some(false)), (1, Some(false)));
+    }
+
+    /// Between two looks an interface may go and one of its name and index come.
+    #[test]
+    fn an_interface_that_is_made_anew_is_another() {
+        let mut state = State::default();
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.header.link_layer_type = LinkLayerType::Ether;
+        message.attributes = vec![
+            LinkAttribute::IfName("vp0".to_owned()),
+            LinkAttribute::Mtu(1500),
+        ];
+        let (new, gone) = (
+            RouteNetlinkMessage::NewLink(message.clone()),
+            RouteNetlinkMessage::DelLink(message),
+        );
+        let looked = |state: &mut State, number: Option<u64>| {
+            state.refresh_incarnations(|name, index| {
+                assert_eq!((name, index), ("vp0", 7));
+                number
+            });
+            state.facts().links[&7].incarnation
+        };
+        state.apply(&new);
+        assert_eq!(looked(&mut state, None), None, "it had another name");
+        assert_eq!(looked(&mut state, Some(1)), Some(1));
+        state.apply(&new);
+        assert_eq!(looked(&mut state, Some(2)), Some(1), "not asked again");
+        let before = state.facts();
+        state.apply(&gone);
+        state.apply(&new);
+        assert_eq!(looked(&mut state, Some(2)), Some(2));
+        assert_ne!(before, state.facts());
     }
 
     #[test]

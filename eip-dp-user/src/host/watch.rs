@@ -20,7 +20,9 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Family, HostError, HostFacts, Resolver, drivers, netdev,
+    Family, HostError, HostFacts, Resolver, drivers,
+    incarnation::Sysfs,
+    netdev,
     nexthops::{self, News},
     offloads,
     resolver::ResolverWatch,
@@ -116,6 +118,8 @@ type Notifications<T> = UnboundedReceiver<(NetlinkMessage<T>, SocketAddr)>;
 /// The sockets, and what they told so far.
 struct Session {
     state: State,
+    /// `None`: there is no sysfs.
+    sysfs: Option<Sysfs>,
     requests: rtnetlink::Handle,
     notifications: Notifications<RouteNetlinkMessage>,
     /// `None`: the kernel has no nexthop objects.
@@ -160,6 +164,7 @@ impl Session {
         let netdev = NetdevSession::open(&mut tasks).await?;
         Ok(Self {
             state: State::default(),
+            sysfs: Sysfs::open(),
             requests,
             notifications,
             nexthops,
@@ -185,10 +190,18 @@ impl Session {
         state.set_resolver(Resolver::read());
         self.state = state;
         self.state.refresh_tags(takes_tags);
+        self.refresh_incarnations();
         self.refresh_rules().await?;
         self.refresh_routes().await?;
         self.state.follow_routing();
         self.refresh_xdp().await
+    }
+
+    fn refresh_incarnations(&mut self) {
+        if let Some(sysfs) = &self.sysfs {
+            self.state
+                .refresh_incarnations(|name, index| sysfs.incarnation(name, index));
+        }
     }
 
     async fn refresh_rules(&mut self) -> Result<(), HostError> {
@@ -308,6 +321,7 @@ impl Session {
             return self.resync().await;
         }
         self.state.refresh_tags(takes_tags);
+        self.refresh_incarnations();
         if self.state.rules_stale() {
             self.refresh_rules().await?;
         }

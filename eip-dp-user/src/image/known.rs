@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     host::{HostFacts, OwnPorts},
     model::{
-        Model,
+        Model, edges,
         objects::{Association, Eip, Mode},
     },
 };
@@ -40,8 +40,10 @@ pub struct Known {
     pub networks: Vec<(String, IpNet)>,
     /// The host's own addresses.
     pub hosts: HashSet<IpAddr>,
-    /// The next hops of the uplinks.
+    /// The routers on the uplinks' links.
     pub next_hops: HashSet<IpAddr>,
+    /// What of the networks on the uplinks' links is no host's address.
+    edges: HashSet<IpAddr>,
     /// Whether two objects want what one of them can have: who gets it hangs on all of them.
     pub contested: bool,
 }
@@ -176,10 +178,13 @@ impl Known {
             host_keys: enis::host_keys(facts),
             own: OwnPorts::new(facts, &config.own_uplinks()),
             networks: uplinks::all_networks(facts, config),
-            hosts: facts.host_addresses().collect(),
-            next_hops: uplinks::next_hops(config, facts)
-                .map(|(_, (_, address))| address)
+            edges: uplinks::all_networks(facts, config)
+                .iter()
+                .flat_map(|(_, net)| edges(net))
+                .map(|(edge, ..)| edge)
                 .collect(),
+            hosts: facts.host_addresses().collect(),
+            next_hops: uplinks::routers(config, facts).into_iter().collect(),
             ..Self::default()
         };
         known.links.reserve(model.enis.len());
@@ -224,6 +229,12 @@ impl Known {
         } else if self.next_hops.contains(&address) {
             let cure = "release the EIP, or give the uplink another next hop";
             Some(("the next hop of an uplink has the address", cure))
+        } else if self.edges.contains(&address) {
+            let cure = "release the EIP, or give the uplink another network";
+            Some((
+                "it is the network, broadcast or subnet-router anycast address of an uplink's network",
+                cure,
+            ))
         } else {
             None
         }

@@ -59,7 +59,8 @@ pub use place::{Unserved, link_name, port_mode};
 pub use tag::tag;
 pub use uplinks::{
     Way, all_networks, do_overlap, missing, names_of_interfaces, networks, next_hop, next_hop_mac,
-    next_hops, overlap, overlaps, refused_mac, unclear, ways, without_sources,
+    next_hops, overlap, overlaps, refused_mac, routers, says_untold, unclear, ways,
+    without_sources,
 };
 
 use enis::Scene;

@@ -11,7 +11,7 @@ use crate::{
     host::{self, HostFacts, Link, OwnPorts},
     model::{
         Vlan,
-        objects::{self, Eni, EniState},
+        objects::{self, Eni, EniState, Rebind},
     },
 };
 
@@ -156,7 +156,7 @@ impl<'a> Placer<'a> {
             format!("its port {port} is an uplink; attach it to another")
         } else if let Err(why) = attach::can_carry(link) {
             format!("its port {why}")
-        } else if !self.is_bound(eni, ifindex) {
+        } else if !self.is_bound(eni, ifindex, link) {
             // One that is not bound is bound in a moment.
             eni.bound.as_ref()?;
             format!(
@@ -188,8 +188,8 @@ impl<'a> Placer<'a> {
     }
 
     /// Whether the interface may be the ENI's port; else it is closed.
-    fn is_bound(&mut self, eni: &Eni, ifindex: u32) -> bool {
-        if eni.may_be_on(&host::identity_of(ifindex)) {
+    fn is_bound(&mut self, eni: &Eni, ifindex: u32, link: &Link) -> bool {
+        if eni.rebind == Rebind::Name || eni.may_be_on(&host::identity_of(ifindex, link)) {
             return true;
         }
         if eni.bound.is_none() {

@@ -40,6 +40,7 @@ pub fn link(name: &str, number: u8, kind: LinkKind) -> Link {
         master: None,
         vlan: None,
         takes_tags: false,
+        incarnation: None,
         xdp: Some(XdpFeatures(0b111)),
     }
 }

@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use eip_dp_common::abi::{LinkKey, TargetFlags, UPLINK_TARGET4, UPLINK_TARGET6};
 
 use super::{
-    testing::{attached, config, eni, host, link, table},
+    testing::{add_eip, associate, attached, config, eni, host, link, table},
     *,
 };
-use crate::host::{Doubt, Family, LinkKind, Neighbour};
+use crate::{
+    host::{Doubt, Family, LinkKind, Neighbour, Route},
+    model::objects::Mode,
+};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -28,6 +31,58 @@ fn by_router(hop: &str) -> HostFacts {
     let mut facts = host();
     facts.routes[0].gateway = Some(ip(hop));
     facts
+}
+
+/// A router of another default route on the link may be the next hop in a moment.
+#[test]
+fn no_router_on_an_uplinks_link_is_an_eip() {
+    let mut facts = host();
+    let second = Route {
+        metric: 500,
+        gateway: Some(ip("203.0.113.10")),
+        ..facts.routes[0]
+    };
+    // That of another interface is nobody's concern.
+    let elsewhere = Route {
+        interface: 10,
+        gateway: Some(ip("203.0.113.11")),
+        ..second
+    };
+    facts.routes.extend([second, elsewhere]);
+    let of_tables = vec![(100, ip("192.0.2.1")), (101, ip("203.0.113.12"))];
+    facts
+        .doubts
+        .insert((1, Family::V4), Doubt::Routers(of_tables));
+    let routers = routers(&config(""), &facts);
+    for (address, is_one) in [
+        ("192.0.2.1", true),
+        ("203.0.113.10", true),
+        ("203.0.113.11", false),
+        ("203.0.113.12", true),
+    ] {
+        assert_eq!(routers.contains(&ip(address)), is_one, "{address}");
+    }
+    let mut model = table();
+    let eni = eni("e0", "v0", 1, &[[10, 0, 0, 1]]);
+    let eni = attached(eni, "i0", "p1");
+    model.enis.insert("e0".to_owned(), eni);
+    add_eip(&mut model, 0);
+    associate(&mut model, 0, "e0", [10, 0, 0, 1], Mode::Nat);
+    let image = compile(&model, &facts, &config(""), &Have::default());
+    assert!(image.content.v4.eips.is_empty());
+    assert!(has(&image, &["eip x0", "the next hop of an uplink"]));
+    // Nor is the broadcast address of the link.
+    let mut facts = host();
+    let net = "203.0.113.3/29".parse().expect("a network");
+    facts.addresses.push((1, net));
+    let eip = model.eips.get_mut("x0").expect("there");
+    eip.address = ip("203.0.113.7");
+    let image = compile(&model, &facts, &config(""), &Have::default());
+    assert!(
+        has(&image, &["eip x0", "203.0.113.7", "broadcast"]),
+        "{:?}",
+        image.warnings
+    );
 }
 
 #[test]

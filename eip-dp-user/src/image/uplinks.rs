@@ -18,7 +18,7 @@ use super::{
 use crate::{
     attach,
     config::{self, Config},
-    host::{Family, HostFacts, Link, is_link_local},
+    host::{Doubt, Family, HostFacts, Link, is_link_local},
     model::{
         Model, Vlan,
         objects::{AddressRange, Mac, Pool, Vpc},
@@ -114,6 +114,24 @@ pub fn next_hops<'a>(
         let hops = Family::ALL.map(|family| next_hop(facts, &way, family));
         hops.into_iter().flatten().map(move |hop| (way, hop))
     })
+}
+
+/// The routers on the uplinks' links: the next hops, and those of every other default route there,
+/// which may be the next hop in a moment.
+pub fn routers(config: &Config, facts: &HostFacts) -> BTreeSet<IpAddr> {
+    let mut routers: BTreeSet<IpAddr> = next_hops(config, facts)
+        .map(|(_, (_, address))| address)
+        .collect();
+    for (home, _) in ways(config, facts).filter_map(|way| way.home) {
+        let routes = facts.routes.iter().filter(|route| route.interface == home);
+        routers.extend(routes.filter_map(|route| route.gateway));
+        for family in Family::ALL {
+            if let Some(Doubt::Routers(of_tables)) = facts.doubts.get(&(home, family)) {
+                routers.extend(of_tables.iter().map(|(_, router)| *router));
+            }
+        }
+    }
+    routers
 }
 
 /// The Ethernet address of that next hop, as configured or as the kernel knows it.
@@ -401,6 +419,14 @@ pub fn without_sources(model: &Model, facts: &HostFacts, config: &Config) -> Vec
         .collect()
 }
 
+/// What a warning says where senders are not told of what is dropped.
+const UNTOLD: &str = "no ICMPv6 error is sent to the Internet";
+
+/// Whether a warning says so.
+pub fn says_untold(warning: &str) -> bool {
+    warning.contains(UNTOLD)
+}
+
 fn without_source(record: &Uplink, model: &Model, way: &Way<'_>) -> Vec<String> {
     let has_pool = |family| {
         let mut pools = model.pools.keys();
@@ -416,7 +442,7 @@ fn without_source(record: &Uplink, model: &Model, way: &Way<'_>) -> Vec<String> 
     }
     if has_pool(Family::V6) && record.icmp_source6 == [0; 16] {
         told.push(format!(
-            "uplink {}: this host has no global IPv6 address, so no ICMPv6 error is sent to the Internet, and who sends what is \
+            "uplink {}: this host has no global IPv6 address, so {UNTOLD}, and who sends what is \
              too big is not told; give it one, on `lo` perhaps, or set `icmp_source` in its [[uplink]]",
             way.name()
         ));

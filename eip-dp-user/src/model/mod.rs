@@ -20,7 +20,9 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-pub(crate) use address::{next as next_address, previous as previous_address, private_block};
+pub(crate) use address::{
+    edges, next as next_address, previous as previous_address, private_block,
+};
 pub use change::{Change, Diff};
 pub use check::{MAX_NAME, is_id, is_interface_name, is_invisible};
 pub use document::Document;
@@ -34,8 +36,14 @@ pub struct Context {
     pub now: Timestamp,
     /// The addresses that this host itself has; none of them can be an EIP.
     pub host_addresses: Vec<IpAddr>,
+    /// The networks that this host itself is on: their first addresses, and IPv4's broadcast
+    /// addresses, cannot be EIPs.
+    pub host_networks: Vec<IpNet>,
     /// What this host uses itself: no ENI stands there unless it is forced to.
     pub host_ports: Vec<HostPort>,
+    /// Which interface the port is that an attach names, as [`objects::Eni::bound`] has it; `None`:
+    /// it is not there.
+    pub port: Option<String>,
     /// Whom this host's uplinks, and the host, send to; none of them can be an EIP.
     pub next_hops: Vec<IpAddr>,
 }
@@ -72,14 +80,31 @@ impl Context {
             let cure = "give the host another next hop first";
             Some(("is a next hop of this host", cure))
         } else {
-            None
+            self.edges().find(|(edge, _)| *edge == address).map(|_| {
+                let cure = "give the host another network first";
+                let why = match address {
+                    IpAddr::V4(_) => {
+                        "is the network or broadcast address of a network that this host is on"
+                    }
+                    IpAddr::V6(_) => {
+                        "is the subnet-router anycast address of a network that this host is on"
+                    }
+                };
+                (why, cure)
+            })
         }
+    }
+
+    /// The addresses of the host's networks that are no host's.
+    fn edges(&self) -> impl Iterator<Item = (IpAddr, &'static str)> + '_ {
+        let edges = self.host_networks.iter().flat_map(edges);
+        edges.map(|(edge, _, what)| (edge, what))
     }
 
     /// Those addresses.
     pub(crate) fn all_taken(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let both = self.host_addresses.iter().chain(&self.next_hops);
-        both.copied()
+        both.copied().chain(self.edges().map(|(edge, _)| edge))
     }
 }
 

@@ -19,17 +19,22 @@ pub(crate) fn second(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a small number")
 }
 
-/// A context at that second, on a host that has 203.0.113.77 and sends to 203.0.113.251.
+/// A context at that second, on a host that has 203.0.113.77, in a network of 16, and sends to
+/// 203.0.113.251.
 pub(crate) fn at(now: i64) -> Context {
     Context {
         now: second(now),
         host_addresses: vec!["203.0.113.77".parse().expect("an address")],
+        host_networks: ["203.0.113.64/28", "2001:db8:1:0:1::/96", "203.0.113.96/31"]
+            .map(|net| net.parse().expect("a network"))
+            .to_vec(),
         host_ports: vec![HostPort {
             names: vec!["eno1".to_owned()],
             vlan: None,
             any_vlan: false,
             why: "it has the address 192.0.2.1".to_owned(),
         }],
+        port: Some("here".to_owned()),
         next_hops: vec!["203.0.113.251".parse().expect("an address")],
     }
 }

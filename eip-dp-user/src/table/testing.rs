@@ -95,6 +95,7 @@ impl Pair {
         if !command.may_serve_eips() {
             let nowhere = Context {
                 host_addresses: Vec::new(),
+                host_networks: Vec::new(),
                 next_hops: Vec::new(),
                 ..context.clone()
             };

@@ -1,6 +1,6 @@
 //! The wires: an uplink between the Internet host and the gateway, ports between the gateway and guests.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Lab, netns::Netns, process::run};
 
@@ -66,6 +66,20 @@ impl Backbone {
     pub fn plug(&self, port: &str, guest: &Netns, interface: &str, mac: &str) -> Result<()> {
         self.gateway.ip(&format!(
             "link add {port} type veth peer name {interface} address {mac} netns {}",
+            guest.name()
+        ))?;
+        self.gateway.ip(&format!("link set dev {port} up"))?;
+        Ok(())
+    }
+
+    /// Pulls the plug, and plugs another guest in whose port has the name and the index of the one
+    /// before.
+    pub fn replug(&self, port: &str, guest: &Netns, interface: &str, mac: &str) -> Result<()> {
+        let shown = self.gateway.ip(&format!("-oneline link show dev {port}"))?;
+        let index = shown.split(':').next().context("no index")?;
+        self.unplug(port)?;
+        self.gateway.ip(&format!(
+            "link add {port} index {index} type veth peer name {interface} address {mac} netns {}",
             guest.name()
         ))?;
         self.gateway.ip(&format!("link set dev {port} up"))?;

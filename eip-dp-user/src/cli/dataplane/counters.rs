@@ -8,6 +8,8 @@ use crate::{
     cli::{
         DropsArgs, Failure, Format, Global, StatsArgs, output, place::table_of_gateway, session,
     },
+    daemon::Report,
+    image,
     model::objects::Eip,
     plane::Kernel,
 };
@@ -119,7 +121,7 @@ struct Drop {
     number: u32,
     reason: &'static str,
     packets: u64,
-    meaning: &'static str,
+    meaning: String,
 }
 
 /// What else the gateway did, and how often.
@@ -137,10 +139,18 @@ struct Counted {
     events: Vec<Happened>,
 }
 
+/// Why senders are not told of what is dropped, where an uplink has no address to tell them from.
+fn untold(global: &Global) -> Option<String> {
+    let report = Report::read(&Report::path(&global.name))?;
+    let mut warnings = report.warnings.into_iter();
+    warnings.find(|text| image::says_untold(text))
+}
+
 /// `drops`: dropped packets by reason, and what else is counted.
 pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
     let kernel = kernel(global)?;
     let (mut drops, mut events) = (Vec::new(), Vec::new());
+    let untold = untold(global);
     for reason in Reason::ALL {
         let packets = kernel.drops(*reason)?;
         if packets > 0 || args.all {
@@ -148,7 +158,12 @@ pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
                 number: reason.index(),
                 reason: reason.name(),
                 packets,
-                meaning: reason.sentence(),
+                meaning: match (reason, &untold) {
+                    (Reason::TtlExceeded | Reason::TooBig, Some(why)) => {
+                        format!("{} Here not always: {why}", reason.sentence())
+                    }
+                    _ => reason.sentence().to_owned(),
+                },
             });
         }
     }
@@ -171,7 +186,7 @@ pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
             row.number.to_string(),
             row.reason.to_owned(),
             row.packets.to_string(),
-            row.meaning.to_owned(),
+            row.meaning.clone(),
         ]
     });
     output::table(["NUMBER", "REASON", "PACKETS", "MEANING"], cells)?;

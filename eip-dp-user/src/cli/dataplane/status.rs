@@ -98,13 +98,19 @@ struct Fill {
 
 /// `status`: what runs, where, and the applied revision.
 pub fn status(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
-    let status = look(global)?;
+    let mut status = look(global)?;
+    let waiting = status.serving.survey.waiting;
+    if args.strict && waiting > 0 {
+        status.serving.ok = false;
+        status.serving.survey.add(|| {
+            format!("{waiting} attached ENI(s) wait for their interface, which `--strict` asks for")
+        });
+    }
     match global.output {
         Format::Json => output::json(&status)?,
         Format::Text => status.print()?,
     }
-    let is_waiting = args.strict && status.serving.survey.waiting > 0;
-    if status.serving.ok && !is_waiting {
+    if status.serving.ok {
         Ok(())
     } else {
         Err(Failure::Reported)
@@ -350,15 +356,8 @@ impl Status {
         if let Some(servers) = &self.name_servers {
             fields.push(("name servers", servers.to_string()));
         }
-        for Holder {
-            vpc,
-            address,
-            eni,
-            moves,
-            ..
-        } in &self.shared
-        {
-            let line = format!("{address} of {vpc} is at {eni} (moves: {moves})");
+        for holder in &self.shared {
+            let line = format!("{} of {} is at {holder}", holder.address, holder.vpc);
             fields.push(("shared", line));
         }
         output::fields(&fields)?;
@@ -377,6 +376,7 @@ impl Status {
                     (enis, more) => format!("{}, and {more} more", enis.join(", ")),
                 };
                 let name = link_name(&port.interface, port.vlan);
+                let enis = output::in_line(&enis);
                 writeln!(out, "\nport {name}: {}, {enis}", link(port.link))?;
                 attached(out, port.attached.as_ref())?;
             }
@@ -394,7 +394,7 @@ impl Status {
                 )?;
             }
             for warning in &self.warnings {
-                writeln!(out, "\nwarning: {warning}")?;
+                writeln!(out, "\nwarning: {}", output::in_line(warning))?;
             }
             Ok(())
         })

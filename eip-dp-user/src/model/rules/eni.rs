@@ -83,13 +83,16 @@ pub(super) fn attach(
     draft
         .instance(instance)
         .ok_or_else(|| not_found("instance", instance))?;
+    // The instance that it leaves may be one that is pruned: the file has another name for it.
     if let (EniKind::Primary, Some(home)) = (eni.kind, &eni.instance)
         && home != instance
+        && draft.instance(home).is_some()
     {
         refuse!(
             PrimaryEniFixed,
             "ENI `{id}` is the primary one of instance `{home}` and cannot move to `{instance}`; \
-             attach it to `{home}` again (its port may change), or move a secondary ENI"
+             attach it to `{home}` again (its port may change), move a secondary ENI, or delete `{home}` \
+             (a file that has another name for it: `apply --prune`)"
         );
     }
     let is_there = eni.port.as_deref() == Some(port) && eni.vlan == vlan;
@@ -115,8 +118,12 @@ pub(super) fn attach(
         Rebind::default()
     };
     eni.rebind = rebind.unwrap_or(before);
-    // The interface that is there now is the port.
-    eni.bound = None;
+    // The interface that is there now is the port. Where that is so already, it goes on being
+    // served; another one the daemon has to see.
+    let stays = is_there && eni.rebind == Rebind::Never && eni.bound == context.port;
+    if !stays {
+        eni.bound = None;
+    }
     draft.put_eni(eni);
     Ok(())
 }
@@ -186,7 +193,8 @@ pub(super) fn delete(draft: &mut Draft, id: &str) -> Result<(), Refusal> {
         match eni.kind {
             EniKind::Primary => refuse!(
                 InUse,
-                "ENI `{id}` is the primary one of instance `{instance}`; it goes with the instance"
+                "ENI `{id}` is the primary one of instance `{instance}` and goes with it; delete the instance, or apply a \
+                 file without the ENI (`apply --prune`)"
             ),
             EniKind::Secondary => refuse!(
                 InUse,

@@ -15,6 +15,7 @@ fn link(name: &str, kind: LinkKind, features: u64) -> Link {
         master: None,
         vlan: None,
         takes_tags: false,
+        incarnation: None,
         xdp: Some(XdpFeatures(features)),
     }
 }

@@ -4,6 +4,7 @@ use super::WORLD;
 use crate::{
     model::{
         Change, Code, Context,
+        command::Command,
         objects::{EipState, EniState, Mode, Rebind},
         testing::{at, command, second},
     },
@@ -231,10 +232,16 @@ fn an_eip_that_became_a_next_hop_is_not_associated() {
     let mut pair = Pair::with(WORLD);
     let elsewhere = Context {
         host_addresses: Vec::new(),
+        host_networks: Vec::new(),
         next_hops: Vec::new(),
         ..at(1_000)
     };
-    for (id, address) in [("hop", "203.0.113.251"), ("own", "203.0.113.77")] {
+    for (id, address) in [
+        ("hop", "203.0.113.251"),
+        ("own", "203.0.113.77"),
+        ("net", "203.0.113.64"),
+        ("all", "203.0.113.79"),
+    ] {
         let create = command(&format!("eip {id} {address}"));
         pair.run(&create, &elsewhere).unwrap();
         let refusal = pair.refuse(Code::ReservedAddress, &format!("associate {id} s1"));
@@ -332,4 +339,24 @@ fn an_eni_that_is_attached_again_where_it_is_stays_with_its_interface() {
     assert_eq!(pair.model.enis["s1"].rebind, Rebind::Never);
     pair.accept("attach s1 i1 tap1");
     assert_eq!(pair.model.enis["s1"].rebind, Rebind::Name);
+}
+
+/// An attach where the ENI stands takes the interface that is there now: nothing is done where it
+/// has that one, so that no packet is lost.
+#[test]
+fn an_attach_to_the_same_interface_changes_nothing() {
+    let mut pair = Pair::with(WORLD);
+    let attach = "attach s1 i1 tap0 rebind=never";
+    pair.accept(attach);
+    for (bound, stays) in [("here", true), ("another", false)] {
+        let bind = Command::EniBind {
+            id: "s1".to_owned(),
+            bound: bound.to_owned(),
+        };
+        pair.run(&bind, &at(1_000)).unwrap();
+        let outcome = pair.run(&command(attach), &at(1_000)).unwrap();
+        assert_eq!(outcome.changes.is_empty(), stays, "{bound}");
+        assert_eq!(pair.model.enis["s1"].bound.is_some(), stays, "{bound}");
+        pair.accept_all("detach s1 \n attach s1 i1 tap0 rebind=never");
+    }
 }
