@@ -4,9 +4,10 @@
 
 mod file;
 mod names;
+mod read;
 
 use std::{
-    fs, io,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     time::Duration,
@@ -244,7 +245,7 @@ pub enum ConfigError {
 /// The table that the configuration's file names, whatever else is right or wrong in it; `None`
 /// where it names none, or is not there.
 pub fn table_of(file: &Path) -> Result<Option<String>, ConfigError> {
-    let text = match fs::read_to_string(file) {
+    let text = match read::text(file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
@@ -270,7 +271,7 @@ impl Config {
     /// not describe becomes an uplink with the defaults. Without `path` the default file is read if it is there.
     pub fn load(path: Option<&Path>, uplinks: &[String]) -> Result<Self, ConfigError> {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
-        let text = match fs::read_to_string(file) {
+        let text = match read::text(file) {
             Ok(text) => text,
             Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
                 String::new()

@@ -31,9 +31,11 @@ counted! {
     Malformed = 12 "malformed";
     /// A source-route option (RFC 7126).
     SourceRoute = 13 "source-route";
-    /// TTL or hop limit 1 or 0 arrived. The sender is told.
+    /// TTL or hop limit 1 or 0 arrived. The sender is told, where the gateway has an address to
+    /// tell it from.
     TtlExceeded = 14 "ttl-exceeded";
-    /// Larger than the MTU of the way out, and not to be fragmented. The sender is told.
+    /// Larger than the MTU of the way out, and not to be fragmented. The sender is told, where the
+    /// gateway has an address to tell it from.
     TooBig = 15 "too-big";
     /// An ICMP error in NAT mode that quotes no packet of the association (RFC 5508, REQ-4).
     IcmpQuoteMismatch = 16 "icmp-quote-mismatch";

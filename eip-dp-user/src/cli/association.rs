@@ -22,10 +22,10 @@ use crate::model::{
 #[derive(Debug, Args)]
 pub struct Associate {
     /// The EIP, or its address
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     eip: String,
     /// The ENI, or its address, MAC or port
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     eni: String,
     /// Translate addresses, or let the EIP replace the private address in the guest [default: nat]
     #[arg(long, value_parser = values::mode())]
@@ -43,7 +43,7 @@ pub struct Associate {
 #[derive(Debug, Args)]
 pub struct Disassociate {
     /// The EIP, or its address
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     eip: String,
     #[command(flatten)]
     may_be_absent: MayBeAbsent,

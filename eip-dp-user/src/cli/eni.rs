@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     Failure, Format, Global,
-    object::{ById, MayExist},
+    object::{ById, MayBeAbsent, MayExist},
     output,
     serving::{Subject, Verdict},
     session::{self, Fields, Session},
@@ -16,7 +16,7 @@ use super::{
     wait::Wait,
 };
 use crate::model::{
-    Model, Vlan,
+    Code, Model, Vlan,
     command::{Command, EniSpec, OrNone},
     objects::{
         Antispoof, Association, Eip, Eni, EniKind, EniState, Instance, Mac, Mode, Rebind, Vpc,
@@ -37,14 +37,14 @@ pub enum Verb {
     /// Give an ENI another private address
     AddIp(AddIp),
     /// Take a private address from an ENI
-    RemoveIp(Ip),
+    RemoveIp(RemoveIp),
     /// List all ENIs
     #[command(visible_alias = "ls")]
     List,
     /// Show one ENI
     Show {
         /// The ENI, or its address, MAC or port
-        #[arg(value_parser = values::id)]
+        #[arg(value_parser = values::name)]
         id: String,
     },
     /// Remove a detached ENI that has no EIP
@@ -59,7 +59,7 @@ pub struct Create {
     #[arg(value_parser = values::id)]
     id: String,
     /// The VPC that it belongs to
-    #[arg(long, value_name = "V", value_parser = values::id)]
+    #[arg(long, value_name = "V", value_parser = values::name)]
     vpc: String,
     /// Primary: lives with its instance. Secondary: moves between instances
     #[arg(long, value_parser = values::kind())]
@@ -88,7 +88,7 @@ pub struct Create {
 #[group(id = "changes", required = true, multiple = true, args = ["mac", "region", "antispoof"])]
 pub struct Set {
     /// The ENI, or its address, MAC or port
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     id: String,
     /// Its Ethernet address from now on: the guest's card was replaced
     #[arg(long, value_name = "M")]
@@ -107,16 +107,16 @@ pub struct Set {
 #[derive(Debug, Args)]
 pub struct Attach {
     /// The ENI, or its address, MAC or port
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     id: String,
     /// The instance
-    #[arg(long, value_name = "I", value_parser = values::id)]
+    #[arg(long, value_name = "I", value_parser = values::name)]
     instance: String,
     /// The interface of this host behind which the ENI stands; it need not exist yet
     #[arg(long, value_name = "IFNAME", value_parser = values::interface)]
     port: String,
     /// The VLAN on that interface, or the outer and the inner one of two tags as OUTER.INNER
-    #[arg(long, value_name = "N", value_parser = values::vlan)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::vlan)]
     vlan: Option<Vlan>,
     /// Attach although the host itself uses that port, and is cut off there
     #[arg(long)]
@@ -138,19 +138,32 @@ pub struct AddIp {
     /// the ENI that announced it last
     #[arg(long)]
     shared: bool,
+    #[command(flatten)]
+    may_exist: MayExist,
+    #[command(flatten)]
+    wait: Wait,
 }
 
-/// Arguments of `eni add-ip` and `eni remove-ip`.
+/// Arguments of `eni remove-ip`.
+#[derive(Debug, Args)]
+pub struct RemoveIp {
+    #[command(flatten)]
+    ip: Ip,
+    #[command(flatten)]
+    may_be_absent: MayBeAbsent,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Which private address of which ENI.
 #[derive(Debug, Args)]
 pub struct Ip {
     /// The ENI, or its address, MAC or port
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     id: String,
     /// The private address
     #[arg(value_parser = values::address)]
     address: IpAddr,
-    #[command(flatten)]
-    wait: Wait,
 }
 
 impl Verb {
@@ -164,28 +177,8 @@ impl Verb {
                 |_| "detached".to_owned(),
             ),
             Self::Set(args) => args.run(global),
-            Self::AddIp(AddIp {
-                ip: Ip { id, address, wait },
-                shared,
-            }) => {
-                let session = Session::open(global)?;
-                let id = session.id::<Eni>(&id)?;
-                let command = Command::EniAddIp {
-                    id: id.clone(),
-                    address,
-                    shared,
-                };
-                change_ips(session, wait, &id, &command)
-            }
-            Self::RemoveIp(Ip { id, address, wait }) => {
-                let session = Session::open(global)?;
-                let id = session.id::<Eni>(&id)?;
-                let command = Command::EniRemoveIp {
-                    id: id.clone(),
-                    address,
-                };
-                change_ips(session, wait, &id, &command)
-            }
+            Self::AddIp(args) => args.run(global),
+            Self::RemoveIp(args) => args.run(global),
             Self::List => list(global),
             Self::Show { id } => show(global, &id),
             Self::Delete(eni) => eni.change::<Eni>(
@@ -276,6 +269,58 @@ impl Attach {
                 port(eni)
             )
         })
+    }
+}
+
+impl AddIp {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let session = Session::open(global)?;
+        let (id, address) = (session.id::<Eni>(&self.ip.id)?, self.ip.address);
+        if self.may_exist.may_exist {
+            let eni: Eni = session.read(|view| session::find(view, &id))?;
+            let is_shared = eni.shared_ips.contains(&address);
+            if eni.private_ips.contains(&address) && is_shared != self.shared {
+                return Err(Failure::Refused {
+                    code: Code::AlreadyExists.as_str(),
+                    message: format!(
+                        "the ENI `{id}` has the private IP {address} already, and it is {}; take it away first \
+                         (`eip-dp eni remove-ip`)",
+                        if is_shared { "shared" } else { "not shared" }
+                    ),
+                });
+            }
+            if eni.private_ips.contains(&address) {
+                return session.leave::<Eni>(self.wait, &id, "unchanged: it is there already");
+            }
+        }
+        let command = Command::EniAddIp {
+            id: id.clone(),
+            address,
+            shared: self.shared,
+        };
+        change_ips(session, self.wait, &id, &command)
+    }
+}
+
+impl RemoveIp {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let session = Session::open(global)?;
+        let Some(id) = session.id_or_absent::<Eni>(&self.ip.id, self.may_be_absent)? else {
+            return Ok(());
+        };
+        let address = self.ip.address;
+        if self.may_be_absent.if_exists {
+            let eni: Eni = session.read(|view| session::find(view, &id))?;
+            if !eni.private_ips.contains(&address) {
+                let line = format!("unchanged: it does not have {address}");
+                return session.leave::<Eni>(self.wait, &id, &line);
+            }
+        }
+        let command = Command::EniRemoveIp {
+            id: id.clone(),
+            address,
+        };
+        change_ips(session, self.wait, &id, &command)
     }
 }
 

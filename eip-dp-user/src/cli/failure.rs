@@ -2,12 +2,12 @@
 
 use std::{fmt, process::ExitCode};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde_json::json;
 
 use super::{
     Format,
-    output::{Style, escape},
+    output::{Style, escape, in_line},
 };
 use crate::{daemon, table::TableError};
 
@@ -58,7 +58,9 @@ impl Failure {
                 eprint(&json_error(code, &message));
             }
             (Format::Text, None) => eprint(&format!("error: {message}")),
-            (Format::Text, Some(code)) => eprint(&format!("error[{code}]: {message}")),
+            (Format::Text, Some(code)) => {
+                eprint(&format!("error[{code}]: {}", in_line(&message)));
+            }
         }
         ExitCode::from(exit)
     }
@@ -90,7 +92,7 @@ impl From<anyhow::Error> for Failure {
 /// Writes a warning to stderr: something that the operator should know about a command that succeeds.
 pub fn warn(format: Format, message: &str) {
     match format {
-        Format::Text => eprint(&format!("warning: {message}")),
+        Format::Text => eprint(&format!("warning: {}", in_line(message))),
         Format::Json => eprint(&json!({ "warning": { "message": message } }).to_string()),
     }
 }
@@ -99,13 +101,14 @@ pub fn warn(format: Format, message: &str) {
 /// of.
 pub fn note(format: Format, message: &str) {
     match format {
-        Format::Text => eprint(&format!("note: {message}")),
+        Format::Text => eprint(&format!("note: {}", in_line(message))),
         Format::Json => eprint(&json!({ "note": { "message": message } }).to_string()),
     }
 }
 
 /// Reports what clap found wrong with the arguments, or prints the help or version that was asked for.
-pub(super) fn usage(error: &clap::Error) -> ExitCode {
+pub(super) fn usage(mut error: clap::Error) -> ExitCode {
+    take_out_what_is_optional(&mut error);
     let asked_for = matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -129,6 +132,23 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(2)
+    }
+}
+
+/// An option that an environment variable gives counts for one that was said, and stands in the
+/// usage as if it had to be.
+fn take_out_what_is_optional(error: &mut clap::Error) {
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => return,
+    };
+    let optional = [" --table <URL>", " --name <NAME>", " --output <FORMAT>"];
+    let plain = optional
+        .iter()
+        .fold(usage.clone(), |usage, option| usage.replace(option, ""));
+    if plain != usage {
+        let usage = ContextValue::StyledStr(plain.into());
+        error.insert(ContextKind::Usage, usage);
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Verb {
     /// Show one instance
     Show {
         /// The instance, or an address, MAC or port of an ENI on it
-        #[arg(value_parser = values::id)]
+        #[arg(value_parser = values::name)]
         id: String,
     },
     /// Remove an instance and its primary ENI
@@ -47,7 +47,7 @@ pub struct Create {
     #[arg(value_parser = values::id)]
     id: String,
     /// How many ENIs it takes, the primary one included [default: no limit]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_enis: Option<u32>,
     #[command(flatten)]
     may_exist: MayExist,
@@ -59,10 +59,10 @@ pub struct Create {
 #[derive(Debug, Args)]
 pub struct Set {
     /// The instance, or an address, MAC or port of an ENI on it
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     id: String,
     /// How many ENIs it takes from now on, the primary one included, or `none` for no limit
-    #[arg(long, required = true, value_name = "N|none", value_parser = values::number_or_none)]
+    #[arg(long, required = true, value_name = "N|none", allow_negative_numbers = true, value_parser = values::number_or_none)]
     max_enis: OrNone<u32>,
     #[command(flatten)]
     wait: Wait,

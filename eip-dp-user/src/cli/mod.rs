@@ -168,7 +168,7 @@ pub struct HostArgs {
 #[derive(Clone, Debug, Args)]
 pub struct StatsArgs {
     /// This EIP only, by its id or its address
-    #[arg(value_name = "EIP", value_parser = values::id)]
+    #[arg(value_name = "EIP", value_parser = values::name)]
     pub eip: Option<String>,
 }
 
@@ -193,7 +193,7 @@ pub fn main() -> ExitCode {
     let matches = help::with_examples(Cli::command()).try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return failure::usage(&error),
+        Err(error) => return failure::usage(error),
     };
     match cli.verb.run(&cli.global) {
         Ok(()) => ExitCode::SUCCESS,
@@ -259,6 +259,8 @@ mod tests {
             "eni detach e",
             "eni add-ip e 10.0.0.6",
             "eni remove-ip e 10.0.0.6",
+            "eni add-ip e 10.0.0.6 --shared --may-exist",
+            "eni remove-ip e 10.0.0.6 --if-exists --wait",
             "eni list",
             "eni show e",
             "eni delete e",

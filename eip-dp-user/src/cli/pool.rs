@@ -45,7 +45,7 @@ pub struct Create {
     #[arg(long, value_name = "A-B")]
     reserve: Vec<AddressRange>,
     /// Pools with a lower number are asked first for an address [default: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<u16>,
     #[command(flatten)]
     may_exist: MayExist,
@@ -71,7 +71,7 @@ pub struct Set {
     #[arg(long, conflicts_with = "reserve")]
     no_reserve: bool,
     /// Pools with a lower number are asked first for an address
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<u16>,
     #[command(flatten)]
     wait: Wait,

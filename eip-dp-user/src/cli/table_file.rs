@@ -125,7 +125,7 @@ fn print(format: Format, quiet: bool, changes: &[Change]) -> Result<(), Failure>
             return writeln!(out, "no changes");
         }
         for change in changes.iter().filter(|_| !quiet) {
-            writeln!(out, "{change}")?;
+            writeln!(out, "{}", output::in_line(&change.to_string()))?;
         }
         let (mut add, mut change, mut delete) = (0, 0, 0);
         for one in changes {

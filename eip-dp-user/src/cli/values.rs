@@ -56,6 +56,15 @@ pub fn id(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// What an object that is there is called: one that was written past the rules may have any id,
+/// see [`super::output::unescaped`].
+pub fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("the name of an object, or what else it is known by, is not empty".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// A network interface's name, by the kernel's rule.
 pub fn interface(text: &str) -> Result<String, String> {
     if !is_interface_name(text) {

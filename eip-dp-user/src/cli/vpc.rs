@@ -35,7 +35,7 @@ pub enum Verb {
     /// Show one VPC
     Show {
         /// The VPC, or an address or prefix of it
-        #[arg(value_parser = values::id)]
+        #[arg(value_parser = values::name)]
         id: String,
     },
     /// Remove a VPC that no ENI is in
@@ -56,7 +56,7 @@ pub struct Create {
     #[arg(long, value_name = "A", value_parser = values::address)]
     gateway: Option<IpAddr>,
     /// The VXLAN network identifier
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..1 << 24))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..1 << 24))]
     vni: Option<u32>,
     #[command(flatten)]
     may_exist: MayExist,
@@ -69,7 +69,7 @@ pub struct Create {
 #[group(id = "changes", required = true, multiple = true, args = ["add", "remove", "gateway", "vni"])]
 pub struct Set {
     /// The VPC, or an address or prefix of it
-    #[arg(value_parser = values::id)]
+    #[arg(value_parser = values::name)]
     id: String,
     /// A prefix that it gets; may be given several times
     #[arg(long = "add-cidr", value_name = "P", value_parser = values::prefix)]
@@ -152,7 +152,13 @@ impl Set {
             vni: self.vni,
         };
         session.change::<Vpc>(self.wait, &id, &command, |vpc| {
-            format!("changed: {}", output::join(&vpc.cidrs))
+            let gateway = vpc.gateway.map(|gateway| gateway.to_string());
+            format!(
+                "changed: {}, gateway {}, vni {}",
+                output::join(&vpc.cidrs),
+                gateway.unwrap_or_else(|| "default".to_owned()),
+                output::or_none(output::optional(vpc.vni))
+            )
         })?;
         warn_of_overlaps(global, &id, &added);
         Ok(())

@@ -17,7 +17,8 @@ use toml::Spanned;
 use super::{Config, ConfigError, Delivery, Dhcp, DomainName, MapSizes, PerFamily, Port, Uplink};
 use crate::{
     host::Family,
-    model::{MAX_NAME, Vlan, is_interface_name, objects::Mac},
+    model::{MAX_NAME, Vlan, is_id, is_interface_name, objects::Mac},
+    table::path_of,
 };
 
 #[derive(Default, Deserialize)]
@@ -89,13 +90,13 @@ struct Named {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawGateway {
-    region: Option<String>,
+    region: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawTable {
-    url: Option<String>,
+    url: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -132,7 +133,7 @@ impl Source<'_> {
             let number = before.matches('\n').count();
             self.text.lines().nth(number).map(str::trim)
         });
-        let message = error.message();
+        let message = in_terms_of_toml(error.message());
         let message = match line {
             Some(line) if !line.is_empty() => {
                 format!(
@@ -249,18 +250,45 @@ impl Source<'_> {
         }
     }
 
+    /// Checks the region, which is an id like those of objects.
+    fn region(&self, region: Spanned<String>) -> Result<String, ConfigError> {
+        if is_id(region.get_ref()) {
+            return Ok(region.into_inner());
+        }
+        Err(self.invalid(
+            Some(region.span()),
+            format!(
+                "`region`: {:?} is no region: 1 to 64 printable characters without spaces; leave the key out to serve \
+                 all regions",
+                region.get_ref()
+            ),
+        ))
+    }
+
+    /// Checks the location of a table.
+    fn url(&self, url: Spanned<String>) -> Result<String, ConfigError> {
+        match path_of(url.get_ref()) {
+            Ok(_) => Ok(url.into_inner()),
+            Err(error) => Err(self.invalid(Some(url.span()), format!("`url` of [table]: {error}"))),
+        }
+    }
+
     /// Checks the name of an interface.
     fn interface(&self, name: &Spanned<String>) -> Result<String, ConfigError> {
         let text = name.get_ref();
         if is_interface_name(text) {
             return Ok(text.clone());
         }
-        Err(self.invalid(
-            Some(name.span()),
+        Err(self.not_an_interface(name.span(), text))
+    }
+
+    fn not_an_interface(&self, span: std::ops::Range<usize>, text: &str) -> ConfigError {
+        self.invalid(
+            Some(span),
             format!(
                 "`interface`: {text:?} is no name of an interface: up to {MAX_NAME} characters, no blanks, no `/`"
             ),
-        ))
+        )
     }
 }
 
@@ -272,10 +300,22 @@ pub(super) fn table_of(source: &Source<'_>) -> Result<Option<String>, ConfigErro
     }
     #[derive(Deserialize)]
     struct UrlOnly {
-        url: Option<String>,
+        url: Option<Spanned<String>>,
     }
     let raw: TableOnly = toml::from_str(source.text).map_err(|error| source.malformed(&error))?;
-    Ok(raw.table.and_then(|table| table.url))
+    let url = raw.table.and_then(|table| table.url);
+    url.map(|url| source.url(url)).transpose()
+}
+
+/// What the reader says, in the terms of the file rather than of the program.
+fn in_terms_of_toml(message: &str) -> String {
+    message
+        .replace(
+            "expected u32",
+            "expected a whole number from 0 to 4294967295",
+        )
+        .replace("expected a sequence", "expected a list in brackets")
+        .replace("wanted string or table", "expected a text in quotes")
 }
 
 /// A line as a message shows it: what a terminal would act on is written out.
@@ -351,6 +391,9 @@ impl Raw {
         let mut ports = Vec::new();
         for port in self.port {
             let (span, port) = (port.span(), port.into_inner());
+            if !is_interface_name(&port.interface) {
+                return Err(source.not_an_interface(span, &port.interface));
+            }
             if !seen.insert(port.interface.clone()) {
                 return Err(source.invalid(
                     Some(span),
@@ -362,10 +405,13 @@ impl Raw {
             }
             ports.push(port);
         }
+        let region = self.gateway.region;
+        let region = region.map(|region| source.region(region)).transpose()?;
+        let table = self.table.url.map(|url| source.url(url)).transpose()?;
         Ok(Config {
             uplinks,
-            region: self.gateway.region,
-            table: self.table.url,
+            region,
+            table,
             delivery: self.ports.delivery,
             complete_checksums: self.ports.complete_checksums,
             ports,

@@ -139,6 +139,36 @@ fn refusals_name_key_line_and_cure() {
             &["line 4", "second [[uplink]]"],
         ),
         (
+            "UPLINK[gateway]\nregion = \"a b\"",
+            &["line 4", "`region`", "\"a b\"", "leave the key out"],
+        ),
+        ("UPLINK[gateway]\nregion = \"\"", &["line 4", "`region`"]),
+        (
+            "UPLINK[table]\nurl = \"/var/lib/t.db\"",
+            &["line 4", "`url`", "/var/lib/t.db", "sqlite:PATH"],
+        ),
+        (
+            "UPLINK[[port]]\ninterface = \"a b\"",
+            &["line 3", "`interface`", "\"a b\""],
+        ),
+        (
+            "UPLINK[dhcp]\nlease = -1",
+            &[
+                "line 4",
+                "lease = -1",
+                "a whole number from 0",
+                "correct it",
+            ],
+        ),
+        (
+            "UPLINK[dhcp]\ndns = \"192.0.2.1\"",
+            &["line 4", "dns = ", "a list in brackets"],
+        ),
+        (
+            "UPLINK[ports]\ndelivery = 5",
+            &["line 4", "delivery = 5", "a text in quotes"],
+        ),
+        (
             "UPLINKicmp_source = \"224.0.0.1\"",
             &["line 3", "icmp_source", "unicast"],
         ),

@@ -28,7 +28,9 @@ macro_rules! invalid {
 }
 
 impl Command {
-    /// Refuses arguments that cannot be meant. Every writer asks before the rules.
+    /// Refuses arguments that cannot be meant. Every writer asks before the rules. Ids are looked
+    /// at where they are given: an object that was written past the rules has to be named to be
+    /// deleted.
     pub fn check(&self) -> Checked {
         match self {
             Self::PoolCreate(pool) => check_pool(pool),
@@ -51,20 +53,17 @@ impl Command {
                 gateway,
                 vni,
             } => {
-                check_id("VPC", id)?;
                 let mut cidrs = add.iter().chain(remove);
                 cidrs.try_for_each(|cidr| check_cidr("CIDR", cidr))?;
                 check_vni(id, vni.and_then(|vni| vni.0))?;
                 check_gateway(gateway.and_then(|gateway| gateway.0))
             }
-            Self::InstanceSet { id, max_enis } => check_instance(&Instance {
-                id: id.clone(),
-                max_enis: max_enis.and_then(|max| max.0),
-            }),
+            Self::InstanceSet { id, max_enis } => {
+                check_max_enis(id, max_enis.and_then(|max| max.0))
+            }
             Self::EniSet {
                 id, mac, region, ..
             } => {
-                check_id("ENI", id)?;
                 check_region(region.as_ref().and_then(|region| region.0.as_deref()))?;
                 mac.map_or(Ok(()), |mac| check_mac(id, mac))
             }
@@ -72,26 +71,12 @@ impl Command {
             Self::InstanceCreate(instance) => check_instance(instance),
             Self::EniCreate(spec) => {
                 check_id("ENI", &spec.id)?;
-                check_id("VPC", &spec.vpc)?;
                 check_region(spec.region.as_deref())?;
                 check_mac(&spec.id, spec.mac)?;
                 check_private_ips(&spec.id, &spec.private_ips)
             }
-            Self::EniAttach {
-                id,
-                instance,
-                port,
-                vlan,
-                ..
-            } => {
-                check_id("ENI", id)?;
-                check_id("instance", instance)?;
-                check_port(id, port, *vlan)
-            }
-            Self::EniAddIp { id, address, .. } => {
-                check_id("ENI", id)?;
-                check_address("private IP", *address)
-            }
+            Self::EniAttach { id, port, vlan, .. } => check_port(id, port, *vlan),
+            Self::EniAddIp { address, .. } => check_address("private IP", *address),
             Self::EipCreate(spec) => {
                 check_id("EIP", &spec.id)?;
                 check_region(spec.region.as_deref())?;
@@ -101,21 +86,18 @@ impl Command {
                 spec.address
                     .map_or(Ok(()), |ip| check_address("EIP address", ip))
             }
-            Self::VpcDelete { id } => check_id("VPC", id),
-            Self::InstanceDelete { id } => check_id("instance", id),
-            Self::EniDetach { id }
-            | Self::EniRemoveIp { id, .. }
-            | Self::EniDelete { id }
-            | Self::EniBind { id, .. } => check_id("ENI", id),
-            Self::EipSet { id, .. } | Self::EipRelease { id } | Self::Disassociate { eip: id } => {
-                check_id("EIP", id)
-            }
-            Self::Associate { eip, eni, .. } => {
-                check_id("EIP", eip)?;
-                check_id("ENI", eni)
-            }
+            Self::VpcDelete { .. }
+            | Self::InstanceDelete { .. }
+            | Self::EniDetach { .. }
+            | Self::EniRemoveIp { .. }
+            | Self::EniDelete { .. }
+            | Self::EniBind { .. }
+            | Self::EipSet { .. }
+            | Self::EipRelease { .. }
+            | Self::Associate { .. }
+            | Self::Disassociate { .. }
+            | Self::Expire => Ok(()),
             Self::Apply { document, .. } => check_document(document),
-            Self::Expire => Ok(()),
         }
     }
 }
@@ -201,10 +183,13 @@ fn check_gateway(gateway: Option<IpAddr>) -> Checked {
 
 fn check_instance(instance: &Instance) -> Checked {
     check_id("instance", &instance.id)?;
-    if instance.max_enis == Some(0) {
+    check_max_enis(&instance.id, instance.max_enis)
+}
+
+fn check_max_enis(id: &str, max_enis: Option<u32>) -> Checked {
+    if max_enis == Some(0) {
         invalid!(
-            "instance `{}`: max_enis is 0 and an instance takes one ENI at least; leave it out for no limit",
-            instance.id
+            "instance `{id}`: max_enis is 0 and an instance takes one ENI at least; leave it out for no limit"
         );
     }
     Ok(())

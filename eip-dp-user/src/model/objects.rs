@@ -255,6 +255,13 @@ fn expires_at<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D
         Some(Time::Text(text)) => text,
         Some(Time::Toml(time)) => time.to_string(),
     };
+    // The file would ask for another time whenever it is applied.
+    if text.starts_with('+') {
+        return Err(D::Error::custom(format!(
+            "`expires_at = \"{text}\"` would be another time with each `apply`; write a time such as \
+             2030-01-01T00:00:00Z or a date (`eip-dp eip set ID --expires {text}` counts from now on)"
+        )));
+    }
     let expiry: Expiry = text.parse().map_err(D::Error::custom)?;
     Ok(expiry.end())
 }

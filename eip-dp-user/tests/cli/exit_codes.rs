@@ -90,6 +90,8 @@ fn a_value_that_does_not_parse_is_a_usage_error_that_names_value_and_form() {
         ),
         ("eip create x --expires tomorrow", "tomorrow", "+30d"),
         ("eip set web --expires soon", "soon", "+30d"),
+        ("eip set web --expires -1d", "-1d", "+30d"),
+        ("pool create 192.0.2.0/24 --priority -1", "-1", "0..=65535"),
         (
             "associate web a-second --mode pat",
             "pat",

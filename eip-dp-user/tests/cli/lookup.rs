@@ -118,6 +118,21 @@ fn what_is_not_there_may_be_taken_away() {
             .expect("the option is last");
         assert_eq!(bench.run(without.split(' ')).exit, 3, "{line}");
     }
+    for (line, said) in [
+        (
+            "eni remove-ip none 10.0.0.99 --if-exists",
+            "eni none is not there",
+        ),
+        (
+            "eni remove-ip b-second 10.2.0.99 --if-exists",
+            "eni b-second unchanged",
+        ),
+    ] {
+        let stdout = bench.line(line);
+        assert!(stdout.starts_with(said), "{line}: {stdout}");
+        let without = line.trim_end_matches(" --if-exists");
+        assert_eq!(bench.run(without.split(' ')).exit, 3, "{line}");
+    }
     assert_eq!(
         bench.run(["eip", "release", "web", "--if-exists"]).exit,
         3,
@@ -127,8 +142,53 @@ fn what_is_not_there_may_be_taken_away() {
 }
 
 #[test]
+fn an_address_may_be_added_again_if_it_is_shared_alike() {
+    let bench = Bench::rich();
+    bench.line("eni add-ip b-second 10.2.0.77 --shared");
+    let before = bench.exported();
+    let again = bench.line("eni add-ip b-second 10.2.0.77 --shared --may-exist");
+    assert!(again.contains("unchanged: it is there already"), "{again}");
+    for line in [
+        "eni add-ip b-second 10.2.0.77 --may-exist",
+        "eni add-ip b-second 10.2.0.77 --shared",
+    ] {
+        assert_eq!(bench.run(line.split(' ')).exit, 3, "{line}");
+    }
+    assert_eq!(bench.exported(), before);
+}
+
+/// Somebody wrote into the table past the rules.
+#[test]
+fn an_id_that_is_no_id_is_shown_in_a_line_and_can_be_said_as_it_is_shown() {
+    let bench = Bench::rich();
+    let id = "e\nvil\t\u{1b}[31m\u{202e}";
+    let table = rusqlite::Connection::open(bench.path("table.db")).expect("the table");
+    table
+        .execute("UPDATE eip SET id = ?1 WHERE id = 'spare'", [id])
+        .expect("written");
+    drop(table);
+    let shown = "e\\u{a}vil\\u{9}\\u{1b}[31m\\u{202e}";
+    let list = bench.line("eip list");
+    assert!(list.contains(&format!("{shown} ")), "{list}");
+    assert_eq!(list.lines().count(), 5, "{list}");
+    let one = bench.ok(["eip", "show", shown]);
+    assert!(one.starts_with("id: ") && one.contains(shown), "{one}");
+    for name in [shown, id] {
+        let refused = bench.run(["associate", name, "none"]);
+        assert!(
+            refused.stderr.contains("there is no ENI `none`"),
+            "{refused:?}"
+        );
+    }
+    let released = bench.ok(["eip", "release", shown]);
+    assert_eq!(released.lines().count(), 1, "{released}");
+    assert!(released.contains(shown), "{released}");
+}
+
+#[test]
 fn what_is_there_may_be_made_again_if_it_is_the_same() {
     let bench = Bench::rich();
+    bench.line("pool create 192.0.2.0/24");
     let before = bench.exported();
     for line in [
         "instance create a --max-enis 4",
@@ -156,6 +216,11 @@ fn what_is_there_may_be_made_again_if_it_is_the_same() {
             "address 203.0.113.20, not 203.0.113.55",
         ),
         ("associate web a-second", "eni a-primary, not a-second"),
+        // What is not said has the default, which is no text.
+        (
+            "pool create 192.0.2.0/24 --gateway none",
+            "gateway unset, not none",
+        ),
     ] {
         let run = bench.run(line.split(' ').chain(["--may-exist"]));
         assert_eq!(run.exit, 3, "{line}: {run:?}");

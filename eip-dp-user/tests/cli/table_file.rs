@@ -37,6 +37,16 @@ fn refused(content: &str) -> Run {
     run
 }
 
+/// It would ask for another time with each `apply`.
+#[test]
+fn a_time_from_now_on_is_refused_in_a_file() {
+    let run = refused("[[eip]]\nid = \"sub\"\naddress = \"203.0.113.90\"\nexpires_at = \"+30d\"\n");
+    assert_eq!(run.exit, 1, "{run:?}");
+    for part in ["line 4", "+30d", "eip set ID --expires", "2030-01-01"] {
+        assert!(run.stderr.contains(part), "{part}: {run:?}");
+    }
+}
+
 #[test]
 fn what_is_exported_applies_as_no_change() {
     let bench = Bench::rich();
