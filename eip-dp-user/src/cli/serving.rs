@@ -66,6 +66,10 @@ impl Serialize for Verdict {
 
 /// What is judged, as the table has it.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a command makes few of them, one for each object that it names"
+)]
 pub enum Subject {
     /// An ENI, with its associations and their EIPs.
     Eni(Eni, Vec<(Association, Eip)>),

@@ -287,11 +287,7 @@ impl Engine {
             self.next_hops = next_hops(&self.config, &facts);
             came_up = links_that_came_up(&self.facts, &facts);
         }
-        let is_anew = facts_changed && self.are_made_anew(&facts);
-        if is_anew {
-            // Their links ended with those that were there.
-            self.links.forget();
-        }
+        let is_anew = facts_changed && self.forget_those_made_anew(&facts);
         self.facts = facts;
         if facts_changed || is_first {
             self.note_host(&mut outcome);
@@ -670,14 +666,19 @@ impl Engine {
         bound
     }
 
-    /// Whether an interface that has programs went, and one with its index is there already.
-    fn are_made_anew(&self, facts: &HostFacts) -> bool {
+    /// Whether an interface that has programs went, and one with its index is there already: its
+    /// links ended with the one before.
+    fn forget_those_made_anew(&mut self, facts: &HostFacts) -> bool {
         let mut attached = self.attached.iter();
-        attached.any(|one| {
+        let is_any = attached.any(|one| {
             let incarnation = |facts: &HostFacts| facts.links.get(&one.ifindex)?.incarnation;
             let (before, now) = (incarnation(&self.facts), incarnation(facts));
             before.is_some() && now.is_some() && before != now
-        })
+        });
+        if is_any {
+            self.links.forget();
+        }
+        is_any
     }
 
     /// Tries again to attach what could not be attached. Returns whether that changed anything: compiling a large table

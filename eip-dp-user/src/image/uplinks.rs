@@ -123,8 +123,8 @@ pub fn routers(config: &Config, facts: &HostFacts) -> BTreeSet<IpAddr> {
         .map(|(_, (_, address))| address)
         .collect();
     for (home, _) in ways(config, facts).filter_map(|way| way.home) {
-        let routes = facts.routes.iter().filter(|route| route.interface == home);
-        routers.extend(routes.filter_map(|route| route.gateway));
+        let through = facts.routes.iter().filter(|route| route.interface == home);
+        routers.extend(through.filter_map(|route| route.gateway));
         for family in Family::ALL {
             if let Some(Doubt::Routers(of_tables)) = facts.doubts.get(&(home, family)) {
                 routers.extend(of_tables.iter().map(|(_, router)| *router));

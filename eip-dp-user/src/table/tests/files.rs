@@ -548,7 +548,9 @@ fn a_file_that_is_replaced_while_it_is_opened_is_never_taken_for_another() {
     std::thread::scope(|threads| {
         threads.spawn(|| {
             while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                files.iter().for_each(|(file, ..)| replace(file));
+                for (file, ..) in &files {
+                    replace(file);
+                }
             }
         });
         let outcome = std::panic::catch_unwind(|| {

@@ -270,12 +270,12 @@ fn a_pool_of_ipv6_fills_up() {
 #[test]
 fn times_are_kept_to_the_microsecond() {
     let mut pair = Pair::with(WORLD);
-    let crate::model::command::Command::EipSet { id, .. } = command("set x1 2000") else {
+    let Command::EipSet { id, .. } = command("set x1 2000") else {
         panic!("another command");
     };
     let time = "2030-01-01T00:00:00.123456789Z".parse().unwrap();
     let expires = Some(crate::model::command::Expiry::At(time));
-    let set = crate::model::command::Command::EipSet {
+    let set = Command::EipSet {
         id,
         expires,
         announce: None,
@@ -327,7 +327,7 @@ fn two_enis_swap_their_macs_in_one_document() {
     std::mem::swap(&mut one.mac, &mut other.mac);
     let wanted = document.clone();
     let prune = crate::model::command::Prune::No;
-    let apply = crate::model::command::Command::Apply { document, prune };
+    let apply = Command::Apply { document, prune };
     pair.run(&apply, &at(1_000)).unwrap();
     assert_eq!(crate::model::Document::from(pair.model.clone()), wanted);
 }
