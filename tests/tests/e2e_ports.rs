@@ -434,7 +434,6 @@ fn an_interface_made_anew_is_closed_where_the_attach_said_so() -> Result<()> {
     for stops in [true, false] {
         let attach = "eni attach b-secondary --instance b --port b3 --rebind never --wait";
         scene.gateway.ok(attach)?;
-        addressed(&scene)?;
         assert!(reaches(&scene)?, "attached again");
         assert!(!warnings(&scene.gateway)?.contains("made anew"));
         if stops {
