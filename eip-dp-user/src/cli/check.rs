@@ -69,6 +69,14 @@ impl Line {
         }
     }
 
+    /// A warning whose message says what to do.
+    fn warn_with_cure_inside(subject: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self {
+            status: Status::Warn,
+            ..Self::ok(subject, seen)
+        }
+    }
+
     /// A failure whose message says what to do.
     fn fail_with_cure_inside(subject: impl Into<String>, seen: impl Into<String>) -> Self {
         Self {
@@ -96,8 +104,8 @@ fn look(args: &CheckArgs, global: &Global) -> (Vec<Line>, usize) {
     let (config, line) = files::config(&args.host);
     lines.push(line);
     let uplinks = config.as_ref().map_or(&[][..], |config| &config.uplinks);
-    let (snapshot, line) = files::table(global, &args.host);
-    lines.push(line);
+    let (snapshot, of_table) = files::table(global, &args.host);
+    lines.extend(of_table);
     if let Some(snapshot) = &snapshot {
         lines.extend(pools::lines(&snapshot.model, uplinks));
     }

@@ -186,6 +186,9 @@ pub struct VerifyArgs {
     /// Write what is missing or wrong
     #[arg(long)]
     pub repair: bool,
+    /// Repair by a copy of the table that is older than what is forwarded, too: go back to it
+    #[arg(long, requires = "repair")]
+    pub older: bool,
 }
 
 /// Runs the command that the process was started with.

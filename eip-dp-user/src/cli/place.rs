@@ -16,7 +16,7 @@ use crate::{
     daemon::{Lock, Report, location_of, location_of_path},
     image::tag,
     model::{Context, command::Command},
-    plane::{Pins, Relation, Served},
+    plane::{Pins, Relation, Served, Standing},
     table::{Identity, Table, TableError, path_of},
 };
 
@@ -225,6 +225,52 @@ impl Gateway {
         })
     }
 
+    /// How a table, which was opened, stands to what the gateway forwards by; `None` for a gateway
+    /// that is not loaded.
+    pub fn standing(&self, table: &Table) -> Result<Option<Standing>, TableError> {
+        let Some(served) = self.served else {
+            return Ok(None);
+        };
+        let location = tag(&location_of(table));
+        Ok(Some(served.standing(
+            location,
+            table.identity(),
+            table.revision()?,
+        )))
+    }
+
+    /// Why the gateway does not forward by the table as it is, while no daemon runs that would
+    /// follow it; `None`: it does.
+    pub fn lag(&self, standing: &Standing) -> Option<String> {
+        let Standing {
+            revision, applied, ..
+        } = standing;
+        let name = &self.name;
+        if standing.is_older() {
+            return Some(format!(
+                "the table is at revision {revision}, older than what is forwarded, revision {applied} of it: no daemon runs, and \
+                 the next one goes back to it; put a newer copy there with `eip-dp restore FILE`, or start it with `eip-dp \
+                 --name {name} run` if going back is meant"
+            ));
+        }
+        standing.is_newer().then(|| {
+            format!(
+                "the table is at revision {revision} and what is forwarded at revision {applied}: no daemon runs; start it \
+                 with `eip-dp --name {name} run`"
+            )
+        })
+    }
+
+    /// What there is to know of a copy at another path than the one that the gateway has its table
+    /// from.
+    pub fn is_a_copy(&self, url: &str) -> String {
+        format!(
+            "{url} is a copy of the table that gateway `{}` forwards by, at another path: leave out --table, or start its \
+             daemon with this one",
+            self.name
+        )
+    }
+
     /// The refusal of another table.
     pub fn refused(&self, url: &str) -> Failure {
         let name = &self.name;
@@ -251,7 +297,17 @@ pub fn table_of_gateway(global: &Global, daemon_runs: bool) -> Result<(Place, Ta
     let place = Place::find(global)?;
     let table = place.read(global)?;
     let gateway = Gateway::of(global);
-    match gateway.relation(&table) {
+    let standing = gateway.standing(&table)?;
+    let relation = standing.map_or(Relation::Same, |standing| standing.relation);
+    if !daemon_runs {
+        let lag = standing.filter(Standing::is_older);
+        if let Some(sentence) = lag.and_then(|standing| gateway.lag(&standing)) {
+            failure::warn(global.output, &sentence);
+        } else if relation == Relation::Copy {
+            failure::warn(global.output, &gateway.is_a_copy(&place.url));
+        }
+    }
+    match relation {
         Relation::Another => Err(gateway.refused(&place.url)),
         Relation::Copy if daemon_runs => Err(Failure::failed(format!(
             "{} is a copy of the table that the daemon of gateway `{}` follows, at another path; leave out --table",

@@ -542,7 +542,7 @@ fn next_hops(table: &Table) -> Vec<IpAddr> {
     let location = daemon::location_of(table);
     let gateways = Presence::all().into_iter();
     let gateways: Vec<_> = gateways
-        .filter(|gateway| gateway.table == location)
+        .filter(|gateway| gateway.serves(&location, table.identity()))
         .collect();
     let mut hops = BTreeSet::new();
     // A daemon knows which of the host's routers are on its uplinks' links. Without one, any may.

@@ -12,12 +12,13 @@ use eip_dp_common::abi::{StatusWord, maps};
 
 use super::{
     Failure, Global, Name,
+    place::Gateway,
     serving::{Judge, Subject, Verdict},
 };
 use crate::{
     daemon::{Lock, location_of, tag_of_file},
     image::tag,
-    plane::{Pins, Relation, Served},
+    plane::{Pins, Relation, Served, Standing},
     table::{Identity, Table},
 };
 
@@ -45,8 +46,8 @@ pub trait AppliedRevision {
     fn daemon_runs(&self) -> anyhow::Result<bool>;
     /// Whether the revision is of the file that was written; another at that location has revisions of its own.
     fn is_of_this_file(&self) -> bool;
-    /// Whether the revision is another table's.
-    fn serves_another_table(&self) -> bool;
+    /// How the table stands to the one that the revision is of.
+    fn relation(&self) -> Relation;
 }
 
 /// How long a next hop that does not answer yet is waited for, once the change is applied: a daemon
@@ -87,23 +88,42 @@ pub(super) fn finish(
 /// Why the gateway does not forward by the table as it is; `None`: it does.
 pub(super) fn not_applied(global: &Global, table: &Table) -> Result<Option<String>, Failure> {
     let (name, published) = (&global.name, Published::of(global, table));
-    if published.serves_another_table() || !published.is_of_this_file() {
+    let gateway = Gateway::of(global);
+    let Some(standing) = gateway.standing(table)? else {
+        return Ok(None);
+    };
+    match standing.relation {
+        Relation::Another => {
+            return Ok(Some(format!(
+                "gateway `{name}` forwards for another table; name the gateway of this one with `--name`"
+            )));
+        }
+        Relation::Copy => {
+            let url = format!("sqlite:{}", table.path().display());
+            return Ok(Some(gateway.is_a_copy(&url)));
+        }
+        Relation::Same => {}
+    }
+    let daemon_runs = published.daemon_runs()?;
+    if !daemon_runs && let Some(lag) = gateway.lag(&standing) {
+        return Ok(Some(lag));
+    }
+    let Standing {
+        revision, applied, ..
+    } = standing;
+    if !published.is_of_this_file() {
+        let daemon = if daemon_runs {
+            "the daemon has not followed it yet; its log says why".to_owned()
+        } else {
+            format!("no daemon runs; start it with `eip-dp --name {name} run`")
+        };
         return Ok(Some(format!(
-            "gateway `{name}` forwards for another table; name the gateway of this one with `--name`"
+            "the table's file, a copy at revision {revision}, took the place of the one that is forwarded by (revision \
+             {applied}): {daemon}"
         )));
     }
-    let (revision, applied) = (table.revision()?, published.applied()?);
-    if applied >= revision {
-        return Ok(None);
-    }
-    let daemon = if published.daemon_runs()? {
-        String::new()
-    } else {
-        format!(", and no daemon runs; start it with `eip-dp --name {name} run`")
-    };
-    Ok(Some(format!(
-        "the table is at revision {revision} and revision {applied} is applied{daemon}"
-    )))
+    Ok((applied < revision)
+        .then(|| format!("the table is at revision {revision} and revision {applied} is applied")))
 }
 
 /// What the daemon of one gateway left in the kernel, and its lock.
@@ -157,7 +177,7 @@ impl AppliedRevision for Published {
         self.file.is_none_or(|file| file == published)
     }
 
-    fn serves_another_table(&self) -> bool {
+    fn relation(&self) -> Relation {
         let word = |word| self.word(word).unwrap_or(0);
         let served = Served {
             location: word(StatusWord::Table),
@@ -165,9 +185,10 @@ impl AppliedRevision for Published {
                 word(StatusWord::Identity),
                 word(StatusWord::IdentityEnd),
             ]),
+            applied: 0,
         };
-        self.table.is_some_and(|(location, identity)| {
-            served.relation(location, identity) == Relation::Another
+        self.table.map_or(Relation::Same, |(location, identity)| {
+            served.relation(location, identity)
         })
     }
 }
@@ -181,7 +202,7 @@ fn until_applied(
     let begin = Instant::now();
     let committed = format!("the change is committed as revision {revision} but not applied");
     loop {
-        if source.serves_another_table() {
+        if source.relation() == Relation::Another {
             return Err(Failure::failed(format!(
                 "{committed}: gateway `{name}` forwards for another table; name the gateway of this one with `--name`"
             )));
@@ -209,10 +230,11 @@ fn until_applied(
         let passed = begin.elapsed();
         if passed >= limit {
             let state = match applied {
+                Ok(applied) if source.relation() == Relation::Copy => format!(
+                    "forwards by revision {applied} of the table at another path, of which this is a copy (leave out --table)"
+                ),
                 Ok(applied) if !source.is_of_this_file() => {
-                    format!(
-                        "forwards by revision {applied} of another file, at another place or before at this one"
-                    )
+                    format!("forwards by revision {applied} of another file, before at this place")
                 }
                 Ok(applied) => format!("has applied revision {applied}"),
                 Err(error) => format!("has published none that could be read ({error:#})"),
@@ -235,7 +257,7 @@ mod tests {
     /// A daemon that applies one revision each time that somebody looks.
     struct Daemon {
         runs: bool,
-        other_table: bool,
+        relation: Relation,
         other_file: bool,
         applied: Cell<u64>,
         step: u64,
@@ -257,8 +279,8 @@ mod tests {
             !self.other_file
         }
 
-        fn serves_another_table(&self) -> bool {
-            self.other_table
+        fn relation(&self) -> Relation {
+            self.relation
         }
     }
 
@@ -266,7 +288,7 @@ mod tests {
         ask(
             &Daemon {
                 runs,
-                other_table: false,
+                relation: Relation::Same,
                 other_file: false,
                 applied: Cell::new(applied),
                 step,
@@ -286,7 +308,7 @@ mod tests {
     fn the_revision_of_another_table_does_not_count() {
         let daemon = Daemon {
             runs: true,
-            other_table: true,
+            relation: Relation::Another,
             other_file: false,
             applied: Cell::new(9),
             step: 0,
@@ -300,7 +322,7 @@ mod tests {
     fn the_revision_of_another_file_does_not_count() {
         let daemon = Daemon {
             runs: true,
-            other_table: false,
+            relation: Relation::Same,
             other_file: true,
             applied: Cell::new(9),
             step: 0,
@@ -308,6 +330,12 @@ mod tests {
         let message = ask(&daemon, Duration::ZERO).unwrap_err();
         assert!(message.contains("committed as revision 7"), "{message}");
         assert!(message.contains("revision 9 of another file"), "{message}");
+        let copy = Daemon {
+            relation: Relation::Copy,
+            ..daemon
+        };
+        let message = ask(&copy, Duration::ZERO).unwrap_err();
+        assert!(message.contains("leave out --table"), "{message}");
     }
 
     #[test]

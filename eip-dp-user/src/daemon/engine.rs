@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     net::IpAddr,
     num::NonZero,
     panic::resume_unwind,
@@ -167,6 +168,7 @@ impl Engine {
         let served = Served {
             location: tag(&location),
             identity: table.identity(),
+            applied: 0,
         };
         // What expired while no daemon ran is not served for another moment.
         expire(&mut table, &facts, &config);
@@ -199,9 +201,10 @@ impl Engine {
         answering.know(&snapshot.model);
         let presence = Presence::read(&Presence::path(name));
         let mut presence = presence
-            .filter(|one| one.table == location)
+            .filter(|one| one.serves(&location, table.identity()))
             .unwrap_or_default();
         presence.table.clone_from(&location);
+        presence.identity = table.identity().map(|identity| identity.to_string());
         // The uplinks had these when the last daemon ended.
         let uplinks = reconciler.have().content.uplinks.values();
         presence.note(uplinks.map(|uplink| uplink.mac));
@@ -430,6 +433,7 @@ impl Engine {
         let is_same_file = other.is_none();
         if is_same_file {
             self.table.check_identity()?;
+            self.follow_location();
             if self.broken {
                 self.table.check_whole()?;
             }
@@ -461,14 +465,28 @@ impl Engine {
                 "another file is at the table's path, a copy of it; following it"
             );
             self.table = other;
-            self.location = location_of(&self.table);
         }
+        self.follow_location();
         self.snapshot = snapshot;
         self.shared.resolve(&mut self.snapshot.model);
         self.file = self.table.file();
         self.cut_off.clear();
         self.doubtful = false;
         Ok(News::All)
+    }
+
+    /// The same path may lead elsewhere by now: its folder was moved, a link stands in its place.
+    /// Commands find the table by where it is, and whoever looks reads it in the maps.
+    fn follow_location(&mut self) {
+        let location = location_of(&self.table);
+        if location != self.location {
+            info!(location, "the table is at another place");
+            self.location = location;
+            self.presence.table.clone_from(&self.location);
+            self.write_presence();
+            self.unpublished = true;
+            self.report_is_due = true;
+        }
     }
 
     /// Says once why the table is not followed, and once that it is again. That another process
@@ -733,13 +751,13 @@ impl Engine {
         }
     }
 
-    /// The revision comes last, because others wait for it.
     fn write_revision(&mut self) -> Result<(), PlaneError> {
-        let kernel = &mut self.reconciler.plane;
-        kernel.set_word(StatusWord::AppliedAt, boot_time())?;
-        kernel.set_word(StatusWord::Table, tag(&self.location))?;
-        kernel.set_word(StatusWord::TableFile, tag_of_file(self.file))?;
-        kernel.set_word(StatusWord::Revision, self.snapshot.revision)
+        plane::publish(
+            &mut self.reconciler.plane,
+            tag(&self.location),
+            tag_of_file(self.file),
+            self.snapshot.revision,
+        )
     }
 
     /// Lets indexes that were taken back be used again; waits for running programs if there are such.
@@ -1008,31 +1026,58 @@ pub fn location_of(table: &Table) -> String {
 
 /// Likewise, of a table that need not be there.
 pub fn location_of_path(path: &Path) -> String {
-    let whole = || -> Option<PathBuf> {
-        let folder = path.parent()?;
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        Some(folder.canonicalize().ok()?.join(path.file_name()?))
-    };
-    let path = path
-        .canonicalize()
-        .ok()
-        .or_else(whole)
-        .unwrap_or_else(|| path.to_owned());
+    /// As many as Linux follows.
+    const MOST_LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if let Ok(whole) = path.canonicalize() {
+            path = whole;
+            break;
+        }
+        // There is no file: it would be where the folder is, or where a link leads to.
+        if let Some(whole) = in_its_folder(&path) {
+            path = whole;
+        }
+        match fs::read_link(&path) {
+            Ok(target) => {
+                path = path
+                    .parent()
+                    .map_or(target.clone(), |one| one.join(&target))
+            }
+            Err(_) => break,
+        }
+    }
     format!("sqlite:{}", path.display())
 }
 
-/// Nanoseconds since the machine started, of `CLOCK_BOOTTIME`.
-fn boot_time() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
+fn in_its_folder(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent()?;
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
     };
-    // SAFETY: the kernel writes one `timespec`, and `now` is one.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
-    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default()
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_not_there_is_where_its_links_lead() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("one")).expect("made");
+        symlink("one/table.db", at("table.db")).expect("linked");
+        symlink("loop", at("loop")).expect("linked");
+        let gone = location_of_path(&at("table.db"));
+        assert_eq!(gone, location_of_path(&at("one/table.db")));
+        fs::write(at("one/table.db"), "there").expect("written");
+        assert_eq!(location_of_path(&at("table.db")), gone);
+        assert!(location_of_path(&at("loop")).ends_with("/loop"));
+        assert!(location_of_path(&at("no/table.db")).ends_with("/no/table.db"));
+    }
 }

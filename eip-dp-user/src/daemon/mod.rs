@@ -55,7 +55,7 @@ use crate::{
     schedule::until,
     shared::Claims,
     survey::Scene,
-    table::{Table, path_of},
+    table::{Identity, Table, path_of},
 };
 use answering::Watch;
 use engine::{Engine, Outcome};
@@ -144,6 +144,7 @@ fn open_table(options: &Options, config: &Config) -> anyhow::Result<Table> {
     let own = Served {
         location,
         identity: table.identity(),
+        applied: 0,
     };
     plane::check_table(&Pins::new(&options.name), &own)?;
     if table.is_new() {
@@ -168,7 +169,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         .await
         .context("the host's networking cannot be watched")?;
     let neighbours = NeighbourKeeper::open().context("next hops cannot be kept resolved")?;
-    let (announcer, news) = announcer(location_of(&table))?;
+    let (announcer, news) = announcer(location_of(&table), table.identity())?;
     let settings = Settings::open(settings_path(&options.name))
         .context("settings that an earlier daemon changed are unknown")?;
     let mut facts = host.subscribe();
@@ -344,17 +345,21 @@ async fn audits() -> Interval {
 }
 
 /// Announces EIPs, and finds out whose they are: what it finds is what is received.
-fn announcer(table: String) -> anyhow::Result<(Announcer, mpsc::UnboundedReceiver<News>)> {
+fn announcer(
+    table: String,
+    identity: Option<Identity>,
+) -> anyhow::Result<(Announcer, mpsc::UnboundedReceiver<News>)> {
     let (tell, news) = mpsc::unbounded_channel();
-    let announcer = Announcer::start(kin_of(table), tell).context("EIPs cannot be announced")?;
+    let announcer =
+        Announcer::start(kin_of(table, identity), tell).context("EIPs cannot be announced")?;
     Ok((announcer, news))
 }
 
 /// Who of the other gateways on this host serves the table, as their files say.
-fn kin_of(location: String) -> Kin {
+fn kin_of(location: String, identity: Option<Identity>) -> Kin {
     Box::new(move || {
         let gateways = Presence::all().into_iter();
-        let gateways = gateways.filter(|gateway| gateway.table == location);
+        let gateways = gateways.filter(|gateway| gateway.serves(&location, identity));
         gateways
             .flat_map(|gateway| gateway.macs)
             .map(|mac| mac.0)

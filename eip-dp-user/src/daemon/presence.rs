@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::run_folder::RUN_FOLDER;
-use crate::{cli::Name, model::objects::Mac, private};
+use crate::{cli::Name, model::objects::Mac, private, table::Identity};
 
 /// How the files' names end.
 const SUFFIX: &str = ".uplinks.json";
@@ -32,6 +32,9 @@ const MOST_MACS: usize = 64;
 pub struct Presence {
     /// The location of its table.
     pub table: String,
+    /// What tells the table from others, wherever copies of it are; an earlier version did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The Ethernet addresses that its uplinks have, or had: the latest last.
     pub macs: Vec<Mac>,
     /// The next hops of its uplinks.
@@ -60,6 +63,14 @@ impl Presence {
         let file = File::open(path).ok()?;
         file.take(LONGEST).read_to_end(&mut bytes).ok()?;
         serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Whether it serves that table, or a copy of it.
+    pub fn serves(&self, location: &str, identity: Option<Identity>) -> bool {
+        match (&self.identity, identity) {
+            (Some(own), Some(other)) => *own == other.to_string(),
+            _ => self.table == location,
+        }
     }
 
     /// Notes the Ethernet addresses that the uplinks have now. Earlier ones stay: a switch or a
@@ -94,6 +105,27 @@ mod tests {
         assert!(presence.macs.contains(&Mac([2, 0, 0, 0, 0, 1])));
         assert!(presence.macs.contains(&Mac([2, 0, 0, 0, 1, 99])));
         assert!(!presence.macs.contains(&Mac([2, 0, 0, 0, 1, 1])));
+    }
+
+    #[test]
+    fn gateways_of_copies_of_a_table_are_kin() {
+        let identity = |number| Identity::of_words([number, number]);
+        let mut presence = Presence {
+            table: "sqlite:/one.db".to_owned(),
+            ..Presence::default()
+        };
+        assert!(
+            presence.serves("sqlite:/one.db", identity(1)),
+            "an earlier version's"
+        );
+        assert!(!presence.serves("sqlite:/two.db", identity(1)));
+        presence.identity = identity(1).map(|one| one.to_string());
+        assert!(presence.serves("sqlite:/two.db", identity(1)), "a copy");
+        assert!(
+            !presence.serves("sqlite:/one.db", identity(2)),
+            "another one at its place"
+        );
+        assert!(presence.serves("sqlite:/one.db", None));
     }
 
     #[test]

@@ -12,6 +12,31 @@ pub struct Served {
     pub location: u64,
     /// What tells it from others; `None` in maps that an earlier version filled.
     pub identity: Option<Identity>,
+    /// The revision of it that is forwarded by; 0 before the first.
+    pub applied: u64,
+}
+
+/// How a table stands to what a gateway forwards by: every verb and the daemon judge it by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it is that table.
+    pub relation: Relation,
+    /// Its revision.
+    pub revision: u64,
+    /// The revision that is forwarded by; 0 where nothing is.
+    pub applied: u64,
+}
+
+impl Standing {
+    /// Whether the gateway forwards by a later revision of it: to follow it is to go back.
+    pub fn is_older(&self) -> bool {
+        self.relation != Relation::Another && self.revision < self.applied
+    }
+
+    /// Whether the gateway forwards by an earlier revision of it.
+    pub fn is_newer(&self) -> bool {
+        self.relation != Relation::Another && self.revision > self.applied
+    }
 }
 
 /// How a table stands to the one that a gateway forwards by.
@@ -33,6 +58,7 @@ impl Served {
         }
         let word = |word| kernel::word_of(pins, word).map(Option::unwrap_or_default);
         Ok(Some(Self {
+            applied: word(StatusWord::Revision)?,
             location: word(StatusWord::Table)?,
             identity: Identity::of_words([
                 word(StatusWord::Identity)?,
@@ -54,6 +80,15 @@ impl Served {
         }
     }
 
+    /// Likewise, and by which revision of it the gateway forwards.
+    pub fn standing(&self, location: u64, identity: Option<Identity>, revision: u64) -> Standing {
+        Standing {
+            relation: self.relation(location, identity),
+            revision,
+            applied: self.applied,
+        }
+    }
+
     /// Marks the maps as filled from it.
     pub(super) fn claim(&self, kernel: &mut Kernel) -> Result<(), PlaneError> {
         let [first, end] = self.identity.map_or([0, 0], Identity::words);
@@ -61,6 +96,32 @@ impl Served {
         kernel.set_word(StatusWord::Identity, first)?;
         kernel.set_word(StatusWord::IdentityEnd, end)
     }
+}
+
+/// Publishes what the maps hold: that revision of the table whose location and file have these
+/// tags. The revision comes last, because others wait for it.
+pub fn publish(
+    kernel: &mut Kernel,
+    location: u64,
+    file: u64,
+    revision: u64,
+) -> Result<(), PlaneError> {
+    kernel.set_word(StatusWord::AppliedAt, boot_time())?;
+    kernel.set_word(StatusWord::Table, location)?;
+    kernel.set_word(StatusWord::TableFile, file)?;
+    kernel.set_word(StatusWord::Revision, revision)
+}
+
+/// Nanoseconds since the machine started, of `CLOCK_BOOTTIME`.
+fn boot_time() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one `timespec`, and `now` is one.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -73,6 +134,7 @@ mod tests {
         let served = Served {
             location: 7,
             identity: identity(1),
+            applied: 5,
         };
         assert_eq!(served.relation(7, identity(1)), Relation::Same);
         assert_eq!(served.relation(8, identity(1)), Relation::Copy);
@@ -87,5 +149,12 @@ mod tests {
         };
         assert_eq!(earlier.relation(7, identity(2)), Relation::Same);
         assert_eq!(earlier.relation(8, identity(2)), Relation::Another);
+        // A later revision of another table says nothing.
+        let is_older = |location, number, revision| {
+            let standing = served.standing(location, identity(number), revision);
+            standing.is_older()
+        };
+        assert!(is_older(7, 1, 4) && is_older(8, 1, 4));
+        assert!(!is_older(7, 1, 5) && !is_older(8, 2, 4));
     }
 }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::{Config, ConfigError, DEFAULT_PATH},
+    daemon::Lock,
     plane::Relation,
     table::{Snapshot, Table, path_of},
 };
@@ -45,7 +46,43 @@ pub(super) fn config(args: &HostArgs) -> (Option<Config>, Line) {
 }
 
 /// Reads the table, without making one where there is none.
-pub(super) fn table(global: &Global, args: &HostArgs) -> (Option<Snapshot>, Line) {
+pub(super) fn table(global: &Global, args: &HostArgs) -> (Option<Snapshot>, Vec<Line>) {
+    let (table, mut lines) = match table_of(global, args) {
+        (Some((table, snapshot)), line) => ((Some((table, snapshot))), vec![line]),
+        (None, line) => (None, vec![line]),
+    };
+    let Some((table, snapshot)) = table else {
+        return (None, lines);
+    };
+    lines.extend(standing(global, &table));
+    (Some(snapshot), lines)
+}
+
+/// What of the gateway there is to say beside that: a copy of its table, or another revision.
+fn standing(global: &Global, table: &Table) -> Vec<Line> {
+    let gateway = Gateway::of(global);
+    let subject = "table";
+    let standing = match gateway.standing(table) {
+        Ok(Some(standing)) => standing,
+        Ok(None) => return Vec::new(),
+        Err(error) => return vec![Line::fail_with_cure_inside(subject, error.to_string())],
+    };
+    let mut lines = Vec::new();
+    if standing.relation == Relation::Copy {
+        let url = format!("sqlite:{}", table.path().display());
+        lines.push(Line::warn_with_cure_inside(
+            subject,
+            gateway.is_a_copy(&url),
+        ));
+    }
+    let daemon_runs = Lock::is_held(&global.name).unwrap_or(true);
+    if !daemon_runs && let Some(lag) = gateway.lag(&standing) {
+        lines.push(Line::fail_with_cure_inside("serving", lag));
+    }
+    lines
+}
+
+fn table_of(global: &Global, args: &HostArgs) -> (Option<(Table, Snapshot)>, Line) {
     let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     let place = match Place::find_with(global, file) {
         Ok(place) => place,
@@ -78,7 +115,7 @@ pub(super) fn table(global: &Global, args: &HostArgs) -> (Option<Snapshot>, Line
                 Line::fail_with_cure_inside("table", refusal.to_string()),
             )
         }
-        Ok((_, snapshot)) => {
+        Ok((table, snapshot)) => {
             let line = Line::ok(
                 "table",
                 format!(
@@ -89,7 +126,7 @@ pub(super) fn table(global: &Global, args: &HostArgs) -> (Option<Snapshot>, Line
                     snapshot.model.associations.len()
                 ),
             );
-            (Some(snapshot), line)
+            (Some((table, snapshot)), line)
         }
         // The message says what to do.
         Err(error) => (

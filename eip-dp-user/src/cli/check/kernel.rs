@@ -8,7 +8,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::Line;
 use crate::{
-    plane::{SkbLayout, Unknown},
+    plane::{Pins, SkbLayout, Unknown},
     requirements::{BPFFS, OLDEST_KERNEL, missing_capabilities},
 };
 
@@ -20,14 +20,16 @@ pub(super) fn lines() -> Vec<Line> {
         |error| format!("unknown ({error})"),
         |name| name.release().to_string_lossy().into_owned(),
     );
-    vec![
+    let mut lines = vec![
         kernel(&release),
         capabilities(&missing_capabilities()),
         bpf(),
         jit(fs::read_to_string(JIT).ok().as_deref()),
         types(SkbLayout::of_this_kernel()),
         bpffs(),
-    ]
+    ];
+    lines.extend(lax_mount(Pins::lax_mount()));
+    lines
 }
 
 fn kernel(release: &str) -> Line {
@@ -154,6 +156,11 @@ fn bpffs() -> Line {
             format!("mount -t sysfs sysfs /sys; mount -t bpf bpf {BPFFS}"),
         ),
     }
+}
+
+/// Who may make folders there may take the gateway's place.
+fn lax_mount(warning: Option<String>) -> Option<Line> {
+    warning.map(|warning| Line::warn_with_cure_inside("bpffs", warning))
 }
 
 #[cfg(test)]

@@ -136,17 +136,20 @@ fn look(global: &Global) -> Result<Status, Failure> {
         let revision = table.revision()?;
         Ok((table, revision))
     });
+    let gateway = Gateway::of(global);
+    let mut lag = None;
     let revision = match read {
-        // That of another table would be taken for the one that is forwarded by.
-        Ok((table, _)) if Gateway::of(global).relation(&table) == Relation::Another => {
-            return Err(Gateway::of(global).refused(&url));
-        }
         Ok((table, revision)) => {
-            if running && Gateway::of(global).relation(&table) == Relation::Copy {
-                warnings.push(format!(
-                    "{url} is a copy of the table that the daemon follows, at another path: leave out --table"
-                ));
+            let standing = gateway.standing(&table)?;
+            match standing.map(|standing| standing.relation) {
+                // That of another table would be taken for the one that is forwarded by.
+                Some(Relation::Another) => return Err(gateway.refused(&url)),
+                Some(Relation::Copy) => warnings.push(gateway.is_a_copy(&url)),
+                Some(Relation::Same) | None => {}
             }
+            lag = standing
+                .filter(|_| !running)
+                .and_then(|standing| gateway.lag(&standing));
             Some(revision)
         }
         Err(error) => {
@@ -195,7 +198,7 @@ fn look(global: &Global) -> Result<Status, Failure> {
         });
         status.links = links.collect();
     }
-    status.survey(report.as_ref(), unread);
+    status.survey(report.as_ref(), [unread, lag]);
     if let Some(report) = report {
         status.warnings.extend(report.error);
         status.warnings.extend(report.warnings);
@@ -255,24 +258,12 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
 
 impl Status {
     /// What is wanted and not served.
-    fn survey(&mut self, report: Option<&Report>, unread: Option<String>) {
+    fn survey(&mut self, report: Option<&Report>, of_table: [Option<String>; 2]) {
         let mut survey = Survey::default();
-        if let Some(unread) = unread {
-            survey.add(|| unread);
+        for sentence in of_table.into_iter().flatten() {
+            survey.add(|| sentence);
         }
-        let (name, running) = (&self.name, self.daemon.running);
-        if let (Some(applied), Some(revision), false) =
-            (&self.applied, self.table.revision, running)
-            && applied.revision < revision
-        {
-            survey.add(|| {
-                format!(
-                    "the table is at revision {revision} and what is forwarded at revision {}: no daemon runs; start it \
-                     with `eip-dp --name {name} run`",
-                    applied.revision
-                )
-            });
-        }
+        let name = &self.name;
         if !self.loaded && self.wants_anything() {
             survey.add(|| {
                 format!(

@@ -15,13 +15,13 @@ use crate::{
     attach::Attachment,
     cli::{
         Failure, Format, Global, Name, VerifyArgs, output,
-        place::{report_of_daemon, table_of_gateway},
+        place::{Gateway, report_of_daemon, table_of_gateway},
     },
     config::Config,
-    daemon::{Lock, Report, shared_path},
-    image::{self, Allocations, Have, Kind},
+    daemon::{Lock, Report, location_of, shared_path, tag_of_file},
+    image::{self, Allocations, Have, Kind, tag},
     plan::plan,
-    plane::{Kernel, Links, Pinned, Pins, Plane},
+    plane::{self, Kernel, Links, Pinned, Pins, Plane, Standing},
     shared::Shared,
     table::{Snapshot, Table},
 };
@@ -51,6 +51,9 @@ struct Difference {
 pub fn verify(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
     let mut verifier = Verifier::new(global)?;
     let mut verdict = verifier.settled()?;
+    if args.repair && !args.older {
+        verifier.refuse_older(global)?;
+    }
     if args.repair && !verdict.differences.is_empty() {
         verifier.repair(&global.name)?;
         verdict.repaired = true;
@@ -90,6 +93,12 @@ struct Verifier {
     config: Config,
     daemon_runs: bool,
     shared_path: PathBuf,
+}
+
+/// What the table wants.
+struct Wanted {
+    revision: u64,
+    image: image::Image,
 }
 
 impl Verifier {
@@ -132,14 +141,41 @@ impl Verifier {
         }
     }
 
-    fn compare(&self) -> Result<Verdict, Failure> {
+    /// Who repairs by an older copy sets the gateway back.
+    fn refuse_older(&self, global: &Global) -> Result<(), Failure> {
+        let gateway = Gateway::of(global);
+        let standing = gateway.standing(&self.table)?;
+        let Some(standing) = standing.filter(Standing::is_older) else {
+            return Ok(());
+        };
+        if self.daemon_runs {
+            return Ok(());
+        }
+        Err(Failure::failed(format!(
+            "{} is at revision {}, and gateway `{}` forwards by revision {} of it: to repair by it is to go back; put a newer \
+             copy there with `eip-dp restore FILE`, or say `--older` if going back is meant",
+            self.table.path().display(),
+            standing.revision,
+            global.name,
+            standing.applied
+        )))
+    }
+
+    fn wanted(&self, have: &Have) -> Result<Wanted, Failure> {
         let Snapshot {
             revision,
             mut model,
         } = self.table.snapshot()?;
         Shared::read(&self.shared_path, self.table.identity()).resolve(&mut model);
+        Ok(Wanted {
+            revision,
+            image: image::compile(&model, &facts()?, &self.config, have),
+        })
+    }
+
+    fn compare(&self) -> Result<Verdict, Failure> {
         let have = self.have()?;
-        let image = image::compile(&model, &facts()?, &self.config, &have);
+        let Wanted { revision, image } = self.wanted(&have)?;
         let mut differences: Vec<_> = image::differences(&image.content, &have.content)
             .into_iter()
             .map(|(element, kind)| Difference { element, kind })
@@ -189,13 +225,16 @@ impl Verifier {
         if !self.daemon_runs {
             // No daemon may start meanwhile.
             let _lock = Lock::take(name)?;
-            let model = self.table.snapshot()?.model;
             let have = self.have()?;
-            let image = image::compile(&model, &facts()?, &self.config, &have);
+            let Wanted { revision, image } = self.wanted(&have)?;
             let writes = plan(&image.content, &have.content);
             self.kernel
                 .write(&writes)
                 .map_err(|error| Failure::failed(error.to_string()))?;
+            // It is what the gateway forwards by from now on.
+            let location = tag(&location_of(&self.table));
+            let file = tag_of_file(self.table.file());
+            plane::publish(&mut self.kernel, location, file, revision)?;
             return match self.missing_programs(&image.attachments)?.first() {
                 None => Ok(()),
                 Some(missing) => Err(Failure::failed(format!(
