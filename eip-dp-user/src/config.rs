@@ -30,6 +30,10 @@ pub const DEFAULT_PATH: &str = "/etc/eip-dp/config.toml";
 pub struct Config {
     /// The interfaces towards the Internet, in the operator's order. Never empty.
     pub uplinks: Vec<Uplink>,
+    /// The group whose members may read copies of the table and of what the gateway says of itself.
+    /// `None`: root alone reads anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// The region that this gateway serves; objects of another region are left out. `None`: all.
     pub region: Option<String>,
     /// The table's URL, unless the command line gives one.

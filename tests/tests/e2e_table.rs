@@ -362,7 +362,9 @@ fn nobody_else_gets_at_the_gateways_files() -> Result<()> {
     scene.gateway.ok("instance create i --wait")?;
     for path in all(&scene.gateway) {
         let found = fs::metadata(&path).with_context(|| path.display().to_string())?;
-        assert_eq!(found.mode() & 0o077, 0, "{}", path.display());
+        // A group that another gateway names may go through the folder of all of them.
+        let others = if path == run_folder { 0o066 } else { 0o077 };
+        assert_eq!(found.mode() & others, 0, "{}", path.display());
     }
     // A cleaner's work changes nothing of who has the lock.
     fs::remove_file(in_run(&scene.gateway, "lock"))?;
@@ -456,5 +458,249 @@ fn damaged_reports_and_settings_are_rebuilt() -> Result<()> {
     until(LONG, "the report to be whole", || {
         Ok(serde_json::from_slice::<serde_json::Value>(&fs::read(&status)?).ok())
     })?;
+    Ok(())
+}
+
+/// The program, as a user of one group and without any right.
+fn as_user(scene: &Scene, gid: u32, words: &str) -> Result<Output> {
+    let gateway = &scene.gateway;
+    let mut command = scene.backbone.gateway.command("setpriv");
+    command
+        .args(["--reuid=65533", &format!("--regid={gid}"), "--clear-groups"])
+        .arg(gateway.program())
+        .args(["--name", gateway.name()])
+        .args(words.split_whitespace())
+        .env_remove("EIP_DP_TABLE");
+    outcome(&mut command)
+}
+
+/// A group that this host has, and that nobody of the test is in otherwise.
+const GROUP: (&str, u32) = ("daemon", 1);
+const NO_MEMBER: u32 = 65_533;
+
+/// Members of the group that the configuration names read status, counters and the table, by copies
+/// that lock nothing; nobody else does.
+#[test]
+fn a_group_reads_copies_and_nobody_else_anything() -> Result<()> {
+    let mut scene = Scene::new(&Options {
+        silent: true,
+        ..Options::default()
+    })?;
+    let (group, gid) = GROUP;
+    let folder = in_run(&scene.gateway, "readers");
+    assert!(!folder.exists(), "nobody asked for it");
+    let said = complaint(&as_user(&scene, gid, "status")?);
+    assert!(said.contains("[files] group"), "{said}");
+    let plain = fs::read_to_string(scene.gateway.configuration())?;
+    scene.gateway.stop()?;
+    scene
+        .gateway
+        .configure(&format!("{plain}\n[files]\ngroup = \"{group}\"\n"))?;
+    scene.gateway.start()?;
+    until(LONG, "the first copies", || {
+        let files = ["table.db", "status.json", "stats.json"];
+        let all = files.iter().all(|file| folder.join(file).exists());
+        Ok(all.then_some(()))
+    })?;
+    for (path, mode) in [
+        (folder.clone(), 0o750),
+        (folder.join("table.db"), 0o640),
+        (folder.join("status.json"), 0o640),
+        (folder.join("stats.json"), 0o640),
+    ] {
+        let found = fs::metadata(&path)?;
+        let seen = (found.uid(), found.gid(), found.mode() & 0o7777);
+        assert_eq!(seen, (0, gid, mode), "{}", path.display());
+    }
+    // What a member reads, and that it is said where from.
+    let read = |words: &str| -> Result<(String, String)> {
+        let output = as_user(&scene, gid, words)?;
+        ensure!(output.status.success(), "{words}: {output:?}");
+        let [out, err] = [output.stdout, output.stderr].map(String::from_utf8);
+        Ok((out?, err?))
+    };
+    let (status, _) = read("status")?;
+    assert!(status.contains("copy of this"), "{status}");
+    let json: serde_json::Value = serde_json::from_str(&read("status -o json")?.0)?;
+    assert_eq!(json["daemon"]["running"], true, "{json}");
+    assert!(json["copied_seconds_ago"].is_u64());
+    for words in [
+        "eip list",
+        "eip show eip-a",
+        "eni list",
+        "export",
+        "eni show a1",
+    ] {
+        let (out, err) = read(words)?;
+        assert!(err.contains("read from the copy of"), "{words}: {err}");
+        assert!(out.contains("eip-a") || out.contains("a-primary"), "{out}");
+    }
+    for words in ["stats", "stats eip-a", "drops --all"] {
+        let (out, err) = read(words)?;
+        assert!(err.contains("copy of the counters"), "{words}: {err}");
+        assert!(!out.is_empty());
+    }
+    // A change comes to the copy.
+    scene.gateway.ok("instance create new --wait")?;
+    until(LONG, "the copy to follow", || {
+        Ok(as_user(&scene, gid, "instance show new")?
+            .status
+            .success()
+            .then_some(()))
+    })?;
+    // Nothing is to be written, and nothing else to be opened.
+    let said = complaint(&as_user(&scene, gid, "instance create mine")?);
+    assert!(said.contains("may read a copy"), "{said}");
+    let live = table(&scene.gateway);
+    let tries = [
+        live.clone(),
+        in_run(&scene.gateway, "status.json"),
+        in_run(&scene.gateway, "lock"),
+    ];
+    for path in tries {
+        for gid in [gid, NO_MEMBER] {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65533", &format!("--regid={gid}"), "--clear-groups"]);
+            let output = outcome(
+                command
+                    .args(["flock", "--shared", "--nonblock"])
+                    .arg(&path)
+                    .arg("true"),
+            )?;
+            assert!(!output.status.success(), "{}", path.display());
+        }
+    }
+    for words in ["status", "stats", "drops"] {
+        let said = complaint(&as_user(&scene, NO_MEMBER, words)?);
+        assert!(said.contains("[files] group"), "{words}: {said}");
+    }
+    assert!(!as_user(&scene, NO_MEMBER, "eip list")?.status.success());
+    // Who reads is told that the daemon has ended.
+    scene.gateway.stop()?;
+    let output = as_user(&scene, gid, "status -o json")?;
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(json["daemon"]["running"], false, "{json}");
+    // A group that is taken out of the configuration reads nothing any more.
+    scene.gateway.configure(&plain)?;
+    scene.gateway.start()?;
+    assert!(!folder.exists());
+    complaint(&as_user(&scene, gid, "status")?);
+    scene.gateway.stop()?;
+    scene
+        .gateway
+        .configure(&format!("{plain}\n[files]\ngroup = \"no-such-group\"\n"))?;
+    let configuration = scene.gateway.configuration();
+    let start = ["run", "--config", configuration.to_str().context("a path")?];
+    let said = complaint(&outcome(&mut scene.gateway.command(&start))?);
+    assert!(said.contains("`group`: \"no-such-group\""), "{said}");
+    Ok(())
+}
+
+/// Without a daemon an older copy of the table is no table to repair by, unless that is meant.
+#[test]
+fn an_older_copy_sets_nobody_back_unasked() -> Result<()> {
+    let mut scene = Scene::new(&Options {
+        silent: true,
+        ..Options::default()
+    })?;
+    let older = table(&scene.gateway).with_file_name("older.db");
+    let url = format!("sqlite:{}", older.display());
+    scene.gateway.ok(&format!("backup {}", older.display()))?;
+    scene.gateway.ok("disassociate eip-a --wait")?;
+    let forwarded = applied(&scene.gateway)?;
+    scene.gateway.stop()?;
+    let with_copy = |words: &str| {
+        outcome(
+            with_name(&scene)
+                .args(["--table", &url])
+                .args(words.split(' ')),
+        )
+    };
+    let said = complaint(&with_copy("verify --repair")?);
+    assert!(said.contains("to repair by it is to go back"), "{said}");
+    assert_eq!(applied(&scene.gateway)?, forwarded);
+    let check = with_copy("check --uplink up0")?;
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(said.contains("older than what is forwarded"), "{said}");
+    assert!(said.contains("is a copy of the table"), "{said}");
+    assert_eq!(check.status.code(), Some(1));
+    let status = with_copy("status")?;
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(said.contains("no, the table is at revision"), "{said}");
+    let shown = with_copy("eip show eip-a")?;
+    let said = String::from_utf8_lossy(&shown.stdout);
+    assert!(said.contains("leave out --table"), "{said}");
+    // It is followed where that is meant, and `status` knows by what the gateway forwards.
+    let repaired = with_copy("verify --repair --older")?;
+    ensure!(repaired.status.success(), "{repaired:?}");
+    assert!(applied(&scene.gateway)? < forwarded);
+    let said = complaint(&scene.gateway.outcome("status")?);
+    assert!(said.is_empty(), "{said}");
+    scene.gateway.ok("verify --repair")?;
+    assert_eq!(applied(&scene.gateway)?, forwarded);
+    scene.gateway.ok("status")?;
+    Ok(())
+}
+
+/// In the daemon's mount namespace the table's file system becomes another one, read-only, and is
+/// taken away while the daemon has the file open.
+#[test]
+fn a_table_whose_file_system_goes_is_waited_for() -> Result<()> {
+    let mut scene = Scene::new(&Options::default())?;
+    // It gives the daemon a mount namespace of its own.
+    scene.gateway.stop()?;
+    scene.gateway.set_resolver("")?;
+    scene.gateway.start()?;
+    let pinging = watch(&scene)?;
+    let path = table(&scene.gateway);
+    let folder = path.parent().context("a folder")?.display().to_string();
+    let kept = scene.lab.folder().join("kept.db");
+    let process = scene.gateway.daemon()?.id().to_string();
+    let inside = |script: &str| {
+        run(Command::new("nsenter").args(["--mount", "--target", &process, "sh", "-ec", script]))
+    };
+    scene.gateway.ok(&format!("backup {}", kept.display()))?;
+    // An empty file system over it.
+    inside(&format!("mount -t tmpfs none {folder}"))?;
+    wait_for_log(&scene.gateway, "is gone")?;
+    inside(&format!("cp {} {folder}/table.db", kept.display()))?;
+    wait_for_log(&scene.gateway, "followed again")?;
+    // What it may not write to it reads all the same.
+    inside(&format!("mount -o remount,ro {folder}"))?;
+    scene.gateway.status()?;
+    // Away with it, while the file is open: what is below is the table again.
+    scene.gateway.ok("instance create below")?;
+    inside(&format!("umount -l {folder}"))?;
+    scene.gateway.ok("instance create after --wait")?;
+    scene.gateway.ok("verify")?;
+    served_all_along(&mut scene, pinging)
+}
+
+/// A link in the table's place leads to the same table: who names either path means it, and nobody
+/// makes another one there.
+#[test]
+fn a_path_that_becomes_a_link_is_the_tables_path() -> Result<()> {
+    let mut scene = Scene::new(&Options {
+        silent: true,
+        ..Options::default()
+    })?;
+    let path = table(&scene.gateway);
+    let moved = scene.lab.folder().join("moved.db");
+    fs::rename(&path, &moved)?;
+    symlink(&moved, &path)?;
+    scene.gateway.ok("instance create one --wait")?;
+    scene.gateway.ok("verify")?;
+    scene.gateway.ok("status")?;
+    let url = format!("sqlite:{}", moved.display());
+    run(with_name(&scene).args(["--table", &url, "instance", "create", "two", "--wait"]))?;
+    scene.gateway.stop()?;
+    let away = scene.lab.folder().join("away.db");
+    fs::rename(&moved, &away)?;
+    let said = complaint(&scene.gateway.outcome("pool create 192.0.2.0/24")?);
+    assert!(said.contains("is gone or empty"), "{said}");
+    assert!(!moved.exists(), "nobody makes a new one");
+    fs::rename(&away, &moved)?;
+    scene.gateway.start()?;
+    scene.gateway.ok("instance create three --wait")?;
     Ok(())
 }

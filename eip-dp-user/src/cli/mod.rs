@@ -18,6 +18,7 @@ pub mod object;
 pub mod output;
 pub mod place;
 pub mod pool;
+mod readers;
 pub mod serving;
 pub mod session;
 pub mod table_file;

@@ -10,7 +10,10 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{DEFAULT_TABLE, Failure, Format, Global, Name, failure};
+use super::{
+    DEFAULT_TABLE, Failure, Format, Global, Name, failure,
+    readers::{self, Copies},
+};
 use crate::{
     config::{self, DEFAULT_PATH},
     daemon::{Lock, Report, location_of, location_of_path},
@@ -39,15 +42,18 @@ enum SaidBy {
     Configuration,
     /// Nobody.
     Default,
+    /// The daemon of a gateway of which this user may read copies alone: of which table.
+    Copy(String),
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)?;
-        match self.said_by {
+        match &self.said_by {
             SaidBy::Operator | SaidBy::Default => Ok(()),
             SaidBy::Daemon => f.write_str(", which the running daemon has"),
             SaidBy::Configuration => f.write_str(", which the configuration names"),
+            SaidBy::Copy(table) => write!(f, ", the copy of {table} that this user may read"),
         }
     }
 }
@@ -60,6 +66,9 @@ impl Place {
 
     /// Likewise, of a verb with a configuration of its own.
     pub fn find_with(global: &Global, configuration: &Path) -> Result<Self, Failure> {
+        if let Some(copies) = Copies::of(global)? {
+            return Ok(copies.place());
+        }
         if let Some(url) = global.explicit_table() {
             return Ok(Self::new(url, SaidBy::Operator));
         }
@@ -79,6 +88,11 @@ impl Place {
         }
     }
 
+    /// A copy of the table at `table`.
+    pub fn copy(url: &str, table: &str) -> Self {
+        Self::new(url, SaidBy::Copy(table.to_owned()))
+    }
+
     fn new(url: &str, said_by: SaidBy) -> Self {
         Self {
             url: url.to_owned(),
@@ -88,7 +102,10 @@ impl Place {
 
     /// Says which table it is, where the operator may think of another one.
     pub fn tell(&self, format: Format) {
-        let is_plain = matches!(self.said_by, SaidBy::Operator | SaidBy::Default);
+        let is_plain = matches!(
+            self.said_by,
+            SaidBy::Operator | SaidBy::Default | SaidBy::Copy(_)
+        );
         if !is_plain && self.url != DEFAULT_TABLE && format == Format::Text {
             failure::note(format, &format!("the table is {self}"));
         }
@@ -97,7 +114,16 @@ impl Place {
     /// Opens the table for reading.
     pub fn read(&self, global: &Global) -> Result<Table, Failure> {
         self.tell(global.output);
-        let table = Table::open_read_only(&self.url)?;
+        let table = match Table::open_read_only(&self.url) {
+            Err(TableError::Access { path, .. }) if readers::may_not_read(&path) => {
+                return Err(readers::refused(&format!("the table {}", path.display())));
+            }
+            opened => opened?,
+        };
+        if let SaidBy::Copy(of) = &self.said_by {
+            readers::tell(global.output, of, &table)?;
+            return Ok(table);
+        }
         let gateway = Gateway::of(global);
         if gateway.is_of(table.path()) && gateway.relation(&table) == Relation::Another {
             let message = format!(
@@ -127,6 +153,11 @@ impl Place {
         context: &Context,
     ) -> Result<Table, Failure> {
         let path = path_of(&self.url)?;
+        if let SaidBy::Copy(of) = &self.said_by {
+            return Err(Failure::failed(format!(
+                "the table {of}: this user may read a copy of it alone; run as root to change it"
+            )));
+        }
         let gateway = Gateway::of(global);
         let is_its_own = gateway.is_of(&path);
         let identity = gateway.identity().filter(|_| is_its_own);

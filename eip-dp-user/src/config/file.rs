@@ -11,6 +11,7 @@ use eip_dp_common::{
     abi::{FIRST_ENI_TARGET, LINKS},
     index,
 };
+use nix::unistd::Group;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -31,6 +32,13 @@ pub(super) struct Raw {
     port: Vec<Spanned<Port>>,
     dhcp: RawDhcp,
     maps: Option<Spanned<MapSizes>>,
+    files: RawFiles,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawFiles {
+    group: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +273,23 @@ impl Source<'_> {
         ))
     }
 
+    /// Checks the name of a group of this host's users.
+    fn group(&self, name: Option<&Spanned<String>>) -> Result<Option<String>, ConfigError> {
+        let Some(name) = name else { return Ok(None) };
+        let text = name.get_ref();
+        let why = match Group::from_name(text) {
+            Ok(Some(_)) => return Ok(Some(text.clone())),
+            Ok(None) => "there is no group of that name".to_owned(),
+            Err(error) => format!("whether there is such a group is unknown ({error})"),
+        };
+        Err(self.invalid(
+            Some(name.span()),
+            format!(
+                "`group`: {text:?}: {why}; make it (`groupadd --system NAME`), name another, or leave the key out for root alone"
+            ),
+        ))
+    }
+
     /// Checks the location of a table.
     fn url(&self, url: Spanned<String>) -> Result<String, ConfigError> {
         match path_of(url.get_ref()) {
@@ -410,6 +435,7 @@ impl Raw {
         let table = self.table.url.map(|url| source.url(url)).transpose()?;
         Ok(Config {
             uplinks,
+            group: source.group(self.files.group.as_ref())?,
             region,
             table,
             delivery: self.ports.delivery,

@@ -46,6 +46,8 @@ fn every_key_is_read() {
         vpcs = 3
         ports = 4
         enis = 5
+        [files]
+        group = "root"
         "#,
         &["wan1", "wan2"],
     )
@@ -73,6 +75,7 @@ fn every_key_is_read() {
                 Uplink::new("wan1"),
                 Uplink::new("wan2"),
             ],
+            group: Some("root".to_owned()),
             region: Some("west".to_owned()),
             table: Some("sqlite:/tmp/t.db".to_owned()),
             delivery: Delivery::Tcx,
@@ -380,4 +383,22 @@ fn what_is_no_configuration_is_shown_with_its_line_and_a_cure() {
     // What a terminal would act on is shown, not sent.
     let message = parse("\u{1b}[2J = 1\n", &["wan"]).expect_err("no key");
     assert!(!message.contains('\u{1b}'), "{message:?}");
+}
+
+#[test]
+fn a_group_that_is_not_there_is_named_with_its_cure() {
+    let file = Path::new("/etc/eip-dp/config.toml");
+    for (text, value) in [
+        ("[files]\ngroup = \"no-such-group\"\n", "\"no-such-group\""),
+        ("[files]\ngroup = \"\"\n", "\"\""),
+        ("[files]\ngroup = \"a\\u0000b\"\n", "\"a\\0b\""),
+    ] {
+        let error = Config::parse(text, file, &["wan".to_owned()]).expect_err(text);
+        let said = error.to_string();
+        assert!(
+            said.contains("line 2: `group`") && said.contains(value),
+            "{said}"
+        );
+        assert!(said.contains("groupadd"), "{said}");
+    }
 }

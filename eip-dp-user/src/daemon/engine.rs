@@ -22,6 +22,7 @@ use super::{
     logging::{Named, milliseconds},
     memory,
     presence::Presence,
+    readers::{Followed, Readers},
     report::{self, ConflictReport, Report},
 };
 use crate::{
@@ -99,6 +100,8 @@ pub struct Engine {
     report_is_due: bool,
     /// Whether the compiler's memory is still this process's.
     has_spare_memory: bool,
+    /// Who makes copies for a group of users, if there is such a group.
+    readers: Option<Readers>,
 }
 
 /// What the reactor has to know after a sync.
@@ -162,6 +165,7 @@ impl Engine {
         mut table: Table,
         config: Config,
         facts: Arc<HostFacts>,
+        readers: Option<Readers>,
     ) -> anyhow::Result<Self> {
         let location = location_of(&table);
         let pins = Pins::new(name);
@@ -247,6 +251,7 @@ impl Engine {
             told: BTreeSet::new(),
             report_is_due: false,
             has_spare_memory: false,
+            readers,
         })
     }
 
@@ -749,6 +754,18 @@ impl Engine {
             error!(%error, "what is applied cannot be published");
             self.complete = false;
         }
+        self.tell_readers();
+    }
+
+    /// What commands of a group of users say is made anew, soon.
+    fn tell_readers(&self) {
+        if let Some(readers) = &self.readers {
+            readers.tell(Followed {
+                url: self.location.clone(),
+                identity: self.table.identity(),
+                applied: (self.file, self.snapshot.revision),
+            });
+        }
     }
 
     fn write_revision(&mut self) -> Result<(), PlaneError> {
@@ -850,7 +867,10 @@ impl Engine {
             return;
         }
         match report.write(&self.report_path) {
-            Ok(()) => self.report = Some(report),
+            Ok(()) => {
+                self.report = Some(report);
+                self.tell_readers();
+            }
             Err(error) => {
                 warn!(%error, path = %self.report_path.display(), "no report for `status`");
             }

@@ -249,6 +249,21 @@ fn holder_of(file: &File) -> Holder {
     }
 }
 
+/// A folder that a daemon locks, as the kernel's list of locks names it.
+pub type Place = (u64, u64);
+
+/// That of the gateway, while it is there.
+pub fn place_of(name: &Name) -> Option<Place> {
+    let found = fs::symlink_metadata(Pins::new(name).lock()).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+/// Whether somebody has locked it for himself. Everybody may read that.
+pub fn is_locked((device, inode): Place) -> bool {
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    find_holder(&locks, device, inode).is_some()
+}
+
 /// The process that has the file locked for itself, in the kernel's list of locks.
 fn find_holder(locks: &str, device: u64, inode: u64) -> Option<i32> {
     let place = format!(

@@ -10,6 +10,7 @@ mod lock;
 mod logging;
 mod memory;
 mod presence;
+pub mod readers;
 mod repeats;
 mod report;
 mod run_folder;
@@ -34,7 +35,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 pub use engine::{location_of, location_of_path, tag_of_file};
-pub use lock::{Holder, Lock};
+pub use lock::{Holder, Lock, is_locked};
 pub use logging::tell_fatal;
 pub use presence::Presence;
 pub use report::{
@@ -59,6 +60,7 @@ use crate::{
 };
 use answering::Watch;
 use engine::{Engine, Outcome};
+use readers::Readers;
 use table_watch::TableWatch;
 
 /// How often the maps are read back.
@@ -177,7 +179,9 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let now = facts.borrow_and_update().clone();
     let name = options.name.clone();
     report_start(&name, &table, &config, &now)?;
-    let mut engine = Some(blocking(move || Engine::start(&name, table, config, now)).await??);
+    let readers = Readers::start(&name, config.group.as_deref())?;
+    let mut engine =
+        Some(blocking(move || Engine::start(&name, table, config, now, readers)).await??);
     let (directories, answers) = watch::channel(Arc::new(Directory::default()));
     let claims = Claims::default();
     let server = server_of_guests(&options.name, claims.clone())?;

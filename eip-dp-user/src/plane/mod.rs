@@ -32,7 +32,7 @@ pub use pins::Pins;
 pub use programs::Programs;
 pub use requests::requests;
 pub use resize::Resize;
-pub use served::{Relation, Served, Standing, publish};
+pub use served::{Relation, Served, Standing, boot_time, publish};
 pub use source::Source;
 
 use crate::image::{Content, Homes, Limits, Write};

@@ -113,7 +113,7 @@ pub fn publish(
 }
 
 /// Nanoseconds since the machine started, of `CLOCK_BOOTTIME`.
-fn boot_time() -> u64 {
+pub fn boot_time() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{Identity, Table, TableError, schema};
+use super::{Identity, Table, TableError, read, schema};
 use crate::private;
 
 /// Why there is no copy.
@@ -56,6 +56,27 @@ impl Table {
         let copy = new.fill(self)?;
         let revision = copy.revision()?;
         drop(copy);
+        new.put_at(file)?;
+        Ok(revision)
+    }
+
+    /// Writes a copy of the table, as it is at one moment, for readers: `give` says who may read it.
+    /// Returns its revision.
+    pub fn copy_for(
+        &self,
+        file: &Path,
+        give: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<u64, CopyError> {
+        let new = Unfinished::beside(file)?;
+        let mut copy = Connection::open(&new.path).map_err(|source| new.sqlite(source))?;
+        schema::copy_briefly(&self.connection, &mut copy)
+            .map_err(|error| TableError::from_sqlite(&self.path, error))?;
+        let revision = read::revision(&copy).map_err(|source| new.sqlite(source))?;
+        drop(copy);
+        give(&new.path).map_err(|source| CopyError::File {
+            path: new.path.clone(),
+            source,
+        })?;
         new.put_at(file)?;
         Ok(revision)
     }

@@ -17,7 +17,10 @@ pub(crate) mod testing;
 mod tests;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -117,6 +120,32 @@ impl Table {
         let path = path_of(url)?;
         let opened = schema::open_read_only(&path)?;
         Self::of(path, opened)
+    }
+
+    /// Opens the table for reading in a process that has it open, in another thread: the file is
+    /// opened by SQLite alone, because closing any other descriptor of it ends the process's locks.
+    /// Refuses every table but that one and its copies.
+    pub fn open_beside(url: &str, identity: Option<Identity>) -> Result<Self, TableError> {
+        let path = path_of(url)?;
+        let opened = schema::open_beside(&path)?;
+        let mut table = Self::of(path, opened)?;
+        match (identity, table.identity) {
+            (Some(wanted), Some(found)) if wanted != found => {
+                return Err(TableError::Another {
+                    path: table.path,
+                    found,
+                    wanted,
+                });
+            }
+            _ => {}
+        }
+        table.be_brief()?;
+        Ok(table)
+    }
+
+    /// Shows each EIP's id and address, in the order of the ids.
+    pub fn each_eip(&self, show: &mut dyn FnMut(&str, IpAddr)) -> Result<(), TableError> {
+        read::each_eip(&self.connection, show).map_err(|error| self.failed(error))
     }
 
     /// An empty table that nobody else sees.

@@ -273,6 +273,16 @@ pub(super) fn revision(connection: &Connection) -> Result<u64> {
     statement.query_row([], read_revision)
 }
 
+/// Shows each EIP's id and address.
+pub(super) fn each_eip(connection: &Connection, show: &mut dyn FnMut(&str, IpAddr)) -> Result<()> {
+    let mut statement = connection.prepare_cached("SELECT id, address FROM eip ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        show(row.get_ref(0)?.as_str()?, read_address(row, 1)?);
+    }
+    Ok(())
+}
+
 /// Everything, table by table in the order of the keys. Run it inside a transaction.
 ///
 /// A second connection that sees the same shares the work: reading a million objects is work for the processor.

@@ -17,7 +17,8 @@ use std::{
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
-    backup::Backup, ffi,
+    backup::{Backup, StepResult},
+    ffi,
 };
 
 use super::{FileId, error::TableError, identity::Identity, log};
@@ -156,6 +157,29 @@ pub(super) fn open_read_only(path: &Path) -> Result<Opened, TableError> {
     Ok(opened)
 }
 
+/// Opens a table of this version for reading, by SQLite alone.
+pub(super) fn open_beside(path: &Path) -> Result<Opened, TableError> {
+    check_content(path)?;
+    let failed = |source| TableError::from_sqlite(path, source);
+    let (connection, file) = read_only(path).map_err(failed)?;
+    if header(&connection).map_err(failed)? != (APPLICATION_ID, VERSION) {
+        check_version(&connection, path)?;
+        // Whoever follows it brings it up to this one.
+        return Err(TableError::Busy {
+            path: path.to_owned(),
+            seconds: 0,
+        });
+    }
+    tuned(&connection).map_err(failed)?;
+    Ok(Opened {
+        connection,
+        file,
+        made: false,
+        is_copy: false,
+        is_unidentified: false,
+    })
+}
+
 /// An empty table in memory.
 pub(super) fn open_in_memory() -> Result<Connection, TableError> {
     let path = Path::new(":memory:");
@@ -187,6 +211,29 @@ fn in_memory(table: &Connection, path: &Path) -> Result<Connection, TableError> 
 pub(super) fn copy(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
     const PAGES: i32 = 4096;
     Backup::new(from, to)?.run_to_completion(PAGES, Duration::ZERO, None)
+}
+
+/// Likewise, of one that others may go on changing: each change has the copy begin anew, and after
+/// a few of them it is given up as busy.
+pub(super) fn copy_briefly(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
+    const PAGES: i32 = 4096;
+    const BEGINNINGS: i32 = 4;
+    let backup = Backup::new(from, to)?;
+    let mut steps = 0_i32;
+    loop {
+        match backup.step(PAGES)? {
+            StepResult::Done => return Ok(()),
+            StepResult::More => steps += 1,
+            // `Busy`, `Locked`: somebody writes.
+            _ => break,
+        }
+        let whole = backup.progress().pagecount / PAGES + 1;
+        if steps > whole.saturating_mul(BEGINNINGS) {
+            break;
+        }
+    }
+    let error = ffi::Error::new(ffi::SQLITE_BUSY);
+    Err(rusqlite::Error::SqliteFailure(error, None))
 }
 
 /// A second connection to a table that is open, inside a transaction for reading. It waits for

@@ -1,14 +1,17 @@
 //! `stats` and `drops`: what the kernel counted.
 
+use std::{net::IpAddr, time::Duration};
+
 use eip_dp_common::abi::{EipCounters, Event, Reason};
 use serde::Serialize;
 
 use super::kernel;
 use crate::{
     cli::{
-        DropsArgs, Failure, Format, Global, StatsArgs, output, place::table_of_gateway, session,
+        DropsArgs, Failure, Format, Global, StatsArgs, output, place::table_of_gateway,
+        readers::Copies, session,
     },
-    daemon::Report,
+    daemon::{Report, readers},
     image,
     model::objects::Eip,
     plane::Kernel,
@@ -29,33 +32,15 @@ struct Row {
 
 /// `stats`: packets and bytes per EIP.
 pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
-    let kernel = kernel(global)?;
-    let (_, table) = table_of_gateway(global, false)?;
-    if let Some(id) = &args.eip {
-        let eip = table.read(|view| session::find::<Eip>(view, id))??;
-        let row = row(&kernel, &eip)?.ok_or_else(|| {
-            Failure::failed(format!(
-                "EIP `{id}` has no counters: the daemon has not applied it; see `eip-dp --name {} status`",
-                global.name
-            ))
-        })?;
+    let rows = match Copies::or_itself(global)? {
+        Some(copies) => copied_rows(args, global, &copies)?,
+        None => own_rows(args, global)?,
+    };
+    if let (Some(_), [row]) = (&args.eip, &rows[..]) {
         return match global.output {
-            Format::Json => output::json(&row),
-            Format::Text => output::fields(&[
-                ("eip", row.eip),
-                ("address", row.address),
-                ("in packets", row.in_packets.to_string()),
-                ("in bytes", row.in_bytes.to_string()),
-                ("in dropped", row.in_dropped.to_string()),
-                ("out packets", row.out_packets.to_string()),
-                ("out bytes", row.out_bytes.to_string()),
-                ("out dropped", row.out_dropped.to_string()),
-            ]),
+            Format::Json => output::json(row),
+            Format::Text => row.print(),
         };
-    }
-    let mut rows = Vec::new();
-    for eip in table.snapshot()?.model.eips.values() {
-        rows.extend(row(&kernel, eip)?);
     }
     match global.output {
         Format::Json => output::json(&rows),
@@ -75,32 +60,95 @@ pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
     }
 }
 
+/// As the maps have it; of one EIP exactly one row.
+fn own_rows(args: &StatsArgs, global: &Global) -> Result<Vec<Row>, Failure> {
+    let kernel = kernel(global)?;
+    let (_, table) = table_of_gateway(global, false)?;
+    if let Some(id) = &args.eip {
+        let eip = table.read(|view| session::find::<Eip>(view, id))??;
+        let row = row(&kernel, &eip)?;
+        return Ok(vec![row.ok_or_else(|| no_counters(id, global))?]);
+    }
+    let mut rows = Vec::new();
+    for eip in table.snapshot()?.model.eips.values() {
+        rows.extend(row(&kernel, eip)?);
+    }
+    Ok(rows)
+}
+
+/// As the daemon has copied it; likewise.
+fn copied_rows(args: &StatsArgs, global: &Global, copies: &Copies) -> Result<Vec<Row>, Failure> {
+    let wanted = match &args.eip {
+        Some(id) => Some(
+            copies
+                .table(global)?
+                .read(|view| session::find::<Eip>(view, id))??
+                .id,
+        ),
+        None => None,
+    };
+    let mut rows = Vec::new();
+    copies.counted(global, |eip, address, counted| {
+        if wanted.as_ref().is_none_or(|wanted| *wanted == eip) {
+            rows.push(Row::new(eip, address, counted));
+        }
+    })?;
+    match &wanted {
+        Some(id) if rows.is_empty() => Err(no_counters(id, global)),
+        _ => Ok(rows),
+    }
+}
+
+fn no_counters(id: &str, global: &Global) -> Failure {
+    Failure::failed(format!(
+        "EIP `{id}` has no counters: the daemon has not applied it; see `eip-dp --name {} status`",
+        global.name
+    ))
+}
+
 /// The counters of an EIP; `None` if the kernel does not know it.
 fn row(kernel: &Kernel, eip: &Eip) -> Result<Option<Row>, Failure> {
     let Some(counted) = kernel.counters_of(eip.address)? else {
         return Ok(None);
     };
-    let EipCounters {
-        in_packets,
-        in_bytes,
-        in_dropped,
-        out_packets,
-        out_bytes,
-        out_dropped,
-    } = counted;
-    Ok(Some(Row {
-        eip: eip.id.clone(),
-        address: eip.address.to_string(),
-        in_packets,
-        in_bytes,
-        in_dropped,
-        out_packets,
-        out_bytes,
-        out_dropped,
-    }))
+    Ok(Some(Row::new(eip.id.clone(), eip.address, counted)))
 }
 
 impl Row {
+    fn new(eip: String, address: IpAddr, counted: EipCounters) -> Self {
+        let EipCounters {
+            in_packets,
+            in_bytes,
+            in_dropped,
+            out_packets,
+            out_bytes,
+            out_dropped,
+        } = counted;
+        Self {
+            eip,
+            address: address.to_string(),
+            in_packets,
+            in_bytes,
+            in_dropped,
+            out_packets,
+            out_bytes,
+            out_dropped,
+        }
+    }
+
+    fn print(&self) -> Result<(), Failure> {
+        output::fields(&[
+            ("eip", self.eip.clone()),
+            ("address", self.address.clone()),
+            ("in packets", self.in_packets.to_string()),
+            ("in bytes", self.in_bytes.to_string()),
+            ("in dropped", self.in_dropped.to_string()),
+            ("out packets", self.out_packets.to_string()),
+            ("out bytes", self.out_bytes.to_string()),
+            ("out dropped", self.out_dropped.to_string()),
+        ])
+    }
+
     fn cells(&self) -> [String; 8] {
         [
             self.eip.clone(),
@@ -148,11 +196,14 @@ fn untold(global: &Global) -> Option<String> {
 
 /// `drops`: dropped packets by reason, and what else is counted.
 pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
-    let kernel = kernel(global)?;
+    let counted = match Copies::or_itself(global)? {
+        Some(copies) => copies.counted(global, |_, _, _| {})?,
+        None => readers::Counted::of(&kernel(global)?, Duration::ZERO)?,
+    };
     let (mut drops, mut events) = (Vec::new(), Vec::new());
     let untold = untold(global);
     for reason in Reason::ALL {
-        let packets = kernel.drops(*reason)?;
+        let packets = counted.drops.get(&reason.index()).copied().unwrap_or(0);
         if packets > 0 || args.all {
             drops.push(Drop {
                 number: reason.index(),
@@ -168,7 +219,7 @@ pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
         }
     }
     for event in Event::ALL {
-        let count = kernel.events(*event)?;
+        let count = counted.events.get(&event.index()).copied().unwrap_or(0);
         if count > 0 || args.all {
             events.push(Happened {
                 number: event.index(),

@@ -9,12 +9,12 @@ use std::fs;
 use serde_json::json;
 
 pub use counters::{drops, stats};
-pub use status::status;
+pub use status::{Status, status};
 pub use verify::verify;
 
 use super::{Failure, Format, Global, Name, RunArgs, output};
 use crate::{
-    daemon::{self, Lock, Presence, Report},
+    daemon::{self, Lock, Presence, Report, readers},
     host::{self, HostFacts, NeighbourKeeper, Settings},
     plane::{Kernel, Links, Pins, PlaneError},
 };
@@ -61,6 +61,7 @@ pub fn unload(global: &Global) -> Result<(), Failure> {
     let _ = fs::remove_file(Report::path(name));
     let _ = fs::remove_file(Presence::path(name));
     let _ = fs::remove_file(daemon::shared_path(name));
+    readers::remove(name)?;
     match global.output {
         Format::Json => output::json(&json!({ "name": name.as_str(), "was_loaded": loaded })),
         Format::Text => output::write(|out| {

@@ -1,14 +1,15 @@
 //! `status`: what runs, on which interfaces, and which revision of the table is applied.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use eip_dp_common::abi::{StatusWord, maps};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     cli::{
-        Failure, Format, Global, StatusArgs, output,
+        Failure, Format, Global, Name, StatusArgs, output,
         place::{Gateway, Place},
+        readers::Copies,
     },
     daemon::{
         self, Attached, ConflictReport, LinkState, Lock, NameServers, PortReport, Report,
@@ -20,30 +21,34 @@ use crate::{
     plane::{Kernel, Links, Pins, Plane, Relation},
     shared::Holder,
     survey::Survey,
-    table::Table,
+    table::{Table, TableError},
 };
 
-#[derive(Serialize)]
-struct Status {
+/// What `status` says.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
     name: String,
+    /// Where it is a copy: how old that is, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copied_seconds_ago: Option<u64>,
     serving: Serving,
     daemon: Daemon,
     /// Whether programs and maps are in the kernel.
     loaded: bool,
     table: TableStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     applied: Option<Applied>,
     uplinks: Vec<UplinkReport>,
     ports: Vec<PortReport>,
     /// What guests are told.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     name_servers: Option<NameServers>,
     /// Where private addresses are that several ENIs share.
     shared: Vec<Holder>,
     links: Vec<LinkStatus>,
     maps: Vec<Fill>,
     /// EIPs that other hosts on the uplinks' links have, the first hundred.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     conflicts: Vec<ConflictReport>,
     /// Settings of the host that were changed.
     settings: Vec<String>,
@@ -51,7 +56,7 @@ struct Status {
 }
 
 /// Whether all that the table wants is served.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Serving {
     /// Whether all of it is, or waits for an interface.
     ok: bool,
@@ -59,21 +64,21 @@ struct Serving {
     survey: Survey,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Daemon {
     running: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct TableStatus {
     url: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     revision: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Applied {
     /// The table's revision that the kernel forwards by.
     revision: u64,
@@ -82,23 +87,26 @@ struct Applied {
 }
 
 /// A program that is attached.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct LinkStatus {
-    program: &'static str,
+    program: String,
     ifindex: u32,
 }
 
 /// How full a map is.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Fill {
-    map: &'static str,
+    map: String,
     used: usize,
     size: u32,
 }
 
 /// `status`: what runs, where, and the applied revision.
 pub fn status(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
-    let mut status = look(global)?;
+    let mut status = match Copies::or_itself(global)? {
+        Some(copies) => copies.status()?,
+        None => look(global)?,
+    };
     let waiting = status.serving.survey.waiting;
     if args.strict && waiting > 0 {
         status.serving.ok = false;
@@ -118,112 +126,54 @@ pub fn status(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
 }
 
 fn look(global: &Global) -> Result<Status, Failure> {
-    let name = &global.name;
-    let running = Lock::is_held(name)?;
-    let pins = Pins::new(name);
-    let kernel = Kernel::open(&pins)?;
-    let report = Report::read(&Report::path(name)).filter(|_| kernel.is_some());
-    let mut warnings = Vec::new();
-    if !running && kernel.is_some() {
-        warnings.push(
-            "no daemon runs: forwarding goes on as it was, but changes of the table and of the host are not followed"
-                .to_owned(),
-        );
-    }
     let place = Place::find(global)?;
-    let url = place.url.clone();
-    let read = Table::open_read_only(&url).and_then(|table| {
+    let read = Table::open_read_only(&place.url).and_then(|table| {
         let revision = table.revision()?;
         Ok((table, revision))
     });
-    let gateway = Gateway::of(global);
-    let mut lag = None;
-    let revision = match read {
+    let mut of_table = OfTable::default();
+    match read {
         Ok((table, revision)) => {
+            let gateway = Gateway::of(global);
             let standing = gateway.standing(&table)?;
             match standing.map(|standing| standing.relation) {
                 // That of another table would be taken for the one that is forwarded by.
-                Some(Relation::Another) => return Err(gateway.refused(&url)),
-                Some(Relation::Copy) => warnings.push(gateway.is_a_copy(&url)),
+                Some(Relation::Another) => return Err(gateway.refused(&place.url)),
+                Some(Relation::Copy) => of_table.copy = Some(gateway.is_a_copy(&place.url)),
                 Some(Relation::Same) | None => {}
             }
-            lag = standing
-                .filter(|_| !running)
-                .and_then(|standing| gateway.lag(&standing));
-            Some(revision)
+            of_table.lag = standing.and_then(|standing| gateway.lag(&standing));
+            of_table.revision = Some(revision);
+            // A table that is empty asks for nothing.
+            of_table.wants_anything = standing.is_none() && revision > 0 && {
+                let model = table.snapshot().map(|snapshot| snapshot.model);
+                model.is_ok_and(|model| {
+                    let mut enis = model.enis.values();
+                    enis.any(|eni| eni.state != EniState::Detached)
+                })
+            };
         }
-        Err(error) => {
-            warnings.push(error.to_string());
-            None
-        }
-    };
-    // What the table wants is not known then.
-    let unread = revision.is_none() && kernel.is_some();
-    let unread = unread.then(|| warnings.last().cloned()).flatten();
-    let mut status = Status {
-        name: name.to_string(),
-        serving: Serving {
-            ok: true,
-            survey: Survey::default(),
-        },
-        daemon: Daemon {
-            running,
-            pid: report.as_ref().filter(|_| running).map(|report| report.pid),
-        },
-        loaded: kernel.is_some(),
-        table: TableStatus { url, revision },
-        applied: None,
-        uplinks: Vec::new(),
-        ports: Vec::new(),
-        name_servers: None,
-        shared: Vec::new(),
-        links: Vec::new(),
-        maps: Vec::new(),
-        conflicts: Vec::new(),
-        settings: Vec::new(),
-        warnings,
-    };
-    if let Some(kernel) = &kernel {
-        #[allow(clippy::cast_precision_loss, reason = "a time for people")]
-        let at_boot_seconds = kernel.word(StatusWord::AppliedAt)? as f64 / 1e9;
-        status.applied = Some(Applied {
-            revision: kernel.word(StatusWord::Revision)?,
-            at_boot_seconds,
-        });
-        status.maps = fills(kernel)?;
-        let pinned = Links::new(&pins).pinned()?;
-        let links = pinned.into_iter().map(|pin| LinkStatus {
-            program: pin.program.name(),
-            ifindex: pin.ifindex,
-        });
-        status.links = links.collect();
+        Err(error) => of_table.error = Some(error.to_string()),
     }
-    status.survey(report.as_ref(), [unread, lag]);
-    if let Some(report) = report {
-        status.warnings.extend(report.error);
-        status.warnings.extend(report.warnings);
-        if report.more_warnings > 0 {
-            let more = format!(
-                "{} more warnings; the daemon's log has them all",
-                report.more_warnings
-            );
-            status.warnings.push(more);
-        }
-        status.uplinks = report.uplinks;
-        status.ports = report.ports;
-        status.name_servers = report.name_servers;
-        status.conflicts = report.conflicts;
-        status.shared = report.shared;
-    }
-    status.look_at_settings(&daemon::settings_path(name));
-    match host::forward_hook_rules() {
-        Ok(chains) => status.warnings.extend(chains.iter().map(|chain| {
-            format!("packets between uplinks and ports bypass the forward hook, so this has no effect on them: {chain}")
-        })),
-        Err(error) => status.warnings.push(format!("forward-hook rules are unknown: {error}")),
-    }
-    Ok(status)
+    Status::of(&global.name, &place.url, of_table)
 }
+
+/// What the table says.
+#[derive(Debug, Default)]
+struct OfTable {
+    revision: Option<u64>,
+    /// Why it cannot be read.
+    error: Option<String>,
+    /// That it is a copy at another path.
+    copy: Option<String>,
+    /// Why the gateway does not forward by it as it is, if no daemon runs.
+    lag: Option<String>,
+    /// Whether it asks for something to be forwarded, where nothing is loaded.
+    wants_anything: bool,
+}
+
+/// What a gateway without a daemon is warned of.
+const NO_DAEMON: &str = "no daemon runs: forwarding goes on as it was, but changes of the table and of the host are not followed";
 
 fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
     let Content {
@@ -237,7 +187,11 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
         devices,
     } = kernel.read()?;
     let limits = kernel.limits();
-    let fill = |map, used, size| Fill { map, used, size };
+    let fill = |map: &str, used, size| Fill {
+        map: map.to_owned(),
+        used,
+        size,
+    };
     let counted = v4.eips.len() + v6.eips.len();
     Ok(vec![
         fill(maps::EIP_IN, counted, limits.eips),
@@ -257,14 +211,135 @@ fn fills(kernel: &Kernel) -> Result<Vec<Fill>, Failure> {
 }
 
 impl Status {
+    /// What the daemon, which runs, has users read who may not look themselves.
+    pub fn for_readers(
+        name: &Name,
+        url: &str,
+        revision: Result<u64, TableError>,
+    ) -> Result<Self, Failure> {
+        let mut of_table = OfTable::default();
+        match revision {
+            Ok(revision) => of_table.revision = Some(revision),
+            Err(error) => of_table.error = Some(error.to_string()),
+        }
+        Self::of(name, url, of_table)
+    }
+
+    fn of(name: &Name, url: &str, of_table: OfTable) -> Result<Self, Failure> {
+        let running = Lock::is_held(name)?;
+        let pins = Pins::new(name);
+        let kernel = Kernel::open(&pins)?;
+        let report = Report::read(&Report::path(name)).filter(|_| kernel.is_some());
+        let mut warnings = Vec::new();
+        if !running && kernel.is_some() {
+            warnings.push(NO_DAEMON.to_owned());
+        }
+        warnings.extend(of_table.error.clone());
+        warnings.extend(of_table.copy);
+        let mut status = Self {
+            name: name.to_string(),
+            copied_seconds_ago: None,
+            serving: Serving {
+                ok: true,
+                survey: Survey::default(),
+            },
+            daemon: Daemon {
+                running,
+                pid: report.as_ref().filter(|_| running).map(|report| report.pid),
+            },
+            loaded: kernel.is_some(),
+            table: TableStatus {
+                url: url.to_owned(),
+                revision: of_table.revision,
+            },
+            applied: None,
+            uplinks: Vec::new(),
+            ports: Vec::new(),
+            name_servers: None,
+            shared: Vec::new(),
+            links: Vec::new(),
+            maps: Vec::new(),
+            conflicts: Vec::new(),
+            settings: Vec::new(),
+            warnings,
+        };
+        if let Some(kernel) = &kernel {
+            #[allow(clippy::cast_precision_loss, reason = "a time for people")]
+            let at_boot_seconds = kernel.word(StatusWord::AppliedAt)? as f64 / 1e9;
+            status.applied = Some(Applied {
+                revision: kernel.word(StatusWord::Revision)?,
+                at_boot_seconds,
+            });
+            status.maps = fills(kernel)?;
+            let pinned = Links::new(&pins).pinned()?;
+            let links = pinned.into_iter().map(|pin| LinkStatus {
+                program: pin.program.name().to_owned(),
+                ifindex: pin.ifindex,
+            });
+            status.links = links.collect();
+        }
+        // What the table wants is not known where it cannot be read.
+        let unread = of_table.error.filter(|_| kernel.is_some());
+        let lag = of_table.lag.filter(|_| !running);
+        status.survey(report.as_ref(), [unread, lag], of_table.wants_anything);
+        if let Some(report) = report {
+            status.report(report);
+        }
+        status.look_at_settings(&daemon::settings_path(name));
+        match host::forward_hook_rules() {
+            Ok(chains) => status.warnings.extend(chains.iter().map(|chain| {
+                format!("packets between uplinks and ports bypass the forward hook, so this has no effect on them: {chain}")
+            })),
+            Err(error) => status.warnings.push(format!("forward-hook rules are unknown: {error}")),
+        }
+        Ok(status)
+    }
+
+    /// Says that it is a copy of that age, and whether a daemon runs by now.
+    pub fn copied(&mut self, age: Duration, running: bool) {
+        self.copied_seconds_ago = Some(age.as_secs());
+        if !running {
+            self.daemon = Daemon { running, pid: None };
+            self.warnings.insert(0, NO_DAEMON.to_owned());
+        }
+    }
+
+    /// Where the table is that it is about.
+    pub fn table(&self) -> &str {
+        &self.table.url
+    }
+
+    /// What the daemon said of its last sync.
+    fn report(&mut self, report: Report) {
+        self.warnings.extend(report.error);
+        self.warnings.extend(report.warnings);
+        if report.more_warnings > 0 {
+            let more = format!(
+                "{} more warnings; the daemon's log has them all",
+                report.more_warnings
+            );
+            self.warnings.push(more);
+        }
+        self.uplinks = report.uplinks;
+        self.ports = report.ports;
+        self.name_servers = report.name_servers;
+        self.conflicts = report.conflicts;
+        self.shared = report.shared;
+    }
+
     /// What is wanted and not served.
-    fn survey(&mut self, report: Option<&Report>, of_table: [Option<String>; 2]) {
+    fn survey(
+        &mut self,
+        report: Option<&Report>,
+        of_table: [Option<String>; 2],
+        wants_anything: bool,
+    ) {
         let mut survey = Survey::default();
         for sentence in of_table.into_iter().flatten() {
             survey.add(|| sentence);
         }
         let name = &self.name;
-        if !self.loaded && self.wants_anything() {
+        if !self.loaded && wants_anything {
             survey.add(|| {
                 format!(
                     "ENIs are attached, and the data plane is not loaded; start the daemon with `eip-dp --name {name} run`"
@@ -281,19 +356,6 @@ impl Status {
             ok: survey.is_good(),
             survey,
         };
-    }
-
-    /// Whether the table asks for anything to be forwarded.
-    fn wants_anything(&self) -> bool {
-        // A table that is empty, or cannot be read, asks for nothing.
-        if self.table.revision.is_none_or(|revision| revision == 0) {
-            return false;
-        }
-        let snapshot = Table::open_read_only(&self.table.url).and_then(|table| table.snapshot());
-        snapshot.is_ok_and(|snapshot| {
-            let mut enis = snapshot.model.enis.values();
-            enis.any(|eni| eni.state != EniState::Detached)
-        })
     }
 
     /// What was changed on the host.
@@ -344,6 +406,12 @@ impl Status {
             ("table", format!("{}, revision {revision}", self.table.url)),
             ("applied", applied),
         ]);
+        if let Some(age) = self.copied_seconds_ago {
+            fields.push((
+                "read from",
+                format!("the daemon's copy of this, {age} s old"),
+            ));
+        }
         if let Some(servers) = &self.name_servers {
             fields.push(("name servers", servers.to_string()));
         }

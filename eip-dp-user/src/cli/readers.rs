@@ -1,0 +1,149 @@
+//! Verbs of users who may not look at a gateway themselves: they read the copies that the daemon
+//! makes for a group, and say so.
+
+use std::{fs, io, net::IpAddr, path::Path, time::Duration};
+
+use eip_dp_common::abi::EipCounters;
+use nix::unistd::{AccessFlags, access, geteuid};
+
+use super::{Failure, Format, Global, dataplane::Status, failure, place::Place};
+use crate::{
+    daemon::{
+        is_locked, location_of_path,
+        readers::{self, Counted, StatusCopy},
+    },
+    plane::{Pins, boot_time},
+    table::{Table, path_of},
+};
+
+/// The copies of a gateway that this user may read in place of itself.
+pub struct Copies {
+    folder: std::path::PathBuf,
+    status: StatusCopy,
+}
+
+impl Copies {
+    /// Likewise; refuses who may read neither.
+    pub fn or_itself(global: &Global) -> Result<Option<Self>, Failure> {
+        let copies = Self::of(global)?;
+        let root = Pins::new(&global.name);
+        let root = fs::read_dir(root.root());
+        match root.map_err(|error| error.kind()) {
+            Err(io::ErrorKind::PermissionDenied) if copies.is_none() => {
+                Err(refused(&format!("gateway `{}`", global.name)))
+            }
+            _ => Ok(copies),
+        }
+    }
+
+    /// Those of the gateway; `None` for who may look at it, who may read no copies, and who names
+    /// another table by `--table`.
+    pub fn of(global: &Global) -> Result<Option<Self>, Failure> {
+        let name = &global.name;
+        if geteuid().is_root() || fs::read_dir(Pins::new(name).root()).is_ok() {
+            return Ok(None);
+        }
+        let folder = readers::folder(name);
+        match StatusCopy::read(&folder) {
+            Ok(status) => {
+                let copies = Self { folder, status };
+                let is_meant = match global.explicit_table() {
+                    Some(table) => copies.is_of(table),
+                    None => true,
+                };
+                Ok(is_meant.then_some(copies))
+            }
+            Err(error) if is_not_there(&error) => Ok(None),
+            Err(error) => Err(Failure::failed(format!(
+                "gateway `{name}`: the copies in {} cannot be read: {error}; the daemon's log says why",
+                folder.display()
+            ))),
+        }
+    }
+
+    /// Whether that table is meant, and cannot be read itself.
+    fn is_of(&self, table: &str) -> bool {
+        let own = self.status.status.table();
+        path_of(table).is_ok_and(|path| {
+            may_not_read(&path) && (table == own || location_of_path(&path) == own)
+        })
+    }
+
+    /// The copy of the table.
+    pub fn place(&self) -> Place {
+        let url = format!("sqlite:{}", readers::table_in(&self.folder).display());
+        Place::copy(&url, self.status.status.table())
+    }
+
+    /// Opens it.
+    pub fn table(&self, global: &Global) -> Result<Table, Failure> {
+        self.place().read(global)
+    }
+
+    /// What `status` said.
+    pub fn status(self) -> Result<Status, Failure> {
+        let running = self.status.lock.is_some_and(is_locked);
+        let mut status = self.status.status;
+        status.copied(age(self.status.at), running);
+        Ok(status)
+    }
+
+    /// What was counted; shows each EIP's counters.
+    pub fn counted(
+        &self,
+        global: &Global,
+        show: impl FnMut(String, IpAddr, EipCounters),
+    ) -> Result<Counted, Failure> {
+        let counted = Counted::read(&self.folder, show).map_err(|error| {
+            Failure::failed(format!(
+                "gateway `{}`: the copy of its counters in {} cannot be read: {error}; the first is made ten seconds after the \
+                 daemon's start",
+                global.name,
+                self.folder.display()
+            ))
+        })?;
+        let message = format!(
+            "read from the daemon's copy of the counters, {} s old; one is made every {} s",
+            age(counted.at).as_secs(),
+            counted.again_in
+        );
+        failure::note(global.output, &message);
+        Ok(counted)
+    }
+}
+
+/// Whether there are no copies that this user may read.
+fn is_not_there(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | PermissionDenied)
+}
+
+/// Says that it was read from the copy of that table.
+pub fn tell(format: Format, of: &str, copy: &Table) -> Result<(), Failure> {
+    let revision = copy.revision()?;
+    let made = fs::metadata(copy.path()).and_then(|file| file.modified());
+    let age = made.ok().and_then(|made| made.elapsed().ok());
+    let age = age.map_or_else(String::new, |age| format!(", made {} s ago", age.as_secs()));
+    failure::note(
+        format,
+        &format!("read from the copy of {of}, of revision {revision}{age}"),
+    );
+    Ok(())
+}
+
+/// Whether this user, who is not root, may not read that file.
+pub fn may_not_read(path: &Path) -> bool {
+    !geteuid().is_root() && access(path, AccessFlags::R_OK) == Err(nix::errno::Errno::EACCES)
+}
+
+/// What who may not look is told.
+pub fn refused(what: &str) -> Failure {
+    Failure::failed(format!(
+        "{what}: this user may not read it; run as root, or as a member of the group that `[files] group` of the daemon's \
+         configuration names, which reads copies"
+    ))
+}
+
+fn age(at: u64) -> Duration {
+    Duration::from_nanos(boot_time().saturating_sub(at))
+}
