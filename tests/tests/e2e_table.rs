@@ -145,6 +145,17 @@ fn a_copy_is_followed_once_it_is_whole() -> Result<()> {
         assert_eq!(applied(&scene.gateway)?, copied);
         scene.gateway.ok("verify")?;
     }
+    // Of two copies, each written over the other in place, the one that is there is followed, also
+    // where nothing but their content tells them apart.
+    scene.gateway.ok("disassociate eip-a --wait")?;
+    let second = path.with_file_name("second.db");
+    scene.gateway.ok(&format!("backup {}", second.display()))?;
+    for (copy, is_answered) in [(&backup, true), (&second, false), (&backup, true)] {
+        fs::write(&path, fs::read(copy)?)?;
+        until(LONG, "the other copy to be followed", || {
+            Ok((answers()? == is_answered).then_some(()))
+        })?;
+    }
     scene.gateway.ok("disassociate eip-a --wait")?;
     let restored = scene
         .gateway
@@ -574,7 +585,7 @@ fn a_group_reads_copies_and_nobody_else_anything() -> Result<()> {
         let said = complaint(&as_user(&scene, NO_MEMBER, words)?);
         assert!(said.contains("[files] group"), "{words}: {said}");
     }
-    assert!(!as_user(&scene, NO_MEMBER, "eip list")?.status.success());
+    complaint(&as_user(&scene, NO_MEMBER, "eip list")?);
     // Who reads is told that the daemon has ended.
     scene.gateway.stop()?;
     let output = as_user(&scene, gid, "status -o json")?;
@@ -660,16 +671,27 @@ fn a_table_whose_file_system_goes_is_waited_for() -> Result<()> {
         run(Command::new("nsenter").args(["--mount", "--target", &process, "sh", "-ec", script]))
     };
     scene.gateway.ok(&format!("backup {}", kept.display()))?;
+    let copied = applied(&scene.gateway)?;
     // An empty file system over it.
     inside(&format!("mount -t tmpfs none {folder}"))?;
     wait_for_log(&scene.gateway, "is gone")?;
     inside(&format!("cp {} {folder}/table.db", kept.display()))?;
     wait_for_log(&scene.gateway, "followed again")?;
-    // What it may not write to it reads all the same.
-    inside(&format!("mount -o remount,ro {folder}"))?;
-    scene.gateway.status()?;
     // Away with it, while the file is open: what is below is the table again.
     scene.gateway.ok("instance create below")?;
+    inside(&format!("umount -l {folder}"))?;
+    scene.gateway.ok("instance create above --wait")?;
+    // One that it may not write to is followed all the same.
+    let medium = scene.lab.folder().join("medium");
+    fs::create_dir(&medium)?;
+    let medium = medium.display();
+    inside(&format!(
+        "mount -t tmpfs none {medium}; cp {0} {medium}/table.db; mount -o remount,ro {medium}; mount --bind {medium} {folder}",
+        kept.display()
+    ))?;
+    until(LONG, "the copy on the medium to be followed", || {
+        Ok((applied(&scene.gateway)? == copied).then_some(()))
+    })?;
     inside(&format!("umount -l {folder}"))?;
     scene.gateway.ok("instance create after --wait")?;
     scene.gateway.ok("verify")?;
@@ -703,4 +725,56 @@ fn a_path_that_becomes_a_link_is_the_tables_path() -> Result<()> {
     scene.gateway.start()?;
     scene.gateway.ok("instance create three --wait")?;
     Ok(())
+}
+
+/// One row with a value that no rule lets through, and a daemon that starts with it: that object is
+/// served no longer, and named; all others are.
+#[test]
+fn a_row_that_cannot_be_read_costs_one_object() -> Result<()> {
+    let mut scene = Scene::new(&Options::default())?;
+    let internet = scene.backbone.internet.clone();
+    let answers =
+        |address: &str| -> Result<bool> { Ok(ping(&internet, None, address, 1)?.received == 1) };
+    let path = table(&scene.gateway);
+    let backup = path.with_file_name("backup.db");
+    scene.gateway.ok(&format!("backup {}", backup.display()))?;
+    let (sound, damaged) = (EIPS[0], EIPS[2]);
+    assert!(answers(sound.address)? && answers(damaged.address)?);
+    scene.gateway.stop()?;
+    // The state of that EIP.
+    let mut content = fs::read(&path)?;
+    let row = [damaged.id.as_bytes(), b"\x04\xcb\x00\x71"].concat();
+    let find = |from: usize, what: &[u8]| {
+        let found = content[from..]
+            .windows(what.len())
+            .position(|one| one == what);
+        found.map(|at| from + at)
+    };
+    let at = find(0, &row).context("the EIP's row")?;
+    let state = find(at, b"associated").context("its state")?;
+    assert!(state < at + 64, "of the same row");
+    content[state..state + 4].copy_from_slice(b"lost");
+    fs::write(&path, content)?;
+    scene.gateway.start()?;
+    assert!(answers(sound.address)?);
+    assert!(!answers(damaged.address)?);
+    let status = scene.gateway.status()?;
+    assert_eq!(status["serving"]["ok"], false, "{status}");
+    let unserved = status["serving"]["unserved"].to_string();
+    assert!(unserved.contains("eip eip-a3: the table's row"), "{status}");
+    complaint(&scene.gateway.outcome("eip show eip-a3")?);
+    scene.gateway.ok("instance create i --wait")?;
+    // With a whole copy it is served again.
+    scene
+        .gateway
+        .ok(&format!("restore {} --wait", backup.display()))?;
+    assert!(answers(damaged.address)?);
+    until(LONG, "`status` to be good", || {
+        Ok(scene
+            .gateway
+            .outcome("status")?
+            .status
+            .success()
+            .then_some(()))
+    })
 }

@@ -10,7 +10,7 @@ use super::{
     place::{Gateway, Place},
     wait::{self, Wait},
 };
-use crate::table::{CopyError, Identity, Table, path_of};
+use crate::table::{CopyError, Identity, Table, TableError, path_of};
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -61,7 +61,9 @@ impl Restore {
         place.tell(global.output);
         let path = path_of(&place.url)?;
         refuse_same(&self.file, &path)?;
-        let copy = Table::open_read_only(&format!("sqlite:{}", self.file.display()))?;
+        let copy = Table::open_read_only(&format!("sqlite:{}", self.file.display()));
+        let copy = copy.map_err(|error| self.is_no_copy(error))?;
+        copy.check_whole().map_err(|error| self.is_no_copy(error))?;
         let gateway = Gateway::of(global);
         let before = Table::open_read_only(&place.url).ok();
         let identity = gateway
@@ -96,6 +98,32 @@ impl Restore {
             wait::finish(revision, table, global, &[])?;
         }
         Ok(())
+    }
+
+    /// What is wrong with what was to be restored.
+    fn is_no_copy(&self, error: TableError) -> Failure {
+        let file = self.file.display();
+        Failure::failed(match error {
+            _ if self.file.is_dir() => {
+                format!("{file} is a folder; name the copy in it that `eip-dp backup` wrote")
+            }
+            TableError::Missing { .. } => {
+                format!("there is no copy {file}; name the file that `eip-dp backup` wrote")
+            }
+            TableError::Empty { .. } => {
+                format!("the copy {file} is empty; name another, or copy it here once more")
+            }
+            TableError::Damaged { detail, .. } => format!(
+                "the copy {file} is damaged, not whole, or none ({detail}); name another, or copy it here once more"
+            ),
+            TableError::Access { source, .. } => format!(
+                "the copy {file} cannot be read: {source}; check the path and its permissions, or run as root"
+            ),
+            TableError::NoFile { .. } => {
+                format!("{file} is no file; name the one that `eip-dp backup` wrote")
+            }
+            other => other.to_string(),
+        })
     }
 
     fn check_identity(
@@ -135,6 +163,12 @@ fn refuse_same(file: &Path, table: &Path) -> Result<(), Failure> {
 fn refuse_what_is_no_copy(file: &Path, table: Option<Identity>) -> Result<(), Failure> {
     if matches!(file.try_exists(), Ok(false)) {
         return Ok(());
+    }
+    if file.is_dir() {
+        return Err(Failure::Usage(format!(
+            "{} is a folder; name a file in it",
+            file.display()
+        )));
     }
     let there = Table::open_read_only(&format!("sqlite:{}", file.display()));
     match there {

@@ -118,6 +118,12 @@ impl Place {
             Err(TableError::Access { path, .. }) if readers::may_not_read(&path) => {
                 return Err(readers::refused(&format!("the table {}", path.display())));
             }
+            // What the daemon has, who may not look is not told.
+            Err(TableError::Missing { .. })
+                if self.said_by == SaidBy::Default && readers::is_hidden(global) =>
+            {
+                return Err(readers::refused(&format!("gateway `{}`", global.name)));
+            }
             opened => opened?,
         };
         if let SaidBy::Copy(of) = &self.said_by {

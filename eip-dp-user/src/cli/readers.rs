@@ -25,14 +25,9 @@ pub struct Copies {
 impl Copies {
     /// Likewise; refuses who may read neither.
     pub fn or_itself(global: &Global) -> Result<Option<Self>, Failure> {
-        let copies = Self::of(global)?;
-        let root = Pins::new(&global.name);
-        let root = fs::read_dir(root.root());
-        match root.map_err(|error| error.kind()) {
-            Err(io::ErrorKind::PermissionDenied) if copies.is_none() => {
-                Err(refused(&format!("gateway `{}`", global.name)))
-            }
-            _ => Ok(copies),
+        match Self::of(global)? {
+            None if is_hidden(global) => Err(refused(&format!("gateway `{}`", global.name))),
+            copies => Ok(copies),
         }
     }
 
@@ -52,6 +47,18 @@ impl Copies {
                     None => true,
                 };
                 Ok(is_meant.then_some(copies))
+            }
+            // Who may look into the folder is a member.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && global.explicit_table().is_none()
+                    && fs::read_dir(&folder).is_ok() =>
+            {
+                Err(Failure::failed(format!(
+                    "gateway `{name}`: there are no copies yet in {}; the daemon makes them some seconds after its start: try \
+                     again",
+                    folder.display()
+                )))
             }
             Err(error) if is_not_there(&error) => Ok(None),
             Err(error) => Err(Failure::failed(format!(
@@ -81,11 +88,11 @@ impl Copies {
     }
 
     /// What `status` said.
-    pub fn status(self) -> Result<Status, Failure> {
+    pub fn status(self) -> Status {
         let running = self.status.lock.is_some_and(is_locked);
         let mut status = self.status.status;
         status.copied(age(self.status.at), running);
-        Ok(status)
+        status
     }
 
     /// What was counted; shows each EIP's counters.
@@ -110,6 +117,12 @@ impl Copies {
         failure::note(global.output, &message);
         Ok(counted)
     }
+}
+
+/// Whether this user may not look at the gateway.
+pub fn is_hidden(global: &Global) -> bool {
+    let pins = fs::read_dir(Pins::new(&global.name).root());
+    pins.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether there are no copies that this user may read.

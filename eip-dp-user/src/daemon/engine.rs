@@ -40,7 +40,7 @@ use crate::{
     reconcile::{Reconciler, Step},
     shared::{Claims, Shared, Sharers},
     survey::Scene,
-    table::{FileId, Snapshot, Table, TableError, Trace},
+    table::{FileId, Snapshot, Stamp, Table, TableError, Trace},
 };
 
 /// Everything that a sync needs.
@@ -58,6 +58,8 @@ pub struct Engine {
     file: FileId,
     /// The history that it is of.
     trace: Option<Trace>,
+    /// When the file was last written, as far as it was looked at.
+    stamp: Option<Stamp>,
     /// Whether the table's file was not whole when it was last looked at.
     broken: bool,
     /// Since when another process holds the table.
@@ -188,7 +190,7 @@ impl Engine {
                 let applied = kernel.word(StatusWord::Revision)?;
                 Ok((Reconciler::adopt(kernel)?, programs, resize, applied))
             });
-            let snapshot = table.snapshot();
+            let snapshot = table.sound_snapshot();
             let loaded = loading.join();
             (
                 snapshot,
@@ -213,6 +215,7 @@ impl Engine {
         let uplinks = reconciler.have().content.uplinks.values();
         presence.note(uplinks.map(|uplink| uplink.mac));
         tell_of_older(&snapshot, applied);
+        tell_of_unread(&snapshot, &[]);
         let trace = table.trace(snapshot.revision)?;
         table.be_brief()?;
         Ok(Self {
@@ -240,6 +243,7 @@ impl Engine {
             sharers: Arc::default(),
             claims: Claims::default(),
             doubtful: false,
+            stamp: None,
             broken: false,
             busy_since: None,
             table_error: None,
@@ -434,14 +438,24 @@ impl Engine {
     }
 
     fn read_news(&mut self) -> Result<News, TableError> {
+        let stamp = self.table.stamp();
+        let news = self.read_news_of_file(stamp != self.stamp)?;
+        self.stamp = stamp;
+        Ok(news)
+    }
+
+    /// `is_written`: somebody has written to the file.
+    fn read_news_of_file(&mut self, is_written: bool) -> Result<News, TableError> {
         let other = self.table.at_path()?;
         let is_same_file = other.is_none();
         if is_same_file {
+            if self.broken || (is_written && self.table.revision()? == self.snapshot.revision) {
+                self.table = self.table.opened_anew()?;
+                // A row that could not be read may have been corrected.
+                self.doubtful |= !self.snapshot.unread.is_empty();
+            }
             self.table.check_identity()?;
             self.follow_location();
-            if self.broken {
-                self.table.check_whole()?;
-            }
             let is_same_history = self.table.trace(self.snapshot.revision)? == self.trace;
             if is_same_history && !self.doubtful && !self.broken {
                 let is_current = self.table.revision()? == self.snapshot.revision;
@@ -459,7 +473,8 @@ impl Engine {
             }
         }
         let table = other.as_ref().unwrap_or(&self.table);
-        let snapshot = table.snapshot()?;
+        let snapshot = table.sound_snapshot()?;
+        tell_of_unread(&snapshot, &self.snapshot.unread);
         check_not_emptied(table, &snapshot, self.snapshot.revision)?;
         self.trace = table.trace(snapshot.revision)?;
         tell_of_older(&snapshot, self.snapshot.revision);
@@ -853,6 +868,9 @@ impl Engine {
             failures: &self.failures,
         };
         let mut report = Report::new(&self.location, &scene, &self.attached);
+        for sentence in &self.snapshot.unread {
+            report.serving.add(|| sentence.clone());
+        }
         report.error = self.table_error.clone().or_else(|| self.error.clone());
         report.shared = self.shared.holders();
         let (conflicts, more) = report::conflicts(&self.snapshot.model, self.answering.conflicts());
@@ -1034,6 +1052,19 @@ fn tell_of_older(snapshot: &Snapshot, applied: u64) {
     }
 }
 
+/// Says which objects are not served because their rows cannot be read, where that is news.
+fn tell_of_unread(snapshot: &Snapshot, told: &[String]) {
+    const NAMED: usize = 20;
+    let news = snapshot.unread.iter();
+    let news: Vec<&String> = news.filter(|sentence| !told.contains(sentence)).collect();
+    for sentence in news.iter().take(NAMED) {
+        warn!("{sentence}");
+    }
+    if news.len() > NAMED {
+        warn!(rows = news.len(), "and more rows cannot be read");
+    }
+}
+
 /// What tells a table's file from others at the same location, as it is published.
 pub fn tag_of_file((device, inode): FileId) -> u64 {
     tag(&format!("{device}:{inode}"))
@@ -1062,7 +1093,7 @@ pub fn location_of_path(path: &Path) -> String {
             Ok(target) => {
                 path = path
                     .parent()
-                    .map_or(target.clone(), |one| one.join(&target))
+                    .map_or(target.clone(), |one| one.join(&target));
             }
             Err(_) => break,
         }

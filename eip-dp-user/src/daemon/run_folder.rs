@@ -71,8 +71,6 @@ fn settle_at(folder: &Path, groups: &BTreeSet<u32>) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -82,7 +80,7 @@ mod tests {
         fs::create_dir(&folder).expect("made");
         let mode = || fs::metadata(&folder).expect("there").mode() & 0o777;
         for open in [0o755, 0o711] {
-            fs::set_permissions(&folder, fs::Permissions::from_mode(open)).expect("set");
+            fs::set_permissions(&folder, Permissions::from_mode(open)).expect("set");
             make_at(&folder).expect("closed");
             assert_eq!(mode(), 0o700);
         }

@@ -18,7 +18,9 @@ pub enum CopyError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// The file cannot be written.
-    #[error("cannot write {path}: {source}; the table is as it was")]
+    #[error(
+        "cannot write {path}: {source}; the table is as it was: check the folder, its permissions and the free space, or name another file"
+    )]
     File {
         /// The file.
         path: PathBuf,
@@ -26,7 +28,9 @@ pub enum CopyError {
         source: io::Error,
     },
     /// SQLite cannot write it.
-    #[error("cannot write {path}: {source}; the table is as it was")]
+    #[error(
+        "cannot write {path}: {source}; the table is as it was: check the folder, its permissions and the free space, or name another file"
+    )]
     Sqlite {
         /// The file.
         path: PathBuf,
@@ -74,7 +78,7 @@ impl Table {
         let revision = read::revision(&copy).map_err(|source| new.sqlite(source))?;
         drop(copy);
         give(&new.path).map_err(|source| CopyError::File {
-            path: new.path.clone(),
+            path: file.to_owned(),
             source,
         })?;
         new.put_at(file)?;
@@ -116,6 +120,8 @@ impl Table {
 /// A file that takes another one's place once it is whole; else it goes.
 struct Unfinished {
     path: PathBuf,
+    /// What it is to become, for messages.
+    file: PathBuf,
 }
 
 impl Unfinished {
@@ -124,14 +130,20 @@ impl Unfinished {
         let path = file.with_file_name(format!(".{name}.{}.new", std::process::id()));
         let made = private::options().create_new(true).open(&path);
         match made {
-            Ok(_) => Ok(Self { path }),
-            Err(source) => Err(CopyError::File { path, source }),
+            Ok(_) => Ok(Self {
+                path,
+                file: file.to_owned(),
+            }),
+            Err(source) => Err(CopyError::File {
+                path: file.to_owned(),
+                source,
+            }),
         }
     }
 
     fn sqlite(&self, source: rusqlite::Error) -> CopyError {
         CopyError::Sqlite {
-            path: self.path.clone(),
+            path: self.file.clone(),
             source,
         }
     }

@@ -18,7 +18,9 @@ mod tests;
 mod write;
 
 use std::{
+    fs,
     net::IpAddr,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -58,6 +60,9 @@ const SHARED_FROM: u32 = 4_096;
 /// Which file it is, whatever its name: the device and the inode.
 pub type FileId = (u64, u64);
 
+/// When a file was written last, and how long it is.
+pub type Stamp = (i64, i64, u64);
+
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -76,6 +81,8 @@ pub struct Snapshot {
     pub revision: u64,
     /// Its objects.
     pub model: Model,
+    /// The objects that cannot be read, a sentence each; the model lacks them.
+    pub unread: Vec<String>,
 }
 
 /// What has changed between two moments.
@@ -217,22 +224,34 @@ impl Table {
         match file_at(&self.path) {
             // Emptied, and not written yet.
             Ok(file) if file == self.file => schema::check_content(&self.path).map(|()| None),
-            Ok(_) => {
-                let cure = Cure {
-                    make: false,
-                    identity: self.identity,
-                };
-                let mut other = Self::of(self.path.clone(), schema::open(&self.path, cure)?)?;
-                other.be_brief()?;
-                self.check_is_copy(&other)?;
-                other.check_whole()?;
-                Ok(Some(other))
-            }
+            Ok(_) => self.opened_anew().map(Some),
             Err(source) => Err(TableError::Gone {
                 path: self.path.clone(),
                 source,
             }),
         }
+    }
+
+    /// What is at its path by now, opened by another connection. SQLite keeps what it has read of a
+    /// file while the file's counter of changes stays the same: that is so in two copies of a table,
+    /// one written over the other, and of half a copy it may have read anything. Refuses what is
+    /// not whole, and every table but this one and its copies.
+    pub fn opened_anew(&self) -> Result<Self, TableError> {
+        let cure = Cure {
+            make: false,
+            identity: self.identity,
+        };
+        let mut other = Self::of(self.path.clone(), schema::open(&self.path, cure)?)?;
+        other.be_brief()?;
+        self.check_is_copy(&other)?;
+        other.check_whole()?;
+        Ok(other)
+    }
+
+    /// What a write to the file changes, whatever is written.
+    pub fn stamp(&self) -> Option<Stamp> {
+        let found = fs::metadata(&self.path).ok()?;
+        Some((found.mtime(), found.mtime_nsec(), found.len()))
     }
 
     fn check_is_copy(&self, other: &Self) -> Result<(), TableError> {
@@ -262,17 +281,25 @@ impl Table {
 
     /// Looks at every page: a copy that is still being written lacks some.
     pub fn check_whole(&self) -> Result<(), TableError> {
-        let said: String = self
-            .connection
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(|error| self.failed(error))?;
-        if said == "ok" {
-            return Ok(());
+        let complaints = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = self.connection.prepare("PRAGMA quick_check(100)")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        };
+        let complaints = complaints().map_err(|error| self.failed(error))?;
+        // A value that another program has written is one object's, not the file's: who reads that
+        // object finds out.
+        let is_of_a_value = |said: &str| {
+            said == "ok"
+                || said.starts_with("CHECK constraint failed")
+                || said.contains(" value in ")
+        };
+        match complaints.into_iter().find(|said| !is_of_a_value(said)) {
+            None => Ok(()),
+            Some(detail) => Err(TableError::Damaged {
+                path: self.path.clone(),
+                detail,
+            }),
         }
-        Err(TableError::Damaged {
-            path: self.path.clone(),
-            detail: said,
-        })
     }
 
     /// What tells this history of the table from another one that has a revision of that number,
@@ -320,6 +347,27 @@ impl Table {
             Ok(Snapshot {
                 revision,
                 model: read::model(&transaction, second)?,
+                unread: Vec::new(),
+            })
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
+    /// Likewise for who forwards by it: one object with a value that no rule lets through, which
+    /// another program has written, must not keep all others from being served.
+    pub fn sound_snapshot(&self) -> Result<Snapshot, TableError> {
+        match self.snapshot() {
+            Err(TableError::Damaged { .. }) => {}
+            read => return read,
+        }
+        let transaction = self.begin(TransactionBehavior::Deferred)?;
+        let read = || {
+            let revision = read::revision(&transaction)?;
+            let (model, unread) = read::sound_model(&transaction)?;
+            Ok(Snapshot {
+                revision,
+                model,
+                unread,
             })
         };
         read().map_err(|error| self.failed(error))

@@ -32,6 +32,8 @@ const ENI: &str = "SELECT id, vpc, kind, mac, region, antispoof, state, instance
      force, rebind, bound FROM eni";
 const EIP: &str = "SELECT id, address, region, expires_at, state, announce, former_eni, \
      former_private_ip, former_mode FROM eip";
+const POOL: &str =
+    "SELECT first, prefix, gateway, reserve, priority FROM pool ORDER BY first, prefix";
 const ASSOCIATION: &str = "SELECT eip, eni, private_ip, mode FROM association";
 
 impl<'c> Reader<'c> {
@@ -436,20 +438,106 @@ fn all<T>(
 }
 
 fn pools(connection: &Connection) -> Result<Pools> {
-    let sql = "SELECT first, prefix, gateway, reserve, priority FROM pool ORDER BY first, prefix";
-    let pools = all(connection, sql, [], |row| {
-        let reserve: String = row.get(3)?;
-        let ranges = reserve.split_whitespace().map(str::parse);
-        Ok(Pool {
-            cidr: read_cidr(row, 0)?,
-            gateway: read_text(row, 2)?,
-            reserve: ranges
-                .collect::<std::result::Result<_, _>>()
-                .map_err(|error| damaged(3, error))?,
-            priority: row.get(4)?,
-        })
-    })?;
+    let pools = all(connection, POOL, [], read_pool)?;
     Ok(pools.into_iter().map(|pool| (pool.cidr, pool)).collect())
+}
+
+fn read_pool(row: &Row<'_>) -> Result<Pool> {
+    let reserve: String = row.get(3)?;
+    let ranges = reserve.split_whitespace().map(str::parse);
+    Ok(Pool {
+        cidr: read_cidr(row, 0)?,
+        gateway: read_text(row, 2)?,
+        reserve: ranges
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| damaged(3, error))?,
+        priority: row.get(4)?,
+    })
+}
+
+/// Everything but the objects that hold what no writer of ours writes: a sentence about each of
+/// those. It asks for one object after the other.
+pub(super) fn sound_model(connection: &Connection) -> Result<(Model, Vec<String>)> {
+    let reader = Reader::new(connection);
+    let (mut model, mut unread) = (Model::default(), Vec::new());
+    let mut statement = connection.prepare_cached(POOL)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let pool = sound(read_pool(row).map(Some), "pool", &mut unread, || {
+            read_cidr(row, 0).map_or_else(|_| "of unknown prefix".to_owned(), |one| one.to_string())
+        })?;
+        if let Some(pool) = pool {
+            model.pools.insert(pool.cidr, pool);
+        }
+    }
+    each_sound(connection, "vpc", "id", &mut unread, |id| {
+        let vpc = reader.read_vpc(id)?;
+        model.vpcs.extend(vpc.map(|one| (one.id.clone(), one)));
+        Ok(())
+    })?;
+    each_sound(connection, "instance", "id", &mut unread, |id| {
+        let sql = "SELECT id, max_enis FROM instance WHERE id = ?1";
+        let instance = connection.query_row(sql, [id], read_instance)?;
+        model.instances.insert(id.to_owned(), instance);
+        Ok(())
+    })?;
+    each_sound(connection, "eni", "id", &mut unread, |id| {
+        let eni = reader.read_eni(id)?;
+        model.enis.extend(eni.map(|one| (one.id.clone(), one)));
+        Ok(())
+    })?;
+    each_sound(connection, "eip", "id", &mut unread, |id| {
+        let eip = connection.query_row(&format!("{EIP} WHERE id = ?1"), [id], read_eip)?;
+        model.eips.insert(id.to_owned(), eip);
+        Ok(())
+    })?;
+    each_sound(connection, "association", "eip", &mut unread, |eip| {
+        let sql = format!("{ASSOCIATION} WHERE eip = ?1");
+        let association = connection.query_row(&sql, [eip], read_association)?;
+        model.associations.insert(eip.to_owned(), association);
+        Ok(())
+    })?;
+    Ok((model, unread))
+}
+
+/// Reads each object of a kind.
+fn each_sound(
+    connection: &Connection,
+    kind: &str,
+    key: &str,
+    unread: &mut Vec<String>,
+    mut read: impl FnMut(&str) -> Result<()>,
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {key} FROM {kind}"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: Result<String> = row.get(0);
+        let name = id.as_ref().map_or("of no name", String::as_str).to_owned();
+        let done = id.and_then(|id| read(&id)).map(Some);
+        sound(done, kind, unread, || name)?;
+    }
+    Ok(())
+}
+
+/// What was read of an object; `None`, with a sentence, where it holds a value that is none of its
+/// column's. An error of SQLite's own is of the whole file.
+fn sound<T>(
+    read: Result<Option<T>>,
+    kind: &str,
+    unread: &mut Vec<String>,
+    name: impl FnOnce() -> String,
+) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.sqlite_error_code().is_none() => {
+            unread.push(format!(
+                "{kind} {}: the table's row cannot be read ({error}): it is not served, and commands about it fail; correct or \
+                 delete the row with sqlite3, or restore a copy",
+                name()
+            ));
+            Ok(None)
+        }
+        other => other,
+    }
 }
 
 fn read_vpc(row: &Row<'_>) -> Result<Vpc> {

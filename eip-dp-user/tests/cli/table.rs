@@ -152,3 +152,67 @@ fn copies_beside_writers() {
     });
     bench.line("--table sqlite:beside.db export");
 }
+
+/// Each error names what is wrong and what to do, and nothing is changed.
+#[test]
+fn a_wrong_use_of_backup_and_restore_says_what_to_do() {
+    let bench = Bench::bare();
+    bench.run(["pool", "create", "203.0.113.0/24"]);
+    bench.line("backup copy.db");
+    let copy = fs::read(bench.path("copy.db")).expect("a copy");
+    let before = fs::read(bench.path("table.db")).expect("a table");
+    fs::write(bench.path("half.db"), &copy[..copy.len() / 2]).expect("written");
+    bench.file("empty.db", "");
+    bench.file("notes.txt", "not a table");
+    fs::create_dir(bench.path("folder")).expect("made");
+    for (line, exit, said) in [
+        (
+            "backup none/copy.db",
+            1,
+            "cannot write none/copy.db: No such file",
+        ),
+        ("backup folder", 2, "folder is a folder; name a file in it"),
+        ("backup notes.txt", 1, "notes.txt is there and no copy"),
+        (
+            "backup table.db",
+            2,
+            "is the table itself; name another file",
+        ),
+        (
+            "restore none.db",
+            1,
+            "there is no copy none.db; name the file",
+        ),
+        (
+            "restore folder",
+            1,
+            "folder is a folder; name the copy in it",
+        ),
+        (
+            "restore empty.db",
+            1,
+            "the copy empty.db is empty; name another",
+        ),
+        (
+            "restore half.db",
+            1,
+            "the copy half.db is damaged, not whole, or none",
+        ),
+        (
+            "restore notes.txt",
+            1,
+            "the copy notes.txt is damaged, not whole, or none",
+        ),
+        ("restore /dev/null", 1, "/dev/null is no file; name the one"),
+        (
+            "restore table.db",
+            2,
+            "is the table itself; name another file",
+        ),
+    ] {
+        let run = bench.run(line.split(' '));
+        assert_eq!(run.exit, exit, "{line}: {run:?}");
+        assert!(run.stderr.contains(said), "{line}: {run:?}");
+        assert_eq!(fs::read(bench.path("table.db")).expect("a table"), before);
+    }
+}

@@ -68,6 +68,7 @@ fn new_maps_stay_only_if_their_programs_are_verified() {
         let table = Served {
             location: 1,
             identity: None,
+            applied: 0,
         };
         let load = || {
             let limits = Limits::default();

@@ -35,6 +35,8 @@ const PROGRAMS: Wanted = &[
     ("rdisc6", "ndisc6"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("flock", "util-linux"),
     ("ps", "procps"),
     ("kill", "procps"),
     ("vsftpd", "vsftpd"),

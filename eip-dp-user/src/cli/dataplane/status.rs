@@ -104,7 +104,7 @@ struct Fill {
 /// `status`: what runs, where, and the applied revision.
 pub fn status(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
     let mut status = match Copies::or_itself(global)? {
-        Some(copies) => copies.status()?,
+        Some(copies) => copies.status(),
         None => look(global)?,
     };
     let waiting = status.serving.survey.waiting;

@@ -165,7 +165,8 @@ impl Verifier {
         let Snapshot {
             revision,
             mut model,
-        } = self.table.snapshot()?;
+            ..
+        } = self.table.sound_snapshot()?;
         Shared::read(&self.shared_path, self.table.identity()).resolve(&mut model);
         Ok(Wanted {
             revision,

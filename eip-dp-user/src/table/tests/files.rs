@@ -572,3 +572,95 @@ fn a_file_that_is_replaced_while_it_is_opened_is_never_taken_for_another() {
         outcome.unwrap();
     });
 }
+
+/// Both have the same number where SQLite counts a file's changes.
+#[test]
+fn a_copy_that_is_written_over_another_one_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let at_path = |name: &str| folder.path().join(name);
+    let live = at_path("live.db");
+    let mut table = Table::open_or_make(&format!("sqlite:{}", live.display()), None).unwrap();
+    for (number, name) in ["one", "two"].into_iter().enumerate() {
+        let made = command(&format!("instance {name}"));
+        table.execute(&made, &at(0)).unwrap();
+        let revision = table.back_up(&at_path(name)).unwrap();
+        assert_eq!(revision, number as u64 + 1);
+    }
+    drop(table);
+    let follower = at_path("follower.db");
+    let put = |name: &str| fs::write(&follower, fs::read(at_path(name)).unwrap()).unwrap();
+    put("two");
+    let table = Table::open(&format!("sqlite:{}", follower.display())).unwrap();
+    assert_eq!(table.revision().unwrap(), 2);
+    let stamp = table.stamp();
+    put("one");
+    assert!(table.at_path().unwrap().is_none(), "the same file");
+    assert_eq!(table.opened_anew().unwrap().revision().unwrap(), 1);
+    fs::write(&follower, "half").unwrap();
+    table.opened_anew().expect_err("not whole");
+    assert_ne!(table.stamp(), stamp);
+}
+
+/// Whoever forwards by the table goes on with all the rest.
+#[test]
+fn a_row_that_cannot_be_read_is_named_and_the_rest_is_not() {
+    let lines = "pool 203.0.113.0/24 \n pool 198.51.100.0/24 \n vpc v1 10.0.0.0/24 \n vpc v2 10.0.0.0/24 \n \
+                 eip x1 \n eip x2 \n eni e1 v1 secondary 1 10.0.0.5 \n eni e2 v2 secondary 1 10.0.0.5 \n \
+                 associate x1 e1 \n associate x2 e2";
+    let pair = Pair::with(lines);
+    let table = &pair.table;
+    let whole = table.snapshot().unwrap();
+    assert_eq!(table.sound_snapshot().unwrap(), whole);
+    for (sql, name) in [
+        (
+            "UPDATE vpc_cidr SET prefix = 99 WHERE vpc = 'v2'",
+            "vpc v2: ",
+        ),
+        ("UPDATE vpc SET gateway = x'00' WHERE id = 'v2'", "vpc v2: "),
+        (
+            "UPDATE eip SET expires_at = 9223372036854775807 WHERE id = 'x1'",
+            "eip x1: ",
+        ),
+        ("UPDATE eip SET state = 'lost' WHERE id = 'x1'", "eip x1: "),
+        ("UPDATE eni SET kind = 'x' WHERE id = 'e2'", "eni e2: "),
+        (
+            "UPDATE eni_ip SET address = x'0405' WHERE eni = 'e2'",
+            "eni e2: ",
+        ),
+        (
+            "UPDATE association SET mode = 'x' WHERE eip = 'x2'",
+            "association x2: ",
+        ),
+        (
+            "UPDATE pool SET reserve = 'x' WHERE first = x'04cb007100'",
+            "pool 203.0.113.0/24: ",
+        ),
+    ] {
+        let connection = &table.connection;
+        let damage = format!("PRAGMA ignore_check_constraints = 1; BEGIN; {sql};");
+        connection.execute_batch(&damage).unwrap();
+        let (model, unread) = super::super::read::sound_model(connection).unwrap();
+        connection.execute_batch("ROLLBACK").unwrap();
+        let [sentence] = &unread[..] else {
+            panic!("{sql}: {unread:?}");
+        };
+        assert!(sentence.starts_with(name), "{sql}: {sentence}");
+        let count = |model: &crate::model::Model| {
+            model.pools.len()
+                + model.vpcs.len()
+                + model.enis.len()
+                + model.eips.len()
+                + model.associations.len()
+        };
+        assert_eq!(count(&model) + 1, count(&whole.model), "{sql}");
+    }
+    let damage =
+        "PRAGMA ignore_check_constraints = 1; UPDATE eip SET state = 'lost' WHERE id = 'x1'";
+    table.connection.execute_batch(damage).unwrap();
+    assert!(table.snapshot().is_err());
+    table
+        .check_whole()
+        .expect("a value is not the file's structure");
+    let sound = table.sound_snapshot().unwrap();
+    assert_eq!((sound.unread.len(), sound.revision), (1, whole.revision));
+}
