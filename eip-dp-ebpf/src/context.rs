@@ -17,8 +17,8 @@ use eip_dp_common::{
     abi::{Reason, Target, TargetFlags},
     checksum::{Delta, fold},
     packet::{
-        ABSENT, Change, Covers, HEADERS, IPV6, LONGEST_SUM, NETWORK, Packet, PartialChecksum, QINQ,
-        VLAN,
+        ABSENT, Change, Covers, HEADERS, IPV4, IPV6, LONGEST_SUM, NETWORK, Packet, PartialChecksum,
+        QINQ, VLAN,
     },
 };
 
@@ -408,6 +408,26 @@ impl Skb {
         // SAFETY: as in `new`.
         let protocol = unsafe { (*self.skb).protocol };
         protocol == u32::from(u16::from_ne_bytes(IPV6))
+    }
+
+    /// Whether it is an IPv4 packet.
+    #[inline(always)]
+    pub fn is_ipv4(&self) -> bool {
+        // SAFETY: as in `new`.
+        let protocol = unsafe { (*self.skb).protocol };
+        protocol == u32::from(u16::from_ne_bytes(IPV4))
+    }
+
+    /// Leaves a number beside the packet, for the programs that see it next; what there was.
+    #[inline(always)]
+    pub fn swap_tc_index(&self, number: u32) -> u32 {
+        let skb = self.hidden();
+        // SAFETY: as in `new`; the word is for tc's programs.
+        unsafe {
+            let before = (*skb).tc_index;
+            (*self.hidden()).tc_index = number;
+            before
+        }
     }
 
     /// The tag that was taken off the frame and stands beside it.

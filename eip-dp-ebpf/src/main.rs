@@ -16,6 +16,7 @@ mod budgets;
 mod context;
 mod cut;
 mod kernel;
+mod layer3;
 mod maps;
 mod requests;
 mod stack;
@@ -128,6 +129,26 @@ fn uplink_tc(context: TcContext) -> i32 {
 #[inline(always)]
 fn uplink6_tc(context: TcContext) -> i32 {
     uplink_skb::<V6>(&context, &UPLINK6)
+}
+
+/// On an uplink without Ethernet: what is ours goes on as on any other.
+#[classifier]
+#[inline(always)]
+fn uplink_l3_tc(context: TcContext) -> i32 {
+    match layer3::enter(&context) {
+        Ok(()) => {
+            let stage = if stage::is_ipv6_skb(&context) {
+                stages::UPLINK6
+            } else {
+                stages::UPLINK4
+            };
+            stage::enter_tc(&context, stage);
+            // The stage is not there yet. Nothing of a tenant's enters the host's own routing.
+            lost(Reason::TableBusy)
+        }
+        Err(Ok(action)) => action,
+        Err(Err(reason)) => lost(reason),
+    }
 }
 
 /// On a port: packets from ENIs, and what XDP left where the port has XDP.

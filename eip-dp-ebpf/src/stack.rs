@@ -45,8 +45,9 @@ fn is_solicitation(skb: &Skb) -> bool {
     skb.byte(PACKET + 6) == 58 && skb.byte(PACKET + 40) == 135
 }
 
+/// Whether an address is an EIP, or another one of a pool that is not the host's.
 #[inline(always)]
-fn is_ours<F: Family>(address: Option<F::Address>) -> bool
+pub fn is_ours<F: Family>(address: Option<F::Address>) -> bool
 where
     Maps: Tables<F>,
 {

@@ -4,6 +4,7 @@
 //! always there on an uplink, as the slow path of XDP and for delivery to virtual ports. A veth or tap port gets tc
 //! alone, unless its guests are said to complete their checksums: its frames come from a local stack, with partial checksums and
 //! GSO that XDP cannot see. A veth or tap uplink gets tc alone, which sees them after GRO, unless XDP is asked for.
+//! An uplink without Ethernet (WireGuard, GRE, tun) gets a tc program of its own.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Delivery, PortMode},
-    host::{Link, LinkKind, XdpFeatures},
+    host::{Framing, Link, LinkKind, XdpFeatures},
+    model::Vlan,
 };
 
 /// One of the BPF programs.
@@ -23,6 +25,8 @@ pub enum Program {
     UplinkXdp,
     /// tc on an uplink.
     UplinkTc,
+    /// tc on an uplink whose packets have no Ethernet header.
+    UplinkL3Tc,
     /// XDP on a port.
     PortXdp,
     /// tc on a port.
@@ -31,13 +35,20 @@ pub enum Program {
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::UplinkXdp, Self::UplinkTc, Self::PortXdp, Self::PortTc];
+    pub const ALL: [Self; 5] = [
+        Self::UplinkXdp,
+        Self::UplinkTc,
+        Self::UplinkL3Tc,
+        Self::PortXdp,
+        Self::PortTc,
+    ];
 
     /// Its name in the BPF object.
     pub const fn name(self) -> &'static str {
         match self {
             Self::UplinkXdp => programs::UPLINK_XDP,
             Self::UplinkTc => programs::UPLINK_TC,
+            Self::UplinkL3Tc => programs::UPLINK_L3_TC,
             Self::PortXdp => programs::PORT_XDP,
             Self::PortTc => programs::PORT_TC,
         }
@@ -78,8 +89,8 @@ pub struct Attachment {
     pub no_xdp_delivery: Option<String>,
 }
 
-/// Whether Ethernet frames can be exchanged with the interface; the error says why not.
-pub fn can_carry(link: &Link) -> Result<(), String> {
+/// Whether ENIs can stand behind the interface; the error says why not.
+pub fn can_be_port(link: &Link) -> Result<(), String> {
     match link.kind {
         LinkKind::Loopback | LinkKind::Tun => Err(format!(
             "{} is a {} interface, which carries no Ethernet frames; use one that does: a NIC, or in a tunnel's place GRETAP or \
@@ -99,14 +110,36 @@ pub fn can_carry(link: &Link) -> Result<(), String> {
     }
 }
 
+/// Whether packets of EIPs can be exchanged with the Internet through the interface, or the VLAN on it; the error says why not.
+/// One without Ethernet may do.
+pub fn can_be_uplink(link: &Link, vlan: Option<Vlan>) -> Result<(), String> {
+    match (link.framing, vlan) {
+        (Framing::None, None) => Ok(()),
+        (Framing::None, Some(vlan)) => Err(format!(
+            "{} ({}) carries IP packets without Ethernet headers, which have no VLANs; leave `vlan = {vlan}` out of its \
+             [[uplink]]",
+            link.name, link.kind
+        )),
+        (Framing::NoneToMany, _) => Err(format!(
+            "{0} ({1}) has no one remote end, and wants to be told with each packet where to; give it one (`ip tunnel change \
+             {0} remote ADDRESS`), or use a tunnel that has",
+            link.name, link.kind
+        )),
+        (Framing::Ethernet | Framing::Other, _) => can_be_port(link),
+    }
+}
+
 /// Whether frames that XDP redirects to the interface are sent.
 pub fn takes_xdp_frames(link: &Link) -> bool {
-    link.xdp.is_some_and(XdpFeatures::ndo_xmit)
+    link.framing == Framing::Ethernet && link.xdp.is_some_and(XdpFeatures::ndo_xmit)
 }
 
 /// What goes on an uplink. `asks_for_xdp`: whether the configuration asks for delivery by XDP; `needs_tags`: whether frames of
 /// some VLAN have to be told from others.
 pub fn uplink(ifindex: u32, link: &Link, asks_for_xdp: bool, needs_tags: bool) -> Attachment {
+    if link.is_layer3() {
+        return layer3(ifindex, link);
+    }
     // A veth copies a local stack's packets for XDP, and they lose the batches that GRO would make of them.
     let no_xdp = if link.kind.is_virtual_port() && !asks_for_xdp {
         Some(format!(
@@ -129,6 +162,23 @@ pub fn uplink(ifindex: u32, link: &Link, asks_for_xdp: bool, needs_tags: bool) -
         no_xdp,
         xdp_delivery: takes_xdp_frames(link),
         no_xdp_delivery: no_xdp_frames(link),
+    }
+}
+
+/// What goes on an uplink whose packets have no Ethernet header.
+fn layer3(ifindex: u32, link: &Link) -> Attachment {
+    let why = format!(
+        "packets of a {} have no Ethernet header, so tc takes and sends them",
+        link.kind
+    );
+    Attachment {
+        ifindex,
+        interface: link.name.clone(),
+        role: Role::Uplink,
+        programs: BTreeSet::from([Program::UplinkL3Tc]),
+        no_xdp: Some(why.clone()),
+        xdp_delivery: false,
+        no_xdp_delivery: Some(why),
     }
 }
 

@@ -148,12 +148,22 @@ pub mod maps {
     ];
 }
 
+/// The Ethernet addresses of packets on an uplink that has none: they never leave the host.
+pub mod layer3 {
+    /// The uplink's.
+    pub const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+    /// Whoever is at the other end, and the next hop.
+    pub const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+}
+
 /// The names of the programs in the BPF object.
 pub mod programs {
     /// XDP on an uplink.
     pub const UPLINK_XDP: &str = "uplink_xdp";
     /// tc ingress on an uplink: the slow path of [`UPLINK_XDP`], and delivery to virtual ports.
     pub const UPLINK_TC: &str = "uplink_tc";
+    /// tc ingress on an uplink without Ethernet, in place of [`UPLINK_TC`], which it goes on to.
+    pub const UPLINK_L3_TC: &str = "uplink_l3_tc";
     /// XDP on a port that is a NIC or a VF, or whose guests complete their checksums.
     pub const PORT_XDP: &str = "port_xdp";
     /// tc ingress on a port.
@@ -193,7 +203,7 @@ pub mod stages {
     pub const PING6: u32 = 11;
     /// In [`TC`]: the end of every packet's way, whatever becomes of it.
     pub const FINISH: u32 = 12;
-    /// In [`XDP`]: IPv4 from an uplink, and what is no IP.
+    /// In both: IPv4 from an uplink, and what is no IP; in [`TC`] for packets from an uplink without Ethernet.
     pub const UPLINK4: u32 = 13;
     /// In [`XDP`]: the same from a port.
     pub const PORT4: u32 = 14;
@@ -205,11 +215,12 @@ pub mod stages {
     pub const COUNT: u32 = 32;
 
     /// The programs: the map, the place in it, and the name.
-    pub const ALL: [(&str, u32, &str); 19] = [
+    pub const ALL: [(&str, u32, &str); 20] = [
         (XDP, UPLINK4, "uplink4_xdp"),
         (XDP, PORT4, "port4_xdp"),
         (XDP, UPLINK6, "uplink6_xdp"),
         (XDP, PORT6, "port6_xdp"),
+        (TC, UPLINK4, "uplink_tc"),
         (TC, UPLINK6, "uplink6_tc"),
         (TC, PORT6, "port6_tc"),
         (TC, TELL_UPLINK4, "tell_uplink4"),

@@ -636,7 +636,7 @@ impl Engine {
         let own = Own {
             macs: self.facts.links.values().map(|link| link.mac).collect(),
             uplinks: ways()
-                .filter(|way| way.uplink.answer_arp && way.is_up())
+                .filter(|way| way.uplink.answer_arp && !way.is_layer3() && way.is_up())
                 .filter_map(|way| Some((way.home?.0, way.mac())))
                 .collect(),
         };
@@ -645,7 +645,8 @@ impl Engine {
             outcome.orders.own = Some(own);
         }
         let before = self.presence.clone();
-        self.presence.note(ways().map(|way| way.mac()));
+        let with_ethernet = ways().filter(|way| !way.is_layer3());
+        self.presence.note(with_ethernet.map(|way| way.mac()));
         self.presence.next_hops = image::routers(&self.config, &self.facts);
         if self.presence != before || !self.presence_path.exists() {
             self.write_presence();
@@ -753,7 +754,7 @@ impl Engine {
         let guarded = guarded.difference(&used);
         let guards = guarded.filter_map(|ifindex| {
             let link = self.facts.links.get(ifindex)?;
-            attach::can_carry(link).ok()?;
+            attach::can_be_port(link).ok()?;
             Some(attach::guard(*ifindex, link))
         });
         all.extend(guards);
@@ -984,7 +985,7 @@ fn links_that_came_up(before: &HostFacts, now: &HostFacts) -> BTreeSet<u32> {
 /// The next hops that the kernel has to keep resolved.
 fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
     image::next_hops(config, facts)
-        .filter(|(way, _)| way.uplink.next_hop_mac.is_none())
+        .filter(|(way, _)| way.uplink.next_hop_mac.is_none() && !way.is_layer3())
         .map(|(_, hop)| hop)
         .collect()
 }

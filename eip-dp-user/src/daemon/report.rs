@@ -177,9 +177,50 @@ pub struct UplinkReport {
     /// That router's Ethernet address, once it is resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop6_mac: Option<String>,
+    /// Of an uplink whose packets have no Ethernet header: what it is, and which packets are sent there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer3: Option<Layer3Report>,
     /// The networks on its link, without link-local ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<IpNet>,
+}
+
+/// What there is to tell about an uplink without Ethernet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer3Report {
+    /// The kernel's word for it: `wireguard`, `gre`, `tun`.
+    pub kind: String,
+    /// Whether IPv4 packets are sent to its other end.
+    pub ipv4: bool,
+    /// Whether IPv6 packets are.
+    pub ipv6: bool,
+}
+
+impl Layer3Report {
+    fn new(facts: &HostFacts, way: &Way<'_>) -> Option<Self> {
+        way.is_layer3().then(|| Self {
+            kind: way.link.kind.to_string(),
+            ipv4: image::leads_on(facts, way, Family::V4),
+            ipv6: image::leads_on(facts, way, Family::V6),
+        })
+    }
+}
+
+/// As `status` says it.
+impl fmt::Display for Layer3Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match (self.ipv4, self.ipv6) {
+            (true, true) => "IPv4 and IPv6 are sent",
+            (true, false) => "IPv4 is sent",
+            (false, true) => "IPv6 is sent",
+            (false, false) => "nothing is sent",
+        };
+        write!(
+            f,
+            "without Ethernet ({}), {what} to its other end",
+            self.kind
+        )
+    }
 }
 
 /// A port.
@@ -286,6 +327,7 @@ impl Report {
                     next_hop_mac: mac(Family::V4),
                     next_hop6: hop(Family::V6).map(|(_, address)| address),
                     next_hop6_mac: mac(Family::V6),
+                    layer3: way.and_then(|way| Layer3Report::new(facts, &way)),
                     networks: way
                         .map(|way| image::networks(facts, &way).into_iter().collect())
                         .unwrap_or_default(),

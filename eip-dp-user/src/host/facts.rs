@@ -47,6 +47,8 @@ pub struct Link {
     pub up: bool,
     /// What it is.
     pub kind: LinkKind,
+    /// What stands in front of its packets.
+    pub framing: Framing,
     /// The index of the bridge, bond or VRF that it belongs to.
     pub master: Option<u32>,
     /// Of a VLAN interface: the index of the interface below it, and the tag.
@@ -61,6 +63,20 @@ pub struct Link {
     pub xdp: Option<XdpFeatures>,
 }
 
+/// What stands in front of the IP packets of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// An Ethernet header.
+    #[default]
+    Ethernet,
+    /// Nothing: they go to the other end of a tunnel (WireGuard, GRE, tun).
+    None,
+    /// Nothing, and there is no one other end: the tunnel wants to be told with each packet where to.
+    NoneToMany,
+    /// Something else.
+    Other,
+}
+
 /// The tag of a VLAN interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VlanTag {
@@ -71,6 +87,11 @@ pub enum VlanTag {
 }
 
 impl Link {
+    /// Whether its packets have no Ethernet header, and one other end to go to.
+    pub fn is_layer3(&self) -> bool {
+        self.framing == Framing::None
+    }
+
     /// The largest packet that fits a frame of this link: by the kernel's count one tag is beside the MTU (`VLAN_HLEN` in
     /// `xdp_ok_fwd_dev` and `is_skb_forwardable`), a second one is part of it.
     pub fn mtu_behind(&self, key: LinkKey) -> u32 {

@@ -29,8 +29,8 @@ mod watch;
 
 pub use error::HostError;
 pub use facts::{
-    Doubt, Family, HostFacts, Link, LinkKind, Manager, Neighbour, Route, VlanTag, XdpFeatures,
-    is_link_local,
+    Doubt, Family, Framing, HostFacts, Link, LinkKind, Manager, Neighbour, Route, VlanTag,
+    XdpFeatures, is_link_local,
 };
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use forward::hold as hold_firewall;

@@ -265,7 +265,7 @@ fn failed(action: &'static str, interface: u32, address: IpAddr, code: i32) -> H
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{Link, LinkKind};
+    use crate::host::{Framing, Link, LinkKind};
 
     #[test]
     fn only_missing_entries_are_asked_for_and_only_what_was_asked_for_is_released() {
@@ -282,6 +282,7 @@ mod tests {
             mtu: 1500,
             up,
             kind: LinkKind::Veth,
+            framing: Framing::Ethernet,
             master: None,
             vlan: None,
             takes_tags: false,

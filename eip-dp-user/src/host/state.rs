@@ -22,7 +22,7 @@ use netlink_packet_route::{
 };
 
 use super::{
-    Family, HostFacts, Link, LinkKind, Manager, Neighbour, Resolver, VlanTag, XdpFeatures,
+    Family, Framing, HostFacts, Link, LinkKind, Manager, Neighbour, Resolver, VlanTag, XdpFeatures,
     neighbours::OUR_PROTOCOL,
     nexthops,
     routing::{self, Interface, Object, Routing, Ways, family},
@@ -361,6 +361,8 @@ fn link(message: &LinkMessage) -> Option<Link> {
     let header = &message.header;
     let (mut name, mut mtu, mut mac, mut master, mut kind) = (None, None, [0; 6], None, None);
     let (mut lower, mut vlan) = (None, None);
+    // Of a tunnel: its remote end.
+    let mut remote: &[u8] = &[];
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
@@ -379,6 +381,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
                 vlan = infos.iter().find_map(vlan_of);
             }
             LinkAttribute::Link(index) => lower = Some(*index),
+            LinkAttribute::Broadcast(bytes) => remote = bytes,
             _ => {}
         }
     }
@@ -401,12 +404,40 @@ fn link(message: &LinkMessage) -> Option<Link> {
         mtu: mtu?,
         up: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
         kind,
+        framing: framing(header.link_layer_type, remote),
         master,
         vlan: lower.zip(vlan),
         takes_tags: false,
         incarnation: None,
         xdp: None,
     })
+}
+
+/// What stands in front of an interface's packets. Nothing does where the kernel takes Ethernet headers off what is redirected
+/// there (`include/linux/if_arp.h`, `dev_is_mac_header_xmit`), but for PPP, which Linux 6.1 leaves them on.
+fn framing(kind: LinkLayerType, remote: &[u8]) -> Framing {
+    match kind {
+        LinkLayerType::Ether => Framing::Ethernet,
+        LinkLayerType::None | LinkLayerType::Rawip => Framing::None,
+        LinkLayerType::Tunnel
+        | LinkLayerType::Tunnel6
+        | LinkLayerType::Sit
+        | LinkLayerType::Ipgre
+        | LinkLayerType::Ip6gre => {
+            let is_group = match remote {
+                [first, _, _, _] => first & 0xf0 == 0xe0,
+                [first, ..] => *first == 0xff,
+                [] => false,
+            };
+            // Of one that is told with each packet where to it is zeros.
+            if is_group || remote.iter().all(|byte| *byte == 0) {
+                Framing::NoneToMany
+            } else {
+                Framing::None
+            }
+        }
+        _ => Framing::Other,
+    }
 }
 
 /// The alternative names of the interface that a message describes.
@@ -611,6 +642,37 @@ mod tests {
         state.apply(&new);
         assert_eq!(looked(&mut state, Some(2)), Some(2));
         assert_ne!(before, state.facts());
+    }
+
+    #[test]
+    fn a_tunnel_is_known_by_its_type_and_its_remote_end() {
+        use LinkLayerType::{Ip6gre, Ipgre, Loopback, None as Bare, Ppp};
+        let v6 = |first: u8| [[first].as_slice(), &[0; 15]].concat();
+        for (kind, remote, expected) in [
+            (Bare, vec![], Framing::None),
+            (Ipgre, vec![192, 0, 2, 1], Framing::None),
+            (Ipgre, vec![0; 4], Framing::NoneToMany),
+            (Ipgre, vec![239, 0, 0, 1], Framing::NoneToMany),
+            (Ip6gre, v6(0x20), Framing::None),
+            (Ip6gre, v6(0), Framing::NoneToMany),
+            (Ip6gre, v6(0xff), Framing::NoneToMany),
+            (Loopback, vec![0; 6], Framing::Other),
+            (Ppp, vec![], Framing::Other),
+            (LinkLayerType::Ether, vec![0xff; 6], Framing::Ethernet),
+        ] {
+            assert_eq!(framing(kind, &remote), expected, "{kind:?} {remote:?}");
+        }
+        let mut message = LinkMessage::default();
+        message.header.link_layer_type = Bare;
+        let wireguard = LinkInfo::Kind(InfoKind::Wireguard);
+        message.attributes = vec![
+            LinkAttribute::IfName("wg0".to_owned()),
+            LinkAttribute::Mtu(1420),
+            LinkAttribute::LinkInfo(vec![wireguard]),
+        ];
+        let link = link(&message).expect("whole");
+        assert!(link.is_layer3());
+        assert_eq!(link.kind.to_string(), "wireguard");
     }
 
     #[test]

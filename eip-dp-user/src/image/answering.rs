@@ -66,7 +66,7 @@ impl Mouths {
     pub fn new(model: &Model, facts: &HostFacts, config: &Config) -> Self {
         let mouths = ways(config, facts).filter(|way| way.uplink.answer_arp);
         // Without Ethernet nobody asks.
-        let mouths = mouths.filter(|way| way.mac() != [0; 6]);
+        let mouths = mouths.filter(|way| way.link.mac != [0; 6]);
         let mouths = mouths.map(|way| {
             let home = way.home.map(|(home, _)| home);
             let addresses = || home.into_iter().flat_map(|home| facts.addresses_of(home));

@@ -30,6 +30,8 @@ mod tests_dual_stack;
 #[cfg(test)]
 mod tests_host_ports;
 #[cfg(test)]
+mod tests_layer3;
+#[cfg(test)]
 mod tests_leases;
 #[cfg(test)]
 mod tests_next_hops;
@@ -58,9 +60,9 @@ pub use limits::Limits;
 pub use place::{Unserved, link_name, port_mode};
 pub use tag::tag;
 pub use uplinks::{
-    Way, all_networks, do_overlap, missing, names_of_interfaces, networks, next_hop, next_hop_mac,
-    next_hops, overlap, overlaps, refused_mac, routers, says_untold, unclear, ways,
-    without_sources,
+    Way, all_networks, do_overlap, leads_on, missing, names_of_interfaces, networks, next_hop,
+    next_hop_mac, next_hops, overlap, overlaps, refused_mac, routers, says_untold, unclear, ways,
+    without_neighbours, without_sources,
 };
 
 use enis::Scene;

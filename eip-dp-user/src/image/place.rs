@@ -154,7 +154,7 @@ impl<'a> Placer<'a> {
         let mut uplinks = self.config.uplinks.iter();
         let problem = if uplinks.any(|uplink| self.facts.is_named(ifindex, &uplink.interface)) {
             format!("its port {port} is an uplink; attach it to another")
-        } else if let Err(why) = attach::can_carry(link) {
+        } else if let Err(why) = attach::can_be_port(link) {
             format!("its port {why}")
         } else if !self.is_bound(eni, ifindex, link) {
             // One that is not bound is bound in a moment.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{known::Known, uplinks::ways};
+use super::{
+    known::Known,
+    uplinks::{Way, ways},
+};
 use crate::{
     config::Config,
     host::{HostFacts, Setting},
@@ -19,7 +22,8 @@ pub fn compile(
     let mut settings = BTreeSet::new();
     let mut pools = model.pools.keys();
     let solicited = pools.any(|cidr| cidr.addr().is_ipv6());
-    for way in ways(config, facts).filter(|way| solicited && way.uplink.answer_arp) {
+    let answers = |way: &Way<'_>| way.uplink.answer_arp && !way.is_layer3();
+    for way in ways(config, facts).filter(|way| solicited && answers(way)) {
         settings.insert((way.key.ifindex, Setting::AllMulticast));
     }
     for (ifindex, crowd) in &known.interfaces {

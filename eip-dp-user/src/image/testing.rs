@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     config::Config,
-    host::{Family, HostFacts, Link, LinkKind, Neighbour, Route, VlanTag, XdpFeatures},
+    host::{Family, Framing, HostFacts, Link, LinkKind, Neighbour, Route, VlanTag, XdpFeatures},
     model::{
         Model, Vlan,
         objects::{
@@ -37,6 +37,7 @@ pub fn link(name: &str, number: u8, kind: LinkKind) -> Link {
         mtu: 1500,
         up: true,
         kind,
+        framing: Framing::Ethernet,
         master: None,
         vlan: None,
         takes_tags: false,

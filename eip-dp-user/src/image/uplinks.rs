@@ -7,7 +7,7 @@ use std::{
 
 use eip_dp_common::abi::{
     AddressClass, LinkKey, NONE, PREFIX_SEAL, PrefixKey, Sealed, Target, TargetFlags, Uplink,
-    UplinkFlags,
+    UplinkFlags, layer3,
 };
 use ipnet::IpNet;
 
@@ -69,8 +69,16 @@ impl<'a> Way<'a> {
         self.link.up && self.home.is_none_or(|(_, link)| link.up)
     }
 
-    /// The MAC that packets to the uplink have.
+    /// Whether its packets have no Ethernet header. Nobody is asked there who has which address.
+    pub fn is_layer3(&self) -> bool {
+        self.link.is_layer3()
+    }
+
+    /// The MAC that packets to the uplink have; without Ethernet, within this host.
     pub fn mac(&self) -> [u8; 6] {
+        if self.is_layer3() {
+            return layer3::OWN_MAC;
+        }
         self.home.map_or(self.link.mac, |(_, link)| link.mac)
     }
 
@@ -103,6 +111,17 @@ pub fn next_hop(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<(u32
     let (home, _) = way.home?;
     let address = facts.next_hop(home, way.uplink.next_hop_of(family), family)?;
     Some((home, address))
+}
+
+/// Whether packets of a family are sent through an uplink without Ethernet: there is a next hop, which is not asked for, or a
+/// default route. Which router that names does not matter, the other end of the tunnel gets all.
+pub fn leads_on(facts: &HostFacts, way: &Way<'_>, family: Family) -> bool {
+    let Some((home, _)) = way.home else {
+        return false;
+    };
+    way.uplink.next_hop_of(family).is_some()
+        || facts.default_route(home, family).is_some()
+        || matches!(facts.doubts.get(&(home, family)), Some(Doubt::Routers(_)))
 }
 
 /// The next hops of all uplinks, each with the uplink and the interface on which it is a neighbour.
@@ -140,6 +159,9 @@ pub fn next_hop_mac(
     way: &Way<'_>,
     (home, next_hop): (u32, IpAddr),
 ) -> Option<[u8; 6]> {
+    if way.is_layer3() {
+        return None;
+    }
     let configured = way.uplink.next_hop_mac.map(|mac| mac.0);
     configured.or_else(|| facts.mac_of(home, next_hop))
 }
@@ -172,7 +194,7 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
             continue;
         }
         names.insert(way.key, uplink.name());
-        if let Err(why) = attach::can_carry(way.link) {
+        if let Err(why) = attach::can_be_uplink(way.link, uplink.vlan) {
             let name = uplink.name();
             image.warnings.push(format!("uplink {name}: {why}"));
             continue;
@@ -180,6 +202,7 @@ pub fn compile(image: &mut Image, model: &Model, facts: &HostFacts, config: &Con
         let number = number_of(config, uplink);
         let record = record(model, facts, &way, number);
         image.warnings.extend(without_source(&record, model, &way));
+        image.warnings.extend(without_neighbours(&way));
         let mut insert = |key: LinkKey| {
             let record = record.sealed(&key);
             image.content.uplinks.insert(key, record);
@@ -270,6 +293,10 @@ impl Egress {
             return;
         }
         for family in Family::ALL {
+            if way.is_layer3() && leads_on(facts, way, family) {
+                self.of(family).get_or_insert_with(|| target_of_layer3(way));
+                continue;
+            }
             let found = next_hop(facts, way, family);
             if self.wanted.contains(&family)
                 && let Some(why) = unclear(facts, way, family)
@@ -280,10 +307,6 @@ impl Egress {
                 }
             }
             let Some(hop) = found else { continue };
-            let egress = match family {
-                Family::V4 => &mut self.v4,
-                Family::V6 => &mut self.v6,
-            };
             // The kernel is not asked to send there either: it would, and everybody on the link would read it.
             if let Some(mac) = refused_mac(facts, way, hop) {
                 self.told.insert(family);
@@ -293,9 +316,17 @@ impl Egress {
                     way.name(),
                     hop.1
                 ));
-            } else if egress.is_none() {
-                *egress = Some(egress_target(facts, way, hop, family));
+            } else {
+                self.of(family)
+                    .get_or_insert_with(|| egress_target(facts, way, hop, family));
             }
+        }
+    }
+
+    fn of(&mut self, family: Family) -> &mut Option<Target> {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
         }
     }
 
@@ -319,7 +350,8 @@ impl Egress {
 /// with the cure.
 pub fn unclear(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<String> {
     let (home, _) = way.home?;
-    if way.uplink.next_hop_of(family).is_some() {
+    let is_sent = way.is_layer3() && leads_on(facts, way, family);
+    if is_sent || way.uplink.next_hop_of(family).is_some() {
         return None;
     }
     let router = next_hop(facts, way, family).map(|(_, router)| router);
@@ -352,7 +384,7 @@ fn record(model: &Model, facts: &HostFacts, way: &Way<'_>, number: usize) -> Upl
     let next_hop6 = hop_of::<[u8; 16]>(facts, way, Family::V6)
         .or_else(|| hop_of(facts, way, Family::V4))
         .unwrap_or_default();
-    if way.uplink.answer_arp {
+    if way.uplink.answer_arp && !way.is_layer3() {
         flags |= UplinkFlags::ANSWER_ARP;
     }
     if way.uplink.drop_private_sources {
@@ -485,6 +517,30 @@ fn egress_target(facts: &HostFacts, way: &Way<'_>, hop: (u32, IpAddr), family: F
     target
 }
 
+/// Everything that goes there goes to the other end.
+fn target_of_layer3(way: &Way<'_>) -> Target {
+    Target {
+        ifindex: way.key.ifindex,
+        mtu: u16::try_from(way.mtu()).unwrap_or(u16::MAX),
+        dst_mac: layer3::OTHER_MAC,
+        src_mac: way.mac(),
+        flags: TargetFlags::RESOLVED,
+        ..no_egress()
+    }
+}
+
+/// What of the configuration means nothing on an uplink without Ethernet.
+pub fn without_neighbours(way: &Way<'_>) -> Option<String> {
+    (way.is_layer3() && way.uplink.next_hop_mac.is_some()).then(|| {
+        format!(
+            "uplink {}: nobody has an Ethernet address there ({}), so `next_hop_mac` of its [[uplink]] means nothing; leave it \
+             out",
+            way.name(),
+            way.link.kind
+        )
+    })
+}
+
 fn no_egress() -> Target {
     Target {
         tag: 0,
@@ -513,7 +569,7 @@ struct OnLink {
 /// the first of them that is up.
 fn on_links(facts: &HostFacts, config: &Config) -> (Vec<OnLink>, Vec<OnLink>) {
     let (up, down): (Vec<_>, Vec<_>) = ways(config, facts)
-        .filter(|way| attach::can_carry(way.link).is_ok())
+        .filter(|way| attach::can_be_uplink(way.link, way.uplink.vlan).is_ok())
         .partition(Way::is_up);
     let (mut nets, mut next_hops) = (Vec::new(), Vec::new());
     for way in up.iter().chain(&down) {
@@ -523,8 +579,12 @@ fn on_links(facts: &HostFacts, config: &Config) -> (Vec<OnLink>, Vec<OnLink>) {
             home,
             mtu: way.mtu(),
         };
-        let networks = facts.addresses_of(home).map(|address| address.trunc());
-        nets.extend(networks.map(on_link));
+        // The other end of a tunnel has all of its network, whatever prefix an address was given: a pool's part there is
+        // routed to this host as all of it is.
+        if !way.is_layer3() {
+            let networks = facts.addresses_of(home).map(|address| address.trunc());
+            nets.extend(networks.map(on_link));
+        }
         let hops = Family::ALL.map(|family| next_hop(facts, way, family));
         let hops = hops.into_iter().flatten().map(|(_, address)| address);
         next_hops.extend(hops.map(IpNet::from).map(on_link));

@@ -29,8 +29,11 @@ pub(super) fn uplink(facts: &HostFacts, uplink: &Uplink) -> Vec<Line> {
         )];
     };
     let (index, link) = (way.key.ifindex, way.link);
-    if let Err(reason) = attach::can_carry(link) {
+    if let Err(reason) = attach::can_be_uplink(link, uplink.vlan) {
         return vec![Line::fail_with_cure_inside(subject, reason)];
+    }
+    if way.is_layer3() {
+        return layer3(&subject, facts, &way);
     }
     let mut lines = vec![state(&subject, link), xdp(&subject, index, link)];
     lines.extend(member(&subject, facts, link));
@@ -194,6 +197,48 @@ fn next_hop(subject: &str, facts: &HostFacts, way: &Way<'_>, found: (u32, IpAddr
     }
 }
 
+/// What there is to say about an uplink whose packets have no Ethernet header.
+fn layer3(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
+    let mut lines = vec![
+        state(subject, way.link),
+        Line::ok(
+            subject,
+            "IP packets without Ethernet headers: served by tc, next hops are not resolved",
+        ),
+    ];
+    lines.extend(member(subject, facts, way.link));
+    lines.extend(image::without_neighbours(way).map(|text| Line {
+        cure: None,
+        ..Line::warn(subject, text, "")
+    }));
+    let before = lines.len();
+    for family in Family::ALL {
+        if image::leads_on(facts, way, family) {
+            lines.push(Line::ok(
+                subject,
+                format!("{family} packets are sent to its other end"),
+            ));
+        } else if let Some(why) = image::unclear(facts, way, family) {
+            lines.push(Line {
+                cure: None,
+                ..Line::warn(subject, why, "")
+            });
+        }
+    }
+    if lines.len() == before {
+        lines.push(Line::fail(
+            subject,
+            "nothing is sent there: no default route leads through it",
+            format!(
+                "set `next_hop` of this [[uplink]] to the address of its other end (of each family), or `ip route add default \
+                 dev {}`",
+                way.link.name
+            ),
+        ));
+    }
+    lines
+}
+
 /// The VPCs whose prefixes are also in use on an uplink's link.
 pub(super) fn overlaps(facts: &HostFacts, model: &Model, config: &Config) -> Vec<Line> {
     let networks = image::all_networks(facts, config);
@@ -280,7 +325,7 @@ fn port(
             "its ENIs are served as soon as it appears",
         )];
     };
-    if let Err(reason) = attach::can_carry(link) {
+    if let Err(reason) = attach::can_be_port(link) {
         return vec![Line::fail_with_cure_inside(subject, reason)];
     }
     let by = match attach::no_xdp_delivery(link, mode) {

@@ -461,6 +461,9 @@ impl Status {
 }
 
 fn next_hops(uplink: &UplinkReport) -> String {
+    if let Some(layer3) = &uplink.layer3 {
+        return layer3.to_string();
+    }
     let hops = [
         (uplink.next_hop, &uplink.next_hop_mac),
         (uplink.next_hop6, &uplink.next_hop6_mac),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::host::{Neighbour, Route, XdpFeatures};
+use crate::host::{Framing, Neighbour, Route, XdpFeatures};
 
 fn link(name: &str, kind: LinkKind, features: u64) -> Link {
     Link {
@@ -12,6 +12,7 @@ fn link(name: &str, kind: LinkKind, features: u64) -> Link {
         mtu: 1500,
         up: true,
         kind,
+        framing: Framing::Ethernet,
         master: None,
         vlan: None,
         takes_tags: false,
@@ -171,4 +172,44 @@ fn a_group_address_of_a_next_hop_is_told_with_the_key_that_fixes_another() {
         lines.last().unwrap().seen,
         "next hop 192.0.2.1 at 02:00:00:00:00:07"
     );
+}
+
+#[test]
+fn a_tunnel_needs_a_family_that_leads_there_and_no_neighbour() {
+    let mut facts = facts();
+    let wg = Link {
+        mac: [0; 6],
+        framing: Framing::None,
+        ..link("wg0", LinkKind::Other("wireguard".to_owned()), 0)
+    };
+    facts.links.insert(3, wg);
+    let lines = uplink_lines(&facts, "wg0");
+    let said = only(&lines, Status::Fail);
+    assert!(said.contains("no default route"), "{said}");
+    assert!(said.contains("`ip route add default dev wg0`"), "{said}");
+
+    facts.routes.push(Route {
+        interface: 3,
+        family: Family::V6,
+        metric: 0,
+        gateway: None,
+    });
+    let lines = uplink_lines(&facts, "wg0");
+    assert!(lines.iter().all(|line| line.status == Status::Ok));
+    let says = |words: &str| lines.iter().any(|line| line.seen.contains(words));
+    assert!(says("IPv6 packets are sent to its other end") && says("served by tc"));
+    assert!(!says("IPv4 packets"));
+
+    let mut tagged = Uplink::new("wg0");
+    tagged.vlan = Some(crate::model::Vlan::of(7));
+    let said = only(&uplink(&facts, &tagged), Status::Fail);
+    assert!(said.contains("have no VLANs"), "{said}");
+    let link = facts.links.get_mut(&3).expect("there");
+    link.framing = Framing::NoneToMany;
+    let said = only(&uplink_lines(&facts, "wg0"), Status::Fail);
+    assert!(said.contains("remote ADDRESS"), "{said}");
+    // Nor is it a port.
+    let lines = port(&facts, "wg0", false, None, PortMode::default());
+    let said = only(&lines, Status::Fail);
+    assert!(said.contains("no Ethernet address"), "{said}");
 }
