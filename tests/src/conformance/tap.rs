@@ -21,6 +21,7 @@ use super::{data::Virtio, offload};
 /// `TUNSETIFF`, `TUNSETOFFLOAD` and what they are given: the kernel's ABI.
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 const TUNSETOFFLOAD: libc::c_ulong = 0x4004_54d0;
+const IFF_TUN: u16 = 0x0001;
 const IFF_TAP: u16 = 0x0002;
 const IFF_NO_PI: u16 = 0x1000;
 const IFF_VNET_HDR: u16 = 0x4000;
@@ -40,6 +41,20 @@ struct Request {
 
 /// Makes the interface in this thread's namespace; it is there until the descriptor is closed.
 pub fn open(name: &str) -> Result<OwnedFd> {
+    let device = make(name, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)?;
+    // As a guest that completes checksums, and takes no segments larger than its MTU.
+    // SAFETY: the argument is a number.
+    let told = unsafe { libc::ioctl(device.as_raw_fd(), TUNSETOFFLOAD, TUN_F_CSUM) };
+    ensure!(told == 0, io::Error::last_os_error());
+    Ok(device)
+}
+
+/// Likewise a tun: what is read and written are IP packets, with nothing in front.
+pub fn open_tun(name: &str) -> Result<OwnedFd> {
+    make(name, IFF_TUN | IFF_NO_PI)
+}
+
+fn make(name: &str, flags: u16) -> Result<OwnedFd> {
     let device: OwnedFd = OpenOptions::new()
         .read(true)
         .write(true)
@@ -49,7 +64,7 @@ pub fn open(name: &str) -> Result<OwnedFd> {
         .into();
     let mut request = Request {
         name: [0; 16],
-        flags: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
+        flags,
         rest: [0; 22],
     };
     ensure!(name.len() < request.name.len(), "{name} is too long a name");
@@ -57,10 +72,6 @@ pub fn open(name: &str) -> Result<OwnedFd> {
     // SAFETY: the request is as long as the kernel's structure, and lives until the call is over.
     let made = unsafe { libc::ioctl(device.as_raw_fd(), TUNSETIFF, &raw const request) };
     ensure!(made == 0, io::Error::last_os_error());
-    // As a guest that completes checksums, and takes no segments larger than its MTU.
-    // SAFETY: the argument is a number.
-    let told = unsafe { libc::ioctl(device.as_raw_fd(), TUNSETOFFLOAD, TUN_F_CSUM) };
-    ensure!(told == 0, io::Error::last_os_error());
     Ok(device)
 }
 

@@ -23,6 +23,7 @@ pub mod sweep;
 pub mod topology;
 pub mod traffic;
 pub mod trunk;
+pub mod tunnel;
 pub mod wait;
 
 use std::{
