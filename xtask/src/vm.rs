@@ -43,10 +43,13 @@ const MODULES: &[&str] = &[
     "sha512_generic",
     "drbg",
     "nf_tables",
+    "wireguard",
+    "ip_gre",
+    "ip6_gre",
 ];
 
 /// Programs of this machine that the checks run.
-const PROGRAMS: &[&str] = &["ip", "tc", "ethtool", "ping", "iperf3"];
+const PROGRAMS: &[&str] = &["ip", "tc", "ethtool", "ping", "iperf3", "wg"];
 
 /// What busybox's DHCP client runs in a guest when it has a lease.
 const LEASE_SCRIPT: &str = r#"#!/bin/sh
@@ -72,7 +75,7 @@ pub struct Arguments {
     /// Keep what each kernel said, in .tools/vm/
     #[arg(long)]
     keep_log: bool,
-    /// Only this group of checks (programs, tables, life, veth, virtio, vlan, qinq, pktgen); again for more
+    /// Only this group of checks (programs, tables, life, veth, virtio, vlan, qinq, wireguard, gre, ip6gre, pktgen); again for more
     #[arg(long)]
     only: Vec<String>,
 }

@@ -8,6 +8,7 @@ mod report;
 mod sctp;
 mod site;
 mod traffic;
+mod tunnel;
 
 use std::{env, process::ExitCode};
 
@@ -30,6 +31,9 @@ const GROUPS: &[(&str, Group)] = &[
     ("virtio", |report| traffic_over(report, Wire::Virtio)),
     ("vlan", |report| traffic_over(report, Wire::Vlan)),
     ("qinq", |report| traffic_over(report, Wire::Stack)),
+    ("wireguard", |report| tunnel::over(report, Wire::WireGuard)),
+    ("gre", |report| tunnel::over(report, Wire::Gre)),
+    ("ip6gre", |report| tunnel::over(report, Wire::Gre6)),
     ("pktgen", bench::pktgen),
 ];
 

@@ -44,6 +44,7 @@ const PROGRAMS: Wanted = &[
     ("dig", "bind9-dnsutils"),
     ("traceroute", "traceroute"),
     ("keepalived", "keepalived"),
+    ("wg", "wireguard-tools"),
 ];
 
 /// What tells the one that is wanted from others by the same name: what it is asked, and a word of
