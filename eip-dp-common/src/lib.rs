@@ -1,6 +1,6 @@
 //! Packet path and kernel ABI of eip-dp, shared by the BPF programs, the daemon and the tests.
 //!
-//! Start reading at [`path`]: it says what happens to a packet. It is generic over the address family ([`family`]),
+//! Start reading at [`pipeline`]: it says what happens to a packet. It is generic over the address family ([`family`]),
 //! over where the packet is ([`packet`]: an XDP frame, an skb, a buffer of a test) and over where the tables are
 //! ([`tables`]: BPF maps, or collections of a test), so that the code that runs in the kernel is the code that the
 //! tests run. [`abi`] is what user space and kernel share.
@@ -24,10 +24,10 @@
 pub mod abi;
 pub mod budget;
 pub mod checksum;
+pub mod cuckoo;
 pub mod family;
-pub mod index;
 pub mod packet;
-pub mod path;
+pub mod pipeline;
 pub mod tables;
 
 #[cfg(any(test, feature = "testing"))]

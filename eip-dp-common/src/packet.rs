@@ -86,7 +86,7 @@ pub trait Packet {
     /// The same number, of which the verifier knows nothing any more: what follows is then looked at once, and not once for
     /// each way on which it got another value.
     #[inline(always)]
-    fn forgotten(&self, value: usize) -> usize {
+    fn verifier_opaque(&self, value: usize) -> usize {
         value
     }
 

@@ -2,9 +2,9 @@
 
 use crate::{
     abi::{
-        Address, AddressClass, Cidr, EipEntry, LinkKey, MAX_CIDRS, MacKey, PREFIX_SEAL, Port,
-        PortMac, Prefix, PrivateEntry, PrivateKey, Reason, Sealed, Target, UPLINK_TARGET4,
-        UPLINK_TARGET6, Uplink,
+        Address, AddressClass, Checksummed, Cidr, EipRoute, LinkKey, MAX_CIDRS, MacKey,
+        PREFIX_CHECKSUM, Port, PortMac, Prefix, Reason, SourceBinding, SourceKey, Target,
+        UPLINK_TARGET4, UPLINK_TARGET6, Uplink,
     },
     budget::{EipBudget, EniBudget, Spend},
     family::{Family, NatObstacle},
@@ -13,11 +13,11 @@ use crate::{
 
 /// The tables of one address family. Each method writes a copy of what the table holds now to `into`; false where there is
 /// nothing. EIPs, addresses of ENIs and targets are whole; of the others their seal says whether they are.
-pub trait Tables<F: Family>: Links {
+pub trait Tables<F: Family>: LinkTables {
     /// The EIP with this address.
-    fn eip(&self, address: &F::Address, into: &mut EipEntry<F::Address>) -> bool;
+    fn eip(&self, address: &F::Address, into: &mut EipRoute<F::Address>) -> bool;
     /// The address of an ENI.
-    fn private(&self, key: &PrivateKey<F::Address>, into: &mut PrivateEntry<F::Address>) -> bool;
+    fn private(&self, key: &SourceKey<F::Address>, into: &mut SourceBinding<F::Address>) -> bool;
     /// A CIDR of a VPC, by [`Cidr::index`].
     fn cidr(&self, index: &u32, into: &mut Cidr<F::Address>) -> bool;
     /// Whether an address may be in a CIDR of a VPC; if not, it certainly is in none.
@@ -30,12 +30,12 @@ pub trait Tables<F: Family>: Links {
     }
     /// The longest prefix that an address is in, see [`Prefix`].
     fn prefix(&self, address: &F::Address, into: &mut Prefix<F::Address>) -> bool;
-    /// Whether a pool may have the address, see [`Family::screen`].
-    fn is_screened(&self, address: &F::Address) -> bool;
-    /// Has what an EIP's entry most likely leads to fetched while the entry is, see [`crate::index::home`]. Nothing waits for it.
+    /// Whether a pool may have the address, see [`Family::prefilter`].
+    fn may_be_pool(&self, address: &F::Address) -> bool;
+    /// Has what an EIP's entry most likely leads to fetched while the entry is, see [`crate::cuckoo::home`]. Nothing waits for it.
     fn expect_eip(&self, _address: &F::Address) {}
     /// Likewise of the address of an ENI with this MAC.
-    fn expect_private(&self, _key: &PrivateKey<F::Address>, _mac: [u8; 6]) {}
+    fn expect_private(&self, _key: &SourceKey<F::Address>, _mac: [u8; 6]) {}
     /// Runs `path` with room for its records. `None` if there is none, which no kernel does.
     fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R>;
 }
@@ -48,19 +48,19 @@ pub struct Options {
     /// The options; the length is a power of two.
     pub bytes: [u8; 64],
     /// How many bytes they have.
-    pub len: Hidden,
+    pub len: Opaque,
     /// Where the next one is.
-    pub next: Hidden,
+    pub next: Opaque,
     /// What was found in them.
-    pub found: Hidden,
+    pub found: Opaque,
 }
 
 /// A number that is stored and read when the program says so, and not kept in a register.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub struct Hidden(u16);
+pub struct Opaque(u16);
 
-impl Hidden {
+impl Opaque {
     /// Stores a number below 2^16.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "a place among options")]
@@ -82,9 +82,9 @@ impl Options {
     pub fn new() -> Self {
         Self {
             bytes: [0; 64],
-            len: Hidden::default(),
-            next: Hidden::default(),
-            found: Hidden::default(),
+            len: Opaque::default(),
+            next: Opaque::default(),
+            found: Opaque::default(),
         }
     }
 }
@@ -104,11 +104,11 @@ pub struct Scratch<A: Address> {
     /// Where it goes.
     pub target: Target,
     /// An EIP.
-    pub eip: EipEntry<A>,
+    pub eip: EipRoute<A>,
     /// Whose the source address is.
-    pub owner: PrivateEntry<A>,
+    pub owner: SourceBinding<A>,
     /// Another private address.
-    pub other: PrivateEntry<A>,
+    pub other: SourceBinding<A>,
     /// A CIDR of the VPC.
     pub cidr: Cidr<A>,
     /// A prefix.
@@ -124,9 +124,9 @@ impl<A: Address> Scratch<A> {
         Self {
             sender: Target::zeroed(),
             target: Target::zeroed(),
-            eip: EipEntry::zeroed(),
-            owner: PrivateEntry::zeroed(),
-            other: PrivateEntry::zeroed(),
+            eip: EipRoute::zeroed(),
+            owner: SourceBinding::zeroed(),
+            other: SourceBinding::zeroed(),
             cidr: Cidr::zeroed(),
             prefix: Prefix::zeroed(),
             uplink: Uplink::zeroed(),
@@ -141,7 +141,7 @@ impl<A: Address> Default for Scratch<A> {
 }
 
 /// The tables that both families share; see [`Tables`].
-pub trait Links {
+pub trait LinkTables {
     /// A port, by interface.
     fn port(&self, key: &LinkKey, into: &mut Port) -> bool;
     /// An ENI, by the MAC that it has on a port.
@@ -149,7 +149,7 @@ pub trait Links {
     /// Where to deliver; whose it is only [`Self::instance`] says.
     fn target(&self, index: &u32, into: &mut Target) -> bool;
     /// The target of an EIP's ENI.
-    fn receiver<A>(&self, eip: &EipEntry<A>, into: &mut Target) -> bool {
+    fn receiver<A>(&self, eip: &EipRoute<A>, into: &mut Target) -> bool {
         self.target(&eip.target, into)
     }
     /// The instance that a target's ENI is attached to, see [`Target::instance`].
@@ -169,8 +169,9 @@ pub trait Links {
         len: usize,
         sum: u32,
     ) -> Result<NatObstacle, Reason>;
-    /// [`crate::family::v4::walk_quoted_options`], with room for them.
-    fn walk_quoted_options<P: Packet>(&self, packet: &P, start: usize, len: usize) -> NatObstacle;
+    /// [`crate::family::v4::walk_embedded_options`], with room for them.
+    fn walk_embedded_options<P: Packet>(&self, packet: &P, start: usize, len: usize)
+    -> NatObstacle;
     /// Whether the gateway does one thing more of this kind for the ENI with this target.
     fn allow_eni(&self, target: u32, kind: EniBudget, spend: Spend) -> bool;
     /// Whether it tells somebody on the Internet of a packet for the EIP with this slot; `receiver` is whom, folded.
@@ -191,7 +192,7 @@ pub trait Links {
 /// [`Reason::TableBusy`] if it is being changed in this moment. Looking again would mostly help, but costs each program
 /// a second copy of every lookup for a case of nanoseconds.
 #[inline(always)]
-pub fn find<T: Sealed>(
+pub fn find<T: Checksummed>(
     record: &mut T,
     key: &T::Key,
     lookup: impl FnOnce(&T::Key, &mut T) -> bool,
@@ -199,7 +200,7 @@ pub fn find<T: Sealed>(
     if !lookup(key, record) {
         return Ok(false);
     }
-    if record.is_intact(key) {
+    if record.is_consistent(key) {
         Ok(true)
     } else {
         Err(Reason::TableBusy)
@@ -211,7 +212,7 @@ pub fn find<T: Sealed>(
 /// # Errors
 /// [`Reason::NoNextHop`] where there is no uplink to send to, [`Reason::TableBusy`] where another target is missing.
 #[inline(always)]
-pub fn target<L: Links>(target: &mut Target, links: &L, index: u32) -> Result<(), Reason> {
+pub fn target<L: LinkTables>(target: &mut Target, links: &L, index: u32) -> Result<(), Reason> {
     if links.target(&index, target) && target.ifindex != 0 {
         Ok(())
     } else if index == UPLINK_TARGET4 || index == UPLINK_TARGET6 {
@@ -226,10 +227,10 @@ pub fn target<L: Links>(target: &mut Target, links: &L, index: u32) -> Result<()
 /// # Errors
 /// As [`target`]'s.
 #[inline(always)]
-pub fn receiver<L: Links, A>(
+pub fn receiver<L: LinkTables, A>(
     target: &mut Target,
     links: &L,
-    eip: &EipEntry<A>,
+    eip: &EipRoute<A>,
 ) -> Result<(), Reason> {
     if links.receiver(eip, target) && target.ifindex != 0 {
         Ok(())
@@ -250,7 +251,9 @@ pub fn class<F: Family, T: Tables<F>>(
     tables: &T,
     address: &F::Address,
 ) -> Result<Option<AddressClass>, Reason> {
-    if !find(prefix, &PREFIX_SEAL, |_, into| tables.prefix(address, into))? {
+    if !find(prefix, &PREFIX_CHECKSUM, |_, into| {
+        tables.prefix(address, into)
+    })? {
         return Ok(None);
     }
     match AddressClass::from_value(prefix.class) {
@@ -276,7 +279,7 @@ pub fn locate<F: Family, T: Tables<F>>(
         if !tables.cidr(&index, cidr) || cidr.used == 0 {
             break;
         }
-        if !cidr.is_intact(&index) {
+        if !cidr.is_consistent(&index) {
             return Err(Reason::TableBusy);
         }
         if F::mask(address, &cidr.mask) == cidr.network {

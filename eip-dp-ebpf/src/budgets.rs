@@ -93,7 +93,7 @@ fn keep(account: &Account, word: u64) {
     }
 }
 
-/// See [`eip_dp_common::tables::Links::allow_eni`].
+/// See [`eip_dp_common::tables::LinkTables::allow_eni`].
 #[inline(always)]
 pub fn allow_eni(target: u32, kind: EniBudget, spend: Spend) -> bool {
     let account = Account {
@@ -110,7 +110,7 @@ pub fn allow_eni(target: u32, kind: EniBudget, spend: Spend) -> bool {
     true
 }
 
-/// See [`eip_dp_common::tables::Links::allow_eip`]. The EIP's own budget bounds what its packets can take from those that
+/// See [`eip_dp_common::tables::LinkTables::allow_eip`]. The EIP's own budget bounds what its packets can take from those that
 /// receivers have.
 #[inline(always)]
 pub fn allow_eip(slot: u32, receiver: u64, kind: EipBudget, spend: Spend) -> bool {
@@ -134,7 +134,7 @@ pub fn allow_eip(slot: u32, receiver: u64, kind: EipBudget, spend: Spend) -> boo
     true
 }
 
-/// See [`eip_dp_common::tables::Links::allow_neighbour`].
+/// See [`eip_dp_common::tables::LinkTables::allow_neighbour`].
 #[inline(always)]
 pub fn allow_neighbour(target: u32, ifindex: u32, address: u64) -> bool {
     let key = Neighbour {
@@ -165,7 +165,7 @@ pub fn allow_neighbour(target: u32, ifindex: u32, address: u64) -> bool {
     NEIGHBOURS.insert(&key, &known, u64::from(BPF_ANY)).is_ok()
 }
 
-/// See [`eip_dp_common::tables::Links::neighbour_answers`].
+/// See [`eip_dp_common::tables::LinkTables::neighbour_answers`].
 #[inline(always)]
 pub fn neighbour_answers(ifindex: u32, address: u64) {
     let key = Neighbour {

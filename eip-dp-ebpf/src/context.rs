@@ -23,20 +23,19 @@ use eip_dp_common::{
 };
 
 use crate::{
-    kernel,
+    kernel, unaligned,
     vlan::{Tag, VLAN_ID},
-    wide,
 };
 
 /// A number that the verifier knows nothing of.
 #[derive(Clone, Copy)]
-struct Any(u32);
+struct Opaque(u32);
 
-impl Any {
-    /// See [`Packet::forgotten`]: of the exclusive-or with that number it knows nothing either, and whether it does it once or
+impl Opaque {
+    /// See [`Packet::verifier_opaque`]: of the exclusive-or with that number it knows nothing either, and whether it does it once or
     /// twice it does not see.
     #[inline(always)]
-    fn forgotten(self, value: usize) -> usize {
+    fn verifier_opaque(self, value: usize) -> usize {
         // Hidden as a whole, too: else a mask is applied to each of the three, and not to what comes out.
         black_box(value ^ self.0 as usize ^ black_box(self.0) as usize)
     }
@@ -83,13 +82,13 @@ impl Span {
     fn read<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
         // SAFETY: `at` has checked that the bytes are the packet's, which nobody else writes while the program runs.
         self.at::<N>(offset)
-            .map(|bytes| unsafe { wide::load(bytes) })
+            .map(|bytes| unsafe { unaligned::load(bytes) })
     }
 
     /// See [`Packet::byte`]. Hidden, so that a byte that is not there has a value, whatever it is compared with.
     #[inline(always)]
     fn byte(self, offset: usize) -> u16 {
-        wide::hidden(match self.read(offset) {
+        unaligned::opaque(match self.read(offset) {
             Some([byte]) => u64::from(byte),
             None => u64::from(ABSENT),
         }) as u16
@@ -99,21 +98,21 @@ impl Span {
     fn write<const N: usize>(self, offset: usize, bytes: [u8; N]) -> Result<(), Reason> {
         let place = self.at::<N>(offset).ok_or(Reason::KernelRefused)?;
         // SAFETY: as in `read`.
-        unsafe { wide::store(place, bytes) };
+        unsafe { unaligned::store(place, bytes) };
         Ok(())
     }
 
     /// See [`Packet::sum`]: in pieces of a fixed size, which the verifier can check.
     #[inline(always)]
-    fn sum(self, offset: usize, len: usize, any: Any) -> Result<u16, Reason> {
+    fn sum(self, offset: usize, len: usize, any: Opaque) -> Result<u16, Reason> {
         const PIECE: usize = 64;
         const LARGEST: usize = 2047;
         // Three of them, of which the verifier does not know that they are the same: else what one loop's end says of the
         // length makes it follow each end through all of what comes.
         let (pieces, words, whole) = (
-            any.forgotten(len) & LARGEST,
-            any.forgotten(len) & LARGEST,
-            any.forgotten(len) & LARGEST,
+            any.verifier_opaque(len) & LARGEST,
+            any.verifier_opaque(len) & LARGEST,
+            any.verifier_opaque(len) & LARGEST,
         );
         let mut sum = 0u64;
         let mut at = 0;
@@ -153,7 +152,7 @@ pub struct Frame {
     span: Span,
     // Read once: of two reads the compiler makes a pointer into the context, which the verifier refuses.
     ifindex: u32,
-    any: Any,
+    any: Opaque,
 }
 
 impl Frame {
@@ -166,7 +165,7 @@ impl Frame {
             context,
             span: Span::of(context),
             ifindex,
-            any: Any(ifindex),
+            any: Opaque(ifindex),
         }
     }
 
@@ -274,8 +273,8 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
-    fn forgotten(&self, value: usize) -> usize {
-        self.any.forgotten(value)
+    fn verifier_opaque(&self, value: usize) -> usize {
+        self.any.verifier_opaque(value)
     }
 }
 
@@ -284,7 +283,7 @@ pub struct Skb {
     skb: *mut __sk_buff,
     // As in `Frame`.
     ifindex: u32,
-    any: Any,
+    any: Opaque,
     /// As far as the path has asked for it.
     partial: PartialChecksum,
 }
@@ -305,7 +304,7 @@ impl Skb {
         Self {
             skb,
             ifindex,
-            any: Any(ifindex),
+            any: Opaque(ifindex),
             partial: PartialChecksum::NONE,
         }
     }
@@ -352,7 +351,7 @@ impl Skb {
     #[inline(always)]
     pub fn keep_outer(&self, control: u16) {
         // SAFETY: as in `new`; these words are for the programs of a hook.
-        unsafe { (*self.hidden()).cb[0] = u32::from(control) };
+        unsafe { (*self.opaque()).cb[0] = u32::from(control) };
     }
 
     /// What [`Self::keep_outer`] has kept.
@@ -360,13 +359,13 @@ impl Skb {
     #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
     pub fn outer(&self) -> u16 {
         // SAFETY: as in `new`.
-        unsafe { (*self.hidden()).cb[0] as u16 }
+        unsafe { (*self.opaque()).cb[0] as u16 }
     }
 
     /// The context anew, for a field that is used more than once: else the compiler makes a pointer to that, which the verifier
     /// refuses.
     #[inline(always)]
-    fn hidden(&self) -> *mut __sk_buff {
+    fn opaque(&self) -> *mut __sk_buff {
         black_box(self.skb)
     }
 
@@ -421,11 +420,11 @@ impl Skb {
     /// Leaves a number beside the packet, for the programs that see it next; what there was.
     #[inline(always)]
     pub fn swap_tc_index(&self, number: u32) -> u32 {
-        let skb = self.hidden();
+        let skb = self.opaque();
         // SAFETY: as in `new`; the word is for tc's programs.
         unsafe {
             let before = (*skb).tc_index;
-            (*self.hidden()).tc_index = number;
+            (*self.opaque()).tc_index = number;
             before
         }
     }
@@ -588,7 +587,7 @@ impl Packet for Skb {
         /// Larger than where any stack has it: so the verifier knows a bound.
         const MOST: usize = 0x3ff;
         let (start, is_tcp) = self.partial.segment_transport(transport, is_tcp);
-        (self.any.forgotten(start.min(MOST)) & MOST, is_tcp)
+        (self.any.verifier_opaque(start.min(MOST)) & MOST, is_tcp)
     }
 
     #[inline(always)]
@@ -611,8 +610,8 @@ impl Packet for Skb {
         // Forgotten: all that follows is looked at once, and not once for frames with and once for
         // frames without one.
         self.partial = PartialChecksum {
-            start: self.any.forgotten(partial.start as usize) as u32,
-            field: self.any.forgotten(partial.field as usize) as u32,
+            start: self.any.verifier_opaque(partial.start as usize) as u32,
+            field: self.any.verifier_opaque(partial.field as usize) as u32,
         };
         self.partial
     }
@@ -654,7 +653,7 @@ impl Packet for Skb {
     }
 
     #[inline(always)]
-    fn forgotten(&self, value: usize) -> usize {
-        self.any.forgotten(value)
+    fn verifier_opaque(&self, value: usize) -> usize {
+        self.any.verifier_opaque(value)
     }
 }

@@ -1,4 +1,4 @@
-//! Cuts an IPv4 packet into fragments that come in again, see [`eip_dp_common::path::fragment`].
+//! Cuts an IPv4 packet into fragments that come in again, see [`eip_dp_common::pipeline::fragment`].
 
 use aya_ebpf::{
     bindings::{
@@ -17,10 +17,10 @@ use eip_dp_common::{
     abi::Reason,
     checksum::fold,
     packet::{NETWORK, Packet, PartialChecksum},
-    path::fragment::{self, HEADER, LONGEST, Piece, Walk},
+    pipeline::fragment::{self, HEADER, LONGEST, Piece, Walk},
 };
 
-use crate::{context::Skb, vlan, wide};
+use crate::{context::Skb, unaligned, vlan};
 
 /// A packet that is being cut.
 #[repr(C)]
@@ -138,9 +138,9 @@ fn room() -> Result<&'static mut Room, Reason> {
 /// A length that the verifier knows the bounds of; 0 for one that is larger.
 #[inline(always)]
 fn bounded(len: usize, most: usize) -> u32 {
-    let len = wide::hidden(len as u64) as usize;
+    let len = unaligned::opaque(len as u64) as usize;
     // Not compared with 0, of which Linux 6.1's learns nothing.
-    if len < wide::hidden(1) as usize || len > most {
+    if len < unaligned::opaque(1) as usize || len > most {
         0
     } else {
         len as u32
@@ -151,8 +151,8 @@ fn bounded(len: usize, most: usize) -> u32 {
 /// nothing.
 #[inline(always)]
 fn header_len(len: usize) -> u32 {
-    let len = wide::hidden(len as u64) as u32 & 63;
-    if len < wide::hidden(20) as u32 {
+    let len = unaligned::opaque(len as u64) as u32 & 63;
+    if len < unaligned::opaque(20) as u32 {
         0
     } else {
         len
@@ -215,7 +215,7 @@ fn give(skb: &Skb, room: &Room, network: u32, header: usize, piece: Piece) -> Re
         let payload = room
             .payload
             .as_ptr()
-            .add(wide::hidden(piece.at as u64) as usize & PLACE);
+            .add(unaligned::opaque(piece.at as u64) as usize & PLACE);
         match bpf_skb_change_tail(skb.as_ptr(), at + length + rest, 0) {
             0 => {}
             _ => return Err(Reason::KernelRefused),
@@ -253,10 +253,10 @@ fn complete(
         return Err(Reason::Malformed);
     }
     // What the ends of the loops say of a length is not to be known behind them.
-    let (start, field) = (skb.forgotten(start), skb.forgotten(field));
-    let payload = skb.forgotten(payload);
+    let (start, field) = (skb.verifier_opaque(start), skb.verifier_opaque(field));
+    let payload = skb.verifier_opaque(payload);
     // A word that ends behind the payload ends with zeros.
-    let end = wide::hidden(payload as u64) as usize & PLACE;
+    let end = unaligned::opaque(payload as u64) as usize & PLACE;
     let mut byte = 0;
     while byte < 4 {
         room.payload[end + byte] = 0;
@@ -266,12 +266,12 @@ fn complete(
     let mut sum = 0u64;
     let mut count = 0;
     while count <= LONGEST / PIECE {
-        let rest = skb.forgotten(payload.wrapping_sub(at)) & PLACE;
+        let rest = skb.verifier_opaque(payload.wrapping_sub(at)) & PLACE;
         if rest == 0 {
             break;
         }
         let words = if rest > PIECE { PIECE } else { (rest + 3) & !3 };
-        let words = skb.forgotten(words) & (2 * PIECE - 1);
+        let words = skb.verifier_opaque(words) & (2 * PIECE - 1);
         if words > PIECE {
             break;
         }
@@ -282,16 +282,16 @@ fn complete(
         };
         sum += piece as u64 & 0xffff_ffff;
         at = if rest > PIECE { at + PIECE } else { payload };
-        at = skb.forgotten(at) & PLACE;
+        at = skb.verifier_opaque(at) & PLACE;
         count += 1;
     }
-    let sum = skb.forgotten(sum as usize) as u64;
+    let sum = skb.verifier_opaque(sum as usize) as u64;
     #[allow(clippy::cast_possible_truncation, reason = "folded")]
     let (upper, lower) = ((sum >> 32) as u32, sum as u32);
     let checksum = !fold(u32::from(fold(upper)) + u32::from(fold(lower)));
     // As the kernel does (net/core/dev.c, skb_checksum_help).
     let [a, b] = if checksum == 0 { 0xffff } else { checksum }.to_ne_bytes();
-    let field = skb.forgotten(field) & PLACE;
+    let field = skb.verifier_opaque(field) & PLACE;
     room.payload[field] = a;
     room.payload[field + 1] = b;
     Ok(())

@@ -21,7 +21,7 @@ use eip_dp_common::{
     tables::Tables,
 };
 
-use crate::{context::Skb, maps::Maps, stack, vlan::Tag};
+use crate::{context::Skb, double_tag, maps::Maps, vlan::Tag};
 
 /// Marks a packet that comes in once more, in `tc_index`: a second time would be once too often.
 const AGAIN: u32 = 0xe1d;
@@ -80,7 +80,7 @@ where
     }
     // SAFETY: the helper has written all of it.
     let destination: [u8; LEN] = unsafe { destination.assume_init() };
-    if !stack::is_ours::<F>(Some(destination)) {
+    if !double_tag::is_ours::<F>(Some(destination)) {
         return Err(Ok(TC_ACT_UNSPEC));
     }
     if skb.tag() != Tag::None {

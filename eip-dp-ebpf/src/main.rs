@@ -1,28 +1,28 @@
 //! The programs of eip-dp: XDP and tc on uplinks and ports.
 //!
-//! What happens to a packet is in `eip_dp_common::path`; here are the entrances, where packets are ([`context`]), where
-//! the tables are ([`maps`]), the counters ([`account`]) and the ways out.
+//! What happens to a packet is in `eip_dp_common::pipeline`; here are the entrances, where packets are ([`context`]), where
+//! the tables are ([`maps`]), the counters ([`counters`]) and the ways out.
 //!
 //! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched. What the
 //! short way of XDP leaves, IPv6, ARP and neighbour discovery, pings of the gateway, ICMP errors of its own, and in tc the
-//! end of every way are programs that these go on to ([`stage`]).
+//! end of every way are programs that these go on to ([`tail_call`]).
 #![no_std]
 #![no_main]
-// Instructions that the compiler gives no other way to, see `account` and `wide`.
+// Instructions that the compiler gives no other way to, see `counters` and `unaligned`.
 #![feature(asm_experimental_arch)]
 
-mod account;
 mod budgets;
 mod context;
+mod counters;
 mod cut;
+mod double_tag;
 mod kernel;
 mod layer3;
 mod maps;
 mod requests;
-mod stack;
-mod stage;
+mod tail_call;
+mod unaligned;
 mod vlan;
-mod wide;
 
 use aya_ebpf::{
     bindings::{
@@ -34,11 +34,11 @@ use aya_ebpf::{
 };
 use context::{Frame, Skb};
 use eip_dp_common::{
-    abi::{Event, LinkKey, Reason, Sealed, Uplink, stages},
+    abi::{Checksummed, Event, LinkKey, Reason, Uplink, stages},
     family::{V4, V6},
     packet::{NETWORK, Packet as _},
-    path::{self, Local, Outcome, Verdict, Way},
-    tables::{self, Links as _, Tables},
+    pipeline::{self, Egress, LinkProtocols, Outcome, Verdict},
+    tables::{self, LinkTables as _, Tables},
 };
 use maps::{DEVICES, Maps};
 use vlan::{Tag, Tags};
@@ -47,16 +47,16 @@ use vlan::{Tag, Tags};
 #[xdp(frags)]
 #[inline(always)]
 fn uplink_xdp(context: XdpContext) -> u32 {
-    if stage::is_ipv6_frame(&context) {
-        quickly(
+    if tail_call::is_ipv6_frame(&context) {
+        run_fast_path(
             &context,
-            path::quick_from_uplink::<V6, Frame, Maps>,
+            pipeline::fast_path_from_uplink::<V6, Frame, Maps>,
             stages::UPLINK6,
         )
     } else {
-        quickly(
+        run_fast_path(
             &context,
-            path::quick_from_uplink::<V4, Frame, Maps>,
+            pipeline::fast_path_from_uplink::<V4, Frame, Maps>,
             stages::UPLINK4,
         )
     }
@@ -80,16 +80,16 @@ fn uplink6_xdp(context: XdpContext) -> u32 {
 #[xdp(frags)]
 #[inline(always)]
 fn port_xdp(context: XdpContext) -> u32 {
-    if stage::is_ipv6_frame(&context) {
-        quickly(
+    if tail_call::is_ipv6_frame(&context) {
+        run_fast_path(
             &context,
-            path::quick_from_port::<V6, Frame, Maps>,
+            pipeline::fast_path_from_port::<V6, Frame, Maps>,
             stages::PORT6,
         )
     } else {
-        quickly(
+        run_fast_path(
             &context,
-            path::quick_from_port::<V4, Frame, Maps>,
+            pipeline::fast_path_from_port::<V4, Frame, Maps>,
             stages::PORT4,
         )
     }
@@ -114,12 +114,12 @@ fn port6_xdp(context: XdpContext) -> u32 {
 #[inline(always)]
 fn uplink_tc(context: TcContext) -> i32 {
     if !vlan::unstack(&context, |key| {
-        Maps::has_uplink(key) && stack::concerns_us(&context)
+        Maps::has_uplink(key) && double_tag::concerns_us(&context)
     }) {
         return refused();
     }
-    if stage::is_ipv6_skb(&context) {
-        stage::enter_tc(&context, stages::UPLINK6);
+    if tail_call::is_ipv6_skb(&context) {
+        tail_call::enter_tc(&context, stages::UPLINK6);
     }
     uplink_skb::<V4>(&context, &UPLINK4)
 }
@@ -137,12 +137,12 @@ fn uplink6_tc(context: TcContext) -> i32 {
 fn uplink_l3_tc(context: TcContext) -> i32 {
     match layer3::enter(&context) {
         Ok(()) => {
-            let stage = if stage::is_ipv6_skb(&context) {
+            let stage = if tail_call::is_ipv6_skb(&context) {
                 stages::UPLINK6
             } else {
                 stages::UPLINK4
             };
-            stage::enter_tc(&context, stage);
+            tail_call::enter_tc(&context, stage);
             // The stage is not there yet. Nothing of a tenant's enters the host's own routing.
             lost(Reason::TableBusy)
         }
@@ -158,8 +158,8 @@ fn port_tc(context: TcContext) -> i32 {
     if !vlan::unstack(&context, Maps::has_port) {
         return refused();
     }
-    if stage::is_ipv6_skb(&context) {
-        stage::enter_tc(&context, stages::PORT6);
+    if tail_call::is_ipv6_skb(&context) {
+        tail_call::enter_tc(&context, stages::PORT6);
     }
     port_skb::<V4>(&context, &PORT4)
 }
@@ -175,59 +175,62 @@ fn port6_tc(context: TcContext) -> i32 {
 #[classifier]
 #[inline(always)]
 fn uplink_arp(context: TcContext) -> i32 {
-    one_step(&context, path::discovery_from_uplink::<V4, Skb, Maps>)
+    one_step(&context, pipeline::discovery_from_uplink::<V4, Skb, Maps>)
 }
 
 /// Neighbour discovery on an uplink.
 #[classifier]
 #[inline(always)]
 fn uplink_nd(context: TcContext) -> i32 {
-    one_step(&context, path::discovery_from_uplink::<V6, Skb, Maps>)
+    one_step(&context, pipeline::discovery_from_uplink::<V6, Skb, Maps>)
 }
 
 /// ARP on a port.
 #[classifier]
 #[inline(always)]
 fn port_arp(context: TcContext) -> i32 {
-    one_step(&context, path::discovery_from_port::<V4, Skb, Maps>)
+    one_step(&context, pipeline::discovery_from_port::<V4, Skb, Maps>)
 }
 
 /// Neighbour discovery on a port.
 #[classifier]
 #[inline(always)]
 fn port_nd(context: TcContext) -> i32 {
-    one_step(&context, path::discovery_from_port::<V6, Skb, Maps>)
+    one_step(&context, pipeline::discovery_from_port::<V6, Skb, Maps>)
 }
 
 /// A ping of the gateway.
 #[classifier]
 #[inline(always)]
 fn ping4(context: TcContext) -> i32 {
-    one_step(&context, path::answer_ping::<V4, Skb, Maps>)
+    one_step(&context, pipeline::answer_ping::<V4, Skb, Maps>)
 }
 
 /// The same for IPv6.
 #[classifier]
 #[inline(always)]
 fn ping6(context: TcContext) -> i32 {
-    one_step(&context, path::answer_ping::<V6, Skb, Maps>)
+    one_step(&context, pipeline::answer_ping::<V6, Skb, Maps>)
 }
 
-/// The end of every packet's way: what becomes of it, and counting.
+/// The end of every packet's egress: what becomes of it, and counting.
 #[classifier]
 #[inline(always)]
 fn finish(context: TcContext) -> i32 {
-    finish_tc(&Skb::as_it_is(&context), stage::take_over().outcome())
+    finish_tc(
+        &Skb::as_it_is(&context),
+        tail_call::take_handoff().outcome(),
+    )
 }
 
 /// A packet that is larger than its way out, and may be cut.
 #[classifier]
 #[inline(always)]
 fn fragment(context: TcContext) -> i32 {
-    let outcome = stage::take_over().outcome();
+    let outcome = tail_call::take_handoff().outcome();
     let begun = cut::begin(&context, outcome.mtu as usize);
     if begun.is_ok() {
-        account::happened(Event::Fragmented);
+        counters::count_event(Event::Fragmented);
     }
     next_fragment(&context, begun)
 }
@@ -245,7 +248,7 @@ fn next_fragment(context: &TcContext, before: Result<Option<i32>, Reason>) -> i3
     match before {
         Ok(Some(action)) => action,
         Ok(None) => {
-            stage::enter_tc(context, stages::FRAGMENTS);
+            tail_call::enter_tc(context, stages::FRAGMENTS);
             lost(Reason::TooBig)
         }
         Err(reason) => lost(reason),
@@ -255,29 +258,29 @@ fn next_fragment(context: &TcContext, before: Result<Option<i32>, Reason>) -> i3
 /// The last of a packet from an uplink whose sender has to know.
 #[classifier]
 #[inline(always)]
-fn tell_uplink4(context: TcContext) -> i32 {
-    told(&context, path::tell_uplink::<V4, Skb, Maps>)
+fn uplink4_error(context: TcContext) -> i32 {
+    icmp_error(&context, pipeline::icmp_error_on_uplink::<V4, Skb, Maps>)
 }
 
 /// The same for IPv6.
 #[classifier]
 #[inline(always)]
-fn tell_uplink6(context: TcContext) -> i32 {
-    told(&context, path::tell_uplink::<V6, Skb, Maps>)
+fn uplink6_error(context: TcContext) -> i32 {
+    icmp_error(&context, pipeline::icmp_error_on_uplink::<V6, Skb, Maps>)
 }
 
 /// The last of a packet from a port whose sender has to know.
 #[classifier]
 #[inline(always)]
-fn tell_port4(context: TcContext) -> i32 {
-    told(&context, path::tell_port::<V4, Skb, Maps>)
+fn port4_error(context: TcContext) -> i32 {
+    icmp_error(&context, pipeline::icmp_error_on_port::<V4, Skb, Maps>)
 }
 
 /// The same for IPv6.
 #[classifier]
 #[inline(always)]
-fn tell_port6(context: TcContext) -> i32 {
-    told(&context, path::tell_port::<V6, Skb, Maps>)
+fn port6_error(context: TcContext) -> i32 {
+    icmp_error(&context, pipeline::icmp_error_on_port::<V6, Skb, Maps>)
 }
 
 /// The stages that may follow.
@@ -285,54 +288,54 @@ struct Stages {
     /// For what is about addresses on the link.
     discovery: u32,
     /// Where the sender has to know.
-    tell: u32,
+    icmp_error: u32,
     /// For pings of the gateway.
     ping: u32,
 }
 
 const UPLINK4: Stages = Stages {
     discovery: stages::UPLINK_ARP,
-    tell: stages::TELL_UPLINK4,
+    icmp_error: stages::UPLINK4_ERROR,
     ping: stages::PING4,
 };
 const UPLINK6: Stages = Stages {
     discovery: stages::UPLINK_ND,
-    tell: stages::TELL_UPLINK6,
+    icmp_error: stages::UPLINK6_ERROR,
     ping: stages::PING6,
 };
 const PORT4: Stages = Stages {
     discovery: stages::PORT_ARP,
-    tell: stages::TELL_PORT4,
+    icmp_error: stages::PORT4_ERROR,
     ping: stages::PING4,
 };
 const PORT6: Stages = Stages {
     discovery: stages::PORT_ND,
-    tell: stages::TELL_PORT6,
+    icmp_error: stages::PORT6_ERROR,
     ping: stages::PING6,
 };
 
 #[inline(always)]
-fn uplink_frame<F: Local>(context: &XdpContext) -> u32
+fn uplink_frame<F: LinkProtocols>(context: &XdpContext) -> u32
 where
     Maps: Tables<F>,
 {
     with_frame::<F>(context, Maps::has_uplink, |frame, key| {
-        path::packet_from_uplink::<F, _, _>(frame, &Maps, key)
+        pipeline::packet_from_uplink::<F, _, _>(frame, &Maps, key)
     })
 }
 
 #[inline(always)]
-fn port_frame<F: Local>(context: &XdpContext) -> u32
+fn port_frame<F: LinkProtocols>(context: &XdpContext) -> u32
 where
     Maps: Tables<F>,
 {
     with_frame::<F>(context, Maps::has_port, |frame, key| {
-        path::packet_from_port::<F, _, _>(frame, &Maps, key)
+        pipeline::packet_from_port::<F, _, _>(frame, &Maps, key)
     })
 }
 
 #[inline(always)]
-fn uplink_skb<F: Local>(context: &TcContext, stages: &Stages) -> i32
+fn uplink_skb<F: LinkProtocols>(context: &TcContext, stages: &Stages) -> i32
 where
     Maps: Tables<F>,
 {
@@ -341,12 +344,12 @@ where
         return lost(Reason::Malformed);
     }
     with_skb::<F>(context, stages, left_on_uplink, |skb, key| {
-        path::packet_from_uplink::<F, _, _>(skb, &Maps, key)
+        pipeline::packet_from_uplink::<F, _, _>(skb, &Maps, key)
     })
 }
 
 #[inline(always)]
-fn port_skb<F: Local>(context: &TcContext, stages: &Stages) -> i32
+fn port_skb<F: LinkProtocols>(context: &TcContext, stages: &Stages) -> i32
 where
     Maps: Tables<F>,
 {
@@ -354,7 +357,7 @@ where
         context,
         stages,
         |_| None,
-        |skb, key| path::packet_from_port::<F, _, _>(skb, &Maps, key),
+        |skb, key| pipeline::packet_from_port::<F, _, _>(skb, &Maps, key),
     )
 }
 
@@ -384,7 +387,7 @@ fn key_of(skb: &Skb, tag: Tag) -> LinkKey {
 
 /// The short way, and where it ends for a frame that is not for it: untouched, at the stage that is.
 #[inline(always)]
-fn quickly(
+fn run_fast_path(
     context: &XdpContext,
     path: impl FnOnce(&mut Frame, &Maps, u32) -> Outcome,
     stage: u32,
@@ -393,23 +396,23 @@ fn quickly(
     let ifindex = frame.ifindex();
     let mut outcome = path(&mut frame, &Maps, ifindex);
     if outcome.verdict == Verdict::Send {
-        let action = DEVICES.redirect(outcome.way.ifindex, u64::from(xdp_action::XDP_DROP));
+        let action = DEVICES.redirect(outcome.egress.ifindex, u64::from(xdp_action::XDP_DROP));
         if let Ok(action) = action {
-            account::delivered(&outcome);
+            counters::count_delivery(&outcome);
             return action;
         }
         // The interface was taken out of the map a moment ago.
         outcome.verdict = Verdict::Drop(Reason::TableBusy);
-        account::count(&outcome);
+        counters::count(&outcome);
         return xdp_action::XDP_DROP;
     }
-    stage::enter_xdp(context, stage);
+    tail_call::enter_xdp(context, stage);
     xdp_action::XDP_PASS
 }
 
 /// What becomes of an XDP frame: each verdict, once. `is_ours` tells a VLAN of ours from the host's.
 #[inline(always)]
-fn with_frame<F: Local>(
+fn with_frame<F: LinkProtocols>(
     context: &XdpContext,
     is_ours: impl FnOnce(&LinkKey) -> bool,
     path: impl FnOnce(&mut Frame, LinkKey) -> Outcome,
@@ -428,17 +431,17 @@ fn with_frame<F: Local>(
         return xdp_action::XDP_PASS;
     }
     let mut frame = Frame::new(context);
-    let mut outcome = if path::is_discovery::<F, _>(&frame) {
+    let mut outcome = if pipeline::is_discovery::<F, _>(&frame) {
         // Answered by tc.
         Outcome::START
     } else {
         path(&mut frame, key)
     };
-    path::leave_telling::<F, _, _>(&frame, &Maps, &mut outcome);
+    pipeline::punt_icmp_error::<F, _, _>(&frame, &Maps, &mut outcome);
     let action = match outcome.verdict {
-        Verdict::Send => match tag_frame(context, outcome.way.vlan) {
+        Verdict::Send => match tag_frame(context, outcome.egress.vlan) {
             Ok(()) => DEVICES
-                .redirect(outcome.way.ifindex, u64::from(xdp_action::XDP_DROP))
+                .redirect(outcome.egress.ifindex, u64::from(xdp_action::XDP_DROP))
                 .unwrap_or_else(|drop| {
                     // The interface was taken out of the map a moment ago.
                     outcome.verdict = Verdict::Drop(Reason::TableBusy);
@@ -450,14 +453,14 @@ fn with_frame<F: Local>(
             }
         },
         Verdict::Pass
-        | Verdict::Daemon
-        | Verdict::Slow
-        | Verdict::Resolve
-        | Verdict::Neighbour
+        | Verdict::PuntToDaemon
+        | Verdict::Punt
+        | Verdict::SendUnresolved
+        | Verdict::SendToNeighbour
         | Verdict::Fragment
         | Verdict::Reply
         | Verdict::Ping
-        | Verdict::Refuse(_) => match tag_frame(context, tags.control) {
+        | Verdict::IcmpError(_) => match tag_frame(context, tags.control) {
             Ok(()) => xdp_action::XDP_PASS,
             Err(reason) => {
                 outcome.verdict = Verdict::Drop(reason);
@@ -466,7 +469,7 @@ fn with_frame<F: Local>(
         },
         Verdict::Drop(_) => xdp_action::XDP_DROP,
     };
-    account::count(&outcome);
+    counters::count(&outcome);
     action
 }
 
@@ -474,28 +477,32 @@ fn with_frame<F: Local>(
 #[inline(always)]
 fn finish_tc(skb: &Skb, mut outcome: Outcome) -> i32 {
     let result = match outcome.verdict {
-        Verdict::Send => tagged(skb, outcome.way.vlan).map(|()| redirect(outcome.way.ifindex)),
-        Verdict::Resolve => tagged(skb, outcome.way.vlan).and_then(|()| {
-            let (is_ipv6, address) = next_hop(&outcome.way, skb.is_ipv6())?;
-            Ok(resolve(outcome.way.ifindex, is_ipv6, address))
+        Verdict::Send => {
+            tagged(skb, outcome.egress.vlan).map(|()| redirect(outcome.egress.ifindex))
+        }
+        Verdict::SendUnresolved => tagged(skb, outcome.egress.vlan).and_then(|()| {
+            let (is_ipv6, address) = next_hop(&outcome.egress, skb.is_ipv6())?;
+            Ok(resolve(outcome.egress.ifindex, is_ipv6, address))
         }),
-        Verdict::Neighbour => tagged(skb, 0).and_then(|()| {
+        Verdict::SendToNeighbour => tagged(skb, 0).and_then(|()| {
             let address = destination(skb)?;
-            Ok(resolve(outcome.way.ifindex, skb.is_ipv6(), address))
+            Ok(resolve(outcome.egress.ifindex, skb.is_ipv6(), address))
         }),
-        Verdict::Reply | Verdict::Refuse(_) => restacked(skb).map(|()| redirect(skb.ifindex())),
-        Verdict::Pass | Verdict::Slow => restacked(skb).map(|()| TC_ACT_UNSPEC),
+        Verdict::Reply | Verdict::IcmpError(_) => restacked(skb).map(|()| redirect(skb.ifindex())),
+        Verdict::Pass | Verdict::Punt => restacked(skb).map(|()| TC_ACT_UNSPEC),
         // The stage for it is not there.
         Verdict::Ping => Err(Reason::GatewayService),
         Verdict::Fragment => Err(Reason::TooBig),
-        Verdict::Daemon => requests::hand_over(skb, key_of(skb, skb.tag())).map(|()| TC_ACT_SHOT),
+        Verdict::PuntToDaemon => {
+            requests::hand_off(skb, key_of(skb, skb.tag())).map(|()| TC_ACT_SHOT)
+        }
         Verdict::Drop(_) => Ok(TC_ACT_SHOT),
     };
     let action = result.unwrap_or_else(|reason| {
         outcome.verdict = Verdict::Drop(reason);
         TC_ACT_SHOT
     });
-    account::count(&outcome);
+    counters::count(&outcome);
     action
 }
 
@@ -543,7 +550,7 @@ fn refused() -> i32 {
 /// Not delivered, and of nobody.
 #[inline(always)]
 fn lost(reason: Reason) -> i32 {
-    account::count(&Outcome::dropped(reason));
+    counters::count(&Outcome::dropped(reason));
     TC_ACT_SHOT
 }
 
@@ -553,9 +560,13 @@ fn lost(reason: Reason) -> i32 {
 /// # Errors
 /// [`Reason::TableBusy`] if the uplink was taken away a moment ago.
 #[inline(always)]
-fn next_hop(way: &Way, is_ipv6: bool) -> Result<(bool, [u8; 16]), Reason> {
+fn next_hop(egress: &Egress, is_ipv6: bool) -> Result<(bool, [u8; 16]), Reason> {
     let mut uplink = Uplink::zeroed();
-    let key = LinkKey::stacked(way.ifindex, vlan::outer(way.vlan), vlan::inner(way.vlan));
+    let key = LinkKey::stacked(
+        egress.ifindex,
+        vlan::outer(egress.vlan),
+        vlan::inner(egress.vlan),
+    );
     if tables::find(&mut uplink, &key, |key, into| Maps.uplink(key, into)) != Ok(true) {
         return Err(Reason::TableBusy);
     }
@@ -598,7 +609,7 @@ fn resolve(ifindex: u32, is_ipv6: bool, address: [u8; 16]) -> i32 {
 }
 
 #[inline(always)]
-fn with_skb<F: Local>(
+fn with_skb<F: LinkProtocols>(
     context: &TcContext,
     stages: &Stages,
     left: impl FnOnce(Tag) -> Option<i32>,
@@ -607,7 +618,7 @@ fn with_skb<F: Local>(
     let mut skb = match Skb::new(context) {
         Ok(skb) => skb,
         Err(reason) => {
-            account::count(&Outcome::dropped(reason));
+            counters::count(&Outcome::dropped(reason));
             return TC_ACT_SHOT;
         }
     };
@@ -615,51 +626,54 @@ fn with_skb<F: Local>(
     if let Some(action) = left(tag) {
         return action;
     }
-    if path::is_discovery::<F, _>(&skb) {
-        stage::enter_tc(context, stages.discovery);
+    if pipeline::is_discovery::<F, _>(&skb) {
+        tail_call::enter_tc(context, stages.discovery);
     }
     let key = key_of(&skb, tag);
     let outcome = path(&mut skb, key);
-    if outcome.concerns_sender() {
-        stage::hand_over(&outcome);
-        stage::enter_tc(context, stages.tell);
+    if outcome.wants_icmp_error() {
+        tail_call::hand_off(&outcome);
+        tail_call::enter_tc(context, stages.icmp_error);
     }
     if outcome.verdict == Verdict::Ping {
-        stage::enter_tc(context, stages.ping);
+        tail_call::enter_tc(context, stages.ping);
     }
     if outcome.verdict == Verdict::Fragment {
-        stage::hand_over(&outcome);
-        stage::enter_tc(context, stages::FRAGMENT);
+        tail_call::hand_off(&outcome);
+        tail_call::enter_tc(context, stages::FRAGMENT);
         // The stage for it is not there. (Of the outcome the verifier misses what such a verdict leaves open.)
         return lost(Reason::TooBig);
     }
-    stage::finish(context, &outcome)
+    tail_call::finish(context, &outcome)
 }
 
 /// A stage that is all of a packet's way.
 #[inline(always)]
 fn one_step(context: &TcContext, path: impl FnOnce(&mut Skb, &Maps, LinkKey) -> Outcome) -> i32 {
     let Ok(mut skb) = Skb::new(context) else {
-        return stage::finish(context, &Outcome::START);
+        return tail_call::finish(context, &Outcome::START);
     };
     let key = key_of(&skb, skb.tag());
     let mut outcome = path(&mut skb, &Maps, key);
     // Hidden: the compiler would write what of it is always zero, and stands together, by `memset`.
-    outcome.mtu = wide::hidden(u64::from(outcome.mtu)) as u32;
-    stage::finish(context, &outcome)
+    outcome.mtu = unaligned::opaque(u64::from(outcome.mtu)) as u32;
+    tail_call::finish(context, &outcome)
 }
 
 /// The stage that tells a sender.
 #[inline(always)]
-fn told(context: &TcContext, tell: impl FnOnce(&mut Skb, &Maps, LinkKey, &mut Outcome)) -> i32 {
-    let mut outcome = stage::take_over().concerning_sender();
+fn icmp_error(
+    context: &TcContext,
+    icmp_error: impl FnOnce(&mut Skb, &Maps, LinkKey, &mut Outcome),
+) -> i32 {
+    let mut outcome = tail_call::take_handoff().concerning_sender();
     match Skb::new(context) {
         Ok(mut skb) => {
             let key = key_of(&skb, skb.tag());
-            tell(&mut skb, &Maps, key, &mut outcome);
-            stage::finish(context, &outcome)
+            icmp_error(&mut skb, &Maps, key, &mut outcome);
+            tail_call::finish(context, &outcome)
         }
-        Err(_) => stage::finish(context, &outcome),
+        Err(_) => tail_call::finish(context, &outcome),
     }
 }
 

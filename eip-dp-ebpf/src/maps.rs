@@ -13,19 +13,19 @@ use aya_ebpf::{
 };
 use eip_dp_common::{
     abi::{
-        Cidr, EipEntry, Event, FlowHalves, FlowWord, INGRESS_PLACES, Ingress, Link, LinkKey,
-        MAX_CIDRS, MacKey, NextHop, Owner, Port, PortMac, PortRole, Prefix, Reason, Sealed, Status,
-        Target, Uplink, Vpc,
+        Checksummed, Cidr, CounterOverflow, EipRoute, Event, INGRESS_PLACES, Ingress, Link,
+        LinkKey, MAX_CIDRS, MacKey, NextHop, Owner, PackedCounter, Port, PortMac, PortRole, Prefix,
+        Reason, Status, Target, Uplink, Vpc,
     },
     budget::{EipBudget, EniBudget, Spend},
-    family::{NatObstacle, SCREEN_BITS, v4},
-    index::{self, Key, Line},
+    cuckoo::{self, Bucket, Key},
+    family::{NatObstacle, PREFILTER_BITS, v4},
     packet::Packet,
-    path::Quick,
-    tables::{Links, Options},
+    pipeline::FastPathTables,
+    tables::{LinkTables, Options},
 };
 
-use crate::{budgets, wide};
+use crate::{budgets, unaligned};
 
 const EIPS: u32 = 65_536;
 const VPC_COUNT: u32 = 1_024;
@@ -34,7 +34,7 @@ const PORT_COUNT: u32 = 4_096;
 const LINK_COUNT: u32 = 8_192;
 const PREFIXES: u32 = 4_096;
 const UPLINK_COUNT: u32 = 64;
-const SCREEN_WORDS: u32 = SCREEN_BITS / 64;
+const PREFILTER_WORDS: u32 = PREFILTER_BITS / 64;
 
 /// User space writes these maps by plain stores.
 const MAPPED: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
@@ -49,13 +49,13 @@ macro_rules! set_by_the_loader {
 
 set_by_the_loader! {
     SEED: u64;
-    EIP4_LINES: u32;
-    EIP6_LINES: u32;
-    PRIVATE4_LINES: u32;
-    PRIVATE6_LINES: u32;
+    EIP4_BUCKETS: u32;
+    EIP6_BUCKETS: u32;
+    PRIVATE4_BUCKETS: u32;
+    PRIVATE6_BUCKETS: u32;
     SLOTS: u32;
     TARGETS: u32;
-    OTHERS6_HALF: u32;
+    NAT_PEERS6_HALF: u32;
     SKB_KNOWN: u32;
     SKB_IP_SUMMED_BYTE: u32;
     SKB_IP_SUMMED_SHIFT: u32;
@@ -73,11 +73,11 @@ pub fn set<T: Copy>(number: &T) -> T {
 
 /// Declares the maps that there are of each address family.
 macro_rules! maps_of {
-    ($address:ty, $eip:ident $private:ident $prefix:ident $cidr:ident $nets:ident $screen:ident) => {
+    ($address:ty, $eip:ident $private:ident $prefix:ident $cidr:ident $nets:ident $prefilter:ident) => {
         #[map]
-        static $eip: Array<Line> = Array::with_max_entries(2, MAPPED);
+        static $eip: Array<Bucket> = Array::with_max_entries(2, MAPPED);
         #[map]
-        static $private: Array<Line> = Array::with_max_entries(2, MAPPED);
+        static $private: Array<Bucket> = Array::with_max_entries(2, MAPPED);
         #[map]
         static $prefix: LpmTrie<$address, Prefix<$address>> =
             LpmTrie::with_max_entries(PREFIXES, 0);
@@ -86,15 +86,15 @@ macro_rules! maps_of {
         #[map]
         static $nets: Array<u64> = Array::with_max_entries(VPC_COUNT * MAX_CIDRS, MAPPED);
         #[map]
-        static $screen: Array<u64> = Array::with_max_entries(SCREEN_WORDS, 0);
+        static $prefilter: Array<u64> = Array::with_max_entries(PREFILTER_WORDS, 0);
     };
 }
 
-maps_of!([u8; 4], EIP4 PRIVATE4 PREFIX4 CIDR4 NETS4 SCREEN4);
-maps_of!([u8; 16], EIP6 PRIVATE6 PREFIX6 CIDR6 NETS6 SCREEN6);
+maps_of!([u8; 4], EIP4 PRIVATE4 PREFIX4 CIDR4 NETS4 PREFILTER4);
+maps_of!([u8; 16], EIP6 PRIVATE6 PREFIX6 CIDR6 NETS6 PREFILTER6);
 
 #[map]
-static ADDRESSES6: Array<[u8; 16]> = Array::with_max_entries(EIPS, MAPPED);
+static NAT_PEERS6: Array<[u8; 16]> = Array::with_max_entries(EIPS, MAPPED);
 /// For the daemon alone: which VPC has which index.
 #[map]
 static VPCS: Array<Vpc> = Array::with_max_entries(VPC_COUNT, 0);
@@ -115,16 +115,16 @@ static UPLINKS: HashMap<LinkKey, Uplink> = HashMap::with_max_entries(UPLINK_COUN
 #[map]
 pub static DEVICES: DevMapHash = DevMapHash::with_max_entries(PORT_COUNT, 0);
 #[map]
-static EIP_IN: Array<FlowWord> = Array::with_max_entries(EIPS, MAPPED);
+static EIP_IN: Array<PackedCounter> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
-static EIP_OUT: Array<FlowWord> = Array::with_max_entries(EIPS, MAPPED);
+static EIP_OUT: Array<PackedCounter> = Array::with_max_entries(EIPS, MAPPED);
 /// For the daemon, and for who looks: where an EIP's counters of what it sends are.
 #[map]
 static OUT_SLOTS: Array<[u32; 2]> = Array::with_max_entries(EIPS / 2, MAPPED);
 #[map]
 static ANSWERS: Array<u64> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
-static EIP_HALVES: Array<[FlowHalves; 2]> = Array::with_max_entries(EIPS, MAPPED);
+static EIP_OVERFLOW: Array<[CounterOverflow; 2]> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
 static EIP_DROPS: Array<[u64; 2]> = Array::with_max_entries(EIPS, MAPPED);
 #[map]
@@ -162,7 +162,7 @@ impl Maps {
 
 /// Copies a record that was found.
 #[inline(always)]
-fn copy<T: Sealed>(record: Option<*const T>, into: &mut T) -> bool {
+fn copy<T: Checksummed>(record: Option<*const T>, into: &mut T) -> bool {
     match record {
         Some(record) => {
             // SAFETY: the kernel gave this pointer to a value of the map, which stays mapped while the program runs.
@@ -189,7 +189,7 @@ unsafe fn read_link(link: *const Link) -> Link {
     // SAFETY: by the caller's promise.
     unsafe {
         Link {
-            mac: wide::load(&raw const (*link).mac),
+            mac: unaligned::load(&raw const (*link).mac),
             ..*link
         }
     }
@@ -206,16 +206,16 @@ fn word_of(array: &Array<u64>, index: u32) -> u64 {
 
 /// The counters of a slot on this CPU.
 #[inline(always)]
-fn flow_of(flows: &Array<FlowWord>, slot: u32) -> Option<*mut FlowWord> {
+fn flow_of(flows: &Array<PackedCounter>, slot: u32) -> Option<*mut PackedCounter> {
     // SAFETY: the helper takes nothing and gives a number.
     let cpu = unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() };
-    flows.get_ptr_mut(FlowWord::index(set(&SLOTS), cpu, slot))
+    flows.get_ptr_mut(PackedCounter::index(set(&SLOTS), cpu, slot))
 }
 
 /// Has the counters fetched that those of a key are mostly among, long before the key's entry says where they are.
 #[inline(always)]
-fn fetch_counters(flows: &Array<FlowWord>, key: &Key) {
-    let home = index::home(key, set(&SEED), set(&SLOTS), FlowWord::IN_A_LINE);
+fn fetch_counters(flows: &Array<PackedCounter>, key: &Key) {
+    let home = cuckoo::home(key, set(&SEED), set(&SLOTS), PackedCounter::PER_CACHE_LINE);
     fetch(flow_of(flows, home.start));
 }
 
@@ -230,13 +230,13 @@ fn fetch<T>(what: Option<*mut T>) {
 
 /// A slot's counters of packets that were delivered to the ENI, on this CPU.
 #[inline(always)]
-pub fn received(slot: u32) -> Option<*mut FlowWord> {
+pub fn received(slot: u32) -> Option<*mut PackedCounter> {
     flow_of(&EIP_IN, slot)
 }
 
 /// Likewise of packets that were sent for the ENI.
 #[inline(always)]
-pub fn sent(slot: u32) -> Option<*mut FlowWord> {
+pub fn sent(slot: u32) -> Option<*mut PackedCounter> {
     flow_of(&EIP_OUT, slot)
 }
 
@@ -248,8 +248,8 @@ pub fn dropped(slot: u32) -> Option<*mut u64> {
 
 /// What did not stay in a slot's words of [`received`] and [`sent`], of all CPUs.
 #[inline(always)]
-pub fn halves(slot: u32) -> Option<*mut u64> {
-    Some(EIP_HALVES.get_ptr_mut(slot)?.cast())
+pub fn overflow(slot: u32) -> Option<*mut u64> {
+    Some(EIP_OVERFLOW.get_ptr_mut(slot)?.cast())
 }
 
 impl Maps {
@@ -280,7 +280,7 @@ fn target_at(hop: NextHop, into: &mut Target) -> bool {
     }
 }
 
-impl Quick for Maps {
+impl FastPathTables for Maps {
     #[inline(always)]
     fn ingress(&self, ifindex: u32, is_uplink: bool, into: &mut Link) -> u32 {
         let word = Ingress::from_word(word_of(&INGRESS, Ingress::place(ifindex)));
@@ -301,7 +301,7 @@ impl Quick for Maps {
     }
 }
 
-impl Links for Maps {
+impl LinkTables for Maps {
     #[inline(always)]
     fn port(&self, key: &LinkKey, into: &mut Port) -> bool {
         copy(PORTS.get_ptr(key), into)
@@ -318,7 +318,7 @@ impl Links for Maps {
     }
 
     #[inline(always)]
-    fn receiver<A>(&self, eip: &EipEntry<A>, into: &mut Target) -> bool {
+    fn receiver<A>(&self, eip: &EipRoute<A>, into: &mut Target) -> bool {
         let hop = match eip.stands_at() {
             0 => Self::hop(eip.target),
             hop => NextHop::from_word(hop),
@@ -358,10 +358,17 @@ impl Links for Maps {
     }
 
     #[inline(always)]
-    fn walk_quoted_options<P: Packet>(&self, packet: &P, start: usize, len: usize) -> NatObstacle {
+    fn walk_embedded_options<P: Packet>(
+        &self,
+        packet: &P,
+        start: usize,
+        len: usize,
+    ) -> NatObstacle {
         match OPTIONS.get_ptr_mut(0) {
             // SAFETY: as in `in_map`.
-            Some(options) => v4::walk_quoted_options(packet, start, len, unsafe { &mut *options }),
+            Some(options) => {
+                v4::walk_embedded_options(packet, start, len, unsafe { &mut *options })
+            }
             None => NatObstacle::NONE,
         }
     }

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use eip_dp_common::abi::{LinkKey, Reason, RequestHeader};
 
-use crate::{context::Skb, wide};
+use crate::{context::Skb, unaligned};
 
 #[map]
 static REQUESTS: RingBuf = RingBuf::with_byte_size(RequestHeader::RING, 0);
@@ -25,12 +25,12 @@ struct Request {
 /// [`Reason::Malformed`] for one that is too long for a request, [`Reason::RateLimited`] where the daemon has not yet taken
 /// those before.
 #[inline(always)]
-pub fn hand_over(skb: &Skb, link: LinkKey) -> Result<(), Reason> {
+pub fn hand_off(skb: &Skb, link: LinkKey) -> Result<(), Reason> {
     const LONGEST: u32 = RequestHeader::LONGEST_FRAME as u32;
     // Hidden: the verifier is to see the bounds of this very number.
-    let length = wide::hidden(skb.len() as u64) as u32;
+    let length = unaligned::opaque(skb.len() as u64) as u32;
     // Not compared with 0, of which Linux 6.1's learns nothing.
-    if length < wide::hidden(1) as u32 || length > LONGEST {
+    if length < unaligned::opaque(1) as u32 || length > LONGEST {
         return Err(Reason::Malformed);
     }
     let mut request = REQUESTS.reserve::<Request>(0).ok_or(Reason::RateLimited)?;

@@ -17,7 +17,7 @@ use eip_dp_common::{
     packet::{NETWORK, QINQ, VLAN},
 };
 
-use crate::{context::Skb, wide};
+use crate::{context::Skb, unaligned};
 
 /// The tag that the kernel keeps beside an skb.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,7 @@ fn is_tagged_twice(context: &XdpContext) -> bool {
         return true;
     };
     // SAFETY: as in `Tags::of`.
-    let bytes = unsafe { wide::load(start) };
+    let bytes = unsafe { unaligned::load(start) };
     let behind = [bytes[NETWORK + 2], bytes[NETWORK + 3]];
     behind == VLAN || behind == QINQ
 }

@@ -17,7 +17,7 @@ use std::{
     iter::Peekable,
 };
 
-use eip_dp_common::abi::{NONE, PrivateState, Sealed};
+use eip_dp_common::abi::{Checksummed, NONE, SourceState};
 
 use crate::image::{Address, Content, Eip, FamilyContent, FamilyWrite, InVpc, Private, Write};
 
@@ -124,8 +124,8 @@ impl<'a, A: Address> Change<'a, A> {
         }
         let prefix = |key, value| A::write(FamilyWrite::Prefix(key, value));
         upserts(&want.prefixes, &have.prefixes, prefix, writes);
-        for (word, bits) in &want.screen {
-            let old = have.screen.get(word).copied().unwrap_or_default();
+        for (word, bits) in &want.prefilter {
+            let old = have.prefilter.get(word).copied().unwrap_or_default();
             if old | bits != old {
                 writes.push(A::write(FamilyWrite::Screen(*word, old | bits)));
             }
@@ -165,8 +165,8 @@ impl<'a, A: Address> Change<'a, A> {
 
     fn clean_up(&self, writes: &mut impl Sink) {
         let (want, have) = (self.want, self.have);
-        for (word, old) in &have.screen {
-            let bits = want.screen.get(word).copied().unwrap_or_default();
+        for (word, old) in &have.prefilter {
+            let bits = want.prefilter.get(word).copied().unwrap_or_default();
             if old & !bits != 0 {
                 writes.push(A::write(FamilyWrite::Screen(*word, bits)));
             }
@@ -181,8 +181,8 @@ impl<'a, A: Address> Change<'a, A> {
 /// Whether packets from the address leave as an EIP.
 fn is_owner<A>(entry: &Private<A>) -> bool {
     matches!(
-        PrivateState::from_value(entry.state),
-        Some(PrivateState::Nat | PrivateState::CutThrough)
+        SourceState::from_value(entry.state),
+        Some(SourceState::Nat | SourceState::CutThrough)
     )
 }
 
@@ -193,7 +193,7 @@ fn between<A: Address>(new: &Private<A>, old: &Private<A>) -> Private<A> {
         slot: NONE,
         target: NONE,
         delta: 0,
-        state: PrivateState::Detached as u8,
+        state: SourceState::Detached as u8,
         reserved: 0,
         seal: 0,
     };
@@ -203,13 +203,13 @@ fn between<A: Address>(new: &Private<A>, old: &Private<A>) -> Private<A> {
     if is_owner(old) && (old.public, old.state) == (new.public, new.state) {
         return *old;
     }
-    match PrivateState::from_value(old.state) {
-        Some(PrivateState::Nat) => Private {
+    match SourceState::from_value(old.state) {
+        Some(SourceState::Nat) => Private {
             target: old.target,
-            state: PrivateState::NoEip as u8,
+            state: SourceState::NoEip as u8,
             ..none
         },
-        Some(PrivateState::CutThrough) | None => none,
+        Some(SourceState::CutThrough) | None => none,
         Some(_) => *old,
     }
 }

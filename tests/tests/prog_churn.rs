@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use eip_dp_common::{
     abi::{
-        EipEntry, EipMode, FIRST_ENI_TARGET, PrivateEntry, PrivateKey, PrivateState, Reason,
-        Sealed, Target, TargetFlags,
+        Checksummed, EipMode, EipRoute, FIRST_ENI_TARGET, Reason, SourceBinding, SourceKey,
+        SourceState, Target, TargetFlags,
     },
     family::{V4, V6},
 };
@@ -144,16 +144,16 @@ impl Ring {
                 maps.write_of::<F>(FamilyWrite::Eip(here, Some(record)))
             }
             Self::PrivateAddresses => {
-                let record = PrivateEntry {
+                let record = SourceBinding {
                     public: there,
                     slot,
                     target: FIRST_ENI_TARGET,
                     delta: F::delta(&here, &there).to_record(),
-                    state: PrivateState::Nat as u8,
+                    state: SourceState::Nat as u8,
                     reserved: 0,
                     seal: 0,
                 };
-                let key = PrivateKey {
+                let key = SourceKey {
                     vpc: VPC,
                     address: here,
                 };
@@ -167,7 +167,7 @@ impl Ring {
         let write = match self {
             Self::Eips => FamilyWrite::Eip(address, None),
             Self::PrivateAddresses => {
-                let key = PrivateKey { vpc: VPC, address };
+                let key = SourceKey { vpc: VPC, address };
                 FamilyWrite::Private(key, None)
             }
         };
@@ -181,8 +181,8 @@ fn translated<F: Churned>(
     private: F::Address,
     slot: u32,
     target: u32,
-) -> EipEntry<F::Address> {
-    EipEntry {
+) -> EipRoute<F::Address> {
+    EipRoute {
         private,
         slot,
         target,

@@ -10,15 +10,15 @@ pub struct Flow {
 }
 
 /// What of a [`Flow`] a CPU has counted, small enough that eight share a cache line: 26 bits packets above 38 bits bytes. When
-/// the highest bit of either is set, it is counted in a [`FlowHalves`], which all CPUs share, and cleared.
+/// the highest bit of either is set, it is counted in a [`CounterOverflow`], which all CPUs share, and cleared.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowWord(u64);
+pub struct PackedCounter(u64);
 
-/// How often a [`FlowWord`] was half full: the lower 32 bits of packets, the upper of bytes.
+/// How often a [`PackedCounter`] was half full: the lower 32 bits of packets, the upper of bytes.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowHalves(u64);
+pub struct CounterOverflow(u64);
 
 const PACKET: u64 = 1 << 38;
 const HALF_PACKETS: u64 = 1 << 63;
@@ -36,21 +36,21 @@ impl Flow {
 
     /// In words: of their bits, as much as there is room for, which is of everything that can be counted.
     #[allow(clippy::cast_possible_truncation, reason = "2^57 packets, 2^64 bytes")]
-    pub const fn split(self) -> (FlowWord, FlowHalves) {
+    pub const fn split(self) -> (PackedCounter, CounterOverflow) {
         let (packets, bytes) = (HALF_PACKETS / PACKET, HALF_BYTES);
         let word = (self.packets % packets) * PACKET + self.bytes % bytes;
-        let halves = (self.packets / packets) as u32 as u64 | (self.bytes / bytes) << 32;
-        (FlowWord(word), FlowHalves(halves))
+        let overflow = (self.packets / packets) as u32 as u64 | (self.bytes / bytes) << 32;
+        (PackedCounter(word), CounterOverflow(overflow))
     }
 }
 
-impl FlowWord {
+impl PackedCounter {
     /// How many share a cache line.
-    pub const IN_A_LINE: u32 = 8;
+    pub const PER_CACHE_LINE: u32 = 8;
 
     /// How many a CPU has, for so many slots: they begin and end with a cache line.
     pub const fn row(slots: u32) -> u32 {
-        slots.next_multiple_of(Self::IN_A_LINE)
+        slots.next_multiple_of(Self::PER_CACHE_LINE)
     }
 
     /// Where that of a slot stands for a CPU, whose [`Self::row`] stands together.
@@ -66,17 +66,17 @@ impl FlowWord {
         Self(self.0.wrapping_add(PACKET + bytes as u64))
     }
 
-    /// Whether it has to be relieved.
+    /// Whether it has to be spill.
     #[inline(always)]
     pub const fn is_half_full(self) -> bool {
         self.0 & (HALF_PACKETS | HALF_BYTES) != 0
     }
 
-    /// What stays, and what is to be added to the [`FlowHalves`].
+    /// What stays, and what is to be added to the [`CounterOverflow`].
     #[inline(always)]
-    pub const fn relieved(self) -> (Self, u64) {
-        let halves = self.0 >> 63 | (self.0 & HALF_BYTES) >> 37 << 32;
-        (Self(self.0 & !(HALF_PACKETS | HALF_BYTES)), halves)
+    pub const fn spill(self) -> (Self, u64) {
+        let overflow = self.0 >> 63 | (self.0 & HALF_BYTES) >> 37 << 32;
+        (Self(self.0 & !(HALF_PACKETS | HALF_BYTES)), overflow)
     }
 
     /// What it says.
@@ -88,7 +88,7 @@ impl FlowWord {
     }
 }
 
-impl FlowHalves {
+impl CounterOverflow {
     /// What they say.
     pub const fn flow(self) -> Flow {
         Flow {
@@ -144,7 +144,7 @@ pub enum StatusWord {
     Table = 3,
     /// Hash of the table's file: another file at that location has revisions of its own.
     TableFile = 4,
-    /// What spreads the keys of the indexes, see [`crate::index::Geometry`].
+    /// What spreads the keys of the indexes, see [`crate::cuckoo::Geometry`].
     Seed = 5,
     /// 1 while an entry of an index may stand in both of its lines.
     Moving = 6,
@@ -177,14 +177,14 @@ impl Status {
     pub const LEN: u32 = 16;
 }
 
-const _: () = assert!(size_of::<FlowWord>() * FlowWord::IN_A_LINE as usize == 64);
+const _: () = assert!(size_of::<PackedCounter>() * PackedCounter::PER_CACHE_LINE as usize == 64);
 
 // SAFETY: an integer.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for FlowWord {}
+unsafe impl aya::Pod for PackedCounter {}
 // SAFETY: an integer.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for FlowHalves {}
+unsafe impl aya::Pod for CounterOverflow {}
 
 #[cfg(test)]
 mod tests {
@@ -199,26 +199,26 @@ mod tests {
             start in any::<u64>(),
             packets in proptest::collection::vec(prop_oneof![0..65_536u32, any::<u32>()], 0..200),
         ) {
-            let mut word = FlowWord(start & !(HALF_PACKETS | HALF_BYTES));
-            let (mut halves, mut wanted) = (0, word.flow());
+            let mut word = PackedCounter(start & !(HALF_PACKETS | HALF_BYTES));
+            let (mut overflow, mut wanted) = (0, word.flow());
             for bytes in packets {
                 word = word.plus(bytes);
                 wanted = wanted.plus(Flow { packets: 1, bytes: bytes.into() });
                 if word.is_half_full() {
-                    let (rest, more) = word.relieved();
-                    (word, halves) = (rest, halves + more);
+                    let (rest, more) = word.spill();
+                    (word, overflow) = (rest, overflow + more);
                 }
                 prop_assert!(!word.is_half_full());
-                prop_assert_eq!(word.flow().plus(FlowHalves(halves).flow()), wanted);
+                prop_assert_eq!(word.flow().plus(CounterOverflow(overflow).flow()), wanted);
             }
         }
 
         #[test]
         fn a_sum_can_be_split(packets in 0..1u64 << 57, bytes in any::<u64>()) {
             let flow = Flow { packets, bytes };
-            let (word, halves) = flow.split();
+            let (word, overflow) = flow.split();
             prop_assert!(!word.is_half_full());
-            prop_assert_eq!(word.flow().plus(halves.flow()), flow);
+            prop_assert_eq!(word.flow().plus(overflow.flow()), flow);
         }
     }
 }

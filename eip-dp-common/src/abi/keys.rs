@@ -1,14 +1,14 @@
 //! Keys of the maps.
 
 use super::{
+    checksummed::{Address, ChecksumKey},
     records::Target,
-    seal::{Address, SealKey},
 };
 
 /// An address inside a VPC.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PrivateKey<A> {
+pub struct SourceKey<A> {
     /// The VPC's index.
     pub vpc: u32,
     /// The address: an ENI's private IP, or the EIP that replaces it (cut-through).
@@ -146,21 +146,21 @@ impl MacKey {
     }
 }
 
-impl<A: Address> SealKey for PrivateKey<A> {
+impl<A: Address> ChecksumKey for SourceKey<A> {
     #[inline(always)]
     fn fold(&self) -> u64 {
         (u64::from(self.vpc) << 32) ^ self.address.fold()
     }
 }
 
-impl SealKey for LinkKey {
+impl ChecksumKey for LinkKey {
     #[inline(always)]
     fn fold(&self) -> u64 {
         u64::from(self.ifindex) | u64::from(self.vlan) << 32 | u64::from(self.outer) << 48
     }
 }
 
-impl SealKey for MacKey {
+impl ChecksumKey for MacKey {
     #[inline(always)]
     fn fold(&self) -> u64 {
         let [a, b, c, d, e, f] = self.mac;
@@ -172,8 +172,8 @@ impl SealKey for MacKey {
 }
 
 const _: () = {
-    assert!(size_of::<PrivateKey<[u8; 4]>>() == 8);
-    assert!(size_of::<PrivateKey<[u8; 16]>>() == 20);
+    assert!(size_of::<SourceKey<[u8; 4]>>() == 8);
+    assert!(size_of::<SourceKey<[u8; 16]>>() == 20);
     assert!(size_of::<LinkKey>() == 8);
     assert!(size_of::<MacKey>() == 16);
     assert!(size_of::<PrefixKey<[u8; 4]>>() == 8);
@@ -182,9 +182,9 @@ const _: () = {
 #[cfg(feature = "user")]
 mod pod {
     // SAFETY: the types are `repr(C)`, without padding (asserted above), and any bit pattern is valid.
-    unsafe impl aya::Pod for super::PrivateKey<[u8; 4]> {}
+    unsafe impl aya::Pod for super::SourceKey<[u8; 4]> {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for super::PrivateKey<[u8; 16]> {}
+    unsafe impl aya::Pod for super::SourceKey<[u8; 16]> {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::LinkKey {}
     // SAFETY: as above.

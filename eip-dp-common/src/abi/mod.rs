@@ -3,6 +3,7 @@
 //! Every type here is `repr(C)` without padding and holds addresses as byte arrays in network order; all other
 //! integers are in the host's order. [`ABI_VERSION`] changes whenever a layout or a meaning does.
 
+mod checksummed;
 mod counted;
 mod counters;
 mod event;
@@ -12,33 +13,32 @@ mod next_hop;
 mod reason;
 mod records;
 mod request;
-mod seal;
 
-pub use counters::{EipCounters, Flow, FlowHalves, FlowWord, Status, StatusWord};
+pub use checksummed::{Address, ChecksumKey, Checksummed};
+pub use counters::{CounterOverflow, EipCounters, Flow, PackedCounter, Status, StatusWord};
 pub use event::Event;
-pub use keys::{AddressClass, LinkKey, MacKey, PrefixKey, PrivateKey};
+pub use keys::{AddressClass, LinkKey, MacKey, PrefixKey, SourceKey};
 pub use net::NetWord;
 pub use next_hop::{INGRESS_PLACES, Ingress, LINKS, Link, NextHop};
 pub use reason::Reason;
 pub use records::{
-    Cidr, EipEntry, EipMode, FIRST_ENI_TARGET, MAX_CIDRS, NONE, Owner, PREFIX_SEAL, Port, PortMac,
-    PortRole, Prefix, PrivateEntry, PrivateState, Target, TargetFlags, UPLINK_TARGET4,
+    Cidr, EipMode, EipRoute, FIRST_ENI_TARGET, MAX_CIDRS, NONE, Owner, PREFIX_CHECKSUM, Port,
+    PortMac, PortRole, Prefix, SourceBinding, SourceState, Target, TargetFlags, UPLINK_TARGET4,
     UPLINK_TARGET6, Uplink, UplinkFlags, Vpc,
 };
 pub use request::RequestHeader;
-pub use seal::{Address, SealKey, Sealed};
 
 /// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
 pub const ABI_VERSION: u64 = 7;
 
-/// Elements of the map `ADDRESSES6` that share a cache line.
-pub const OTHERS_IN_A_LINE: u32 = 4;
+/// Elements of the map `NAT_PEERS6` that share a cache line.
+pub const NAT_PEERS_PER_CACHE_LINE: u32 = 4;
 
 /// The names of the maps, as the BPF object declares them and as they are pinned.
 pub mod maps {
-    /// `Array<Line>`: every EIP of the table, associated or not; see [`crate::index`].
+    /// `Array<Bucket>`: every EIP of the table, associated or not; see [`crate::cuckoo`].
     pub const EIP4: &str = "EIP4";
-    /// `Array<Line>`: every address that an ENI may have as source, by VPC; see [`crate::index`].
+    /// `Array<Bucket>`: every address that an ENI may have as source, by VPC; see [`crate::cuckoo`].
     pub const PRIVATE4: &str = "PRIVATE4";
     /// `LpmTrie<[u8; 4], Prefix<[u8; 4]>>`: prefixes and addresses that are not an EIP's.
     pub const PREFIX4: &str = "PREFIX4";
@@ -56,8 +56,8 @@ pub mod maps {
     pub const LINKS: &str = "LINKS";
     /// `Array<u64>` of [`super::Ingress`], by [`super::Ingress::place`].
     pub const INGRESS: &str = "INGRESS";
-    /// `Array<[u8; 16]>`: the other addresses of IPv6's entries, see [`crate::index`].
-    pub const ADDRESSES6: &str = "ADDRESSES6";
+    /// `Array<[u8; 16]>`: the other addresses of IPv6's entries, see [`crate::cuckoo`].
+    pub const NAT_PEERS6: &str = "NAT_PEERS6";
     /// `HashMap<LinkKey, Port>`.
     pub const PORTS: &str = "PORTS";
     /// `HashMap<MacKey, PortMac>`: every ENI's MAC, by port.
@@ -65,10 +65,10 @@ pub mod maps {
     /// `HashMap<LinkKey, Uplink>`.
     pub const UPLINKS: &str = "UPLINKS";
     /// `Array<u64>`, 2,048 words: bits for every IPv4 prefix that overlaps a pool, see
-    /// [`crate::family::Family::screen`].
-    pub const SCREEN4: &str = "SCREEN4";
+    /// [`crate::family::Family::prefilter`].
+    pub const PREFILTER4: &str = "PREFILTER4";
     /// The same for IPv6.
-    pub const SCREEN6: &str = "SCREEN6";
+    pub const PREFILTER6: &str = "PREFILTER6";
     /// [`EIP4`] for IPv6.
     pub const EIP6: &str = "EIP6";
     /// [`PRIVATE4`] for IPv6.
@@ -81,14 +81,14 @@ pub mod maps {
     pub const NETS6: &str = "NETS6";
     /// `DevMapHash`: the interfaces that XDP may redirect to, by interface index.
     pub const DEVICES: &str = "DEVICES";
-    /// `Array<FlowWord>`, by [`super::FlowWord::index`] and the EIP's slot: delivered to the ENI. In maps that took the place of
+    /// `Array<PackedCounter>`, by [`super::PackedCounter::index`] and the EIP's slot: delivered to the ENI. In maps that took the place of
     /// others a row more, behind the CPUs': what was counted in those.
     pub const EIP_IN: &str = "EIP_IN";
     /// The same, by the slot in [`OUT_SLOTS`]: sent for the ENI, to an uplink or to another EIP.
     pub const EIP_OUT: &str = "EIP_OUT";
-    /// `Array<[FlowHalves; 2]>`, of all CPUs: first that of the slot's [`EIP_IN`], then that of the slot's [`EIP_OUT`]. With a row
+    /// `Array<[CounterOverflow; 2]>`, of all CPUs: first that of the slot's [`EIP_IN`], then that of the slot's [`EIP_OUT`]. With a row
     /// more, as above.
-    pub const EIP_HALVES: &str = "EIP_HALVES";
+    pub const EIP_OVERFLOW: &str = "EIP_OVERFLOW";
     /// `Array<[u64; 2]>`, of all CPUs: how many packets were dropped, first those to the EIP with this slot, then those from the
     /// private address of the EIP with this slot in [`OUT_SLOTS`]. With a row more, as above.
     pub const EIP_DROPS: &str = "EIP_DROPS";
@@ -102,8 +102,8 @@ pub mod maps {
     pub const DROPS: &str = "DROPS";
     /// `PerCpuArray<u64>`, by [`super::Event`]; likewise.
     pub const EVENTS: &str = "EVENTS";
-    /// `PerCpuArray<HandedOver>`: what one program leaves for the next.
-    pub const HANDED_OVER: &str = "HANDED_OVER";
+    /// `PerCpuArray<Handoff>`: what one program leaves for the next.
+    pub const HANDOFF: &str = "HANDOFF";
     /// `RingBuf`: what guests ask the daemon (DHCP, DHCPv6, router solicitations), each a [`super::RequestHeader`] and the frame.
     pub const REQUESTS: &str = "REQUESTS";
     /// `Array<u64>`, by [`super::StatusWord`].
@@ -120,25 +120,25 @@ pub mod maps {
         OWNERS,
         LINKS,
         INGRESS,
-        ADDRESSES6,
+        NAT_PEERS6,
         PORTS,
         MACS,
         UPLINKS,
-        SCREEN4,
-        SCREEN6,
+        PREFILTER4,
+        PREFILTER6,
         EIP6,
         PRIVATE6,
         PREFIX6,
         CIDR6,
         NETS6,
         EVENTS,
-        HANDED_OVER,
+        HANDOFF,
         super::stages::XDP,
         super::stages::TC,
         DEVICES,
         EIP_IN,
         EIP_OUT,
-        EIP_HALVES,
+        EIP_OVERFLOW,
         EIP_DROPS,
         OUT_SLOTS,
         ANSWERS,
@@ -182,13 +182,13 @@ pub mod stages {
     /// In both: IPv6 from a port.
     pub const PORT6: u32 = 1;
     /// In [`TC`]: an ICMP error to the sender of a packet that came from an uplink.
-    pub const TELL_UPLINK4: u32 = 2;
+    pub const UPLINK4_ERROR: u32 = 2;
     /// The same for IPv6.
-    pub const TELL_UPLINK6: u32 = 3;
+    pub const UPLINK6_ERROR: u32 = 3;
     /// In [`TC`]: an ICMP error to the sender of a packet that came from a port.
-    pub const TELL_PORT4: u32 = 4;
+    pub const PORT4_ERROR: u32 = 4;
     /// The same for IPv6.
-    pub const TELL_PORT6: u32 = 5;
+    pub const PORT6_ERROR: u32 = 5;
     /// In [`TC`]: ARP from an uplink.
     pub const UPLINK_ARP: u32 = 6;
     /// In [`TC`]: neighbour discovery from an uplink.
@@ -223,10 +223,10 @@ pub mod stages {
         (TC, UPLINK4, "uplink_tc"),
         (TC, UPLINK6, "uplink6_tc"),
         (TC, PORT6, "port6_tc"),
-        (TC, TELL_UPLINK4, "tell_uplink4"),
-        (TC, TELL_UPLINK6, "tell_uplink6"),
-        (TC, TELL_PORT4, "tell_port4"),
-        (TC, TELL_PORT6, "tell_port6"),
+        (TC, UPLINK4_ERROR, "uplink4_error"),
+        (TC, UPLINK6_ERROR, "uplink6_error"),
+        (TC, PORT4_ERROR, "port4_error"),
+        (TC, PORT6_ERROR, "port6_error"),
         (TC, UPLINK_ARP, "uplink_arp"),
         (TC, UPLINK_ND, "uplink_nd"),
         (TC, PORT_ARP, "port_arp"),

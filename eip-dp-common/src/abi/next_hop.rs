@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::records::{Target, TargetFlags};
-use crate::index::{self, Key};
+use crate::cuckoo::{self, Key};
 
 /// A way out of this host, or in: an interface, its VLAN, and what all who stand behind it have in common. What a record holds
 /// never changes while something leads to it: another content gets another index.
@@ -50,17 +50,17 @@ impl NextHop {
     }
 
     /// How many words share a cache line.
-    pub const IN_A_LINE: u32 = 8;
+    pub const PER_CACHE_LINE: u32 = 8;
 
-    /// Where the target of an ENI with this MAC is best put among so many, see [`index::home`].
+    /// Where the target of an ENI with this MAC is best put among so many, see [`cuckoo::home`].
     #[inline(always)]
     pub fn home(mac: [u8; 6], seed: u64, targets: u32) -> Range<u32> {
         let key = Key {
-            head: Self::new(mac, 0, false).0,
+            key_word: Self::new(mac, 0, false).0,
             mask: MAC,
             rest: [0; 2],
         };
-        index::home(&key, seed, targets, Self::IN_A_LINE)
+        cuckoo::home(&key, seed, targets, Self::PER_CACHE_LINE)
     }
 
     /// A word of the map.

@@ -1,12 +1,12 @@
-//! Records of the maps, and what programs and user space make of words there: [`EipEntry`] and [`PrivateEntry`]
-//! ([`crate::index`]), [`Target`] ([`super::NextHop`]).
+//! Records of the maps, and what programs and user space make of words there: [`EipRoute`] and [`SourceBinding`]
+//! ([`crate::cuckoo`]), [`Target`] ([`super::NextHop`]).
 //!
 //! `tag`s identify an object across restarts of the daemon: a 64-bit hash of its id, so that the next daemon finds
 //! the index that an object already has in the kernel.
 
 use super::{
-    keys::{LinkKey, MacKey, PrivateKey},
-    seal::{Address, Sealed},
+    checksummed::{Address, Checksummed},
+    keys::{LinkKey, MacKey, SourceKey},
 };
 
 /// No slot, no target.
@@ -25,7 +25,7 @@ pub const MAX_CIDRS: u32 = 8;
 /// An EIP, found by its address. There is one for every EIP of the table, so that each keeps its counters.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EipEntry<A> {
+pub struct EipRoute<A> {
     /// The private address that it stands for; in cut-through mode the EIP itself.
     pub private: A,
     /// Its slot: where what it receives is counted.
@@ -40,11 +40,11 @@ pub struct EipEntry<A> {
     pub mode: u8,
     /// 0; 1 in a program where target and VPC are the halves of the ENI's [`NextHop`](super::NextHop).
     pub reserved: u8,
-    /// See [`Sealed`].
+    /// See [`Checksummed`].
     pub seal: u32,
 }
 
-impl<A> EipEntry<A> {
+impl<A> EipRoute<A> {
     /// To a program: where the ENI is, in place of its target.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the halves")]
@@ -91,27 +91,27 @@ pub enum EipMode {
 /// An address that belongs to an ENI, found by VPC and address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrivateEntry<A> {
-    /// The EIP that stands for it ([`PrivateState::Nat`], [`PrivateState::CutThrough`]), else zeros.
+pub struct SourceBinding<A> {
+    /// The EIP that stands for it ([`SourceState::Nat`], [`SourceState::CutThrough`]), else zeros.
     pub public: A,
     /// The EIP's slot, or [`NONE`]; to a program, where what the EIP sends is counted.
     pub slot: u32,
     /// The ENI's target, or [`NONE`] while the ENI is detached.
     pub target: u32,
-    /// The checksum difference of private address → EIP; 0 unless [`PrivateState::Nat`].
+    /// The checksum difference of private address → EIP; 0 unless [`SourceState::Nat`].
     pub delta: u16,
-    /// A [`PrivateState`].
+    /// A [`SourceState`].
     pub state: u8,
     /// Always 0.
     pub reserved: u8,
-    /// See [`Sealed`].
+    /// See [`Checksummed`].
     pub seal: u32,
 }
 
 /// What an ENI's address may do.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrivateState {
+pub enum SourceState {
     /// A private address without an EIP: private networking only.
     NoEip = 0,
     /// A private address with an EIP in NAT mode.
@@ -150,7 +150,7 @@ pub struct Target {
     pub vlan: u16,
     /// The VLAN of an 802.1ad tag outside of that, 0 for none.
     pub outer: u16,
-    /// See [`Sealed`].
+    /// See [`Checksummed`].
     pub seal: u32,
 }
 
@@ -194,7 +194,7 @@ pub struct Port {
     pub mac: [u8; 6],
     /// The only ENI's MAC, zeros where there are many.
     pub eni_mac: [u8; 6],
-    /// See [`Sealed`].
+    /// See [`Checksummed`].
     pub seal: u32,
 }
 
@@ -216,7 +216,7 @@ pub enum PortRole {
 pub struct PortMac {
     /// The ENI's target.
     pub target: u32,
-    /// See [`Sealed`].
+    /// See [`Checksummed`].
     pub seal: u32,
 }
 
@@ -228,7 +228,7 @@ pub struct Vpc {
     pub tag: u64,
     /// Always 0.
     pub reserved: u32,
-    /// See [`Sealed`].
+    /// See [`Checksummed`].
     pub seal: u32,
 }
 
@@ -244,7 +244,7 @@ pub struct Cidr<A> {
     pub gateway: A,
     /// 1 for a CIDR, 0 for a place that is not used (all of it is zeros, the seal too).
     pub used: u32,
-    /// See [`Sealed`].
+    /// See [`Checksummed`].
     pub seal: u32,
 }
 
@@ -269,12 +269,12 @@ pub struct Prefix<A> {
     pub ifindex: u32,
     /// The MTU there, in bytes.
     pub mtu: u32,
-    /// See [`Sealed`]; the key is [`PREFIX_SEAL`].
+    /// See [`Checksummed`]; the key is [`PREFIX_CHECKSUM`].
     pub seal: u32,
 }
 
 /// What [`Prefix`] is sealed with: who looks an address up does not know which prefix is found.
-pub const PREFIX_SEAL: u32 = 0;
+pub const PREFIX_CHECKSUM: u32 = 0;
 
 /// An uplink, found by its interface and VLAN.
 #[repr(C)]
@@ -293,7 +293,7 @@ pub struct Uplink {
     pub mac: [u8; 6],
     /// [`UplinkFlags`].
     pub flags: u16,
-    /// See [`Sealed`].
+    /// See [`Checksummed`].
     pub seal: u32,
 }
 
@@ -333,7 +333,7 @@ impl Uplink {
 }
 
 impl EipMode {
-    /// Reads [`EipEntry::mode`]; `None` for what no version of this ABI writes.
+    /// Reads [`EipRoute::mode`]; `None` for what no version of this ABI writes.
     #[inline(always)]
     pub const fn from_value(value: u8) -> Option<Self> {
         match value {
@@ -359,8 +359,8 @@ impl PortRole {
     }
 }
 
-impl PrivateState {
-    /// Reads [`PrivateEntry::state`]; `None` for what no version of this ABI writes.
+impl SourceState {
+    /// Reads [`SourceBinding::state`]; `None` for what no version of this ABI writes.
     #[inline(always)]
     pub const fn from_value(value: u8) -> Option<Self> {
         match value {
@@ -377,39 +377,39 @@ impl PrivateState {
 
 // SAFETY: `repr(C)`, integers and byte arrays only, `seal` is the last field, and no padding: the size, asserted below for
 // both addresses, is the sum of the fields.
-unsafe impl<A: Address> Sealed for EipEntry<A> {
+unsafe impl<A: Address> Checksummed for EipRoute<A> {
     type Key = A;
 }
 // SAFETY: as above.
-unsafe impl<A: Address> Sealed for PrivateEntry<A> {
-    type Key = PrivateKey<A>;
+unsafe impl<A: Address> Checksummed for SourceBinding<A> {
+    type Key = SourceKey<A>;
 }
 // SAFETY: as above.
-unsafe impl<A: Address> Sealed for Cidr<A> {
+unsafe impl<A: Address> Checksummed for Cidr<A> {
     type Key = u32;
 }
 // SAFETY: as above.
-unsafe impl Sealed for Vpc {
+unsafe impl Checksummed for Vpc {
     type Key = u32;
 }
 // SAFETY: as above.
-unsafe impl Sealed for Target {
+unsafe impl Checksummed for Target {
     type Key = u32;
 }
 // SAFETY: as above.
-unsafe impl Sealed for Port {
+unsafe impl Checksummed for Port {
     type Key = LinkKey;
 }
 // SAFETY: as above.
-unsafe impl Sealed for PortMac {
+unsafe impl Checksummed for PortMac {
     type Key = MacKey;
 }
 // SAFETY: as above.
-unsafe impl<A: Address> Sealed for Prefix<A> {
+unsafe impl<A: Address> Checksummed for Prefix<A> {
     type Key = u32;
 }
 // SAFETY: as above.
-unsafe impl Sealed for Uplink {
+unsafe impl Checksummed for Uplink {
     type Key = LinkKey;
 }
 
@@ -425,10 +425,10 @@ macro_rules! plain_old_data {
 
 plain_old_data! {
     Owner, 16;
-    EipEntry<[u8; 4]>, 24;
-    EipEntry<[u8; 16]>, 36;
-    PrivateEntry<[u8; 4]>, 20;
-    PrivateEntry<[u8; 16]>, 32;
+    EipRoute<[u8; 4]>, 24;
+    EipRoute<[u8; 16]>, 36;
+    SourceBinding<[u8; 4]>, 20;
+    SourceBinding<[u8; 16]>, 32;
     Cidr<[u8; 4]>, 20;
     Cidr<[u8; 16]>, 56;
     Vpc, 16;

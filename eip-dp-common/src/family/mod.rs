@@ -11,11 +11,11 @@ use crate::{
     abi::{Address, Reason},
     checksum::Delta,
     packet::{ABSENT, Covers, Mac, NETWORK, Packet},
-    tables::Links,
+    tables::LinkTables,
 };
 
 /// How many bits a `SCREEN` map has; the first half is of short prefixes.
-pub const SCREEN_BITS: u32 = 2 << 16;
+pub const PREFILTER_BITS: u32 = 2 << 16;
 
 /// A prefix in 16 bits, all words of it exclusive-or'ed: each bit of the last word changes one.
 #[inline(always)]
@@ -48,13 +48,13 @@ pub trait Family: Copy + 'static {
     const ECHO_REPLY: u8;
     /// How many bytes of a packet the gateway's own ICMP errors quote at most: RFC 1812 4.3.2.3 (576 bytes in all),
     /// RFC 4443 2.4 (1280 in all).
-    const LONGEST_QUOTE: usize;
+    const MAX_EMBEDDED: usize;
     /// The length of the headers in front of that quotation, IP's and ICMP's.
     const ERROR_HEADERS: usize;
 
     /// How long the prefixes are that the `SCREEN` map has bits for, the short ones and the long ones: those that
     /// providers have, and those that they hand out. So a pool's neighbours at the same provider are told from it, too.
-    const SCREENED: [u32; 2];
+    const PREFILTERED: [u32; 2];
 
     /// The first 64 bits of an address, or all of it and zeros.
     fn upper(address: &Self::Address) -> u64;
@@ -62,12 +62,12 @@ pub trait Family: Copy + 'static {
     /// Which bits of the `SCREEN` map stand for the short and the long prefix that hold `address`. A clear one says that no
     /// pool has the address; two set ones say that it is worth a look.
     #[inline(always)]
-    fn screen(address: &Self::Address) -> [u32; 2] {
+    fn prefilter(address: &Self::Address) -> [u32; 2] {
         let upper = Self::upper(address);
-        let [short, long] = Self::SCREENED;
+        let [short, long] = Self::PREFILTERED;
         [
             fold(upper >> (64 - short)),
-            SCREEN_BITS / 2 + fold(upper >> (64 - long)),
+            PREFILTER_BITS / 2 + fold(upper >> (64 - long)),
         ]
     }
 
@@ -113,7 +113,7 @@ pub trait Family: Copy + 'static {
     ///
     /// # Errors
     /// [`Reason::Malformed`], [`Reason::SourceRoute`], [`Reason::TinyFragment`].
-    fn verify<P: Packet, L: Links>(
+    fn verify<P: Packet, L: LinkTables>(
         packet: &P,
         links: &L,
         datagram: &Datagram<Self>,
@@ -136,7 +136,7 @@ pub trait Family: Copy + 'static {
     fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
 
     /// The packet whose IP header is at `at`, quoted up to `end`; `None` if there is no whole header.
-    fn quoted<P: Packet, L: Links>(
+    fn embedded<P: Packet, L: LinkTables>(
         packet: &P,
         links: &L,
         at: usize,
@@ -148,7 +148,7 @@ pub trait Family: Copy + 'static {
     ///
     /// # Errors
     /// [`Reason::KernelRefused`].
-    fn rewrite_quoted<P: Packet>(
+    fn rewrite_embedded<P: Packet>(
         packet: &mut P,
         at: usize,
         datagram: &Datagram<Self>,
@@ -164,7 +164,7 @@ pub trait Family: Copy + 'static {
         source: &Self::Address,
         destination: &Self::Address,
         error: Error,
-        quoted: usize,
+        embedded: usize,
     ) -> Result<(), Reason>;
 
     /// Whether the datagram asks for an echo, or may belong to one that does, as a later fragment of ICMP.
@@ -291,8 +291,8 @@ impl Fragment {
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
     #[must_use]
-    pub fn forgotten<P: Packet>(self, packet: &P) -> Self {
-        Self(packet.forgotten(usize::from(self.0)) as u16)
+    pub fn verifier_opaque<P: Packet>(self, packet: &P) -> Self {
+        Self(packet.verifier_opaque(usize::from(self.0)) as u16)
     }
 
     /// Whether it is all of it.

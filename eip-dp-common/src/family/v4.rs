@@ -12,7 +12,7 @@ use crate::{
     abi::{Reason, UPLINK_TARGET4},
     checksum::{Delta, fold},
     packet::{Covers, Mac, NETWORK, Packet},
-    tables::{Links, Options},
+    tables::{LinkTables, Options},
 };
 
 /// IPv4.
@@ -46,11 +46,11 @@ impl Family for V4 {
     const ICMP: u8 = protocol::ICMP;
     const ECHO_REQUEST: u8 = 8;
     const ECHO_REPLY: u8 = 0;
-    const LONGEST_QUOTE: usize = 576 - Self::ERROR_HEADERS;
+    const MAX_EMBEDDED: usize = 576 - Self::ERROR_HEADERS;
     const ERROR_HEADERS: usize = Ipv4Hdr::LEN + Icmpv4Hdr::LEN;
 
     /// Nobody routes longer ones than the second.
-    const SCREENED: [u32; 2] = [16, 24];
+    const PREFILTERED: [u32; 2] = [16, 24];
 
     #[inline(always)]
     fn upper(address: &[u8; 4]) -> u64 {
@@ -173,7 +173,7 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn verify<P: Packet, L: Links>(
+    fn verify<P: Packet, L: LinkTables>(
         packet: &P,
         links: &L,
         datagram: &Datagram<Self>,
@@ -224,7 +224,7 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn quoted<P: Packet, L: Links>(
+    fn embedded<P: Packet, L: LinkTables>(
         packet: &P,
         links: &L,
         at: usize,
@@ -259,13 +259,13 @@ impl Family for V4 {
             } else if !packet.can_reply() {
                 NatObstacle::UNREAD
             } else {
-                links.walk_quoted_options(packet, at + Ipv4Hdr::LEN, header_len - Ipv4Hdr::LEN)
+                links.walk_embedded_options(packet, at + Ipv4Hdr::LEN, header_len - Ipv4Hdr::LEN)
             },
         })
     }
 
     #[inline(always)]
-    fn rewrite_quoted<P: Packet>(
+    fn rewrite_embedded<P: Packet>(
         packet: &mut P,
         at: usize,
         datagram: &Datagram<Self>,
@@ -290,7 +290,7 @@ impl Family for V4 {
         source: &[u8; 4],
         destination: &[u8; 4],
         error: Error,
-        quoted: usize,
+        embedded: usize,
     ) -> Result<(), Reason> {
         let (kind, code, mtu) = match error {
             Error::TimeExceeded => (11, 0, 0),
@@ -298,7 +298,7 @@ impl Family for V4 {
             Error::TooBig { mtu } => (3, 4, if mtu > 0xffff { 0xffff } else { mtu as u16 }),
         };
         #[allow(clippy::cast_possible_truncation, reason = "at most 576")]
-        let total = (Self::ERROR_HEADERS + quoted) as u16;
+        let total = (Self::ERROR_HEADERS + embedded) as u16;
         let mut header = Ipv4Hdr {
             vihl: 0x45,
             tos: INTERNETWORK_CONTROL,
@@ -316,7 +316,7 @@ impl Family for V4 {
         let [m0, m1] = mtu.to_be_bytes();
         let at = NETWORK + Ipv4Hdr::LEN;
         packet.write(at, [kind, code, 0, 0, 0, 0, m0, m1])?;
-        let check = !packet.sum(at, Icmpv4Hdr::LEN + quoted)?;
+        let check = !packet.sum(at, Icmpv4Hdr::LEN + embedded)?;
         packet.write(at + offset_of!(Icmpv4Hdr, check), check.to_ne_bytes())
     }
 
@@ -454,7 +454,7 @@ fn read_options<P: Packet>(
     let mut at = 0;
     while at < MAX_OPTIONS && at < len {
         // Where it is read is hidden, too: how much of the packet is known to be there is then the same after each round.
-        let place = packet.forgotten(at) & MASK;
+        let place = packet.verifier_opaque(at) & MASK;
         let [a, b, c, d] = packet.read(start + place).ok_or(Reason::Malformed)?;
         sum += u32::from(u16::from_ne_bytes([a, b])) + u32::from(u16::from_ne_bytes([c, d]));
         let place = at & MASK & !3;
@@ -490,7 +490,7 @@ pub fn check_options<P: Packet>(
     options: &mut Options,
 ) -> Result<NatObstacle, Reason> {
     let start = NETWORK + Ipv4Hdr::LEN;
-    let sum = sum + read_options(packet, start, packet.forgotten(len) & MASK, options)?;
+    let sum = sum + read_options(packet, start, packet.verifier_opaque(len) & MASK, options)?;
     if fold(sum) != 0xffff {
         return Err(Reason::Malformed);
     }
@@ -509,13 +509,13 @@ pub fn check_options<P: Packet>(
 
 /// Walks the options of a quoted header, from `start` on, as far as they can be walked: what is quoted is not checked.
 #[inline(always)]
-pub fn walk_quoted_options<P: Packet>(
+pub fn walk_embedded_options<P: Packet>(
     packet: &P,
     start: usize,
     len: usize,
     options: &mut Options,
 ) -> NatObstacle {
-    if read_options(packet, start, packet.forgotten(len) & MASK, options).is_err() {
+    if read_options(packet, start, packet.verifier_opaque(len) & MASK, options).is_err() {
         return NatObstacle::NONE;
     }
     walk_options(len, options);

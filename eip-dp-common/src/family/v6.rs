@@ -14,7 +14,7 @@ use crate::{
     abi::{Reason, UPLINK_TARGET6},
     checksum::{Delta, fold},
     packet::{Covers, Mac, NETWORK, Packet},
-    tables::Links,
+    tables::LinkTables,
 };
 use headers::{Chain, Found};
 
@@ -41,10 +41,10 @@ impl Family for V6 {
     const ICMP: u8 = protocol::ICMPV6;
     const ECHO_REQUEST: u8 = 128;
     const ECHO_REPLY: u8 = 129;
-    const LONGEST_QUOTE: usize = 1280 - Self::ERROR_HEADERS;
+    const MAX_EMBEDDED: usize = 1280 - Self::ERROR_HEADERS;
     const ERROR_HEADERS: usize = Ipv6Hdr::LEN + Icmpv6Hdr::LEN;
 
-    const SCREENED: [u32; 2] = [32, 56];
+    const PREFILTERED: [u32; 2] = [32, 56];
 
     #[inline(always)]
     fn upper(address: &[u8; 16]) -> u64 {
@@ -165,7 +165,7 @@ impl Family for V6 {
 
     /// IPv6's header has no checksum; what is left is how its chain of extension headers ends.
     #[inline(always)]
-    fn verify<P: Packet, L: Links>(
+    fn verify<P: Packet, L: LinkTables>(
         _packet: &P,
         _links: &L,
         datagram: &Datagram<Self>,
@@ -214,7 +214,7 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn quoted<P: Packet, L: Links>(
+    fn embedded<P: Packet, L: LinkTables>(
         packet: &P,
         _links: &L,
         at: usize,
@@ -233,14 +233,14 @@ impl Family for V6 {
         Some(Quoted {
             source: header.src_addr,
             destination: header.dst_addr,
-            checksum: quoted_checksum(&found, end),
+            checksum: embedded_checksum(&found, end),
             segments_left: found.segments_left,
             obstacle: NatObstacle::NONE,
         })
     }
 
     #[inline(always)]
-    fn rewrite_quoted<P: Packet>(
+    fn rewrite_embedded<P: Packet>(
         packet: &mut P,
         at: usize,
         datagram: &Datagram<Self>,
@@ -261,14 +261,14 @@ impl Family for V6 {
         source: &[u8; 16],
         destination: &[u8; 16],
         error: Error,
-        quoted: usize,
+        embedded: usize,
     ) -> Result<(), Reason> {
         let (kind, value) = match error {
             Error::TimeExceeded => (3, 0),
             Error::TooBig { mtu } => (2, mtu),
         };
         #[allow(clippy::cast_possible_truncation, reason = "at most 1280")]
-        let payload = (Icmpv6Hdr::LEN + quoted) as u16;
+        let payload = (Icmpv6Hdr::LEN + embedded) as u16;
         let [p0, p1] = payload.to_be_bytes();
         let start: Start = [0x60, 0, 0, 0, p0, p1, protocol::ICMPV6, DEFAULT_HOP_LIMIT];
         packet.write(NETWORK, start)?;
@@ -383,7 +383,7 @@ fn upper(address: &[u8; 16]) -> [u8; 8] {
 
 /// Where the transport checksum of a quoted packet is, if it is there.
 #[inline(always)]
-fn quoted_checksum(found: &Found, end: usize) -> ChecksumPlace {
+fn embedded_checksum(found: &Found, end: usize) -> ChecksumPlace {
     let mut place = V6::checksum_field(found.protocol);
     if found.chain == Chain::WHOLE
         && found.fragment.begins()

@@ -6,7 +6,7 @@ use super::{
     wire::{IP, Ip, TYPE4, TYPE6, word},
 };
 use crate::{
-    abi::{PrivateState, Reason},
+    abi::{Reason, SourceState},
     packet::Mac,
 };
 
@@ -110,11 +110,11 @@ pub fn refused<F: Plan>(ifindex: u32, before: &[u8], reason: Reason, mtu: u32, a
     } else {
         (48, 1280, 58)
     };
-    let quoted = (ip.end - IP).min(most - headers);
-    assert_eq!(after.len(), IP + headers + quoted);
+    let embedded = (ip.end - IP).min(most - headers);
+    assert_eq!(after.len(), IP + headers + embedded);
     assert_eq!(
         after[IP + headers..],
-        before[IP..IP + quoted],
+        before[IP..IP + embedded],
         "as the sender sent it"
     );
     let mac = own_mac(ifindex, before);
@@ -139,7 +139,7 @@ pub fn refused<F: Plan>(ifindex: u32, before: &[u8], reason: Reason, mtu: u32, a
         assert!(source == F::own());
     } else {
         let cut_through = STANDINGS.iter().any(|standing| {
-            standing.state == PrivateState::CutThrough
+            standing.state == SourceState::CutThrough
                 && F::bytes(&standing.own::<F>()) == &before[ip.source.clone()]
         });
         let gateway = if cut_through {

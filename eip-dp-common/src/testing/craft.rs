@@ -160,13 +160,16 @@ pub fn transport(protocol: u8, data: &[u8]) -> Vec<u8> {
 }
 
 /// An ICMP error's payload in this family, its checksum 0.
-pub fn icmp_error<F: Plan>(quote: &[u8]) -> (u8, Vec<u8>) {
+pub fn icmp_error<F: Plan>(embedded: &[u8]) -> (u8, Vec<u8>) {
     let (protocol, kind) = if size_of::<F::Address>() == 4 {
         (1, 3)
     } else {
         (58, 1)
     };
-    (protocol, [&[kind, 3, 0, 0, 0, 0, 0, 0][..], quote].concat())
+    (
+        protocol,
+        [&[kind, 3, 0, 0, 0, 0, 0, 0][..], embedded].concat(),
+    )
 }
 
 /// An echo request's or, else, its reply's payload in this family, its checksum 0.

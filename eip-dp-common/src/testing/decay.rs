@@ -6,14 +6,14 @@ use std::cell::{Cell, RefCell};
 use super::{Buffer, World, dice::Dice, site::UPLINK, world::Kept};
 use crate::{
     abi::{
-        Cidr, EipEntry, LinkKey, MacKey, NONE, PREFIX_SEAL, Port, PortMac, Prefix, PrivateEntry,
-        PrivateKey, Reason, Sealed, Target, Uplink,
+        Checksummed, Cidr, EipRoute, LinkKey, MacKey, NONE, PREFIX_CHECKSUM, Port, PortMac, Prefix,
+        Reason, SourceBinding, SourceKey, Target, Uplink,
     },
     budget::{EipBudget, EniBudget, Spend},
     family::NatObstacle,
     packet::Packet,
-    path::{Verdict, from_port, from_uplink},
-    tables::{Links, Scratch, Tables},
+    pipeline::{Verdict, from_port, from_uplink},
+    tables::{LinkTables, Scratch, Tables},
 };
 
 /// The tables, and what decides how each lookup ends.
@@ -26,7 +26,7 @@ struct Decay<'a, 'b> {
 
 impl Decay<'_, '_> {
     /// What a lookup finds: mostly what is there; `other` is another key's record, `odd` changes one by a rolled byte.
-    fn find<T: Sealed + PartialEq>(
+    fn find<T: Checksummed + PartialEq>(
         &self,
         key: &T::Key,
         into: &mut T,
@@ -45,7 +45,7 @@ impl Decay<'_, '_> {
                 Some(other) => {
                     *into = other;
                     // A record without a key in its seal (Prefix) fits every key.
-                    self.torn.set(self.torn.get() || !into.is_intact(key));
+                    self.torn.set(self.torn.get() || !into.is_consistent(key));
                     true
                 }
                 None => found,
@@ -66,7 +66,7 @@ fn nth<'a, T: Copy + 'a>(mut records: impl ExactSizeIterator<Item = &'a T>, roll
     records.nth(usize::from(roll).checked_rem(len)?).copied()
 }
 
-impl Links for Decay<'_, '_> {
+impl LinkTables for Decay<'_, '_> {
     fn port(&self, key: &LinkKey, into: &mut Port) -> bool {
         let world = self.world;
         self.find(
@@ -137,8 +137,13 @@ impl Links for Decay<'_, '_> {
         self.world.check_options(packet, len, sum)
     }
 
-    fn walk_quoted_options<P: Packet>(&self, packet: &P, start: usize, len: usize) -> NatObstacle {
-        self.world.walk_quoted_options(packet, start, len)
+    fn walk_embedded_options<P: Packet>(
+        &self,
+        packet: &P,
+        start: usize,
+        len: usize,
+    ) -> NatObstacle {
+        self.world.walk_embedded_options(packet, start, len)
     }
 
     fn allow_eni(&self, _target: u32, _kind: EniBudget, _spend: Spend) -> bool {
@@ -157,7 +162,7 @@ impl Links for Decay<'_, '_> {
 }
 
 impl<F: Kept> Tables<F> for Decay<'_, '_> {
-    fn eip(&self, address: &F::Address, into: &mut EipEntry<F::Address>) -> bool {
+    fn eip(&self, address: &F::Address, into: &mut EipRoute<F::Address>) -> bool {
         let world = self.world;
         self.find(
             address,
@@ -171,7 +176,7 @@ impl<F: Kept> Tables<F> for Decay<'_, '_> {
         )
     }
 
-    fn private(&self, key: &PrivateKey<F::Address>, into: &mut PrivateEntry<F::Address>) -> bool {
+    fn private(&self, key: &SourceKey<F::Address>, into: &mut SourceBinding<F::Address>) -> bool {
         let world = self.world;
         self.find(
             key,
@@ -199,7 +204,7 @@ impl<F: Kept> Tables<F> for Decay<'_, '_> {
     fn prefix(&self, address: &F::Address, into: &mut Prefix<F::Address>) -> bool {
         let world = self.world;
         self.find(
-            &PREFIX_SEAL,
+            &PREFIX_CHECKSUM,
             into,
             |into| Tables::<F>::prefix(world, address, into),
             |_| None,
@@ -207,8 +212,8 @@ impl<F: Kept> Tables<F> for Decay<'_, '_> {
         )
     }
 
-    fn is_screened(&self, address: &F::Address) -> bool {
-        Tables::<F>::is_screened(self.world, address)
+    fn may_be_pool(&self, address: &F::Address) -> bool {
+        Tables::<F>::may_be_pool(self.world, address)
     }
 
     fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R> {
@@ -234,14 +239,14 @@ pub fn hold(world: &World, dice: &mut Dice<'_>, ifindex: u32, frame: &[u8]) {
         from_port(&mut packet, &tables, key)
     };
     let goes_on = match outcome.verdict {
-        Verdict::Send | Verdict::Resolve | Verdict::Neighbour | Verdict::Reply => true,
+        Verdict::Send | Verdict::SendUnresolved | Verdict::SendToNeighbour | Verdict::Reply => true,
         // The tables that only say as whom a sender is told may change before.
-        Verdict::Refuse(_) => return,
+        Verdict::IcmpError(_) => return,
         Verdict::Pass
-        | Verdict::Daemon
+        | Verdict::PuntToDaemon
         | Verdict::Fragment
         | Verdict::Ping
-        | Verdict::Slow
+        | Verdict::Punt
         | Verdict::Drop(_) => false,
     };
     let kernel_refused = outcome.verdict == Verdict::Drop(Reason::KernelRefused);

@@ -214,19 +214,19 @@ impl<'a> Dice<'a> {
         } else {
             source
         };
-        let mut quote = self
+        let mut embedded = self
             .draft::<F>(quoted_source, quoted_destination, false)
             .packet();
         if !self.one_in(3) {
-            let keep = usize::from(self.byte()) % (quote.len() + 1);
-            quote.truncate(keep);
+            let keep = usize::from(self.byte()) % (embedded.len() + 1);
+            embedded.truncate(keep);
         }
         if self.one_in(6) {
             // RFC 4884: what it quotes is padded, and extensions follow.
-            quote.resize(128, 0);
-            quote.extend([0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 2, 3]);
+            embedded.resize(128, 0);
+            embedded.extend([0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 2, 3]);
         }
-        let (protocol, mut payload) = icmp_error::<F>(&quote);
+        let (protocol, mut payload) = icmp_error::<F>(&embedded);
         payload[0] = self.of(&[payload[0], 1, 2, 3, 4, 5, 11, 12]);
         (protocol, payload)
     }

@@ -6,10 +6,12 @@ use super::{
     wire::{IP, Ip, TYPE6},
 };
 use crate::{
-    abi::{LinkKey, PrivateState, Reason, TargetFlags},
+    abi::{LinkKey, Reason, SourceState, TargetFlags},
     family::{V4, V6},
     packet::Mac,
-    path::{Outcome, Verdict, from_port, from_uplink, quick_from_port, quick_from_uplink},
+    pipeline::{
+        Outcome, Verdict, fast_path_from_port, fast_path_from_uplink, from_port, from_uplink,
+    },
 };
 
 /// Runs a frame from this interface through the path.
@@ -34,7 +36,7 @@ fn is_the_same_in_short(
     after: &[u8],
 ) {
     let (short, bytes) = run_in_short(world, ifindex, frame);
-    if short.verdict == Verdict::Slow {
+    if short.verdict == Verdict::Punt {
         assert_eq!(bytes, frame, "left, but not untouched");
         return;
     }
@@ -47,10 +49,10 @@ pub fn run_in_short(world: &World, ifindex: u32, frame: &[u8]) -> (Outcome, Vec<
     let mut packet = Buffer::new(frame.to_vec());
     let is_ipv6 = frame.get(12..14) == Some(&TYPE6);
     let outcome = match (ifindex == UPLINK, is_ipv6) {
-        (true, true) => quick_from_uplink::<V6, _, _>(&mut packet, world, ifindex),
-        (true, false) => quick_from_uplink::<V4, _, _>(&mut packet, world, ifindex),
-        (false, true) => quick_from_port::<V6, _, _>(&mut packet, world, ifindex),
-        (false, false) => quick_from_port::<V4, _, _>(&mut packet, world, ifindex),
+        (true, true) => fast_path_from_uplink::<V6, _, _>(&mut packet, world, ifindex),
+        (true, false) => fast_path_from_uplink::<V4, _, _>(&mut packet, world, ifindex),
+        (false, true) => fast_path_from_port::<V6, _, _>(&mut packet, world, ifindex),
+        (false, false) => fast_path_from_port::<V4, _, _>(&mut packet, world, ifindex),
     };
     (outcome, packet.bytes)
 }
@@ -71,7 +73,7 @@ pub fn hold(world: &World, ifindex: u32, frame: &[u8]) -> (Outcome, Vec<u8>) {
 
 fn judge<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u8]) {
     match outcome.verdict {
-        Verdict::Pass | Verdict::Daemon => assert_eq!(after, before, "{outcome:?}"),
+        Verdict::Pass | Verdict::PuntToDaemon => assert_eq!(after, before, "{outcome:?}"),
         Verdict::Fragment => {
             assert_eq!(after, before, "{outcome:?}");
             let ip = Ip::read(before, IP, before.len()).expect("no IP packet is cut");
@@ -91,10 +93,10 @@ fn judge<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u8]) 
         }
         Verdict::Send => forwarded::<F>(ifindex, before, outcome, after),
         Verdict::Reply => answers::replied(ifindex, before, after),
-        Verdict::Refuse(reason) => {
+        Verdict::IcmpError(reason) => {
             answers::refused::<F>(ifindex, before, reason, outcome.mtu, after);
         }
-        Verdict::Ping | Verdict::Slow | Verdict::Resolve | Verdict::Neighbour => {
+        Verdict::Ping | Verdict::Punt | Verdict::SendUnresolved | Verdict::SendToNeighbour => {
             panic!("not the end of a way in a buffer: {outcome:?}")
         }
     }
@@ -149,7 +151,7 @@ impl<F: Plan> Onward<F> {
         if is_inside::<F>(&destination) {
             let receiver = owner_of_private::<F>(sender.vpc, &destination);
             for end in [owner, receiver] {
-                let private = matches!(end.state, PrivateState::Nat | PrivateState::NoEip);
+                let private = matches!(end.state, SourceState::Nat | SourceState::NoEip);
                 assert!(private, "private networking is off: {end:?}");
             }
             let receiver = &ENIS[receiver.eni.expect("an ENI that is attached")];
@@ -159,7 +161,7 @@ impl<F: Plan> Onward<F> {
                 ..onward
             };
         }
-        let sends = matches!(owner.state, PrivateState::Nat | PrivateState::CutThrough);
+        let sends = matches!(owner.state, SourceState::Nat | SourceState::CutThrough);
         assert!(sends, "no EIP: {owner:?}");
         let onward = match of_eip::<F>(&destination) {
             Some(receiver) => receive(receiver, F::public(owner.public)),
@@ -174,7 +176,7 @@ impl<F: Plan> Onward<F> {
             },
         };
         Self {
-            translated: onward.translated || owner.state == PrivateState::Nat,
+            translated: onward.translated || owner.state == SourceState::Nat,
             ..onward
         }
     }
@@ -182,11 +184,11 @@ impl<F: Plan> Onward<F> {
 
 /// To an EIP.
 fn receive<F: Plan>(standing: &Standing, source: F::Address) -> Onward<F> {
-    let receives = matches!(standing.state, PrivateState::Nat | PrivateState::CutThrough);
+    let receives = matches!(standing.state, SourceState::Nat | SourceState::CutThrough);
     assert!(receives, "an EIP that receives nothing: {standing:?}");
     let eni = &ENIS[standing.eni.expect("an ENI that is attached")];
     Onward {
-        translated: standing.state == PrivateState::Nat,
+        translated: standing.state == SourceState::Nat,
         ..Onward::to(eni, source, standing.own::<F>())
     }
 }
@@ -197,7 +199,7 @@ fn of_eip<F: Plan>(address: &F::Address) -> Option<&'static Standing> {
 }
 
 fn is_attached_eip<F: Plan>(address: &F::Address) -> bool {
-    of_eip::<F>(address).is_some_and(|standing| standing.state != PrivateState::Detached)
+    of_eip::<F>(address).is_some_and(|standing| standing.state != SourceState::Detached)
 }
 
 fn owner<F: Plan>(vpc: u32, address: &F::Address) -> Option<&'static Standing> {
@@ -239,7 +241,10 @@ fn forwarded<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u
         // Its padding does not fit.
         expected.truncate(ip.end);
     }
-    assert_eq!((outcome.way.ifindex, outcome.way.vlan), (onward.ifindex, 0));
+    assert_eq!(
+        (outcome.egress.ifindex, outcome.egress.vlan),
+        (onward.ifindex, 0)
+    );
     expected[..12].copy_from_slice(&onward.macs.concat());
     if onward.routed {
         expected[ip.hop] = before[ip.hop].checked_sub(1).expect("a hop limit of 0");
@@ -260,22 +265,25 @@ fn forwarded<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u
     if onward.translated {
         assert!(!ip.is_tiny(), "a fragment that cannot be translated");
         if ip.is_icmp_error(before) {
-            let quote = ip.quote(before).expect("nothing that is quoted");
+            let embedded = ip.embedded(before).expect("nothing that is quoted");
             assert_eq!(
-                before[quote.source.clone()],
+                before[embedded.source.clone()],
                 before[ip.destination.clone()],
                 "a quotation of somebody else's packet"
             );
             // Only where the source changes need it be the one that the packet went to: routers on the way send errors, too.
             if onward.source != source {
-                assert_eq!(before[quote.destination.clone()], before[ip.source.clone()]);
-                expected[quote.destination.clone()].copy_from_slice(F::bytes(&onward.source));
+                assert_eq!(
+                    before[embedded.destination.clone()],
+                    before[ip.source.clone()]
+                );
+                expected[embedded.destination.clone()].copy_from_slice(F::bytes(&onward.source));
             }
-            expected[quote.source.clone()].copy_from_slice(F::bytes(&onward.destination));
-            if quote.version == 4 {
-                checks.header(&quote, before, after);
+            expected[embedded.source.clone()].copy_from_slice(F::bytes(&onward.destination));
+            if embedded.version == 4 {
+                checks.header(&embedded, before, after);
             }
-            checks.transport(&quote, before, after);
+            checks.transport(&embedded, before, after);
             checks.transport(&ip, before, after);
         } else if ip.checksum().is_some_and(|sum| sum.covers_addresses) {
             checks.transport(&ip, before, after);

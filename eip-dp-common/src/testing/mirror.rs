@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     abi::Reason,
-    path::{Outcome, Verdict},
+    pipeline::{Outcome, Verdict},
 };
 
 /// Sends a packet that left by the uplink back in with its addresses exchanged, which no checksum sees. `before` is what it
@@ -18,7 +18,7 @@ use crate::{
 /// # Panics
 /// If it does not come back to its sender as it was, but for addresses exchanged, hop limit, Ethernet, and its padding.
 pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent: &[u8]) {
-    if outcome.verdict != Verdict::Send || outcome.way.ifindex != UPLINK {
+    if outcome.verdict != Verdict::Send || outcome.egress.ifindex != UPLINK {
         return;
     }
     let ip = Ip::read(sent, IP, sent.len()).expect("a packet");
@@ -28,7 +28,7 @@ pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent:
     }
     let (returned, got) = hold(world, UPLINK, &exchanged(sent, &ip, INWARD.0, INWARD.1));
     // Ports have MTUs of their own.
-    if let Verdict::Drop(Reason::TooBig) | Verdict::Refuse(Reason::TooBig) | Verdict::Fragment =
+    if let Verdict::Drop(Reason::TooBig) | Verdict::IcmpError(Reason::TooBig) | Verdict::Fragment =
         returned.verdict
     {
         return;
@@ -40,7 +40,7 @@ pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent:
     );
     assert_eq!(returned.receiver, outcome.sender);
     // An instance's ENIs may send each other's addresses: what comes back goes to whose they are.
-    assert!(ifindex != UPLINK && returned.way.ifindex != UPLINK);
+    assert!(ifindex != UPLINK && returned.egress.ifindex != UPLINK);
     let (mut to, mut from) = ([0; 6], [0; 6]);
     to.copy_from_slice(&got[..6]);
     from.copy_from_slice(&got[6..12]);

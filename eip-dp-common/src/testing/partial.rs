@@ -9,7 +9,7 @@ use super::{
 use crate::{
     abi::LinkKey,
     packet::PartialChecksum,
-    path::{Verdict, from_port, from_uplink},
+    pipeline::{Verdict, from_port, from_uplink},
 };
 
 /// Runs a frame that the dice make, with a checksum wherever they say, through the path, and writes it as the kernel does.

@@ -5,9 +5,9 @@ use crate::{
     abi::{LinkKey, Reason, Target},
     family::{V4, V6},
     packet::{Change, HEADERS, Packet, PartialChecksum},
-    path::{
-        Local, Outcome, Verdict, is_discovery, leave_telling, packet_from_port, packet_from_uplink,
-        quick_from_port, quick_from_uplink,
+    pipeline::{
+        LinkProtocols, Outcome, Verdict, fast_path_from_port, fast_path_from_uplink, is_discovery,
+        packet_from_port, packet_from_uplink, punt_icmp_error,
     },
     tables::Tables,
 };
@@ -97,7 +97,7 @@ impl Packet for Pieces {
 
 /// Which of the ways of XDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Egress {
     Short,
     Whole,
 }
@@ -125,21 +125,27 @@ pub fn hold(world: &World, ifindex: u32, frame: &[u8], first: usize) -> Outcome 
             held::<V4>(world, ifindex, frame, first, way)
         }
     };
-    way(Way::Short);
-    way(Way::Whole)
+    way(Egress::Short);
+    way(Egress::Whole)
 }
 
-fn held<F: Local>(world: &World, ifindex: u32, frame: &[u8], first: usize, way: Way) -> Outcome
+fn held<F: LinkProtocols>(
+    world: &World,
+    ifindex: u32,
+    frame: &[u8],
+    first: usize,
+    way: Egress,
+) -> Outcome
 where
     World: Tables<F>,
 {
     let mut packet = Pieces::new(frame, first);
     let outcome = match way {
-        Way::Short if ifindex == UPLINK => {
-            quick_from_uplink::<F, _, _>(&mut packet, world, ifindex)
+        Egress::Short if ifindex == UPLINK => {
+            fast_path_from_uplink::<F, _, _>(&mut packet, world, ifindex)
         }
-        Way::Short => quick_from_port::<F, _, _>(&mut packet, world, ifindex),
-        Way::Whole => whole::<F>(world, ifindex, &mut packet),
+        Egress::Short => fast_path_from_port::<F, _, _>(&mut packet, world, ifindex),
+        Egress::Whole => whole::<F>(world, ifindex, &mut packet),
     };
     let after = packet.bytes();
     match outcome.verdict {
@@ -151,14 +157,14 @@ where
 }
 
 /// What follows the short way.
-fn whole<F: Local>(world: &World, ifindex: u32, packet: &mut Pieces) -> Outcome
+fn whole<F: LinkProtocols>(world: &World, ifindex: u32, packet: &mut Pieces) -> Outcome
 where
     World: Tables<F>,
 {
     // The program looks at this before all else.
     if packet.first.bytes.len() < HEADERS && !packet.rest.is_empty() {
         return Outcome {
-            verdict: Verdict::Slow,
+            verdict: Verdict::Punt,
             ..Outcome::START
         };
     }
@@ -170,7 +176,7 @@ where
     } else {
         packet_from_port::<F, _, _>(packet, world, key)
     };
-    leave_telling::<F, _, _>(packet, world, &mut outcome);
+    punt_icmp_error::<F, _, _>(packet, world, &mut outcome);
     outcome
 }
 

@@ -2,10 +2,10 @@
 //! here what they mean there; the IPv6 side is the same once more, with the same ENIs.
 
 use crate::{
-    abi::{EipMode, FIRST_ENI_TARGET, NONE, PrivateState, TargetFlags},
+    abi::{EipMode, FIRST_ENI_TARGET, NONE, SourceState, TargetFlags},
     family::{V4, V6},
     packet::Mac,
-    path::Local,
+    pipeline::LinkProtocols,
 };
 
 /// The uplink's interface index.
@@ -82,7 +82,7 @@ pub struct Standing {
     /// The ENI, by its place in [`ENIS`]; `None` while it is detached.
     pub eni: Option<usize>,
     /// What it may do.
-    pub state: PrivateState,
+    pub state: SourceState,
     /// The last byte of the EIP; 0 for none.
     pub public: u8,
 }
@@ -91,7 +91,7 @@ const fn stands(
     vpc: u32,
     private: u8,
     eni: Option<usize>,
-    state: PrivateState,
+    state: SourceState,
     public: u8,
 ) -> Standing {
     Standing {
@@ -105,21 +105,21 @@ const fn stands(
 
 /// All of them, in both families. The EIP's slot is its last byte.
 pub const STANDINGS: [Standing; 15] = [
-    stands(1, 10, Some(0), PrivateState::Nat, 10),
-    stands(1, 11, Some(1), PrivateState::Nat, 11),
-    stands(1, 12, Some(1), PrivateState::Nat, 12),
-    stands(1, 20, Some(2), PrivateState::NoEip, 0),
-    stands(1, 21, Some(3), PrivateState::Off, 0),
-    stands(1, 20, Some(3), PrivateState::CutThrough, 20),
-    stands(2, 10, Some(4), PrivateState::Nat, 30),
-    stands(2, 20, Some(5), PrivateState::Nat, 32),
-    stands(1, 90, Some(6), PrivateState::Nat, 90),
-    stands(1, 91, Some(7), PrivateState::NoEip, 0),
-    stands(1, 40, Some(8), PrivateState::Stranded, 40),
-    stands(1, 50, None, PrivateState::Detached, 50),
-    stands(1, 70, Some(9), PrivateState::Nat, 70),
-    stands(1, 80, Some(10), PrivateState::Nat, 80),
-    stands(2, 33, Some(5), PrivateState::NoEip, 0),
+    stands(1, 10, Some(0), SourceState::Nat, 10),
+    stands(1, 11, Some(1), SourceState::Nat, 11),
+    stands(1, 12, Some(1), SourceState::Nat, 12),
+    stands(1, 20, Some(2), SourceState::NoEip, 0),
+    stands(1, 21, Some(3), SourceState::Off, 0),
+    stands(1, 20, Some(3), SourceState::CutThrough, 20),
+    stands(2, 10, Some(4), SourceState::Nat, 30),
+    stands(2, 20, Some(5), SourceState::Nat, 32),
+    stands(1, 90, Some(6), SourceState::Nat, 90),
+    stands(1, 91, Some(7), SourceState::NoEip, 0),
+    stands(1, 40, Some(8), SourceState::Stranded, 40),
+    stands(1, 50, None, SourceState::Detached, 50),
+    stands(1, 70, Some(9), SourceState::Nat, 70),
+    stands(1, 80, Some(10), SourceState::Nat, 80),
+    stands(2, 33, Some(5), SourceState::NoEip, 0),
 ];
 
 /// The last byte of an EIP without an association.
@@ -138,17 +138,17 @@ impl Standing {
     /// What becomes of packets to its EIP.
     pub const fn mode(&self) -> EipMode {
         match self.state {
-            PrivateState::Nat => EipMode::Nat,
-            PrivateState::CutThrough => EipMode::CutThrough,
-            PrivateState::Stranded => EipMode::Stranded,
-            PrivateState::Detached => EipMode::Detached,
-            PrivateState::NoEip | PrivateState::Off => EipMode::Unassociated,
+            SourceState::Nat => EipMode::Nat,
+            SourceState::CutThrough => EipMode::CutThrough,
+            SourceState::Stranded => EipMode::Stranded,
+            SourceState::Detached => EipMode::Detached,
+            SourceState::NoEip | SourceState::Off => EipMode::Unassociated,
         }
     }
 
     /// The address that the ENI uses.
     pub fn own<F: Plan>(&self) -> F::Address {
-        if self.state == PrivateState::CutThrough {
+        if self.state == SourceState::CutThrough {
             F::public(self.public)
         } else {
             F::private(self.private)
@@ -157,7 +157,7 @@ impl Standing {
 }
 
 /// The addresses of a family.
-pub trait Plan: Local + std::fmt::Debug {
+pub trait Plan: LinkProtocols + std::fmt::Debug {
     /// The address in the pool with this last byte.
     fn public(last: u8) -> Self::Address;
     /// The address in every VPC with this last byte.

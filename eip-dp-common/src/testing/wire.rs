@@ -185,7 +185,7 @@ impl Ip {
     }
 
     /// The packet that it quotes.
-    pub fn quote(&self, bytes: &[u8]) -> Option<Self> {
+    pub fn embedded(&self, bytes: &[u8]) -> Option<Self> {
         Self::read(bytes, self.transport? + 8, self.end).filter(|ip| ip.version == self.version)
     }
 

@@ -8,16 +8,16 @@ use super::site::{
 };
 use crate::{
     abi::{
-        AddressClass, Cidr, EipEntry, EipMode, Link, LinkKey, MacKey, NONE, NextHop, PREFIX_SEAL,
-        Port, PortMac, PortRole, Prefix, PrivateEntry, PrivateKey, PrivateState, Reason, Sealed,
-        Target, TargetFlags, Uplink, UplinkFlags,
+        AddressClass, Checksummed, Cidr, EipMode, EipRoute, Link, LinkKey, MacKey, NONE, NextHop,
+        PREFIX_CHECKSUM, Port, PortMac, PortRole, Prefix, Reason, SourceBinding, SourceKey,
+        SourceState, Target, TargetFlags, Uplink, UplinkFlags,
     },
     budget::{EipBudget, EniBudget, Spend},
     checksum::Delta,
     family::{Family, NatObstacle, V4, V6, v4},
     packet::{Mac, Packet},
-    path::Quick,
-    tables::{Links, Scratch, Tables},
+    pipeline::FastPathTables,
+    tables::{LinkTables, Scratch, Tables},
 };
 
 /// Copies a record that was found.
@@ -34,9 +34,9 @@ pub type InPrefix<A> = (A, A, Prefix<A>);
 /// The tables of one family.
 pub struct Addressed<F: Family> {
     /// By address.
-    pub eips: HashMap<F::Address, EipEntry<F::Address>>,
+    pub eips: HashMap<F::Address, EipRoute<F::Address>>,
     /// By VPC and address.
-    pub privates: HashMap<PrivateKey<F::Address>, PrivateEntry<F::Address>>,
+    pub privates: HashMap<SourceKey<F::Address>, SourceBinding<F::Address>>,
     /// By [`Cidr::index`].
     pub cidrs: HashMap<u32, Cidr<F::Address>>,
     /// The longest first.
@@ -77,7 +77,7 @@ impl Kept for V6 {
     }
 }
 
-impl Links for World {
+impl LinkTables for World {
     fn port(&self, key: &LinkKey, into: &mut Port) -> bool {
         copy(self.ports.get(key), into)
     }
@@ -111,8 +111,13 @@ impl Links for World {
         v4::check_options(packet, len, sum, &mut crate::tables::Options::new())
     }
 
-    fn walk_quoted_options<P: Packet>(&self, packet: &P, start: usize, len: usize) -> NatObstacle {
-        v4::walk_quoted_options(packet, start, len, &mut crate::tables::Options::new())
+    fn walk_embedded_options<P: Packet>(
+        &self,
+        packet: &P,
+        start: usize,
+        len: usize,
+    ) -> NatObstacle {
+        v4::walk_embedded_options(packet, start, len, &mut crate::tables::Options::new())
     }
 
     fn allow_eni(&self, _target: u32, _kind: EniBudget, _spend: Spend) -> bool {
@@ -131,17 +136,18 @@ impl Links for World {
 }
 
 /// A link's index is its interface's.
-impl Quick for World {
+impl FastPathTables for World {
     fn ingress(&self, ifindex: u32, is_uplink: bool, into: &mut Link) -> u32 {
         let key = LinkKey::untagged(ifindex);
         let (mut port, mut uplink) = (Port::zeroed(), Uplink::zeroed());
-        let (mac, vpc) = if is_uplink && self.uplink(&key, &mut uplink) && uplink.is_intact(&key) {
-            (uplink.mac, NONE)
-        } else if !is_uplink && self.port(&key, &mut port) && port.is_intact(&key) {
-            (port.mac, port.vpc)
-        } else {
-            return 0;
-        };
+        let (mac, vpc) =
+            if is_uplink && self.uplink(&key, &mut uplink) && uplink.is_consistent(&key) {
+                (uplink.mac, NONE)
+            } else if !is_uplink && self.port(&key, &mut port) && port.is_consistent(&key) {
+                (port.mac, port.vpc)
+            } else {
+                return 0;
+            };
         *into = Link {
             ifindex,
             vpc,
@@ -161,11 +167,11 @@ impl Quick for World {
 }
 
 impl<F: Kept> Tables<F> for World {
-    fn eip(&self, address: &F::Address, into: &mut EipEntry<F::Address>) -> bool {
+    fn eip(&self, address: &F::Address, into: &mut EipRoute<F::Address>) -> bool {
         copy(F::of(self).eips.get(address), into)
     }
 
-    fn private(&self, key: &PrivateKey<F::Address>, into: &mut PrivateEntry<F::Address>) -> bool {
+    fn private(&self, key: &SourceKey<F::Address>, into: &mut SourceBinding<F::Address>) -> bool {
         copy(F::of(self).privates.get(key), into)
     }
 
@@ -179,9 +185,9 @@ impl<F: Kept> Tables<F> for World {
         copy(found.map(|(_, _, prefix)| prefix), into)
     }
 
-    fn is_screened(&self, address: &F::Address) -> bool {
-        let pool = F::screen(&F::public(0));
-        F::screen(address) == pool
+    fn may_be_pool(&self, address: &F::Address) -> bool {
+        let pool = F::prefilter(&F::public(0));
+        F::prefilter(address) == pool
     }
 
     fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R> {
@@ -284,11 +290,11 @@ fn addressed<F: Plan>() -> Addressed<F> {
         associate(&mut addressed, standing);
     }
     let address = F::public(UNASSOCIATED);
-    let entry = EipEntry {
+    let entry = EipRoute {
         slot: u32::from(UNASSOCIATED),
         target: NONE,
         mode: EipMode::Unassociated as u8,
-        ..EipEntry::zeroed()
+        ..EipRoute::zeroed()
     };
     addressed.eips.insert(address, entry.sealed(&address));
     addressed
@@ -306,18 +312,18 @@ fn prefix<F: Plan>(
         mtu: 0,
         seal: 0,
     };
-    (network, mask, prefix.sealed(&PREFIX_SEAL))
+    (network, mask, prefix.sealed(&PREFIX_CHECKSUM))
 }
 
 fn associate<F: Plan>(addressed: &mut Addressed<F>, standing: &Standing) {
     let (own, public) = (standing.own::<F>(), F::public(standing.public));
-    let is_nat = standing.state == PrivateState::Nat;
-    let key = PrivateKey {
+    let is_nat = standing.state == SourceState::Nat;
+    let key = SourceKey {
         vpc: standing.vpc,
         address: own,
     };
-    let translates = is_nat || standing.state == PrivateState::CutThrough;
-    let entry = PrivateEntry {
+    let translates = is_nat || standing.state == SourceState::CutThrough;
+    let entry = SourceBinding {
         public: if translates { public } else { F::UNSPECIFIED },
         slot: if standing.public == 0 {
             NONE
@@ -327,20 +333,20 @@ fn associate<F: Plan>(addressed: &mut Addressed<F>, standing: &Standing) {
         target: standing.target(),
         delta: if is_nat { delta::<F>(&own, &public) } else { 0 },
         state: standing.state as u8,
-        ..PrivateEntry::zeroed()
+        ..SourceBinding::zeroed()
     };
     addressed.privates.insert(key, entry.sealed(&key));
     if standing.public == 0 {
         return;
     }
-    let entry = EipEntry {
+    let entry = EipRoute {
         private: own,
         slot: u32::from(standing.public),
         target: standing.target(),
         vpc: standing.vpc,
         delta: if is_nat { delta::<F>(&public, &own) } else { 0 },
         mode: standing.mode() as u8,
-        ..EipEntry::zeroed()
+        ..EipRoute::zeroed()
     };
     addressed.eips.insert(public, entry.sealed(&public));
 }

@@ -8,22 +8,22 @@ use aya_ebpf::{
 };
 use eip_dp_common::{
     abi::{
-        Cidr, EipEntry, EipMode, MAX_CIDRS, NetWord, NextHop, OTHERS_IN_A_LINE, Prefix,
-        PrivateEntry, PrivateKey, PrivateState,
+        Cidr, EipMode, EipRoute, MAX_CIDRS, NAT_PEERS_PER_CACHE_LINE, NetWord, NextHop, Prefix,
+        SourceBinding, SourceKey, SourceState,
     },
     checksum::Delta,
+    cuckoo::{self, EipEntry, Found, Geometry, Key, Keyed, SourceEntry},
     family::{Family, V4, V6},
-    index::{self, EipWords, Found, Geometry, Key, Keyed, PrivateWords},
     tables::{Scratch, Tables},
 };
 
 use super::{
-    ADDRESSES6, CIDR4, CIDR6, EIP_IN, EIP_OUT, EIP4, EIP4_LINES, EIP6, EIP6_LINES, Maps, NETS4,
-    NETS6, NEXT_HOPS, OTHERS6_HALF, PREFIX4, PREFIX6, PRIVATE4, PRIVATE4_LINES, PRIVATE6,
-    PRIVATE6_LINES, SCREEN4, SCREEN6, SEED, TARGETS, copy, fetch, fetch_counters, load, set,
-    word_of,
+    CIDR4, CIDR6, EIP_IN, EIP_OUT, EIP4, EIP4_BUCKETS, EIP6, EIP6_BUCKETS, Maps, NAT_PEERS6,
+    NAT_PEERS6_HALF, NETS4, NETS6, NEXT_HOPS, PREFILTER4, PREFILTER6, PREFIX4, PREFIX6, PRIVATE4,
+    PRIVATE4_BUCKETS, PRIVATE6, PRIVATE6_BUCKETS, SEED, TARGETS, copy, fetch, fetch_counters, load,
+    set, word_of,
 };
-use crate::wide;
+use crate::unaligned;
 
 /// How an address family's addresses stand in the entries of an index.
 trait Indexed: Family {
@@ -53,19 +53,19 @@ impl Indexed for V4 {
 impl Indexed for V6 {
     #[inline(always)]
     fn other(other: u32) -> [u8; 16] {
-        match ADDRESSES6.get_ptr(other) {
+        match NAT_PEERS6.get_ptr(other) {
             // SAFETY: as in `load`; nobody changes an element that is led to.
             Some(address) => unsafe { *address },
-            None => wide::zeros(),
+            None => unaligned::zeros(),
         }
     }
 
     #[inline(always)]
     fn fetch_other(key: &Key, of_eip: bool) {
-        let half = set(&OTHERS6_HALF);
-        let home = index::home(key, set(&SEED), half, OTHERS_IN_A_LINE);
+        let half = set(&NAT_PEERS6_HALF);
+        let home = cuckoo::home(key, set(&SEED), half, NAT_PEERS_PER_CACHE_LINE);
         let begin = if of_eip { 0 } else { half };
-        fetch(ADDRESSES6.get_ptr_mut(begin + home.start));
+        fetch(NAT_PEERS6.get_ptr_mut(begin + home.start));
     }
 
     #[inline(always)]
@@ -79,12 +79,12 @@ impl Indexed for V6 {
 fn read_eip<F: Indexed>(
     found: Found,
     address: &F::Address,
-    into: &mut EipEntry<F::Address>,
+    into: &mut EipRoute<F::Address>,
 ) -> bool {
     if found.is_nothing() {
         return false;
     }
-    let words = EipWords::unpack(found.head, found.payload);
+    let words = EipEntry::unpack(found.key_word, found.value_word);
     into.slot = words.slot;
     into.mode = words.mode;
     into.lead_to(words.target);
@@ -107,16 +107,16 @@ fn read_eip<F: Indexed>(
 fn read_private<F: Indexed>(
     found: Found,
     address: &F::Address,
-    into: &mut PrivateEntry<F::Address>,
+    into: &mut SourceBinding<F::Address>,
 ) -> bool {
     if found.is_nothing() {
         return false;
     }
-    let words = PrivateWords::unpack(found.head, found.payload);
+    let words = SourceEntry::unpack(found.key_word, found.value_word);
     into.slot = words.slot;
     into.target = words.target;
     into.state = words.state;
-    if words.state == PrivateState::Nat as u8 {
+    if words.state == SourceState::Nat as u8 {
         into.public = F::other(words.other);
         into.delta = F::delta(address, &into.public).to_record();
     } else {
@@ -128,8 +128,8 @@ fn read_private<F: Indexed>(
 
 /// Whether a screen has this bit.
 #[inline(always)]
-fn is_set(screen: &Array<u64>, bit: u32) -> bool {
-    screen
+fn is_set(prefilter: &Array<u64>, bit: u32) -> bool {
+    prefilter
         .get(bit / 64)
         .is_some_and(|word| word >> (bit % 64) & 1 == 1)
 }
@@ -138,21 +138,21 @@ fn is_set(screen: &Array<u64>, bit: u32) -> bool {
 macro_rules! tables_of {
     (
         $family:ty, $address:ty, $scratch:ident,
-        $eip:ident $eip_lines:ident $private:ident $private_lines:ident $prefix:ident $cidr:ident $nets:ident
-        $screen:ident
+        $eip:ident $eip_buckets:ident $private:ident $private_buckets:ident $prefix:ident $cidr:ident $nets:ident
+        $prefilter:ident
     ) => {
         impl Tables<$family> for Maps {
             #[inline(always)]
-            fn eip(&self, address: &$address, into: &mut EipEntry<$address>) -> bool {
-                let key = EipWords::key(*address);
+            fn eip(&self, address: &$address, into: &mut EipRoute<$address>) -> bool {
+                let key = EipEntry::key(*address);
                 let geometry = Geometry {
-                    lines: set(&$eip_lines),
+                    buckets: set(&$eip_buckets),
                     seed: set(&SEED),
                 };
-                let found = index::find::<<$address as Keyed>::Shape>(
+                let found = cuckoo::find::<<$address as Keyed>::Shape>(
                     geometry,
                     &key,
-                    |line| $eip.get_ptr(line),
+                    |bucket| $eip.get_ptr(bucket),
                     load,
                 );
                 read_eip::<$family>(found, address, into)
@@ -161,18 +161,18 @@ macro_rules! tables_of {
             #[inline(always)]
             fn private(
                 &self,
-                key: &PrivateKey<$address>,
-                into: &mut PrivateEntry<$address>,
+                key: &SourceKey<$address>,
+                into: &mut SourceBinding<$address>,
             ) -> bool {
-                let words = PrivateWords::key(key.vpc, key.address);
+                let words = SourceEntry::key(key.vpc, key.address);
                 let geometry = Geometry {
-                    lines: set(&$private_lines),
+                    buckets: set(&$private_buckets),
                     seed: set(&SEED),
                 };
-                let found = index::find::<<$address as Keyed>::Shape>(
+                let found = cuckoo::find::<<$address as Keyed>::Shape>(
                     geometry,
                     &words,
-                    |line| $private.get_ptr(line),
+                    |bucket| $private.get_ptr(bucket),
                     load,
                 );
                 read_private::<$family>(found, &key.address, into)
@@ -209,21 +209,21 @@ macro_rules! tables_of {
             }
 
             #[inline(always)]
-            fn is_screened(&self, address: &$address) -> bool {
-                let [short, long] = <$family>::screen(address);
-                is_set(&$screen, short) && is_set(&$screen, long)
+            fn may_be_pool(&self, address: &$address) -> bool {
+                let [short, long] = <$family>::prefilter(address);
+                is_set(&$prefilter, short) && is_set(&$prefilter, long)
             }
 
             #[inline(always)]
             fn expect_eip(&self, address: &$address) {
-                let key = EipWords::key(*address);
+                let key = EipEntry::key(*address);
                 fetch_counters(&EIP_IN, &key);
                 <$family as Indexed>::fetch_other(&key, true);
             }
 
             #[inline(always)]
-            fn expect_private(&self, key: &PrivateKey<$address>, mac: [u8; 6]) {
-                let key = PrivateWords::key(key.vpc, key.address);
+            fn expect_private(&self, key: &SourceKey<$address>, mac: [u8; 6]) {
+                let key = SourceEntry::key(key.vpc, key.address);
                 fetch_counters(&EIP_OUT, &key);
                 <$family as Indexed>::fetch_other(&key, false);
                 let home = NextHop::home(mac, set(&SEED), set(&TARGETS));
@@ -240,11 +240,11 @@ macro_rules! tables_of {
 
 tables_of!(
     V4, [u8; 4], on_stack,
-    EIP4 EIP4_LINES PRIVATE4 PRIVATE4_LINES PREFIX4 CIDR4 NETS4 SCREEN4
+    EIP4 EIP4_BUCKETS PRIVATE4 PRIVATE4_BUCKETS PREFIX4 CIDR4 NETS4 PREFILTER4
 );
 tables_of!(
     V6, [u8; 16], in_map,
-    EIP6 EIP6_LINES PRIVATE6 PRIVATE6_LINES PREFIX6 CIDR6 NETS6 SCREEN6
+    EIP6 EIP6_BUCKETS PRIVATE6 PRIVATE6_BUCKETS PREFIX6 CIDR6 NETS6 PREFILTER6
 );
 
 /// IPv4's records fit on the stack.

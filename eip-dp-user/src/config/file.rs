@@ -9,7 +9,7 @@ use std::{
 
 use eip_dp_common::{
     abi::{FIRST_ENI_TARGET, LINKS},
-    index,
+    cuckoo,
 };
 use nix::unistd::Group;
 use serde::Deserialize;
@@ -581,9 +581,9 @@ const MAX_ENTRIES: u32 = 1 << 26;
 /// As many as entries of the index and next hops have bits for.
 fn most(key: &str) -> u32 {
     match key {
-        "eips" | "eips6" => index::SLOTS,
-        "enis" => index::TARGETS - FIRST_ENI_TARGET,
-        "vpcs" => index::VPCS,
+        "eips" | "eips6" => cuckoo::SLOTS,
+        "enis" => cuckoo::TARGETS - FIRST_ENI_TARGET,
+        "vpcs" => cuckoo::VPCS,
         // Each has a link, and one more while it changes.
         "ports" => LINKS / 4,
         _ => MAX_ENTRIES,

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use eip_dp_common::abi::{EipEntry, EipMode, NONE, PrivateEntry, PrivateKey, PrivateState, Sealed};
+use eip_dp_common::abi::{
+    Checksummed, EipMode, EipRoute, NONE, SourceBinding, SourceKey, SourceState,
+};
 
 use super::{
     Address, Allocations, Eip, FamilyContent, InVpc, Private,
@@ -85,8 +87,8 @@ impl<A: Address> Found<A> {
         let (vpc, target) = (placed.vpc_index, placed.target);
         let stranded = placed.eni.state == EniState::Stranded;
         let quiet = match (stranded, target) {
-            (true, _) => Some((EipMode::Stranded, PrivateState::Stranded)),
-            (false, None) => Some((EipMode::Detached, PrivateState::Detached)),
+            (true, _) => Some((EipMode::Stranded, SourceState::Stranded)),
+            (false, None) => Some((EipMode::Detached, SourceState::Detached)),
             (false, Some(_)) => None,
         };
         // Where the link is down, packets from the Internet are counted as for a detached ENI; the ENI's own
@@ -127,12 +129,12 @@ impl<A: Address> Found<A> {
         let Some(vpc) = vpc else { return };
         let state = match quiet {
             Some((_, state)) => state,
-            None if placed.is_cut_through() => PrivateState::Off,
-            None => PrivateState::NoEip,
+            None if placed.is_cut_through() => SourceState::Off,
+            None => SourceState::NoEip,
         };
         let last = self.private.len();
         for address in placed.eni.private_ips.iter().filter_map(|ip| A::of(*ip)) {
-            let key = PrivateKey { vpc, address };
+            let key = SourceKey { vpc, address };
             // Those that an EIP stands for are there.
             if !self.private[first..last]
                 .iter()
@@ -156,7 +158,7 @@ struct Association<A> {
 
 impl<A: Address> Association<A> {
     fn nat(&self) -> (Eip<A>, InVpc<A>, Private<A>) {
-        let eip = EipEntry {
+        let eip = EipRoute {
             private: self.private,
             slot: self.slot,
             target: self.target,
@@ -166,21 +168,21 @@ impl<A: Address> Association<A> {
             reserved: 0,
             seal: 0,
         };
-        let key = PrivateKey {
+        let key = SourceKey {
             vpc: self.vpc,
             address: self.private,
         };
-        let private = PrivateEntry {
+        let private = SourceBinding {
             public: self.eip,
             slot: self.slot,
             delta: A::delta(&self.private, &self.eip).to_record(),
-            ..plain_address(PrivateState::Nat, self.target)
+            ..plain_address(SourceState::Nat, self.target)
         };
         (eip, key, private)
     }
 
     fn cut_through(&self) -> (Eip<A>, InVpc<A>, Private<A>) {
-        let eip = EipEntry {
+        let eip = EipRoute {
             private: self.eip,
             slot: self.slot,
             target: self.target,
@@ -190,14 +192,14 @@ impl<A: Address> Association<A> {
             reserved: 0,
             seal: 0,
         };
-        let key = PrivateKey {
+        let key = SourceKey {
             vpc: self.vpc,
             address: self.eip,
         };
-        let private = PrivateEntry {
+        let private = SourceBinding {
             public: self.eip,
             slot: self.slot,
-            ..plain_address(PrivateState::CutThrough, self.target)
+            ..plain_address(SourceState::CutThrough, self.target)
         };
         (eip, key, private)
     }
@@ -205,7 +207,7 @@ impl<A: Address> Association<A> {
 
 /// An EIP that nothing is delivered for.
 fn silent_eip<A: Address>(slot: u32, mode: EipMode) -> Eip<A> {
-    EipEntry {
+    EipRoute {
         private: A::default(),
         slot,
         target: NONE,
@@ -218,8 +220,8 @@ fn silent_eip<A: Address>(slot: u32, mode: EipMode) -> Eip<A> {
 }
 
 /// An address that no EIP stands for.
-fn plain_address<A: Address>(state: PrivateState, target: u32) -> Private<A> {
-    PrivateEntry {
+fn plain_address<A: Address>(state: SourceState, target: u32) -> Private<A> {
+    SourceBinding {
         public: A::default(),
         slot: NONE,
         target,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use eip_dp_common::abi::{EipMode, LinkKey, Sealed as _, UplinkFlags};
+use eip_dp_common::abi::{Checksummed as _, EipMode, LinkKey, UplinkFlags};
 use ipnet::IpNet;
 
 use super::{Address, Content, uplinks::next_hops, ways};

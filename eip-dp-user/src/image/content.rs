@@ -49,8 +49,8 @@ pub struct FamilyContent<A: Ord> {
     pub prefixes: BTreeMap<PrefixKey<A>, PrefixRecord<A>>,
     /// `CIDR4`, `CIDR6`.
     pub cidrs: BTreeMap<u32, Cidr<A>>,
-    /// `SCREEN4`, `SCREEN6`.
-    pub screen: BTreeMap<u32, u64>,
+    /// `PREFILTER4`, `PREFILTER6`.
+    pub prefilter: BTreeMap<u32, u64>,
 }
 
 /// The way to the Internet of a family.
@@ -125,7 +125,7 @@ pub enum FamilyWrite<A> {
     Prefix(PrefixKey<A>, Option<PrefixRecord<A>>),
     /// `CIDR4`, `CIDR6`.
     Cidr(u32, Option<Cidr<A>>),
-    /// `SCREEN4`, `SCREEN6`.
+    /// `PREFILTER4`, `PREFILTER6`.
     Screen(u32, u64),
 }
 
@@ -171,7 +171,7 @@ impl<A: Address> FamilyContent<A> {
             FamilyWrite::Prefix(key, value) => set(&mut self.prefixes, *key, *value),
             FamilyWrite::Cidr(key, value) => set(&mut self.cidrs, *key, *value),
             FamilyWrite::Screen(key, value) => {
-                set(&mut self.screen, *key, (*value != 0).then_some(*value));
+                set(&mut self.prefilter, *key, (*value != 0).then_some(*value));
             }
         }
     }
@@ -212,7 +212,7 @@ impl<A: Address> FamilyWrite<A> {
             Self::Private(..) => A::MAPS.private,
             Self::Prefix(..) => A::MAPS.prefixes,
             Self::Cidr(..) => A::MAPS.cidrs,
-            Self::Screen(..) => A::MAPS.screen,
+            Self::Screen(..) => A::MAPS.prefilter,
         }
     }
 }
@@ -315,7 +315,7 @@ impl Differences {
         self.compare(&want.cidrs, &have.cidrs, |key| {
             A::write(FamilyWrite::Cidr(key, None))
         });
-        self.compare(&want.screen, &have.screen, |key| {
+        self.compare(&want.prefilter, &have.prefilter, |key| {
             A::write(FamilyWrite::Screen(key, 0))
         });
     }

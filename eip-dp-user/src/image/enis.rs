@@ -6,8 +6,8 @@ use std::{
 };
 
 use eip_dp_common::abi::{
-    Cidr, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac, PortRole, Sealed, Target, TargetFlags,
-    Vpc, maps,
+    Checksummed, Cidr, LinkKey, MAX_CIDRS, MacKey, NONE, Port, PortMac, PortRole, Target,
+    TargetFlags, Vpc, maps,
 };
 use ipnet::IpNet;
 

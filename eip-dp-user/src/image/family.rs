@@ -8,9 +8,9 @@ use std::{
 
 use aya::Pod;
 use eip_dp_common::{
-    abi::{self, EipEntry, Prefix, PrivateEntry, PrivateKey, UPLINK_TARGET4, UPLINK_TARGET6, maps},
+    abi::{self, EipRoute, Prefix, SourceBinding, SourceKey, UPLINK_TARGET4, UPLINK_TARGET6, maps},
     checksum::Delta,
-    family::{Family as _, SCREEN_BITS, V4, V6},
+    family::{Family as _, PREFILTER_BITS, V4, V6},
 };
 use ipnet::IpNet;
 
@@ -31,7 +31,7 @@ pub struct FamilyMaps {
     /// The same in short.
     pub nets: &'static str,
     /// The screen.
-    pub screen: &'static str,
+    pub prefilter: &'static str,
 }
 
 /// An address of one family, as the records hold it.
@@ -42,8 +42,8 @@ pub trait Address: abi::Address + Ord + Hash + Debug + Default + Send + Sync + P
     const MAPS: FamilyMaps;
     /// The target that stands for the next hop of the family.
     const UPLINK_TARGET: u32;
-    /// The lengths of the prefixes that the screen has bits for, see [`eip_dp_common::family::Family::SCREENED`].
-    const SCREENED: [u32; 2];
+    /// The lengths of the prefixes that the screen has bits for, see [`eip_dp_common::family::Family::PREFILTERED`].
+    const PREFILTERED: [u32; 2];
 
     /// The address, if it is of this family.
     fn of(address: IpAddr) -> Option<Self>;
@@ -54,7 +54,7 @@ pub trait Address: abi::Address + Ord + Hash + Debug + Default + Send + Sync + P
     /// The first 64 bits, or all and zeros.
     fn upper(self) -> u64;
     /// The bits of the screen that stand for the address, one for each of these lengths.
-    fn screen(self) -> [u32; 2];
+    fn prefilter(self) -> [u32; 2];
     /// The family's part of the content.
     fn part(content: &Content) -> &FamilyContent<Self>;
     /// The family's part of the content.
@@ -66,11 +66,11 @@ pub trait Address: abi::Address + Ord + Hash + Debug + Default + Send + Sync + P
 }
 
 /// The record of an EIP.
-pub type Eip<A> = EipEntry<A>;
+pub type Eip<A> = EipRoute<A>;
 /// The key of an ENI's address.
-pub type InVpc<A> = PrivateKey<A>;
+pub type InVpc<A> = SourceKey<A>;
 /// The record of an ENI's address.
-pub type Private<A> = PrivateEntry<A>;
+pub type Private<A> = SourceBinding<A>;
 /// The record of a prefix.
 pub type PrefixRecord<A> = Prefix<A>;
 
@@ -82,10 +82,10 @@ impl Address for [u8; 4] {
         prefixes: maps::PREFIX4,
         cidrs: maps::CIDR4,
         nets: maps::NETS4,
-        screen: maps::SCREEN4,
+        prefilter: maps::PREFILTER4,
     };
     const UPLINK_TARGET: u32 = UPLINK_TARGET4;
-    const SCREENED: [u32; 2] = V4::SCREENED;
+    const PREFILTERED: [u32; 2] = V4::PREFILTERED;
 
     fn of(address: IpAddr) -> Option<Self> {
         match address {
@@ -106,8 +106,8 @@ impl Address for [u8; 4] {
         V4::upper(&self)
     }
 
-    fn screen(self) -> [u32; 2] {
-        V4::screen(&self)
+    fn prefilter(self) -> [u32; 2] {
+        V4::prefilter(&self)
     }
 
     fn part(content: &Content) -> &FamilyContent<Self> {
@@ -135,10 +135,10 @@ impl Address for [u8; 16] {
         prefixes: maps::PREFIX6,
         cidrs: maps::CIDR6,
         nets: maps::NETS6,
-        screen: maps::SCREEN6,
+        prefilter: maps::PREFILTER6,
     };
     const UPLINK_TARGET: u32 = UPLINK_TARGET6;
-    const SCREENED: [u32; 2] = V6::SCREENED;
+    const PREFILTERED: [u32; 2] = V6::PREFILTERED;
 
     fn of(address: IpAddr) -> Option<Self> {
         match address {
@@ -159,8 +159,8 @@ impl Address for [u8; 16] {
         V6::upper(&self)
     }
 
-    fn screen(self) -> [u32; 2] {
-        V6::screen(&self)
+    fn prefilter(self) -> [u32; 2] {
+        V6::prefilter(&self)
     }
 
     fn part(content: &Content) -> &FamilyContent<Self> {
@@ -182,14 +182,14 @@ impl Address for [u8; 16] {
 
 /// The bits of the screen that the addresses of a prefix can have.
 pub fn screen_bits<A: Address>(cidr: &IpNet) -> Vec<u32> {
-    const ALL: u32 = SCREEN_BITS / 2;
+    const ALL: u32 = PREFILTER_BITS / 2;
     let Some(first) = A::of(cidr.network()) else {
         return Vec::new();
     };
     let length = u32::from(cidr.prefix_len());
     let mut bits = Vec::new();
-    for (place, screened) in (0..).zip(A::SCREENED) {
-        let bit = |address: A| address.screen()[place];
+    for (place, screened) in (0..).zip(A::PREFILTERED) {
+        let bit = |address: A| address.prefilter()[place];
         if length >= screened {
             bits.push(bit(first));
         } else if length + ALL.ilog2() <= screened {
@@ -237,7 +237,7 @@ mod tests {
             for step in 0..1000_u128 {
                 let host = step.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) & host_bits;
                 let address = (net.network().to_bits() | host).to_be_bytes();
-                let found = address.screen().iter().all(|bit| bits.contains(bit));
+                let found = address.prefilter().iter().all(|bit| bits.contains(bit));
                 assert!(found, "{cidr} {host:x}");
             }
         }
@@ -264,10 +264,10 @@ mod tests {
     /// Who has another prefix of the same provider is one of the Internet.
     #[test]
     fn neighbours_are_told_from_a_pool() {
-        fn is_screened<A: Address>(pool: &str, address: IpAddr) -> bool {
+        fn may_be_pool<A: Address>(pool: &str, address: IpAddr) -> bool {
             let bits = bits::<A>(pool);
             let address = A::of(address).expect("of the family");
-            address.screen().iter().all(|bit| bits.contains(bit))
+            address.prefilter().iter().all(|bit| bits.contains(bit))
         }
         for pool in [
             "2001:db8:7::/48",
@@ -276,13 +276,13 @@ mod tests {
         ] {
             let screened = (0..=u16::MAX).filter(|site| {
                 let address = Ipv6Addr::new(0x2001, 0xdb8, *site, 0x300, 0, 0, 0, 1);
-                is_screened::<[u8; 16]>(pool, address.into())
+                may_be_pool::<[u8; 16]>(pool, address.into())
             });
             assert!((1..=256).contains(&screened.count()), "{pool}");
         }
         for pool in ["203.0.113.0/24", "203.0.113.64/28"] {
             let screened = (0..=u8::MAX).filter(|third| {
-                is_screened::<[u8; 4]>(pool, Ipv4Addr::new(203, 0, *third, 9).into())
+                may_be_pool::<[u8; 4]>(pool, Ipv4Addr::new(203, 0, *third, 9).into())
             });
             assert_eq!(screened.count(), 1, "{pool}");
         }

@@ -3,8 +3,8 @@
 use std::{net::IpAddr, ops::Range};
 
 use eip_dp_common::{
-    abi::{FlowWord, NextHop},
-    index::{self, EipWords},
+    abi::{NextHop, PackedCounter},
+    cuckoo::{self, EipEntry},
 };
 
 use super::Limits;
@@ -25,7 +25,7 @@ impl Homes {
     pub fn new(seed: u64, limits: &Limits) -> Self {
         Self {
             seed,
-            slots: FlowWord::row(limits.eips),
+            slots: PackedCounter::row(limits.eips),
             targets: limits.targets,
         }
     }
@@ -33,10 +33,10 @@ impl Homes {
     /// Of an EIP's slot.
     pub fn eip(&self, eip: IpAddr) -> Range<u32> {
         let key = match eip {
-            IpAddr::V4(address) => EipWords::key(address.octets()),
-            IpAddr::V6(address) => EipWords::key(address.octets()),
+            IpAddr::V4(address) => EipEntry::key(address.octets()),
+            IpAddr::V6(address) => EipEntry::key(address.octets()),
         };
-        index::home(&key, self.seed, self.slots, FlowWord::IN_A_LINE)
+        cuckoo::home(&key, self.seed, self.slots, PackedCounter::PER_CACHE_LINE)
     }
 
     /// Of the target of an ENI with that MAC.

@@ -8,7 +8,7 @@ use std::{
 
 use eip_dp_common::{
     abi::{AddressClass, FIRST_ENI_TARGET, MAX_CIDRS, maps},
-    index::TARGETS,
+    cuckoo::TARGETS,
 };
 
 use super::{Address, Allocations, Content, HashSet, Have, Image};
@@ -104,11 +104,11 @@ pub fn key_of(map: &str) -> Option<&'static str> {
         maps::EIP4
         | maps::EIP_IN
         | maps::EIP_OUT
-        | maps::EIP_HALVES
+        | maps::EIP_OVERFLOW
         | maps::EIP_DROPS
         | maps::OUT_SLOTS
         | maps::ANSWERS => Some("eips"),
-        maps::EIP6 | maps::ADDRESSES6 => Some("eips6"),
+        maps::EIP6 | maps::NAT_PEERS6 => Some("eips6"),
         maps::PRIVATE4 => Some("private_addresses"),
         maps::PRIVATE6 => Some("private_addresses6"),
         maps::VPCS | maps::CIDR4 | maps::CIDR6 | maps::NETS4 | maps::NETS6 => Some("vpcs"),

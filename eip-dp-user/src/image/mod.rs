@@ -45,7 +45,7 @@ use std::{
     net::IpAddr,
 };
 
-use eip_dp_common::abi::{FIRST_ENI_TARGET, NONE, Sealed};
+use eip_dp_common::abi::{Checksummed, FIRST_ENI_TARGET, NONE};
 use foldhash::fast::FixedState;
 
 pub use answering::{Mouth, Mouths, SameLink, Spot, begun_and_ended};
@@ -219,12 +219,12 @@ impl Allocations {
         let targets = content.targets.iter();
         allocations.targets.recover(
             targets
-                .filter(|(index, target)| target.is_intact(index))
+                .filter(|(index, target)| target.is_consistent(index))
                 .map(|(index, target)| (target.tag, *index)),
         );
         let vpcs = content.vpcs.iter();
         allocations.vpcs.recover(
-            vpcs.filter(|(index, vpc)| vpc.is_intact(index))
+            vpcs.filter(|(index, vpc)| vpc.is_consistent(index))
                 .map(|(index, vpc)| (vpc.tag, *index)),
         );
         allocations.slots.rest(v4.slots.into_iter().chain(v6.slots));
@@ -276,12 +276,12 @@ impl Seen {
         let FamilyContent { eips, private, .. } = A::part(content);
         let owned = eips
             .iter()
-            .filter(|(key, entry)| entry.is_intact(key))
+            .filter(|(key, entry)| entry.is_consistent(key))
             .map(|(key, entry)| (key.ip(), entry.slot));
         // An ENI's address knows the slot of its EIP, too.
         let senders = private
             .iter()
-            .filter(|(key, entry)| entry.is_intact(key) && entry.slot != NONE)
+            .filter(|(key, entry)| entry.is_consistent(key) && entry.slot != NONE)
             .map(|(_, entry)| (entry.public.ip(), entry.slot));
         let slots = private.values().map(|entry| entry.slot);
         let targets = eips.values().map(|entry| entry.target);

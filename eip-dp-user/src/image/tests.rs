@@ -7,8 +7,8 @@ use std::{
 
 use eip_dp_common::{
     abi::{
-        EipMode, LinkKey, MacKey, NONE, PrefixKey, PrivateKey, PrivateState, Sealed, TargetFlags,
-        UPLINK_TARGET4, UPLINK_TARGET6, UplinkFlags,
+        Checksummed, EipMode, LinkKey, MacKey, NONE, PrefixKey, SourceKey, SourceState,
+        TargetFlags, UPLINK_TARGET4, UPLINK_TARGET6, UplinkFlags,
     },
     checksum::Delta,
 };
@@ -56,13 +56,13 @@ fn public() -> [u8; 4] {
     eip_address(0).octets()
 }
 
-fn state(image: &Image, address: [u8; 4]) -> Option<PrivateState> {
+fn state(image: &Image, address: [u8; 4]) -> Option<SourceState> {
     let entry = image
         .content
         .v4
         .private
-        .get(&PrivateKey { vpc: 0, address })?;
-    PrivateState::from_value(entry.state)
+        .get(&SourceKey { vpc: 0, address })?;
+    SourceState::from_value(entry.state)
 }
 
 fn mode(image: &Image) -> Option<EipMode> {
@@ -74,19 +74,19 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
     let image = compiled(&nat(), &host());
     let content = &image.content;
     let eip = content.v4.eips[&public()];
-    assert!(eip.is_intact(&public()));
+    assert!(eip.is_consistent(&public()));
     assert_eq!(
         (eip.private, eip.slot, eip.target, eip.vpc),
         (PRIVATE, 0, FIRST_ENI_TARGET, 0)
     );
     assert_eq!(eip.mode, EipMode::Nat as u8);
     assert_eq!(eip.delta, Delta::between(&public(), &PRIVATE).to_record());
-    let key = PrivateKey {
+    let key = SourceKey {
         vpc: 0,
         address: PRIVATE,
     };
     let private = content.v4.private[&key];
-    assert!(private.is_intact(&key));
+    assert!(private.is_consistent(&key));
     assert_eq!(
         (private.public, private.slot, private.target),
         (public(), 0, FIRST_ENI_TARGET)
@@ -95,8 +95,8 @@ fn nat_translates_both_ways_and_leads_to_the_port() {
         private.delta,
         Delta::between(&PRIVATE, &public()).to_record()
     );
-    assert_eq!(state(&image, PRIVATE), Some(PrivateState::Nat));
-    assert_eq!(state(&image, [10, 0, 0, 11]), Some(PrivateState::NoEip));
+    assert_eq!(state(&image, PRIVATE), Some(SourceState::Nat));
+    assert_eq!(state(&image, [10, 0, 0, 11]), Some(SourceState::NoEip));
 
     let target = content.targets[&FIRST_ENI_TARGET];
     assert_eq!((target.tag, target.instance), (tag("e0"), tag("i0")));
@@ -163,9 +163,9 @@ fn cut_through_replaces_the_private_address() {
         (eip.private, eip.target, eip.delta),
         (public(), FIRST_ENI_TARGET, 0)
     );
-    assert_eq!(state(&image, PRIVATE), Some(PrivateState::Off));
-    assert_eq!(state(&image, [10, 0, 0, 11]), Some(PrivateState::Off));
-    assert_eq!(state(&image, public()), Some(PrivateState::CutThrough));
+    assert_eq!(state(&image, PRIVATE), Some(SourceState::Off));
+    assert_eq!(state(&image, [10, 0, 0, 11]), Some(SourceState::Off));
+    assert_eq!(state(&image, public()), Some(SourceState::CutThrough));
     let lease = image.directory.leases4.values().next().expect("a lease");
     assert_eq!((lease.address, lease.prefix_len), (eip_address(0), 24));
     assert_eq!(lease.router, Router::OnLink(Ipv4Addr::new(203, 0, 113, 1)));
@@ -226,21 +226,21 @@ fn what_cannot_be_delivered_is_silent() {
             "detached",
             detached,
             EipMode::Detached,
-            PrivateState::Detached,
+            SourceState::Detached,
             false,
         ),
         (
             "stranded",
             stranded,
             EipMode::Stranded,
-            PrivateState::Stranded,
+            SourceState::Stranded,
             true,
         ),
         (
             "no port",
             no_port,
             EipMode::Detached,
-            PrivateState::Detached,
+            SourceState::Detached,
             false,
         ),
         // The guest's first packets after the link came up are its own already.
@@ -248,7 +248,7 @@ fn what_cannot_be_delivered_is_silent() {
             "no link",
             no_link,
             EipMode::Detached,
-            PrivateState::Nat,
+            SourceState::Nat,
             true,
         ),
     ];
@@ -548,7 +548,7 @@ fn a_full_map_leaves_the_new_out_and_names_the_key() {
     let image = step(&mut reconciler, &model, &config);
     assert_eq!(mode(&image), Some(EipMode::Nat), "the old one stays");
     assert_eq!(image.content.v4.eips.len(), 1);
-    assert_eq!(state(&image, PRIVATE), Some(PrivateState::Nat));
+    assert_eq!(state(&image, PRIVATE), Some(SourceState::Nat));
     assert_eq!(image.content.v4.private.len(), 2);
     for words in [
         ["EIP_IN", "`eips`", "holds 1"],

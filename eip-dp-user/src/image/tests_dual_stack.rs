@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use eip_dp_common::abi::{
-    AddressClass, EipMode, LinkKey, MacKey, NONE, PREFIX_SEAL, PrefixKey, PrivateKey, PrivateState,
-    Sealed, TargetFlags, UPLINK_TARGET4, UPLINK_TARGET6,
+    AddressClass, Checksummed, EipMode, LinkKey, MacKey, NONE, PREFIX_CHECKSUM, PrefixKey,
+    SourceKey, SourceState, TargetFlags, UPLINK_TARGET4, UPLINK_TARGET6,
 };
 
 use super::{
@@ -47,23 +47,23 @@ fn compiled(model: &Model) -> Image {
     compiled_with(model, &host(), "")
 }
 
-fn state6(image: &Image, address: Ipv6Addr) -> Option<PrivateState> {
-    let key = PrivateKey {
+fn state6(image: &Image, address: Ipv6Addr) -> Option<SourceState> {
+    let key = SourceKey {
         vpc: 0,
         address: address.octets(),
     };
     let entry = image.content.v6.private.get(&key)?;
-    assert!(entry.is_intact(&key));
-    PrivateState::from_value(entry.state)
+    assert!(entry.is_consistent(&key));
+    SourceState::from_value(entry.state)
 }
 
-fn state4(image: &Image, address: [u8; 4]) -> Option<PrivateState> {
+fn state4(image: &Image, address: [u8; 4]) -> Option<SourceState> {
     let entry = image
         .content
         .v4
         .private
-        .get(&PrivateKey { vpc: 0, address })?;
-    PrivateState::from_value(entry.state)
+        .get(&SourceKey { vpc: 0, address })?;
+    SourceState::from_value(entry.state)
 }
 
 fn class6(image: &Image, cidr: &str) -> Option<(AddressClass, Ipv6Addr)> {
@@ -73,7 +73,7 @@ fn class6(image: &Image, cidr: &str) -> Option<(AddressClass, Ipv6Addr)> {
         network: cidr.network().octets(),
     };
     let record = image.content.v6.prefixes.get(&key)?;
-    assert!(record.is_intact(&PREFIX_SEAL));
+    assert!(record.is_consistent(&PREFIX_CHECKSUM));
     let class = AddressClass::from_value(record.class)?;
     Some((class, record.gateway.into()))
 }
@@ -84,13 +84,13 @@ fn a_dual_stack_eni_has_one_target_and_counters_for_each_eip() {
     let v4 = image.content.v4.eips[&eip_address(0).octets()];
     let public = eip6_address(0).octets();
     let v6 = image.content.v6.eips[&public];
-    assert!(v6.is_intact(&public));
+    assert!(v6.is_consistent(&public));
     assert_eq!(EipMode::from_value(v6.mode), Some(EipMode::Nat));
     assert_eq!((v4.target, v4.vpc), (v6.target, v6.vpc));
     assert_ne!(v4.slot, v6.slot);
     assert_eq!(v6.private, private6(10).octets());
     assert_ne!(v6.delta, 0);
-    assert_eq!(state6(&image, private6(10)), Some(PrivateState::Nat));
+    assert_eq!(state6(&image, private6(10)), Some(SourceState::Nat));
     assert_eq!(image.content.macs.len(), 1);
     let cidr = image.content.v6.cidrs[&0];
     assert_eq!(Ipv6Addr::from(cidr.gateway), private6(1));
@@ -133,18 +133,18 @@ fn cut_through_in_one_family_ends_private_networking_in_both() {
     let mut model = dual(Mode::CutThrough);
     model.associations.remove("x0");
     let image = compiled(&model);
-    assert_eq!(state6(&image, private6(10)), Some(PrivateState::Off));
+    assert_eq!(state6(&image, private6(10)), Some(SourceState::Off));
     assert_eq!(
         state6(&image, eip6_address(0)),
-        Some(PrivateState::CutThrough)
+        Some(SourceState::CutThrough)
     );
-    assert_eq!(state4(&image, PRIVATE), Some(PrivateState::Off));
+    assert_eq!(state4(&image, PRIVATE), Some(SourceState::Off));
     let leases = &image.directory.leases4;
     assert!(leases.is_empty(), "its IPv4 address would be of no use");
 
     let image = compiled(&dual(Mode::CutThrough));
     let eip = eip_address(0).octets();
-    assert_eq!(state4(&image, eip), Some(PrivateState::CutThrough));
+    assert_eq!(state4(&image, eip), Some(SourceState::CutThrough));
     assert_eq!(image.directory.leases4.len(), 1);
 }
 
@@ -166,8 +166,8 @@ fn pools_of_ipv6_and_their_routers() {
         class6(&image, "2001:db8:ffff::2/128"),
         Some((AddressClass::Host, nobody))
     );
-    let screen = &image.content.v6.screen;
-    let bits: u32 = screen.values().map(|word| word.count_ones()).sum();
+    let prefilter = &image.content.v6.prefilter;
+    let bits: u32 = prefilter.values().map(|word| word.count_ones()).sum();
     assert_eq!(bits, 3, "of their /32, of its /56, and of the host's");
 
     for pool in model.pools.values_mut() {
@@ -191,7 +191,7 @@ fn each_family_has_its_own_way_out() {
     let own: Ipv6Addr = "2001:db8:ffff::2".parse().expect("an address");
     assert_eq!(Ipv6Addr::from(uplink.icmp_source6), own);
     let target = image.content.targets[&UPLINK_TARGET6];
-    assert!(target.is_intact(&UPLINK_TARGET6));
+    assert!(target.is_consistent(&UPLINK_TARGET6));
     assert_eq!((target.ifindex, target.vpc), (1, NONE));
     assert_eq!(target.dst_mac, [2, 0xbb, 0, 0, 0, 1]);
     assert_eq!(target.flags, TargetFlags::RESOLVED | TargetFlags::XDP);
@@ -256,7 +256,7 @@ fn one_interface_carries_ports_of_several_vpcs() {
         let mtu = if key.outer == 0 { 1500 } else { 1496 };
         assert_eq!(record.mtu, mtu, "{id}");
         let port = image.content.ports[&key];
-        assert!(port.is_intact(&key));
+        assert!(port.is_consistent(&key));
         assert_eq!(port.vpc, record.vpc, "{id}");
         let only = if key == LinkKey::tagged(11, 8) {
             NONE
@@ -317,7 +317,7 @@ fn an_uplink_on_a_vlan_has_the_neighbours_of_the_kernel_s_interface_for_it() {
     assert_eq!(image.warnings, [""; 0]);
     let key = LinkKey::tagged(1, 100);
     let uplink = image.content.uplinks[&key];
-    assert!(uplink.is_intact(&key));
+    assert!(uplink.is_consistent(&key));
     assert_eq!(uplink.next_hop4, [192, 0, 2, 1]);
     assert!(!image.content.uplinks.contains_key(&LinkKey::untagged(1)));
     let target = image.content.targets[&UPLINK_TARGET6];
@@ -332,7 +332,7 @@ fn an_uplink_on_a_vlan_has_the_neighbours_of_the_kernel_s_interface_for_it() {
     assert_eq!((target.ifindex, target.vlan, target.flags), (3, 0, 0));
     let home = LinkKey::untagged(3);
     let uplink = image.content.uplinks[&home];
-    assert!(uplink.is_intact(&home));
+    assert!(uplink.is_consistent(&home));
     assert_eq!(uplink.next_hop4, [192, 0, 2, 1]);
 
     facts.links.get_mut(&3).expect("there").up = false;
@@ -377,7 +377,7 @@ fn an_uplink_on_a_vlan_within_another_has_the_kernel_s_interface_for_both() {
     let image = compiled(&facts);
     assert_eq!(image.warnings, [""; 0]);
     let key = LinkKey::stacked(1, 40, 100);
-    assert!(image.content.uplinks[&key].is_intact(&key));
+    assert!(image.content.uplinks[&key].is_consistent(&key));
     let target = image.content.targets[&UPLINK_TARGET4];
     assert_eq!((LinkKey::of(&target), target.mtu), (key, 1496));
 

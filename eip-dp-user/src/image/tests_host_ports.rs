@@ -1,6 +1,6 @@
 //! What of an interface with ports is the host's own.
 
-use eip_dp_common::abi::{LinkKey, NONE, PortRole, Sealed};
+use eip_dp_common::abi::{Checksummed, LinkKey, NONE, PortRole};
 
 use super::{
     testing::{attached, config, eni, host, link, table},
@@ -33,7 +33,7 @@ fn ports(model: &Model, facts: &HostFacts) -> (Vec<LinkKey>, Vec<LinkKey>) {
     let image = compile(model, facts, &config(""), &Have::default());
     let (mut hosts, mut enis) = (Vec::new(), Vec::new());
     for (key, port) in &image.content.ports {
-        assert!(port.is_intact(key));
+        assert!(port.is_consistent(key));
         assert_eq!(port.mac, facts.links[&key.ifindex].mac);
         if port.role == PortRole::Host as u32 {
             assert_eq!((port.vpc, port.target, port.eni_mac), (NONE, NONE, [0; 6]));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use eip_dp_common::abi::{AddressClass, PREFIX_SEAL, PrefixKey, Sealed};
+use eip_dp_common::abi::{AddressClass, Checksummed, PREFIX_CHECKSUM, PrefixKey};
 use ipnet::IpNet;
 
 use super::{
@@ -24,7 +24,7 @@ fn record(image: &Image, cidr: &str) -> Option<(AddressClass, IpAddr, u32, u32)>
             network: A::of(cidr.network())?,
         };
         let record = A::part(&image.content).prefixes.get(&key)?;
-        assert!(record.is_intact(&PREFIX_SEAL));
+        assert!(record.is_consistent(&PREFIX_CHECKSUM));
         let class = AddressClass::from_value(record.class)?;
         Some((class, record.gateway.ip(), record.ifindex, record.mtu))
     }
@@ -41,10 +41,10 @@ fn found(image: &Image, address: &str) -> Option<(AddressClass, u32)> {
     fn of<A: Address>(image: &Image, address: IpAddr) -> Option<(AddressClass, u32)> {
         let content = A::part(&image.content);
         let is_set = |bit: u32| {
-            let word = content.screen.get(&(bit / 64)).copied().unwrap_or(0);
+            let word = content.prefilter.get(&(bit / 64)).copied().unwrap_or(0);
             word >> (bit % 64) & 1 == 1
         };
-        if !A::of(address)?.screen().into_iter().all(is_set) {
+        if !A::of(address)?.prefilter().into_iter().all(is_set) {
             return None;
         }
         let within = content.prefixes.iter().filter(|(key, _)| {
@@ -154,7 +154,7 @@ fn whatever_has_a_record_is_on_the_screen() {
     ] {
         assert_eq!(found(&image, address), want, "{address}");
     }
-    let words = image.content.v4.screen.values();
+    let words = image.content.v4.prefilter.values();
     let bits: u32 = words.map(|word| word.count_ones()).sum();
     // The /16 of one pool, four of the other, 192.0 and 198.18; and their /24.
     assert_eq!(bits, 1 + 4 + 2 + 1 + 4 * 256 + 2);

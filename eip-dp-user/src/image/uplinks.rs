@@ -6,8 +6,8 @@ use std::{
 };
 
 use eip_dp_common::abi::{
-    AddressClass, LinkKey, NONE, PREFIX_SEAL, PrefixKey, Sealed, Target, TargetFlags, Uplink,
-    UplinkFlags, layer3,
+    AddressClass, Checksummed, LinkKey, NONE, PREFIX_CHECKSUM, PrefixKey, Target, TargetFlags,
+    Uplink, UplinkFlags, layer3,
 };
 use ipnet::IpNet;
 
@@ -766,9 +766,11 @@ fn put<A: Address>(content: &mut FamilyContent<A>, cidr: &IpNet, record: PrefixR
         length: u32::from(cidr.prefix_len()),
         network,
     };
-    content.prefixes.insert(key, record.sealed(&PREFIX_SEAL));
+    content
+        .prefixes
+        .insert(key, record.sealed(&PREFIX_CHECKSUM));
     for bit in screen_bits::<A>(cidr) {
-        let word = content.screen.entry(bit / 64).or_default();
+        let word = content.prefilter.entry(bit / 64).or_default();
         *word |= 1 << (bit % 64);
     }
 }

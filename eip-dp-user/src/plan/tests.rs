@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use eip_dp_common::abi::{EipMode, NONE, PrivateState, Sealed};
+use eip_dp_common::abi::{Checksummed, EipMode, NONE, SourceState};
 use proptest::{collection::vec, prelude::*};
 
 use super::plan;
@@ -52,12 +52,12 @@ impl Owners {
         self.check_family::<[u8; 16]>(content)?;
         let tag_of = |index: u32| content.targets.get(&index).map(|target| target.tag);
         for (key, mac) in &content.macs {
-            prop_assert!(mac.is_intact(key));
+            prop_assert!(mac.is_consistent(key));
             let owner = tag_of(mac.target).expect("a MAC has a target");
             prop_assert!(self.macs.contains(&(key.mac, owner)));
         }
         for (key, port) in &content.ports {
-            prop_assert!(port.is_intact(key));
+            prop_assert!(port.is_consistent(key));
             prop_assert!(port.target == NONE || tag_of(port.target).is_some());
         }
         Ok(())
@@ -68,7 +68,7 @@ impl Owners {
         let FamilyContent { eips, private, .. } = A::part(content);
         let mut senders: BTreeMap<A, u32> = BTreeMap::new();
         for (address, eip) in eips {
-            prop_assert!(eip.is_intact(address));
+            prop_assert!(eip.is_consistent(address));
             let delivers = matches!(
                 EipMode::from_value(eip.mode),
                 Some(EipMode::Nat | EipMode::CutThrough)
@@ -84,7 +84,7 @@ impl Owners {
             }
         }
         for (key, private) in private {
-            prop_assert!(private.is_intact(key));
+            prop_assert!(private.is_consistent(key));
             let owner = tag_of(private.target);
             prop_assert!(
                 private.target == NONE || owner.is_some(),
@@ -98,8 +98,8 @@ impl Owners {
                 );
                 prop_assert_eq!(content.targets[&private.target].vpc, key.vpc);
             }
-            let state = PrivateState::from_value(private.state);
-            if matches!(state, Some(PrivateState::Nat | PrivateState::CutThrough)) {
+            let state = SourceState::from_value(private.state);
+            if matches!(state, Some(SourceState::Nat | SourceState::CutThrough)) {
                 let owner = owner.expect("a sender has a target");
                 prop_assert!(
                     self.eips.contains(&(private.public.ip(), owner)),

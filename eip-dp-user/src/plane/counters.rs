@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use aya::maps::MapError;
 use eip_dp_common::{
-    abi::{EipCounters, Flow, FlowHalves, FlowWord, NONE, maps},
-    index::SLOTS,
+    abi::{CounterOverflow, EipCounters, Flow, NONE, PackedCounter, maps},
+    cuckoo::SLOTS,
 };
 
 use super::{
@@ -22,14 +22,14 @@ use crate::places::Places;
 
 /// The maps.
 pub(super) struct Counters {
-    received: Mapped<FlowWord>,
-    sent: Mapped<FlowWord>,
-    halves: Mapped<[FlowHalves; 2]>,
+    received: Mapped<PackedCounter>,
+    sent: Mapped<PackedCounter>,
+    overflow: Mapped<[CounterOverflow; 2]>,
     dropped: Mapped<[u64; 2]>,
     out_slots: Mapped<[u32; 2]>,
     /// Which out slots nobody has, once it was asked for.
     free: Option<Places>,
-    /// How many there are of each CPU, see [`FlowWord::row`].
+    /// How many there are of each CPU, see [`PackedCounter::row`].
     slots: u32,
     /// Whether there is a row of what was counted in maps before.
     carries: bool,
@@ -49,7 +49,7 @@ impl Counters {
             slots: dropped.elements() / rows_for_all(carries),
             received: source.mapped(maps::EIP_IN)?,
             sent: source.mapped(maps::EIP_OUT)?,
-            halves: source.mapped(maps::EIP_HALVES)?,
+            overflow: source.mapped(maps::EIP_OVERFLOW)?,
             dropped,
             out_slots: source.mapped(maps::OUT_SLOTS)?,
             free: None,
@@ -174,7 +174,7 @@ impl Counters {
         self.out_slots.set(slot / 2, &both);
     }
 
-    fn words(&self, way: Way) -> &Mapped<FlowWord> {
+    fn words(&self, way: Way) -> &Mapped<PackedCounter> {
         match way {
             Way::In => &self.received,
             Way::Out => &self.sent,
@@ -187,8 +187,8 @@ impl Counters {
         let mut dropped = self.dropped.get(slot)[way as usize];
         if carried {
             let word = self.words(way).get(self.carried_word(slot));
-            let halves = self.halves.get(self.slots + slot)[way as usize];
-            flow = flow.plus(word.flow()).plus(halves.flow());
+            let overflow = self.overflow.get(self.slots + slot)[way as usize];
+            flow = flow.plus(word.flow()).plus(overflow.flow());
             let before = self.dropped.get(self.slots + slot)[way as usize];
             dropped = dropped.wrapping_add(before);
         }
@@ -197,17 +197,21 @@ impl Counters {
 
     fn now(&self, way: Way, slot: u32) -> Flow {
         let words = self.words(way);
-        let halves = self.halves.get(slot)[way as usize].flow();
+        let overflow = self.overflow.get(slot)[way as usize].flow();
         (0..self.cpus())
-            .map(|cpu| words.get(FlowWord::index(self.slots, cpu, slot)).flow())
-            .fold(halves, Flow::plus)
+            .map(|cpu| {
+                words
+                    .get(PackedCounter::index(self.slots, cpu, slot))
+                    .flow()
+            })
+            .fold(overflow, Flow::plus)
     }
 
     fn carry_way(&self, way: Way, slot: u32, flow: Flow, dropped: u64) {
-        let (word, halves) = flow.split();
+        let (word, overflow) = flow.split();
         self.words(way).set(self.carried_word(slot), &word);
         let element = self.slots + slot;
-        self.halves.set_part(element, way as usize, &halves);
+        self.overflow.set_part(element, way as usize, &overflow);
         self.dropped.set_part(element, way as usize, &dropped);
     }
 
@@ -215,13 +219,13 @@ impl Counters {
     fn clear_way(&self, way: Way, slot: u32) {
         let words = self.words(way);
         for row in 0..self.cpus() + u32::from(self.carries) {
-            let index = FlowWord::index(self.slots, row, slot);
-            words.set(index, &FlowWord::default());
+            let index = PackedCounter::index(self.slots, row, slot);
+            words.set(index, &PackedCounter::default());
         }
         for row in 0..rows_for_all(self.carries) {
             let element = row * self.slots + slot;
-            self.halves
-                .set_part(element, way as usize, &FlowHalves::default());
+            self.overflow
+                .set_part(element, way as usize, &CounterOverflow::default());
             self.dropped.set_part(element, way as usize, &0);
         }
     }
@@ -234,7 +238,7 @@ impl Counters {
 
     /// Behind the CPUs'.
     fn carried_word(&self, slot: u32) -> u32 {
-        FlowWord::index(self.slots, self.cpus(), slot)
+        PackedCounter::index(self.slots, self.cpus(), slot)
     }
 }
 

@@ -8,18 +8,18 @@ use aya::{
 };
 use eip_dp_common::{
     abi::{
-        Cidr, EipEntry, EipMode, FlowWord, NONE, NetWord, PrefixKey, PrivateEntry, PrivateState,
-        Sealed,
+        Checksummed, Cidr, EipMode, EipRoute, NONE, NetWord, PackedCounter, PrefixKey,
+        SourceBinding, SourceState,
     },
-    index::{self, EipWords, Key, Keyed, Line, PrivateWords},
+    cuckoo::{self, Bucket, EipEntry, Key, Keyed, SourceEntry},
 };
 use foldhash::fast::FixedState;
 
 use super::{
     PlaneError,
     counters::Counters,
+    cuckoo::{BucketsFull, CuckooTable, Displacements, Entry},
     hops::Hops,
-    index::{Entry, Index, Moves, NoRoom},
     kernel::{absent_is_fine, broken, used},
     mapped::Mapped,
     others::{Apart, Inline, Others, Owner},
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::image::{Address, Eip, FamilyContent, FamilyWrite, InVpc, PrefixRecord, Private};
 
-/// How a family's addresses stand in the entries of an index, see [`eip_dp_common::index`].
+/// How a family's addresses stand in the entries of an index, see [`eip_dp_common::cuckoo`].
 pub(super) trait Indexed: Address + Keyed {
     /// Where the other addresses of entries are.
     type Others: Others<Self>;
@@ -52,7 +52,7 @@ fn net_of<A: Address>(cidr: &Cidr<A>) -> NetWord {
 }
 
 /// The target of an EIP, or [`NONE`].
-fn target_of(words: &EipWords, whereabouts: &Whereabouts) -> u32 {
+fn target_of(words: &EipEntry, whereabouts: &Whereabouts) -> u32 {
     match words.hop {
         0 => words.target,
         hop => whereabouts.get(&hop).copied().unwrap_or(NONE),
@@ -60,7 +60,7 @@ fn target_of(words: &EipWords, whereabouts: &Whereabouts) -> u32 {
 }
 
 /// An index of the family.
-type IndexOf<A> = Index<<A as Keyed>::Shape, Mapped<Line>>;
+type IndexOf<A> = CuckooTable<<A as Keyed>::Shape, Mapped<Bucket>>;
 
 /// Which index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +73,8 @@ enum Kind {
 struct Waiting {
     kind: Kind,
     key: Key,
-    head: u64,
-    payload: u64,
+    key_word: u64,
+    value_word: u64,
     /// What the entry that it replaces names of others.
     leaves: u32,
     /// What it names itself, and the other does not.
@@ -83,13 +83,13 @@ struct Waiting {
 
 impl Waiting {
     /// `named`: what the entry before named of others, and what this one does.
-    fn new(kind: Kind, key: Key, [head, payload]: [u64; 2], named: [u32; 2]) -> Self {
+    fn new(kind: Kind, key: Key, [key_word, value_word]: [u64; 2], named: [u32; 2]) -> Self {
         let [leaves, brings] = if named[0] == named[1] { [0; 2] } else { named };
         Self {
             kind,
             key,
-            head,
-            payload,
+            key_word,
+            value_word,
             leaves,
             brings,
         }
@@ -124,7 +124,7 @@ where
     cidrs: Array<MapData, Cidr<A>>,
     /// The CIDRs in short.
     nets: Mapped<u64>,
-    screen: Array<MapData, u64>,
+    prefilter: Array<MapData, u64>,
 }
 
 impl<A: Indexed> FamilyMaps<A>
@@ -135,8 +135,8 @@ where
     pub(super) fn open(source: &Source<'_>, seed: u64) -> Result<Self, PlaneError> {
         let mut maps = Self {
             seed,
-            eips: Index::new(source.mapped(A::MAPS.eips)?, seed, EipWords::MASK),
-            private: Index::new(source.mapped(A::MAPS.private)?, seed, PrivateWords::MASK),
+            eips: CuckooTable::new(source.mapped(A::MAPS.eips)?, seed, EipEntry::MASK),
+            private: CuckooTable::new(source.mapped(A::MAPS.private)?, seed, SourceEntry::MASK),
             others: A::Others::open(source, seed)?,
             placed: HashMap::default(),
             waiting: Vec::new(),
@@ -144,27 +144,27 @@ where
             prefixes: source.typed(A::MAPS.prefixes)?,
             cidrs: source.typed(A::MAPS.cidrs)?,
             nets: source.mapped(A::MAPS.nets)?,
-            screen: source.typed(A::MAPS.screen)?,
+            prefilter: source.typed(A::MAPS.prefilter)?,
         };
-        let eips = maps.eips.entries().map(|entry| entry.found.payload);
-        let private = maps.private.entries().map(|entry| entry.found.payload);
+        let eips = maps.eips.entries().map(|entry| entry.found.value_word);
+        let private = maps.private.entries().map(|entry| entry.found.value_word);
         let named = eips
-            .map(|payload| EipWords::unpack(0, payload).other)
-            .chain(private.map(|payload| PrivateWords::unpack(0, payload).other));
+            .map(|value_word| EipEntry::unpack(0, value_word).other)
+            .chain(private.map(|value_word| SourceEntry::unpack(0, value_word).other));
         maps.others.recover(named);
         Ok(maps)
     }
 
     pub(super) fn slot(&self, address: &A) -> Option<u32> {
-        let found = self.eips.get(&EipWords::key(*address));
-        (!found.is_nothing()).then(|| EipWords::unpack(found.head, found.payload).slot)
+        let found = self.eips.get(&EipEntry::key(*address));
+        (!found.is_nothing()).then(|| EipEntry::unpack(found.key_word, found.value_word).slot)
     }
 
     /// The slots of the EIPs that are in both, here and there.
     pub(super) fn slots_in(&self, other: &Self) -> impl Iterator<Item = (u32, u32)> {
         self.eips.entries().filter_map(|entry| {
-            let slot = EipWords::unpack(entry.found.head, entry.found.payload).slot;
-            let address = A::of_words(entry.found.head, entry.rest);
+            let slot = EipEntry::unpack(entry.found.key_word, entry.found.value_word).slot;
+            let address = A::of_words(entry.found.key_word, entry.rest);
             Some((slot, other.slot(&address)?))
         })
     }
@@ -177,14 +177,14 @@ where
         whereabouts: &Whereabouts,
     ) {
         for entry in self.eips.entries() {
-            let words = EipWords::unpack(entry.found.head, entry.found.payload);
+            let words = EipEntry::unpack(entry.found.key_word, entry.found.value_word);
             let target = target_of(&words, whereabouts);
             receivers.set(words.slot, target);
             if words.hop != 0 && target == NONE {
                 hops.hold(words.hop);
             } else if words.hop != 0 {
                 self.placed
-                    .insert(target, A::of_words(entry.found.head, entry.rest));
+                    .insert(target, A::of_words(entry.found.key_word, entry.rest));
             }
         }
     }
@@ -192,7 +192,7 @@ where
     /// Whether some EIP's entry says where its ENI is.
     pub(super) fn has_places(&self) -> bool {
         let mut entries = self.eips.entries();
-        entries.any(|entry| EipWords::unpack(entry.found.head, entry.found.payload).hop != 0)
+        entries.any(|entry| EipEntry::unpack(entry.found.key_word, entry.found.value_word).hop != 0)
     }
 
     /// Has the entry of an EIP whose target moved say where its ENI is by now.
@@ -200,22 +200,22 @@ where
         let Some(address) = self.placed.get(&target) else {
             return;
         };
-        let key = EipWords::key(*address);
+        let key = EipEntry::key(*address);
         let found = self.eips.get(&key);
-        let words = EipWords::unpack(found.head, found.payload);
+        let words = EipEntry::unpack(found.key_word, found.value_word);
         if found.is_nothing() || words.hop == 0 || receivers.of(words.slot) != target {
             self.placed.remove(&target);
             return;
         }
         let hop = hops.place_of(target);
-        let [head, payload] = EipWords {
+        let [key_word, value_word] = EipEntry {
             target,
             hop,
             ..words
         }
         .pack(&key);
         // The head stays, so there is room.
-        let _ = self.eips.put(&key, head, payload);
+        let _ = self.eips.put(&key, key_word, value_word);
         if hop == 0 {
             self.placed.remove(&target);
         }
@@ -255,21 +255,21 @@ where
                 .collect(),
             prefixes: prefixes.map_err(read(A::MAPS.prefixes))?,
             cidrs: self.read_cidrs().map_err(read(A::MAPS.cidrs))?,
-            screen: used(self.screen.iter(), &0).map_err(read(A::MAPS.screen))?,
+            prefilter: used(self.prefilter.iter(), &0).map_err(read(A::MAPS.prefilter))?,
         })
     }
 
     /// The CIDRs; one that does not stand there in short, too, is not there.
     fn read_cidrs(&self) -> Result<BTreeMap<u32, Cidr<A>>, MapError> {
-        let mut cidrs = used(self.cidrs.iter(), &Sealed::zeroed())?;
+        let mut cidrs = used(self.cidrs.iter(), &Checksummed::zeroed())?;
         cidrs.retain(|index, cidr| self.nets.get(*index) == net_of(cidr).word());
         Ok(cidrs)
     }
 
     /// An EIP from its entry.
     fn eip(&self, entry: &Entry, hops: &Hops, whereabouts: &Whereabouts) -> (A, Eip<A>) {
-        let address = A::of_words(entry.found.head, entry.rest);
-        let words = EipWords::unpack(entry.found.head, entry.found.payload);
+        let address = A::of_words(entry.found.key_word, entry.rest);
+        let words = EipEntry::unpack(entry.found.key_word, entry.found.value_word);
         let translates = words.mode == EipMode::Nat as u8;
         let private = if words.mode == EipMode::CutThrough as u8 {
             address
@@ -277,7 +277,7 @@ where
             self.others.get(words.other)
         };
         let target = target_of(&words, whereabouts);
-        let record = EipEntry {
+        let record = EipRoute {
             private,
             slot: words.slot,
             target,
@@ -299,19 +299,19 @@ where
 
     /// An address of an ENI from its entry.
     fn address(&self, entry: &Entry, slots: &[u32]) -> (InVpc<A>, Private<A>) {
-        let address = A::of_words(entry.found.head, entry.rest);
+        let address = A::of_words(entry.found.key_word, entry.rest);
         let key = InVpc {
-            vpc: PrivateWords::vpc_of(entry.found.head),
+            vpc: SourceEntry::vpc_of(entry.found.key_word),
             address,
         };
-        let words = PrivateWords::unpack(entry.found.head, entry.found.payload);
-        let translates = words.state == PrivateState::Nat as u8;
-        let public = if words.state == PrivateState::CutThrough as u8 {
+        let words = SourceEntry::unpack(entry.found.key_word, entry.found.value_word);
+        let translates = words.state == SourceState::Nat as u8;
+        let public = if words.state == SourceState::CutThrough as u8 {
             address
         } else {
             self.others.get(words.other)
         };
-        let record = PrivateEntry {
+        let record = SourceBinding {
             public,
             slot: slots.get(words.slot as usize).copied().unwrap_or(NONE),
             target: words.target,
@@ -331,13 +331,13 @@ where
     pub(super) fn fetch(&self, write: &FamilyWrite<A>, counters: &Counters, receivers: &Receivers) {
         match write {
             FamilyWrite::Eip(address, record) => {
-                self.eips.fetch(&EipWords::key(*address));
+                self.eips.fetch(&EipEntry::key(*address));
                 if let Some(record) = record {
                     receivers.fetch(record.slot);
                 }
             }
             FamilyWrite::Private(key, record) => {
-                self.private.fetch(&PrivateWords::key(key.vpc, key.address));
+                self.private.fetch(&SourceEntry::key(key.vpc, key.address));
                 if let Some(record) = record {
                     counters.fetch(record.slot);
                 }
@@ -367,14 +367,14 @@ where
                 result.map_err(Refused::Error)
             }
             FamilyWrite::Cidr(index, value) => {
-                let value = value.unwrap_or_else(Sealed::zeroed);
+                let value = value.unwrap_or_else(Checksummed::zeroed);
                 self.cidrs.set(*index, value, 0).map_err(Refused::Error)?;
                 // A daemon that ends here leaves one that is not there, see `read_cidrs`, or one too many, which costs time.
                 self.nets.set(*index, &net_of(&value).word());
                 Ok(())
             }
             FamilyWrite::Screen(index, bits) => {
-                self.screen.set(*index, bits, 0).map_err(Refused::Error)
+                self.prefilter.set(*index, bits, 0).map_err(Refused::Error)
             }
         }
     }
@@ -386,9 +386,9 @@ where
         receivers: &mut Receivers,
         hops: &Hops,
     ) -> Result<(), Refused> {
-        let key = EipWords::key(*address);
+        let key = EipEntry::key(*address);
         let found = self.eips.get(&key);
-        let before = EipWords::unpack(found.head, found.payload);
+        let before = EipEntry::unpack(found.key_word, found.value_word);
         let Some(record) = record else {
             self.eips.remove(&key);
             self.others.give_back(before.other);
@@ -405,7 +405,7 @@ where
         } else {
             0
         };
-        let words = EipWords {
+        let words = EipEntry {
             slot: record.slot,
             other,
             target: record.target,
@@ -428,23 +428,28 @@ where
         record: Option<&Private<A>>,
         counters: &mut Counters,
     ) -> Result<(), Refused> {
-        let key = PrivateWords::key(in_vpc.vpc, in_vpc.address);
+        let key = SourceEntry::key(in_vpc.vpc, in_vpc.address);
         let found = self.private.get(&key);
-        let before = PrivateWords::unpack(found.head, found.payload);
+        let before = SourceEntry::unpack(found.key_word, found.value_word);
         let Some(record) = record else {
             self.private.remove(&key);
             self.others.give_back(before.other);
             return Ok(());
         };
-        let translates = record.state == PrivateState::Nat as u8;
+        let translates = record.state == SourceState::Nat as u8;
         let other = self.name(
             Owner::Private(&key),
             translates.then_some(&record.public),
             before.other,
         )?;
-        let home = index::home(&key, self.seed, counters.slots(), FlowWord::IN_A_LINE);
+        let home = cuckoo::home(
+            &key,
+            self.seed,
+            counters.slots(),
+            PackedCounter::PER_CACHE_LINE,
+        );
         let out_slot = counters.out_slot_at(record.slot, home);
-        let words = PrivateWords {
+        let words = SourceEntry {
             other,
             slot: out_slot.unwrap_or(NONE),
             target: record.target,
@@ -474,29 +479,29 @@ where
         let Waiting {
             kind,
             key,
-            head,
-            payload,
+            key_word,
+            value_word,
             leaves,
             ..
         } = entry;
         let index = self.index(kind);
         let stored = if is_new {
-            index.add(&key, head, payload)
+            index.add(&key, key_word, value_word)
         } else {
-            index.put(&key, head, payload)
+            index.put(&key, key_word, value_word)
         };
         match stored {
             Ok(()) => self.others.give_back(leaves),
-            Err(NoRoom) => self.waiting.push(entry),
+            Err(BucketsFull) => self.waiting.push(entry),
         }
     }
 
     /// Begins to replace entries that can be only by one in front. What cannot goes on waiting.
-    fn replace(&mut self) -> (Moves, Moves) {
-        let mut begun = (Moves::default(), Moves::default());
+    fn replace(&mut self) -> (Displacements, Displacements) {
+        let mut begun = (Displacements::default(), Displacements::default());
         for entry in std::mem::take(&mut self.waiting) {
             let index = self.index(entry.kind);
-            let moves = index.replace(&entry.key, entry.head, entry.payload);
+            let moves = index.replace(&entry.key, entry.key_word, entry.value_word);
             if moves.is_empty() {
                 self.waiting.push(entry);
                 continue;
@@ -523,7 +528,7 @@ where
     }
 
     /// Puts in what has room by now, and begins to make room for the rest. Returns `None` if none can be made.
-    pub(super) fn begin(&mut self) -> Option<(Moves, Moves)> {
+    pub(super) fn begin(&mut self) -> Option<(Displacements, Displacements)> {
         for waiting in std::mem::take(&mut self.waiting) {
             self.put(waiting, false);
         }
@@ -549,7 +554,7 @@ where
     }
 
     /// Ends what [`Self::begin`] began.
-    pub(super) fn end(&mut self, (eips, private): (Moves, Moves)) {
+    pub(super) fn end(&mut self, (eips, private): (Displacements, Displacements)) {
         self.eips.end(eips);
         self.private.end(private);
         for named in std::mem::take(&mut self.leaving) {
@@ -570,18 +575,18 @@ where
     }
 
     /// See [`Index::heal`].
-    pub(super) fn heal(&mut self) {
-        self.eips.heal();
-        self.private.heal();
+    pub(super) fn repair_duplicates(&mut self) {
+        self.eips.repair_duplicates();
+        self.private.repair_duplicates();
     }
 
     pub(super) fn has_resting(&self) -> bool {
         self.eips.has_resting() || self.private.has_resting() || self.others.has_resting()
     }
 
-    pub(super) fn wake(&mut self) {
-        self.eips.wake();
-        self.private.wake();
-        self.others.wake();
+    pub(super) fn end_quarantine(&mut self) {
+        self.eips.end_quarantine();
+        self.private.end_quarantine();
+        self.others.end_quarantine();
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use eip_dp_common::abi::{
-    FIRST_ENI_TARGET, Ingress, LINKS, Link, LinkKey, NONE, NextHop, Owner, Port, PortRole, Sealed,
-    Target, TargetFlags, Uplink, UplinkFlags,
+    Checksummed, FIRST_ENI_TARGET, Ingress, LINKS, Link, LinkKey, NONE, NextHop, Owner, Port,
+    PortRole, Target, TargetFlags, Uplink, UplinkFlags,
 };
 
-use super::{index::Pool, mapped::Mapped, receivers::Whereabouts};
+use super::{cuckoo::Pool, mapped::Mapped, receivers::Whereabouts};
 
 /// The maps.
 pub(super) struct Hops {
@@ -200,8 +200,8 @@ impl Hops {
     }
 
     /// Makes them free, see [`Pool::wake`].
-    pub(super) fn wake(&mut self) {
-        self.writer.pool.wake();
+    pub(super) fn end_quarantine(&mut self) {
+        self.writer.pool.end_quarantine();
     }
 
     /// The index of a link, which gets one more user.

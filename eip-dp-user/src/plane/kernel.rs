@@ -6,7 +6,9 @@ use aya::{
     Pod,
     maps::{Array, DevMapHash, HashMap, MapData, MapError, PerCpuArray},
 };
-use eip_dp_common::abi::{LinkKey, MacKey, Port, PortMac, Sealed, StatusWord, Uplink, Vpc, maps};
+use eip_dp_common::abi::{
+    Checksummed, LinkKey, MacKey, Port, PortMac, StatusWord, Uplink, Vpc, maps,
+};
 
 use super::{
     Pins, Plane, PlaneError, WriteError,
@@ -141,10 +143,10 @@ impl Kernel {
     }
 
     /// Mends what a daemon left behind that ended in the middle of a change: entries that stand twice.
-    pub(super) fn heal(&mut self) -> Result<(), PlaneError> {
+    pub(super) fn repair_duplicates(&mut self) -> Result<(), PlaneError> {
         if !self.unread {
-            self.v4.heal();
-            self.v6.heal();
+            self.v4.repair_duplicates();
+            self.v6.repair_duplicates();
             self.set_word(StatusWord::Moving, 0)?;
         }
         Ok(())
@@ -221,7 +223,7 @@ impl Kernel {
             }
             Write::Vpc(index, value) => {
                 self.vpcs
-                    .set(*index, value.unwrap_or_else(Sealed::zeroed), 0)
+                    .set(*index, value.unwrap_or_else(Checksummed::zeroed), 0)
             }
             Write::Device(ifindex, true) => {
                 match self.devices.insert(*ifindex, *ifindex, None, 0) {
@@ -323,9 +325,9 @@ impl Kernel {
         // What entries lead to is not to be free.
         self.redirect();
         self.grace()?;
-        self.v4.wake();
-        self.v6.wake();
-        self.hops.wake();
+        self.v4.end_quarantine();
+        self.v6.end_quarantine();
+        self.hops.end_quarantine();
         Ok(())
     }
 
@@ -333,8 +335,8 @@ impl Kernel {
     fn make_room(&mut self) -> Result<(), PlaneError> {
         let mut is_marked = false;
         while self.v4.is_waiting() || self.v6.is_waiting() {
-            let resting = self.v4.has_resting() || self.v6.has_resting();
-            if resting {
+            let quarantined = self.v4.has_resting() || self.v6.has_resting();
+            if quarantined {
                 self.settle()?;
             }
             if !is_marked {
@@ -398,7 +400,7 @@ impl Plane for Kernel {
         Ok(Content {
             v4: self.v4.read(&self.hops, &slots, &whereabouts)?,
             v6: self.v6.read(&self.hops, &slots, &whereabouts)?,
-            vpcs: used(self.vpcs.iter(), &Sealed::zeroed()).map_err(read(maps::VPCS))?,
+            vpcs: used(self.vpcs.iter(), &Checksummed::zeroed()).map_err(read(maps::VPCS))?,
             targets: self.hops.read(),
             ports: collect(self.ports.iter()).map_err(read(maps::PORTS))?,
             macs: collect(self.macs.iter()).map_err(read(maps::MACS))?,

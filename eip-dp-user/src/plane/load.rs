@@ -8,8 +8,11 @@ use aya::{
     util::{KernelVersion, nr_cpus},
 };
 use eip_dp_common::{
-    abi::{ABI_VERSION, Event, FlowWord, LINKS, OTHERS_IN_A_LINE, Reason, StatusWord, maps},
-    index::{Geometry, Long, Short},
+    abi::{
+        ABI_VERSION, Event, LINKS, NAT_PEERS_PER_CACHE_LINE, PackedCounter, Reason, StatusWord,
+        maps,
+    },
+    cuckoo::{Geometry, Long, Short},
 };
 use tracing::{info, warn};
 
@@ -177,15 +180,15 @@ impl Layout {
             private_addresses6,
             ..
         } = *limits;
-        let eip4 = Geometry::lines_for::<Short>(eips);
-        let eip6 = Geometry::lines_for::<Long>(eips6);
-        let private4 = Geometry::lines_for::<Short>(private_addresses);
-        let private6 = Geometry::lines_for::<Long>(private_addresses6);
+        let eip4 = Geometry::buckets_for::<Short>(eips);
+        let eip6 = Geometry::buckets_for::<Long>(eips6);
+        let private4 = Geometry::buckets_for::<Short>(private_addresses);
+        let private6 = Geometry::buckets_for::<Long>(private_addresses6);
         // An association names two, and most are to be at home.
         let others6 = (eips6 / 3).saturating_mul(8).saturating_add(SPARE);
         // Each half begins with a cache line.
-        let others6 = others6.next_multiple_of(2 * OTHERS_IN_A_LINE);
-        let slots = FlowWord::row(eips);
+        let others6 = others6.next_multiple_of(2 * NAT_PEERS_PER_CACHE_LINE);
+        let slots = PackedCounter::row(eips);
         let for_all = slots.saturating_mul(rows_for_all(carries));
         let rows = cpus.saturating_add(carries.into());
         let flows = slots.checked_mul(rows).ok_or_else(|| {
@@ -200,10 +203,10 @@ impl Layout {
             (maps::EIP6, eip6),
             (maps::PRIVATE4, private4),
             (maps::PRIVATE6, private6),
-            (maps::ADDRESSES6, others6),
+            (maps::NAT_PEERS6, others6),
             (maps::EIP_IN, flows),
             (maps::EIP_OUT, flows),
-            (maps::EIP_HALVES, for_all),
+            (maps::EIP_OVERFLOW, for_all),
             (maps::EIP_DROPS, for_all),
             (maps::OUT_SLOTS, slots / 2),
             (maps::ANSWERS, slots),
@@ -223,15 +226,15 @@ impl Layout {
             entries,
             seed,
             lines: [
-                ("EIP4_LINES", eip4),
-                ("EIP6_LINES", eip6),
-                ("PRIVATE4_LINES", private4),
-                ("PRIVATE6_LINES", private6),
+                ("EIP4_BUCKETS", eip4),
+                ("EIP6_BUCKETS", eip6),
+                ("PRIVATE4_BUCKETS", private4),
+                ("PRIVATE6_BUCKETS", private6),
             ],
             numbers: [
                 ("SLOTS", slots),
                 ("TARGETS", limits.targets),
-                ("OTHERS6_HALF", others6 / 2),
+                ("NAT_PEERS6_HALF", others6 / 2),
             ],
             skb: skb_numbers(),
             words: [
@@ -332,7 +335,7 @@ fn load_into(
         layout.open_new(&source)?
     };
     claim(&mut kernel, table)?;
-    kernel.heal()?;
+    kernel.repair_duplicates()?;
     Ok((kernel, programs))
 }
 

@@ -7,15 +7,15 @@ use std::net::IpAddr;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use eip_dp_common::{
     abi::{
-        EipMode, FIRST_ENI_TARGET, Link, LinkKey, MacKey, NextHop, PortMac, PrivateState,
+        EipMode, FIRST_ENI_TARGET, Link, LinkKey, MacKey, NextHop, PortMac, SourceState,
         StatusWord, UPLINK_TARGET4, UPLINK_TARGET6, maps,
     },
-    index::{EipWords, Keyed, Line, PrivateWords},
+    cuckoo::{Bucket, EipEntry, Keyed, SourceEntry},
 };
 
 use super::{
-    Pins, PlaneError, index::Index, kernel::broken, mapped::Mapped, resize::open_at_one_moment,
-    source::Source,
+    Pins, PlaneError, cuckoo::CuckooTable, kernel::broken, mapped::Mapped,
+    resize::open_at_one_moment, source::Source,
 };
 use crate::{
     attach::Program,
@@ -36,8 +36,8 @@ pub struct Look {
 
 /// The indexes of one family.
 struct Addresses<A: Keyed> {
-    eips: Index<A::Shape, Mapped<Line>>,
-    private: Index<A::Shape, Mapped<Line>>,
+    eips: CuckooTable<A::Shape, Mapped<Bucket>>,
+    private: CuckooTable<A::Shape, Mapped<Bucket>>,
 }
 
 impl Look {
@@ -111,21 +111,21 @@ impl Look {
 impl<A: Address + Keyed> Addresses<A> {
     fn open(source: &Source<'_>, seed: u64) -> Result<Self, PlaneError> {
         Ok(Self {
-            eips: Index::new(source.mapped(A::MAPS.eips)?, seed, EipWords::MASK),
-            private: Index::new(source.mapped(A::MAPS.private)?, seed, PrivateWords::MASK),
+            eips: CuckooTable::new(source.mapped(A::MAPS.eips)?, seed, EipEntry::MASK),
+            private: CuckooTable::new(source.mapped(A::MAPS.private)?, seed, SourceEntry::MASK),
         })
     }
 
     fn delivers(&self, eip: A) -> bool {
-        let found = self.eips.get(&EipWords::key(eip));
-        let mode = EipWords::unpack(found.head, found.payload).mode;
+        let found = self.eips.get(&EipEntry::key(eip));
+        let mode = EipEntry::unpack(found.key_word, found.value_word).mode;
         !found.is_nothing() && (mode == EipMode::Nat as u8 || mode == EipMode::CutThrough as u8)
     }
 
     fn knows(&self, vpc: u32, address: A) -> bool {
-        let found = self.private.get(&PrivateWords::key(vpc, address));
-        let state = PrivateWords::unpack(found.head, found.payload).state;
-        let is_silent = [PrivateState::Detached, PrivateState::Stranded]
+        let found = self.private.get(&SourceEntry::key(vpc, address));
+        let state = SourceEntry::unpack(found.key_word, found.value_word).state;
+        let is_silent = [SourceState::Detached, SourceState::Stranded]
             .map(|state| state as u8)
             .contains(&state);
         !found.is_nothing() && !is_silent

@@ -1,8 +1,8 @@
 //! The addresses on the other side of NAT, which entries name.
 
 use eip_dp_common::{
-    abi::{OTHERS_IN_A_LINE, maps},
-    index::{self, Key},
+    abi::{NAT_PEERS_PER_CACHE_LINE, maps},
+    cuckoo::{self, Key},
 };
 
 use super::{PlaneError, mapped::Mapped, source::Source};
@@ -19,7 +19,7 @@ pub(super) trait Others<A>: Sized {
     /// An entry names it no more.
     fn give_back(&mut self, named: u32);
     fn has_resting(&self) -> bool;
-    fn wake(&mut self);
+    fn end_quarantine(&mut self);
 }
 
 /// Whose entry it is that names one.
@@ -55,7 +55,7 @@ impl Others<[u8; 4]> for Inline {
         false
     }
 
-    fn wake(&mut self) {}
+    fn end_quarantine(&mut self) {}
 }
 
 /// They stand in a map of their own, whose elements never change while an entry names them, most at home by the entry's key, those
@@ -64,19 +64,19 @@ pub(super) struct Apart {
     addresses: Mapped<[u8; 16]>,
     seed: u64,
     places: Places,
-    resting: Vec<u32>,
+    quarantined: Vec<u32>,
     /// Whether a program may still look at any that is free: another daemon may just have given it back.
     all_rest: bool,
 }
 
 impl Others<[u8; 16]> for Apart {
     fn open(source: &Source<'_>, seed: u64) -> Result<Self, PlaneError> {
-        let addresses: Mapped<[u8; 16]> = source.mapped(maps::ADDRESSES6)?;
+        let addresses: Mapped<[u8; 16]> = source.mapped(maps::NAT_PEERS6)?;
         Ok(Self {
             places: Places::new(1, addresses.elements()),
             addresses,
             seed,
-            resting: Vec::new(),
+            quarantined: Vec::new(),
             all_rest: true,
         })
     }
@@ -99,7 +99,7 @@ impl Others<[u8; 16]> for Apart {
             Owner::Eip(key) => (key, 0),
             Owner::Private(key) => (key, half),
         };
-        let home = index::home(key, self.seed, half, OTHERS_IN_A_LINE);
+        let home = cuckoo::home(key, self.seed, half, NAT_PEERS_PER_CACHE_LINE);
         let home = begin + home.start..begin + home.end;
         let at_home = self.places.claim_one_of(home);
         let named = at_home.or_else(|| self.places.claim_any())?;
@@ -113,17 +113,17 @@ impl Others<[u8; 16]> for Apart {
 
     fn give_back(&mut self, named: u32) {
         if named != 0 {
-            self.resting.push(named);
+            self.quarantined.push(named);
         }
     }
 
     fn has_resting(&self) -> bool {
-        self.all_rest || !self.resting.is_empty()
+        self.all_rest || !self.quarantined.is_empty()
     }
 
-    fn wake(&mut self) {
+    fn end_quarantine(&mut self) {
         self.all_rest = false;
-        for named in self.resting.drain(..) {
+        for named in self.quarantined.drain(..) {
             self.places.give_back(named);
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Of frames that stand for what the port's program hands over.
-const HANDED_OVER: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
+const HANDOFF: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
 /// Another host's.
 const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x78];
 const BROADCAST: [u8; 6] = [0xff; 6];
@@ -59,11 +59,11 @@ fn only_whole_requests_that_the_port_handed_over_are_answered() {
         let (_sender, receiver) = watch::channel(directory(client));
         let server = Server::open(ring.requests(), eip_dp_user::shared::Claims::default()).unwrap();
         let server = tokio::spawn(server.run(receiver));
-        let _taken = ring.take_over(client.port(), |frame| frame[..6] == HANDED_OVER);
+        let _taken = ring.take_over(client.port(), |frame| frame[..6] == HANDOFF);
         let socket = packet_socket("guest");
 
         let changed = |xid, changes: &[(usize, u8)]| {
-            let mut frame = discover(HANDED_OVER, xid);
+            let mut frame = discover(HANDOFF, xid);
             for (offset, value) in changes {
                 frame[*offset] = *value;
             }
@@ -72,7 +72,7 @@ fn only_whole_requests_that_the_port_handed_over_are_answered() {
         // The kernel takes the tag off: a socket cannot tell it from the untagged guest's.
         let mut of_another_vlan = discover(OTHER_MAC, 9);
         of_another_vlan.splice(12..12, [0x81, 0, 0, 20]);
-        let mut with_options = discover(HANDED_OVER, 101);
+        let mut with_options = discover(HANDOFF, 101);
         with_options[14] = 0x46;
         with_options[17] += 4;
         with_options.splice(34..34, [1, 1, 1, 1]);
@@ -86,8 +86,8 @@ fn only_whole_requests_that_the_port_handed_over_are_answered() {
             changed(5, &[(23, 6)]),
             changed(6, &[(37, 68)]),
             changed(7, &[(13, 6)]),
-            discover(HANDED_OVER, 8)[..60].to_vec(),
-            discover(HANDED_OVER, 100),
+            discover(HANDOFF, 8)[..60].to_vec(),
+            discover(HANDOFF, 100),
             with_options,
         ];
         let answered = spawn_blocking(move || {

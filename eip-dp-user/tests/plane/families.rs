@@ -1,6 +1,6 @@
 //! Both families, VLANs, and the settings of the host, in the real kernel.
 
-use eip_dp_common::abi::{EipMode, LinkKey, NONE, Sealed};
+use eip_dp_common::abi::{Checksummed, EipMode, LinkKey, NONE};
 use eip_dp_user::{
     image::{FamilyWrite, Write},
     plane::Plane,
@@ -35,7 +35,7 @@ fn a_dual_stack_eni_on_a_vlan_is_served_and_recovered() {
         let content = kernel().read().unwrap();
         let address = [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
         let record = content.v6.eips[&address];
-        assert!(record.is_intact(&address));
+        assert!(record.is_consistent(&address));
         assert_eq!(EipMode::from_value(record.mode), Some(EipMode::Nat));
         let target = content.targets[&record.target];
         assert_eq!(target.vlan, 7);

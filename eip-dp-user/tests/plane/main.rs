@@ -11,8 +11,8 @@ use std::{fs, num::NonZero};
 
 use aya::maps::{Array, Map, MapData};
 use eip_dp_common::abi::{
-    EipEntry, EipMode, Event, INGRESS_PLACES, Ingress, Link, MacKey, NONE, NextHop, Reason, Sealed,
-    Target, maps,
+    Checksummed, EipMode, EipRoute, Event, INGRESS_PLACES, Ingress, Link, MacKey, NONE, NextHop,
+    Reason, Target, maps,
 };
 use eip_dp_user::{
     image::{FamilyWrite, Limits, Write},
@@ -40,7 +40,7 @@ fn slot() -> Option<u32> {
 }
 
 /// The record of the EIP.
-fn eip() -> EipEntry<[u8; 4]> {
+fn eip() -> EipRoute<[u8; 4]> {
     kernel().read().unwrap().v4.eips[&EIP]
 }
 
@@ -428,13 +428,13 @@ fn an_eip_follows_its_eni() {
         assert_ne!(target, NONE);
         daemon.kill();
         let mut writer = kernel();
-        let mut record = EipEntry {
+        let mut record = EipRoute {
             private: EIP,
             delta: 0,
             mode: EipMode::CutThrough as u8,
             ..eip()
         };
-        let put = |record: EipEntry<_>| Write::V4(FamilyWrite::Eip(EIP, Some(record.sealed(&EIP))));
+        let put = |record: EipRoute<_>| Write::V4(FamilyWrite::Eip(EIP, Some(record.sealed(&EIP))));
         writer.write(&[put(record)]).unwrap();
         assert_eq!(eip(), record.sealed(&EIP));
         let there = kernel().read().unwrap().targets[&target];
@@ -482,7 +482,7 @@ fn a_link_that_only_an_entry_leads_to_stays_as_it_is() {
             let target = Target { mtu, ..there };
             Write::Target(index, Some(target.sealed(&index)))
         };
-        let record = EipEntry {
+        let record = EipRoute {
             private: EIP,
             delta: 0,
             mode: EipMode::CutThrough as u8,

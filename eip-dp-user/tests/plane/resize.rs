@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, MapInfo, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
-use eip_dp_common::abi::{EipCounters, Event, FlowWord, Reason, RequestHeader, maps};
+use eip_dp_common::abi::{EipCounters, Event, PackedCounter, Reason, RequestHeader, maps};
 use eip_dp_user::{
     config::MapSizes,
     image::{Content, Limits},
@@ -41,7 +41,7 @@ fn count(packets: u64) {
     let out_slots: Array<_, [u32; 2]> = map(maps::OUT_SLOTS).try_into().unwrap();
     let out_slot = out_slots.get(&(slot / 2), 0).unwrap()[slot as usize % 2] - 1;
     for (name, slot, bytes) in [(maps::EIP_IN, slot, 100), (maps::EIP_OUT, out_slot, 200)] {
-        let mut words: Array<_, FlowWord> = map(name).try_into().unwrap();
+        let mut words: Array<_, PackedCounter> = map(name).try_into().unwrap();
         let mut word = words.get(&slot, 0).unwrap();
         for _ in 0..packets {
             word = word.plus(bytes);

@@ -152,7 +152,7 @@ impl Shape {
     }
 
     /// The packet that an ICMP error quotes.
-    fn quote(self, frame: &[u8]) -> Option<Quote> {
+    fn quote(self, frame: &[u8]) -> Option<EmbeddedPacket> {
         let at = self.transport() + ICMP_HEADER;
         let kind = *frame.get(self.transport())?;
         let is_error = if self.is_ipv6 {
@@ -176,7 +176,7 @@ impl Shape {
             .map(|place| place - NETWORK + at)
             .filter(|place| place + 2 <= self.end())
             .map(|place| place..place + 2);
-        Some(Quote {
+        Some(EmbeddedPacket {
             addresses: at + addresses.start..at + addresses.end,
             header,
             checksum,
@@ -185,7 +185,7 @@ impl Shape {
 }
 
 /// Places in a frame with an ICMP error, of the packet that it quotes.
-struct Quote {
+struct EmbeddedPacket {
     /// Its addresses, and the header checksum in front of them.
     addresses: Range<usize>,
     /// Its header, where that has a checksum.

@@ -5,9 +5,9 @@ use std::{collections::HashMap as Names, net::IpAddr};
 use anyhow::{Context as _, Result, bail};
 use eip_dp_common::{
     abi::{
-        AddressClass, Cidr, EipEntry, EipMode, LinkKey, MAX_CIDRS, MacKey, NONE, PREFIX_SEAL, Port,
-        PortMac, PortRole, Prefix, PrefixKey, PrivateEntry, PrivateKey, PrivateState, Sealed,
-        Target, TargetFlags, Uplink, UplinkFlags, Vpc,
+        AddressClass, Checksummed, Cidr, EipMode, EipRoute, LinkKey, MAX_CIDRS, MacKey, NONE,
+        PREFIX_CHECKSUM, Port, PortMac, PortRole, Prefix, PrefixKey, SourceBinding, SourceKey,
+        SourceState, Target, TargetFlags, Uplink, UplinkFlags, Vpc,
     },
     checksum::Delta,
     family::{Family, V4, V6},
@@ -150,7 +150,7 @@ impl Maps {
             }
         }
         for address in &world.addresses {
-            let key = PrivateKey {
+            let key = SourceKey {
                 vpc: address.vpc,
                 address: F::octets(address.address)?,
             };
@@ -162,11 +162,11 @@ impl Maps {
             self.write_of::<F>(FamilyWrite::Eip(key, Some(eip_entry::<F>(eip)?)))?;
             self.kernel.set_answers(eip.slot, u64::MAX);
         }
-        let mut screen = Names::<u32, u64>::new();
+        let mut prefilter = Names::<u32, u64>::new();
         for prefix in &world.prefixes {
-            self.insert_prefix::<F>(prefix, indices, &mut screen)?;
+            self.insert_prefix::<F>(prefix, indices, &mut prefilter)?;
         }
-        for (index, bits) in screen {
+        for (index, bits) in prefilter {
             self.write_of::<F>(FamilyWrite::Screen(index, bits))?;
         }
         Ok(())
@@ -176,7 +176,7 @@ impl Maps {
         &mut self,
         prefix: &table::Prefix,
         indices: &Names<String, u32>,
-        screen: &mut Names<u32, u64>,
+        prefilter: &mut Names<u32, u64>,
     ) -> Result<()> {
         let (network, length) = prefix.parts()?;
         let network = F::octets(network)?;
@@ -199,10 +199,13 @@ impl Maps {
             seal: 0,
         };
         let key = PrefixKey { length, network };
-        self.write_of::<F>(FamilyWrite::Prefix(key, Some(record.sealed(&PREFIX_SEAL))))?;
+        self.write_of::<F>(FamilyWrite::Prefix(
+            key,
+            Some(record.sealed(&PREFIX_CHECKSUM)),
+        ))?;
         // Each is in one prefix of either length.
-        for bit in <F as Family>::screen(&network) {
-            *screen.entry(bit / 64).or_default() |= 1 << (bit % 64);
+        for bit in <F as Family>::prefilter(&network) {
+            *prefilter.entry(bit / 64).or_default() |= 1 << (bit % 64);
         }
         Ok(())
     }
@@ -379,7 +382,7 @@ impl Maps {
 }
 
 /// The record of an EIP.
-fn eip_entry<F: Records>(eip: &table::Eip) -> Result<EipEntry<F::Address>> {
+fn eip_entry<F: Records>(eip: &table::Eip) -> Result<EipRoute<F::Address>> {
     let mode = match eip.mode.as_str() {
         "unassociated" => EipMode::Unassociated,
         "nat" => EipMode::Nat,
@@ -394,7 +397,7 @@ fn eip_entry<F: Records>(eip: &table::Eip) -> Result<EipEntry<F::Address>> {
     } else {
         Delta::NONE
     };
-    Ok(EipEntry {
+    Ok(EipRoute {
         private,
         slot: eip.slot,
         target: eip.target.unwrap_or(NONE),
@@ -410,14 +413,14 @@ fn eip_entry<F: Records>(eip: &table::Eip) -> Result<EipEntry<F::Address>> {
 fn private_entry<F: Records>(
     world: &table::World,
     address: &table::Address,
-) -> Result<PrivateEntry<F::Address>> {
+) -> Result<SourceBinding<F::Address>> {
     let state = match address.state.as_str() {
-        "no-eip" => PrivateState::NoEip,
-        "nat" => PrivateState::Nat,
-        "cut-through" => PrivateState::CutThrough,
-        "off" => PrivateState::Off,
-        "stranded" => PrivateState::Stranded,
-        "detached" => PrivateState::Detached,
+        "no-eip" => SourceState::NoEip,
+        "nat" => SourceState::Nat,
+        "cut-through" => SourceState::CutThrough,
+        "off" => SourceState::Off,
+        "stranded" => SourceState::Stranded,
+        "detached" => SourceState::Detached,
         other => bail!("no state {other:?}"),
     };
     let public = address.public.map_or(Ok(F::UNSPECIFIED), F::octets)?;
@@ -426,10 +429,10 @@ fn private_entry<F: Records>(
         .iter()
         .find(|eip| Some(eip.address) == address.public);
     let delta = match state {
-        PrivateState::Nat => F::delta(&F::octets(address.address)?, &public),
+        SourceState::Nat => F::delta(&F::octets(address.address)?, &public),
         _ => Delta::NONE,
     };
-    Ok(PrivateEntry {
+    Ok(SourceBinding {
         public,
         slot: slot.map_or(NONE, |eip| eip.slot),
         target: address.target.unwrap_or(NONE),

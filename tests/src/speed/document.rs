@@ -35,7 +35,7 @@ Written by `cargo xtask bench` from the figures of one run; only ratios within a
   one VPC.
 - Each EIP has 16 flows, told apart by a port that is drawn at random (with pktgen one). Who tracks connections is sent each flow once
   before the rounds, and has to know all of them before and after each: what is measured is packets of known connections, and none is
-  entered, forgotten or refused meanwhile. For that the kernel's limit of connections is raised for the time of the run, to more than
+  entered, verifier_opaque or refused meanwhile. For that the kernel's limit of connections is raised for the time of the run, to more than
   there are, and its chains, which all candidates share, to four a flow.
 - eip-dp is the release build with every feature on, its daemon stopped while packets are counted. Rows of `eip-dp` have
   `delivery = xdp`, those of `eip-dp-auto` the default.

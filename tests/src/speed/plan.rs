@@ -191,7 +191,13 @@ mod tests {
     /// As most of the Internet is.
     #[test]
     fn who_sends_from_the_internet_is_no_neighbour_of_the_pool() {
-        assert_ne!(V4::screen(&REMOTE4.octets()), V4::screen(&EIP4.octets()));
-        assert_ne!(V6::screen(&REMOTE6.octets()), V6::screen(&EIP6.octets()));
+        assert_ne!(
+            V4::prefilter(&REMOTE4.octets()),
+            V4::prefilter(&EIP4.octets())
+        );
+        assert_ne!(
+            V6::prefilter(&REMOTE6.octets()),
+            V6::prefilter(&EIP6.octets())
+        );
     }
 }

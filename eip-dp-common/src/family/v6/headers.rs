@@ -35,7 +35,7 @@ pub struct Found {
     pub segments_left: u8,
 }
 
-/// How a walk ended: a number and not an enum, so that it can be forgotten, and what follows is looked at once.
+/// How a walk ended: a number and not an enum, so that it can be verifier_opaque, and what follows is looked at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain(u8);
 
@@ -51,8 +51,8 @@ impl Chain {
 
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "what was eight bits is")]
-    fn forgotten<P: Packet>(self, packet: &P) -> Self {
-        Self(packet.forgotten(usize::from(self.0)) as u8)
+    fn verifier_opaque<P: Packet>(self, packet: &P) -> Self {
+        Self(packet.verifier_opaque(usize::from(self.0)) as u8)
     }
 }
 
@@ -113,11 +113,11 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
             break;
         }
         found.protocol = next;
-        at = packet.forgotten(at + length) & 0x7f;
+        at = packet.verifier_opaque(at + length) & 0x7f;
         // Whatever this header was, what is known is the same after it.
-        found.fragment = found.fragment.forgotten(packet);
-        found.authenticated = packet.forgotten(usize::from(found.authenticated)) as u8;
-        found.segments_left = packet.forgotten(usize::from(found.segments_left)) as u8;
+        found.fragment = found.fragment.verifier_opaque(packet);
+        found.authenticated = packet.verifier_opaque(usize::from(found.authenticated)) as u8;
+        found.segments_left = packet.verifier_opaque(usize::from(found.segments_left)) as u8;
         if start + at > end {
             found.chain = Chain::CUT;
             break;
@@ -130,11 +130,11 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         count += 1;
     }
     if found.protocol != next || found.chain != Chain::WHOLE {
-        found.chain = found.chain.forgotten(packet);
-        found.transport = start + (packet.forgotten(at) & 0x7f);
-        found.fragment = found.fragment.forgotten(packet);
-        found.authenticated = packet.forgotten(usize::from(found.authenticated)) as u8;
-        found.segments_left = packet.forgotten(usize::from(found.segments_left)) as u8;
+        found.chain = found.chain.verifier_opaque(packet);
+        found.transport = start + (packet.verifier_opaque(at) & 0x7f);
+        found.fragment = found.fragment.verifier_opaque(packet);
+        found.authenticated = packet.verifier_opaque(usize::from(found.authenticated)) as u8;
+        found.segments_left = packet.verifier_opaque(usize::from(found.segments_left)) as u8;
     }
     found
 }
@@ -149,7 +149,7 @@ pub fn may_hide_error<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> bool {
     let mut protocol = datagram.protocol;
     let mut count = 0;
     while count < MORE_HEADERS && is_extension(protocol) {
-        let place = packet.forgotten(at) & PLACE;
+        let place = packet.verifier_opaque(at) & PLACE;
         let Some([next, len]) = packet.read::<2>(place) else {
             return true;
         };
@@ -161,14 +161,14 @@ pub fn may_hide_error<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> bool {
                 _ => (units + 1) * 8,
             };
         #[allow(clippy::cast_possible_truncation, reason = "what was eight bits is")]
-        let next = packet.forgotten(usize::from(next)) as u8;
+        let next = packet.verifier_opaque(usize::from(next)) as u8;
         protocol = next;
         count += 1;
     }
     if protocol != protocol::ICMPV6 {
         return is_extension(protocol);
     }
-    let kind = packet.byte(packet.forgotten(at) & PLACE);
+    let kind = packet.byte(packet.verifier_opaque(at) & PLACE);
     !(128..=255).contains(&kind) || kind == ICMP_REDIRECT
 }
 

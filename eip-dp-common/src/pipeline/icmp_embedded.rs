@@ -7,7 +7,7 @@ use crate::{
     checksum::Delta,
     family::{ChecksumPlace, Datagram, Family, NatObstacle, Quoted, Rewrite},
     packet::{Change, Covers, HEADERS, Packet},
-    tables::Links,
+    tables::LinkTables,
 };
 
 /// Where the quotation starts and the ICMP checksum is, in bytes from the start of the ICMP header (RFC 792, RFC 4443).
@@ -16,7 +16,7 @@ const ICMP_CHECKSUM: usize = 2;
 
 /// The packet that an ICMP error quotes. It was sent by whom the error goes to, so its addresses are the error's, exchanged.
 #[derive(Clone, Copy)]
-pub struct Quote {
+pub struct EmbeddedPacket {
     /// Where its IP header is, in bytes from the start of the frame; 0 where nothing is quoted.
     pub at: usize,
     /// Its transport checksum, from the start of the frame, if so much of it is quoted.
@@ -25,7 +25,7 @@ pub struct Quote {
     segments_left: u8,
 }
 
-impl Quote {
+impl EmbeddedPacket {
     /// Nothing is quoted.
     pub const NONE: Self = Self {
         at: 0,
@@ -45,7 +45,7 @@ impl Quote {
     /// [`Reason::IcmpQuoteMismatch`] if there is no whole IP header, or it has other addresses (RFC 5508, REQ-4),
     /// [`Reason::AddressOption`] if it has an option that carries addresses.
     #[inline(always)]
-    pub fn find<F: Family, P: Packet, L: Links>(
+    pub fn find<F: Family, P: Packet, L: LinkTables>(
         packet: &P,
         links: &L,
         datagram: &Datagram<F>,
@@ -58,7 +58,7 @@ impl Quote {
             checksum,
             segments_left,
             obstacle,
-        }) = F::quoted(packet, links, at, datagram.end)
+        }) = F::embedded(packet, links, at, datagram.end)
         else {
             return Err(Reason::IcmpQuoteMismatch);
         };
@@ -93,7 +93,7 @@ impl Quote {
         datagram: &Datagram<F>,
         rewrite: &Rewrite<F>,
     ) -> Result<(), Reason> {
-        let mut changes = F::rewrite_quoted(packet, bounded(self.at), datagram, rewrite)?;
+        let mut changes = F::rewrite_embedded(packet, bounded(self.at), datagram, rewrite)?;
         if self.checksum.offset != 0 {
             // What is the error's destination is the quoted packet's source.
             let delta = if self.segments_left == 0 {

@@ -4,10 +4,12 @@ use network_types::arp::ArpHdr;
 
 use super::{
     Outcome, Verdict, conclude,
-    port::{From, owner_of, sender_of, to_daemon},
+    port::{PortFrame, owner_of, sender_of, to_daemon},
 };
 use crate::{
-    abi::{EipEntry, EipMode, NONE, PrivateKey, Reason, Sealed, TargetFlags, Uplink, UplinkFlags},
+    abi::{
+        Checksummed, EipMode, EipRoute, NONE, Reason, SourceKey, TargetFlags, Uplink, UplinkFlags,
+    },
     family::{Family, V4},
     packet::{Ethernet, Mac, NETWORK, Packet, is_group, is_virtual_router},
     tables::{self, Scratch, Tables},
@@ -69,9 +71,9 @@ impl Arp {
 
 /// ARP from an ENI: every address but those of its own instance is behind the port's MAC.
 #[inline(always)]
-pub fn on_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
+pub fn on_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, from: &PortFrame) -> Outcome {
     if !packet.can_reply() {
-        return conclude(Outcome::START, Ok(Verdict::Slow));
+        return conclude(Outcome::START, Ok(Verdict::Punt));
     }
     let outcome = tables
         .with_scratch(|scratch| conclude(Outcome::START, asked(packet, tables, from, scratch)));
@@ -82,7 +84,7 @@ pub fn on_port<P: Packet, T: Tables<V4>>(packet: &mut P, tables: &T, from: &From
 fn asked<P: Packet, T: Tables<V4>>(
     packet: &mut P,
     tables: &T,
-    from: &From,
+    from: &PortFrame,
     scratch: &mut Scratch<[u8; 4]>,
 ) -> Result<Verdict, Reason> {
     let sender = sender_of(&mut scratch.sender, tables, from)?;
@@ -123,7 +125,7 @@ pub fn is_near<F: Family, T: Tables<F>>(
     address: &F::Address,
     scratch: &mut Scratch<F::Address>,
 ) -> Result<bool, Reason> {
-    let key = PrivateKey {
+    let key = SourceKey {
         vpc,
         address: *address,
     };
@@ -152,10 +154,10 @@ pub fn answers_for<F: Family, T: Tables<F>>(
     uplink: &Uplink,
     address: &F::Address,
 ) -> bool {
-    if !tables.is_screened(address) {
+    if !tables.may_be_pool(address) {
         return false;
     }
-    let mut eip = EipEntry::zeroed();
+    let mut eip = EipRoute::zeroed();
     if !tables.eip(address, &mut eip) {
         return false;
     }

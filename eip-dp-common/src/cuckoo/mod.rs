@@ -2,7 +2,7 @@
 //!
 //! A table is an array of lines of 64 bytes, each with room for four entries of IPv4 or two of IPv6. A key belongs into one
 //! of two lines, so that a lookup touches one line mostly and two at most. Everything that a packet needs to know of an
-//! address is in its entry ([`words`]); there is no chain, no lock and no second record to find.
+//! address is in its entry ([`entry`]); there is no chain, no lock and no second record to find.
 //!
 //! One writer changes a table while programs read it. What makes that safe:
 //!
@@ -18,17 +18,17 @@
 //!
 //! Readers need their loads in the order of the program, which x86-64 gives; the other side is in `eip_dp_user::plane`.
 
-mod words;
+mod entry;
 
 use core::ops::Range;
 
-pub use words::{EipWords, Keyed, PrivateWords, SLOTS, TARGETS, VPCS};
+pub use entry::{EipEntry, Keyed, SLOTS, SourceEntry, TARGETS, VPCS};
 
 /// A line: 64 bytes.
-pub type Line = [u64; LINE_WORDS];
+pub type Bucket = [u64; BUCKET_WORDS];
 
 /// Words in a line.
-pub const LINE_WORDS: usize = 8;
+pub const BUCKET_WORDS: usize = 8;
 
 /// What an entry's head has if it is in use.
 pub const USED: u64 = 1 << 63;
@@ -37,7 +37,7 @@ pub const USED: u64 = 1 << 63;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The head, but for what is not the key's.
-    pub head: u64,
+    pub key_word: u64,
     /// Which bits of the head that are.
     pub mask: u64,
     /// What an entry has of its key besides, if it has four words.
@@ -70,7 +70,7 @@ impl Shape for Long {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// How many lines it has, at least 2 and at most 2^31.
-    pub lines: u32,
+    pub buckets: u32,
     /// Any number, so that nobody can choose addresses that all belong into one line.
     pub seed: u64,
 }
@@ -79,50 +79,50 @@ pub struct Geometry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its head.
-    pub head: u64,
+    pub key_word: u64,
     /// Its payload.
-    pub payload: u64,
+    pub value_word: u64,
 }
 
 impl Found {
     /// Nothing.
     pub const NOTHING: Self = Self {
-        head: 0,
-        payload: 0,
+        key_word: 0,
+        value_word: 0,
     };
 
     /// Whether there is none.
     #[inline(always)]
     pub const fn is_nothing(self) -> bool {
-        self.head == 0
+        self.key_word == 0
     }
 }
 
 impl Geometry {
     /// As many lines as `entries` entries need: three places of four are filled at most with IPv4's, two of three with
     /// IPv6's, and a small table gets more.
-    pub fn lines_for<S: Shape>(entries: u32) -> u32 {
-        let a_line = (LINE_WORDS / S::WORDS) as u64;
+    pub fn buckets_for<S: Shape>(entries: u32) -> u32 {
+        let a_line = (BUCKET_WORDS / S::WORDS) as u64;
         let places = if S::WORDS == 2 {
             u64::from(entries) * 4 / 3
         } else {
             u64::from(entries) * 3 / 2
         };
-        let lines = places.div_ceil(a_line) + SPARE;
+        let buckets = places.div_ceil(a_line) + SPARE;
         // Fewer than 2^32: an entry takes less than a line.
-        u32::try_from(lines).unwrap_or(u32::MAX)
+        u32::try_from(buckets).unwrap_or(u32::MAX)
     }
 
     /// The two lines that a key belongs into, the one that is looked at first first.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the halves of a word")]
-    pub fn lines_of(self, key: &Key) -> (u32, u32) {
+    pub fn buckets_of(self, key: &Key) -> (u32, u32) {
         let hash = hash(key, self.seed);
-        let first = scaled((hash >> 32) as u32, self.lines);
-        let step = scaled(hash as u32, self.lines - 1);
+        let first = scaled((hash >> 32) as u32, self.buckets);
+        let step = scaled(hash as u32, self.buckets - 1);
         let second = first + 1 + step;
-        let second = if second >= self.lines {
-            second - self.lines
+        let second = if second >= self.buckets {
+            second - self.buckets
         } else {
             second
         };
@@ -144,7 +144,7 @@ pub fn home(key: &Key, seed: u64, elements: u32, in_a_line: u32) -> Range<u32> {
 fn hash(key: &Key, seed: u64) -> u64 {
     const A: u64 = 0x9e37_79b9_7f4a_7c15;
     const B: u64 = 0xd6e8_feb8_6659_fd93;
-    let mut hash = key.head ^ seed;
+    let mut hash = key.key_word ^ seed;
     if key.rest != [0; 2] {
         hash = (hash ^ key.rest[0]).wrapping_mul(A);
         hash = (hash ^ hash >> 32 ^ key.rest[1]).wrapping_mul(B);
@@ -171,38 +171,41 @@ const fn scaled(number: u32, range: u32) -> u32 {
 pub fn find<S: Shape>(
     geometry: Geometry,
     key: &Key,
-    line: impl Fn(u32) -> Option<*const Line>,
+    bucket: impl Fn(u32) -> Option<*const Bucket>,
     load: impl Fn(*const u64) -> u64,
 ) -> Found {
-    let (first, second) = geometry.lines_of(key);
-    let found = search::<S>(key, line(first), &load);
+    let (first, second) = geometry.buckets_of(key);
+    let found = search::<S>(key, bucket(first), &load);
     if !found.is_nothing() {
         return found;
     }
-    search::<S>(key, line(second), &load)
+    search::<S>(key, bucket(second), &load)
 }
 
 #[inline(always)]
 fn search<S: Shape>(
     key: &Key,
-    line: Option<*const Line>,
+    bucket: Option<*const Bucket>,
     load: &impl Fn(*const u64) -> u64,
 ) -> Found {
-    let Some(line) = line else {
+    let Some(bucket) = bucket else {
         return Found::NOTHING;
     };
-    let words = line.cast::<u64>();
+    let words = bucket.cast::<u64>();
     let mut at = 0;
-    while at < LINE_WORDS {
+    while at < BUCKET_WORDS {
         // The head first: only what is in use stands still.
-        let head = load(words.wrapping_add(at));
-        if head & key.mask == key.head
+        let key_word = load(words.wrapping_add(at));
+        if key_word & key.mask == key.key_word
             && (S::WORDS == 2
                 || (load(words.wrapping_add(at + 2)) == key.rest[0]
                     && load(words.wrapping_add(at + 3)) == key.rest[1]))
         {
-            let payload = load(words.wrapping_add(at + 1));
-            return Found { head, payload };
+            let value_word = load(words.wrapping_add(at + 1));
+            return Found {
+                key_word,
+                value_word,
+            };
         }
         at += S::WORDS;
     }

@@ -1,18 +1,18 @@
 //! ICMP errors of the gateway's own: the sender of a packet that ends here is told.
 
-use super::{Local, Outcome, Verdict};
+use super::{LinkProtocols, Outcome, Verdict};
 use crate::{
-    abi::{AddressClass, Event, LinkKey, NONE, Port, Reason, SealKey, Sealed},
+    abi::{AddressClass, ChecksumKey, Checksummed, Event, LinkKey, NONE, Port, Reason},
     budget::{EipBudget, EniBudget, Spend},
     family::{Datagram, Error, Family},
     packet::{Ethernet, Mac, NETWORK, Packet, PartialChecksum},
-    tables::{self, Links, Place, Scratch, Tables},
+    tables::{self, LinkTables, Place, Scratch, Tables},
 };
 
 /// Tells the sender on the Internet of a packet that came from the uplink with this key and is dropped for a reason that
 /// concerns it: the packet becomes the ICMP error. Else it stays dropped.
 #[inline(always)]
-pub fn tell_uplink<F: Local, P: Packet, T: Tables<F>>(
+pub fn icmp_error_on_uplink<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     key: LinkKey,
@@ -33,7 +33,7 @@ pub fn tell_uplink<F: Local, P: Packet, T: Tables<F>>(
 
 /// Likewise an ENI on the port with this key.
 #[inline(always)]
-pub fn tell_port<F: Local, P: Packet, T: Tables<F>>(
+pub fn icmp_error_on_port<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     key: LinkKey,
@@ -58,13 +58,17 @@ pub fn tell_port<F: Local, P: Packet, T: Tables<F>>(
 /// At a hook that cannot reply: the slow path tells the sender, while it may be told. Then the slow path does all of it, and
 /// counts.
 #[inline(always)]
-pub fn leave_telling<F: Family, P: Packet, L: Links>(packet: &P, links: &L, outcome: &mut Outcome) {
+pub fn punt_icmp_error<F: Family, P: Packet, L: LinkTables>(
+    packet: &P,
+    links: &L,
+    outcome: &mut Outcome,
+) {
     let Some(error) = Error::of(outcome) else {
         return;
     };
     match F::read_source(packet) {
         Some(source) if is_allowed(links, outcome, error, source.fold(), Spend::Check) => {
-            outcome.verdict = Verdict::Slow;
+            outcome.verdict = Verdict::Punt;
         }
         _ => outcome.event = Some(Event::Limited),
     }
@@ -72,7 +76,7 @@ pub fn leave_telling<F: Family, P: Packet, L: Links>(packet: &P, links: &L, outc
 
 /// Whether there is a budget to tell `receiver` of a packet: the ENI's that sent it, or that of the EIP that it was for.
 #[inline(always)]
-fn is_allowed<L: Links>(
+fn is_allowed<L: LinkTables>(
     links: &L,
     outcome: &Outcome,
     error: Error,
@@ -93,7 +97,7 @@ fn is_allowed<L: Links>(
 /// The gateway's address towards an ENI: its VPC's router, or its pool's in cut-through mode, or, where that pool has none,
 /// the uplink's.
 #[inline(always)]
-fn router_of<F: Local, T: Tables<F>>(
+fn router_of<F: LinkProtocols, T: Tables<F>>(
     tables: &T,
     vpc: u32,
     source: &F::Address,
@@ -124,7 +128,7 @@ fn router_of<F: Local, T: Tables<F>>(
 
 /// `source` is the gateway's address towards the sender, unspecified where it has none.
 #[inline(always)]
-fn refuse<F: Family, P: Packet, L: Links>(
+fn refuse<F: Family, P: Packet, L: LinkTables>(
     packet: &mut P,
     links: &L,
     ethernet: &Ethernet,
@@ -156,7 +160,7 @@ fn refuse<F: Family, P: Packet, L: Links>(
     match write(packet, &datagram, ethernet, own_mac, error, source) {
         Ok(()) => {
             outcome.event = Some(event);
-            outcome.verdict = Verdict::Refuse(reason);
+            outcome.verdict = Verdict::IcmpError(reason);
         }
         Err(reason) => outcome.verdict = Verdict::Drop(reason),
     }
@@ -184,16 +188,16 @@ fn write<F: Family, P: Packet>(
     source: &F::Address,
 ) -> Result<(), Reason> {
     let length = datagram.length();
-    let quoted = if length < F::LONGEST_QUOTE {
+    let embedded = if length < F::MAX_EMBEDDED {
         length
     } else {
-        F::LONGEST_QUOTE
+        F::MAX_EMBEDDED
     };
     let partial = packet.partial_checksum();
-    packet.reshape(quoted, F::ERROR_HEADERS)?;
-    complete_checksum::<F, P>(packet, partial, quoted)?;
-    let quoted = packet.forgotten(quoted) & LARGEST;
-    F::write_error(packet, source, &datagram.source, error, quoted)?;
+    packet.reshape(embedded, F::ERROR_HEADERS)?;
+    complete_checksum::<F, P>(packet, partial, embedded)?;
+    let embedded = packet.verifier_opaque(embedded) & LARGEST;
+    F::write_error(packet, source, &datagram.source, error, embedded)?;
     Ethernet::write_addresses(packet, ethernet.source, own_mac)
 }
 
@@ -208,15 +212,15 @@ const LARGEST: usize = 2047;
 fn complete_checksum<F: Family, P: Packet>(
     packet: &mut P,
     partial: PartialChecksum,
-    quoted: usize,
+    embedded: usize,
 ) -> Result<(), Reason> {
     let (start, field) = (partial.start as usize, partial.field as usize);
-    if partial.is_none() || start < NETWORK || field + 2 > NETWORK + quoted {
+    if partial.is_none() || start < NETWORK || field + 2 > NETWORK + embedded {
         return Ok(());
     }
-    let covered = packet.forgotten(NETWORK + quoted - start) & LARGEST;
-    let start = packet.forgotten(F::ERROR_HEADERS + start) & LARGEST;
-    let field = packet.forgotten(F::ERROR_HEADERS + field) & LARGEST;
+    let covered = packet.verifier_opaque(NETWORK + embedded - start) & LARGEST;
+    let start = packet.verifier_opaque(F::ERROR_HEADERS + start) & LARGEST;
+    let field = packet.verifier_opaque(F::ERROR_HEADERS + field) & LARGEST;
     packet.write(field, [0, 0])?;
     let others = packet.sum(start, covered)?;
     packet.write(field, half(!others).to_ne_bytes())

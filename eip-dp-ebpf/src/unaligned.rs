@@ -112,7 +112,7 @@ pub unsafe fn store<const N: usize>(to: *mut [u8; N], bytes: [u8; N]) {
 /// The same number, of which the compiler knows nothing any more. One instruction: of none the kernel would refuse the lines that
 /// the compiler notes for it.
 #[inline(always)]
-pub fn hidden(number: u64) -> u64 {
+pub fn opaque(number: u64) -> u64 {
     let mut number = number;
     // SAFETY: a register that stays as it is.
     unsafe {
@@ -124,7 +124,7 @@ pub fn hidden(number: u64) -> u64 {
 /// No address. Hidden: a constant the compiler would have written by `memset`.
 #[inline(always)]
 pub fn zeros() -> [u8; 16] {
-    let zero = hidden(0);
+    let zero = opaque(0);
     // SAFETY: 16 bytes for 16 bytes.
     unsafe { core::mem::transmute([zero, zero]) }
 }

@@ -1,17 +1,17 @@
 //! ICMP errors: those that pass through, and those of the gateway's own.
 
 use super::*;
-use crate::path::Outcome;
+use crate::pipeline::Outcome;
 
 /// ICMP errors about every kind of packet, with each length of quotation, behind each option, and with extensions.
 fn quotations<F: Plan>() {
     let world = world();
     let header = if size_of::<F::Address>() == 4 { 20 } else { 40 };
     for route in routes::<F>() {
-        for mut quoted in kinds::<F>(route.destination, route.source) {
-            for options in options::<F>(quoted.protocol) {
-                quoted.options = options;
-                let whole = quoted.packet();
+        for mut embedded in kinds::<F>(route.destination, route.source) {
+            for options in options::<F>(embedded.protocol) {
+                embedded.options = options;
+                let whole = embedded.packet();
                 let longest = [&whole[..], &[0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 2, 3]].concat();
                 for len in header..=longest.len() {
                     let (protocol, payload) = icmp_error::<F>(&longest[..len]);
@@ -20,11 +20,11 @@ fn quotations<F: Plan>() {
                     draft.sum();
                     let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
                     // Without the whole of its options an IPv4 header is not a whole one.
-                    let cut = header == 20 && len < 20 + quoted.options.len();
+                    let cut = header == 20 && len < 20 + embedded.options.len();
                     match outcome.verdict {
                         Verdict::Send => {}
                         Verdict::Drop(Reason::IcmpQuoteMismatch) if cut => {}
-                        other => panic!("{len} bytes quoted: {other:?}"),
+                        other => panic!("{len} bytes embedded: {other:?}"),
                     }
                 }
             }
@@ -44,9 +44,9 @@ fn extended<F: Plan>() {
     for route in routes::<F>() {
         for protocol in [6, 17] {
             let (source, destination) = (route.destination, route.source);
-            let mut quoted = Draft::<F>::new(source, destination, protocol, vec![1; 4]).packet();
-            quoted.extend([0x20; 40]);
-            let (protocol, payload) = icmp_error::<F>(&quoted);
+            let mut embedded = Draft::<F>::new(source, destination, protocol, vec![1; 4]).packet();
+            embedded.extend([0x20; 40]);
+            let (protocol, payload) = icmp_error::<F>(&embedded);
             let mut draft = Draft::<F>::new(route.source, route.destination, protocol, payload);
             draft.sum();
             let outcome = hold(&world, route.ifindex, &draft.frame(route.link)).0;
@@ -65,13 +65,13 @@ fn extensions_behind_a_short_quotation_are_left_alone() {
 fn foreign_quotation<F: Plan>() {
     let world = world();
     for (source, destination) in [(11, NAT), (NAT, 11)] {
-        let quoted = Draft::<F>::new(
+        let embedded = Draft::<F>::new(
             F::private(source),
             F::private(destination),
             17,
             transport(17, b""),
         );
-        let (protocol, payload) = icmp_error::<F>(&quoted.packet());
+        let (protocol, payload) = icmp_error::<F>(&embedded.packet());
         let mut draft = Draft::<F>::new(F::private(NAT), F::far(7), protocol, payload);
         draft.sum();
         let (outcome, _) = hold(&world, NAT_ENI.port, &draft.frame(outward(NAT_ENI)));
@@ -121,7 +121,7 @@ fn expect_told(outcome: &Outcome, reason: Reason, is_error: bool) {
     let expected = if is_error {
         Verdict::Drop(reason)
     } else {
-        Verdict::Refuse(reason)
+        Verdict::IcmpError(reason)
     };
     assert_eq!(outcome.verdict, expected);
 }
@@ -140,7 +140,7 @@ fn what_may_be_cut_is_cut_on_every_way() {
         for (length, expected) in [
             (2_000, Verdict::Fragment),
             (9_000, Verdict::Fragment),
-            (9_300, Verdict::Refuse(Reason::TooBig)),
+            (9_300, Verdict::IcmpError(Reason::TooBig)),
         ] {
             let payload = transport(17, &vec![7; length]);
             let mut draft = Draft::<V4>::new(route.source, route.destination, 17, payload);

@@ -1,8 +1,8 @@
 //! Counting: every outcome, on this CPU.
 
 use eip_dp_common::{
-    abi::{Event, FlowWord, NONE, Reason},
-    path::{Outcome, Verdict},
+    abi::{Event, NONE, PackedCounter, Reason},
+    pipeline::{Outcome, Verdict},
 };
 
 use crate::maps::{self, DROPS, EVENTS};
@@ -11,26 +11,26 @@ use crate::maps::{self, DROPS, EVENTS};
 #[inline(always)]
 pub fn count(outcome: &Outcome) {
     match outcome.verdict {
-        Verdict::Send | Verdict::Resolve | Verdict::Neighbour => {
+        Verdict::Send | Verdict::SendUnresolved | Verdict::SendToNeighbour => {
             if let Some(event) = outcome.event {
-                happened(event);
+                count_event(event);
             }
-            delivered(outcome);
+            count_delivery(outcome);
         }
-        Verdict::Drop(reason) | Verdict::Refuse(reason) => {
+        Verdict::Drop(reason) | Verdict::IcmpError(reason) => {
             if let Some(event) = outcome.event {
-                happened(event);
+                count_event(event);
             }
-            drop(reason);
-            lost(outcome.receiver, IN);
-            lost(outcome.sender, OUT);
+            count_drop(reason);
+            count_eip_drop(outcome.receiver, IN);
+            count_eip_drop(outcome.sender, OUT);
         }
         Verdict::Reply
         | Verdict::Ping
         | Verdict::Pass
-        | Verdict::Daemon
+        | Verdict::PuntToDaemon
         | Verdict::Fragment
-        | Verdict::Slow => {}
+        | Verdict::Punt => {}
     }
 }
 
@@ -40,7 +40,7 @@ const OUT: usize = 1;
 
 /// Counts a packet that goes on, for the EIPs that it is for and from.
 #[inline(always)]
-pub fn delivered(outcome: &Outcome) {
+pub fn count_delivery(outcome: &Outcome) {
     let Outcome {
         receiver,
         sender,
@@ -56,7 +56,7 @@ pub fn delivered(outcome: &Outcome) {
 }
 
 #[inline(always)]
-fn add(word: Option<*mut FlowWord>, bytes: u32, (slot, direction): (u32, usize)) {
+fn add(word: Option<*mut PackedCounter>, bytes: u32, (slot, direction): (u32, usize)) {
     let Some(word) = word else { return };
     // SAFETY: the pointer is to this CPU's counters, valid while the program runs; programs do not preempt each other
     // on a CPU in a way that keeps two references alive.
@@ -66,23 +66,23 @@ fn add(word: Option<*mut FlowWord>, bytes: u32, (slot, direction): (u32, usize))
         *word = sum;
         return;
     }
-    let (rest, halves) = sum.relieved();
+    let (rest, overflow) = sum.spill();
     // Who looks in between sees too much for a moment, and looks again.
-    add_for_all(maps::halves(slot), direction, halves);
+    add_shared(maps::overflow(slot), direction, overflow);
     *word = rest;
 }
 
 /// Counts a packet that ends here: seldom, and so for all CPUs in one place.
 #[inline(always)]
-fn lost(slot: u32, direction: usize) {
+fn count_eip_drop(slot: u32, direction: usize) {
     if slot != NONE {
-        add_for_all(maps::dropped(slot), direction, 1);
+        add_shared(maps::dropped(slot), direction, 1);
     }
 }
 
 /// Adds to one of the two words of an element.
 #[inline(always)]
-fn add_for_all(words: Option<*mut u64>, direction: usize, number: u64) {
+fn add_shared(words: Option<*mut u64>, direction: usize, number: u64) {
     if let Some(words) = words {
         // SAFETY: the pointer is to a value of the map, two aligned words, changed by atomic additions only.
         unsafe { add_atomically(words.add(direction), number) };
@@ -107,18 +107,18 @@ unsafe fn add_atomically(word: *mut u64, number: u64) {
 }
 
 #[inline(always)]
-fn drop(reason: Reason) {
-    one_more(DROPS.get_ptr_mut(reason.index()));
+fn count_drop(reason: Reason) {
+    increment(DROPS.get_ptr_mut(reason.index()));
 }
 
 /// Counts an event.
 #[inline(always)]
-pub fn happened(event: Event) {
-    one_more(EVENTS.get_ptr_mut(event.index()));
+pub fn count_event(event: Event) {
+    increment(EVENTS.get_ptr_mut(event.index()));
 }
 
 #[inline(always)]
-fn one_more(counter: Option<*mut u64>) {
+fn increment(counter: Option<*mut u64>) {
     if let Some(counter) = counter {
         // SAFETY: as in `add`.
         unsafe { *counter = (*counter).wrapping_add(1) };

@@ -1,13 +1,13 @@
 //! What one program leaves for the next.
 
-use super::{Outcome, Verdict, Way};
+use super::{Egress, Outcome, Verdict};
 use crate::abi::{Event, Reason};
 
 /// An [`Outcome`] as one program leaves it for the next. Its layout is part of the ABI: while a daemon starts, the programs of
 /// the one before go on to the stages of the new one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HandedOver {
+pub struct Handoff {
     verdict: u32,
     reason: u32,
     receiver: u32,
@@ -20,22 +20,22 @@ pub struct HandedOver {
     event: u32,
 }
 
-impl HandedOver {
+impl Handoff {
     /// Writes an outcome down.
     #[inline(always)]
     pub const fn new(outcome: &Outcome) -> Self {
         let (verdict, reason) = match outcome.verdict {
             Verdict::Send => (1, 0),
-            Verdict::Resolve => (2, 0),
+            Verdict::SendUnresolved => (2, 0),
             Verdict::Fragment => (3, 0),
             Verdict::Reply => (4, 0),
             Verdict::Ping => (5, 0),
             Verdict::Pass => (6, 0),
-            Verdict::Daemon => (7, 0),
-            Verdict::Slow => (8, 0),
+            Verdict::PuntToDaemon => (7, 0),
+            Verdict::Punt => (8, 0),
             Verdict::Drop(reason) => (9, reason.index()),
-            Verdict::Refuse(reason) => (10, reason.index()),
-            Verdict::Neighbour => (11, 0),
+            Verdict::IcmpError(reason) => (10, reason.index()),
+            Verdict::SendToNeighbour => (11, 0),
         };
         Self {
             verdict,
@@ -45,8 +45,8 @@ impl HandedOver {
             eni: outcome.eni,
             bytes: outcome.bytes,
             mtu: outcome.mtu,
-            ifindex: outcome.way.ifindex,
-            vlan: outcome.way.vlan,
+            ifindex: outcome.egress.ifindex,
+            vlan: outcome.egress.vlan,
             event: match outcome.event {
                 Some(event) => event.index(),
                 None => 0,
@@ -81,16 +81,16 @@ impl HandedOver {
         };
         let verdict = match self.verdict {
             1 => Verdict::Send,
-            2 => Verdict::Resolve,
+            2 => Verdict::SendUnresolved,
             3 => Verdict::Fragment,
             4 => Verdict::Reply,
             5 => Verdict::Ping,
             6 => Verdict::Pass,
-            7 => Verdict::Daemon,
-            8 => Verdict::Slow,
+            7 => Verdict::PuntToDaemon,
+            8 => Verdict::Punt,
             9 => Verdict::Drop(reason),
-            10 => Verdict::Refuse(reason),
-            11 => Verdict::Neighbour,
+            10 => Verdict::IcmpError(reason),
+            11 => Verdict::SendToNeighbour,
             _ => Verdict::Drop(Reason::BadRecord),
         };
         Outcome {
@@ -100,7 +100,7 @@ impl HandedOver {
             eni: self.eni,
             bytes: self.bytes,
             mtu: self.mtu,
-            way: Way {
+            egress: Egress {
                 ifindex: self.ifindex,
                 vlan: self.vlan,
             },
@@ -117,18 +117,18 @@ mod tests {
     fn outcomes_are_the_same_after_it() {
         let verdicts = [
             Verdict::Send,
-            Verdict::Resolve,
-            Verdict::Neighbour,
+            Verdict::SendUnresolved,
+            Verdict::SendToNeighbour,
             Verdict::Fragment,
             Verdict::Reply,
             Verdict::Ping,
             Verdict::Pass,
-            Verdict::Daemon,
-            Verdict::Slow,
+            Verdict::PuntToDaemon,
+            Verdict::Punt,
         ];
         let with_reason = Reason::ALL
             .iter()
-            .flat_map(|reason| [Verdict::Drop(*reason), Verdict::Refuse(*reason)]);
+            .flat_map(|reason| [Verdict::Drop(*reason), Verdict::IcmpError(*reason)]);
         for verdict in verdicts.into_iter().chain(with_reason) {
             for event in Event::ALL.iter().copied().map(Some).chain([None]) {
                 let outcome = Outcome {
@@ -138,20 +138,20 @@ mod tests {
                     eni: 7,
                     bytes: 3,
                     mtu: 4,
-                    way: Way {
+                    egress: Egress {
                         ifindex: 5,
                         vlan: 6,
                     },
                     event,
                 };
-                assert_eq!(HandedOver::new(&outcome).outcome(), outcome);
+                assert_eq!(Handoff::new(&outcome).outcome(), outcome);
             }
         }
     }
 
     #[test]
     fn what_nobody_writes_is_a_drop() {
-        let outcome = HandedOver::default().outcome();
+        let outcome = Handoff::default().outcome();
         assert_eq!(outcome.verdict, Verdict::Drop(Reason::BadRecord));
     }
 }

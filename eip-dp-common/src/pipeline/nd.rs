@@ -7,10 +7,10 @@ use network_types::{icmp::Icmpv6Hdr, ip::Ipv6Hdr};
 
 use super::{
     Outcome, Verdict, arp, conclude,
-    port::{From, is_pool_router, owner_of, sender_of, to_daemon},
+    port::{PortFrame, is_pool_router, owner_of, sender_of, to_daemon},
 };
 use crate::{
-    abi::{AddressClass, Prefix, Reason, Sealed, TargetFlags, Uplink, UplinkFlags},
+    abi::{AddressClass, Checksummed, Prefix, Reason, TargetFlags, Uplink, UplinkFlags},
     checksum::fold,
     family::{Datagram, Family, V6, protocol, v6::write_icmp_checksum},
     packet::{Ethernet, LONGEST_SUM, Mac, NETWORK, Packet, is_group},
@@ -98,11 +98,11 @@ fn are_options_valid<P: Packet>(
     let mut count = 0;
     while count < MOST_OPTIONS {
         // Forgotten: behind the loop nobody is to know at which option it ended.
-        let length = packet.forgotten(datagram.end - MESSAGE);
+        let length = packet.verifier_opaque(datagram.end - MESSAGE);
         if at == length {
             return true;
         }
-        let place = packet.forgotten(at) & LARGEST;
+        let place = packet.verifier_opaque(at) & LARGEST;
         let Some([kind, units]) = packet.read::<2>(MESSAGE + place) else {
             return false;
         };
@@ -110,10 +110,10 @@ fn are_options_valid<P: Packet>(
         if units == 0 || at > length || (probes && kind == SOURCE_LINK_LAYER_ADDRESS) {
             return false;
         }
-        at = packet.forgotten(at) & LARGEST;
+        at = packet.verifier_opaque(at) & LARGEST;
         count += 1;
     }
-    at == packet.forgotten(datagram.end - MESSAGE)
+    at == packet.verifier_opaque(datagram.end - MESSAGE)
 }
 
 /// No place in a message is larger.
@@ -187,7 +187,7 @@ fn answer<P: Packet>(
 
 /// Neighbour discovery from an ENI: every address but those of its own instance is behind the port's MAC.
 #[inline(always)]
-pub fn on_port<P: Packet, T: Tables<V6>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
+pub fn on_port<P: Packet, T: Tables<V6>>(packet: &mut P, tables: &T, from: &PortFrame) -> Outcome {
     let outcome = tables.with_scratch(|scratch| {
         let mut outcome = Outcome::START;
         let result = V6::parse(packet).and_then(|datagram| {
@@ -223,7 +223,7 @@ pub fn on_port<P: Packet, T: Tables<V6>>(packet: &mut P, tables: &T, from: &From
 fn solicited<P: Packet, T: Tables<V6>>(
     packet: &mut P,
     tables: &T,
-    from: &From,
+    from: &PortFrame,
     sender: u32,
     datagram: &Datagram<V6>,
     scratch: &mut Scratch<[u8; 16]>,
@@ -246,7 +246,7 @@ fn solicited<P: Packet, T: Tables<V6>>(
         return Err(Reason::ArpIgnored);
     }
     if !packet.can_reply() {
-        return Ok(Verdict::Slow);
+        return Ok(Verdict::Punt);
     }
     let gateway = tables::locate::<V6, T>(&mut scratch.cidr, tables, vpc, &wanted)?;
     is_router |= gateway == Place::Gateway || is_pool_router::<V6, T>(tables, &wanted, scratch)?;
@@ -274,7 +274,7 @@ pub fn on_uplink<P: Packet, T: Tables<V6>>(
         let wanted = target(packet, &datagram);
         if arp::answers_for::<V6, T>(tables, uplink, &wanted) {
             if !packet.can_reply() {
-                return conclude(outcome, Ok(Verdict::Slow));
+                return conclude(outcome, Ok(Verdict::Punt));
             }
             let result = answer(packet, &datagram, ethernet, wanted, uplink.mac, false);
             return conclude(outcome, result);
@@ -290,7 +290,7 @@ pub fn on_uplink<P: Packet, T: Tables<V6>>(
 /// Whether an address is an EIP or another of a pool that is not the host's.
 #[inline(always)]
 fn is_pools<T: Tables<V6>>(tables: &T, address: &[u8; 16]) -> Result<bool, Reason> {
-    if !tables.is_screened(address) {
+    if !tables.may_be_pool(address) {
         return Ok(false);
     }
     let mut prefix = Prefix::zeroed();

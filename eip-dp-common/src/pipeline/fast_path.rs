@@ -2,22 +2,24 @@
 //! Internet, from XDP to XDP.
 //!
 //! It is made of the same steps as the whole path and decides nothing on its own: whatever is not plain is left untouched
-//! ([`Verdict::Slow`]) to [`packet_from_uplink`](super::packet_from_uplink) and [`packet_from_port`](super::packet_from_port).
+//! ([`Verdict::Punt`]) to [`packet_from_uplink`](super::packet_from_uplink) and [`packet_from_port`](super::packet_from_port).
 //! What it does decide, those would decide alike: [`crate::testing::hold`] asserts that of every packet.
 
-use super::{Local, Outcome, Verdict, Way, forward::Translation, port, uplink::receiving};
+use super::{
+    Egress, LinkProtocols, Outcome, Verdict, forward::Translation, port, uplink::receiving,
+};
 use crate::{
     abi::{
-        EipEntry, EipMode, Link, NextHop, PrivateEntry, PrivateKey, PrivateState, Sealed, Target,
-        TargetFlags,
+        Checksummed, EipMode, EipRoute, Link, NextHop, SourceBinding, SourceKey, SourceState,
+        Target, TargetFlags,
     },
     family::{Datagram, Rewrite},
     packet::{Change, Ethernet, NETWORK, Packet},
-    tables::{Links, Tables},
+    tables::{LinkTables, Tables},
 };
 
 /// What the short way looks up besides.
-pub trait Quick: Links {
+pub trait FastPathTables: LinkTables {
     /// The link of an untagged interface, which becomes `into`, and its index; 0 where the interface is not such a port or
     /// uplink, or has no place in the table.
     fn ingress(&self, ifindex: u32, is_uplink: bool, into: &mut Link) -> u32;
@@ -26,49 +28,49 @@ pub trait Quick: Links {
 }
 
 /// Not a packet for the short way.
-const LEFT: Outcome = Outcome {
-    verdict: Verdict::Slow,
+const PUNT: Outcome = Outcome {
+    verdict: Verdict::Punt,
     ..Outcome::START
 };
 
 /// A frame from the uplink on this interface.
 #[inline(always)]
-pub fn quick_from_uplink<F: Local, P: Packet, T: Tables<F> + Quick>(
+pub fn fast_path_from_uplink<F: LinkProtocols, P: Packet, T: Tables<F> + FastPathTables>(
     packet: &mut P,
     tables: &T,
     ifindex: u32,
 ) -> Outcome {
     let mut uplink = Link::default();
     let Some(ethernet) = Ethernet::read(packet) else {
-        return LEFT;
+        return PUNT;
     };
     if ethernet.ethertype != F::ETHERTYPE
         || tables.ingress(ifindex, true, &mut uplink) == 0
         || ethernet.destination != uplink.mac
     {
-        return LEFT;
+        return PUNT;
     }
     let Ok(datagram) = F::parse_plain(packet) else {
-        return LEFT;
+        return PUNT;
     };
     tables.expect_eip(&datagram.destination);
-    let mut eip = EipEntry::zeroed();
+    let mut eip = EipRoute::zeroed();
     if !tables.eip(&datagram.destination, &mut eip) {
-        return LEFT;
+        return PUNT;
     }
     let Ok(translation) = receiving::<F>(&eip) else {
-        return LEFT;
+        return PUNT;
     };
     let source = &datagram.source;
     if F::is_martian(source)
-        || tables.is_screened(source)
+        || tables.may_be_pool(source)
         || (uplink.flags & Link::DROP_PRIVATE_SOURCES != 0 && F::is_private_use(source))
     {
-        return LEFT;
+        return PUNT;
     }
     let mut target = Target::zeroed();
     if !tables.receiver(&eip, &mut target) || tables.may_be_inside(target.vpc, source) {
-        return LEFT;
+        return PUNT;
     }
     let onward = Onward {
         source: datagram.source,
@@ -86,54 +88,54 @@ pub fn quick_from_uplink<F: Local, P: Packet, T: Tables<F> + Quick>(
 
 /// A frame from the port on this interface.
 #[inline(always)]
-pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
+pub fn fast_path_from_port<F: LinkProtocols, P: Packet, T: Tables<F> + FastPathTables>(
     packet: &mut P,
     tables: &T,
     ifindex: u32,
 ) -> Outcome {
     let mut port = Link::default();
     let Some(ethernet) = Ethernet::read(packet) else {
-        return LEFT;
+        return PUNT;
     };
     if ethernet.ethertype != F::ETHERTYPE {
-        return LEFT;
+        return PUNT;
     }
     let link = tables.ingress(ifindex, false, &mut port);
     if link == 0 || ethernet.destination != port.mac {
-        return LEFT;
+        return PUNT;
     }
     let Ok(datagram) = F::parse_plain(packet) else {
-        return LEFT;
+        return PUNT;
     };
     if port::is_dhcp(packet, &datagram) {
-        return LEFT;
+        return PUNT;
     }
-    let key = PrivateKey {
+    let key = SourceKey {
         vpc: port.vpc,
         address: datagram.source,
     };
     tables.expect_private(&key, ethernet.source);
-    let mut owner = PrivateEntry::zeroed();
+    let mut owner = SourceBinding::zeroed();
     if !tables.private(&key, &mut owner) {
-        return LEFT;
+        return PUNT;
     }
-    let translation = match PrivateState::from_value(owner.state) {
-        Some(PrivateState::Nat) => Translation::of_source(owner.delta),
-        Some(PrivateState::CutThrough) => Translation::NONE,
-        _ => return LEFT,
+    let translation = match SourceState::from_value(owner.state) {
+        Some(SourceState::Nat) => Translation::of_source(owner.delta),
+        Some(SourceState::CutThrough) => Translation::NONE,
+        _ => return PUNT,
     };
     // Whose address it is stands here, with this MAC.
     if !tables.next_hop(&owner.target).is_at(ethernet.source, link) {
-        return LEFT;
+        return PUNT;
     }
     let destination = &datagram.destination;
     let mut target = Target::zeroed();
     if F::is_martian(destination)
-        || tables.is_screened(destination)
+        || tables.may_be_pool(destination)
         || tables.may_be_inside(port.vpc, destination)
         || !tables.target(&F::UPLINK_TARGET, &mut target)
     {
-        return LEFT;
+        return PUNT;
     }
     let onward = Onward {
         source: owner.public,
@@ -147,7 +149,7 @@ pub fn quick_from_port<F: Local, P: Packet, T: Tables<F> + Quick>(
 }
 
 /// What changes.
-struct Onward<F: Local> {
+struct Onward<F: LinkProtocols> {
     source: F::Address,
     destination: F::Address,
     translation: Translation,
@@ -155,7 +157,7 @@ struct Onward<F: Local> {
 
 /// Checks what is left to check, translates and addresses the packet.
 #[inline(always)]
-fn send<F: Local, P: Packet>(
+fn send<F: LinkProtocols, P: Packet>(
     packet: &mut P,
     datagram: &Datagram<F>,
     target: &Target,
@@ -169,7 +171,7 @@ fn send<F: Local, P: Packet>(
         || datagram.length() > mtu
         || packet.is_longer_than(NETWORK + mtu)
     {
-        return LEFT;
+        return PUNT;
     }
     let rewrite = Rewrite {
         source: onward.source,
@@ -180,7 +182,7 @@ fn send<F: Local, P: Packet>(
     };
     if onward.translation.active {
         let Ok(field) = datagram.transport_checksum() else {
-            return LEFT;
+            return PUNT;
         };
         let change = Change {
             delta: rewrite.delta(),
@@ -188,19 +190,19 @@ fn send<F: Local, P: Packet>(
             zero_is_none: field.zero_is_none,
         };
         if field.offset != 0 && packet.adjust_checksum(field.offset, change).is_err() {
-            return LEFT;
+            return PUNT;
         }
     }
     // Both write where the headers were read.
     if F::rewrite(packet, datagram, &rewrite).is_err()
         || Ethernet::write_addresses(packet, target.dst_mac, target.src_mac).is_err()
     {
-        return LEFT;
+        return PUNT;
     }
     Outcome {
         verdict: Verdict::Send,
         bytes: datagram.bytes(),
-        way: Way {
+        egress: Egress {
             ifindex: target.ifindex,
             vlan: 0,
         },

@@ -4,7 +4,7 @@
 //! writes array elements by `memcpy`. So the writer stores with each record a sum over its words and its key, and a
 //! reader that finds another sum has seen a record change under its eyes, and drops the packet.
 //!
-//! EIPs, addresses of ENIs and targets need none where they stand as words ([`crate::index`], [`super::NextHop`]); they have
+//! EIPs, addresses of ENIs and targets need none where they stand as words ([`crate::cuckoo`], [`super::NextHop`]); they have
 //! one in user space and in tests, where they are like other records.
 
 use core::{fmt::Debug, hash::Hash};
@@ -14,9 +14,9 @@ use core::{fmt::Debug, hash::Hash};
 /// # Safety
 /// The type is `repr(C)`, has no padding, any bit pattern is valid for it, its size is a multiple of 4 bytes, its
 /// alignment 4 or 8, and its last four bytes are the seal.
-pub unsafe trait Sealed: Copy + 'static {
+pub unsafe trait Checksummed: Copy + 'static {
     /// The key type that the record is found by.
-    type Key: SealKey;
+    type Key: ChecksumKey;
 
     /// Sets the seal that belongs to this content under `key`.
     #[must_use]
@@ -57,7 +57,7 @@ pub unsafe trait Sealed: Copy + 'static {
 
     /// Whether the record is whole and was written for `key`.
     #[inline(always)]
-    fn is_intact(&self, key: &Self::Key) -> bool {
+    fn is_consistent(&self, key: &Self::Key) -> bool {
         let words = size_of::<Self>() / 4;
         // SAFETY: as in `sealed`.
         let seal = unsafe {
@@ -71,7 +71,7 @@ pub unsafe trait Sealed: Copy + 'static {
 }
 
 /// A key, folded to the 64 bits that go into the seal.
-pub trait SealKey {
+pub trait ChecksumKey {
     /// The key's bits; different for keys that stand in one map.
     fn fold(&self) -> u64;
 }
@@ -80,7 +80,7 @@ pub trait SealKey {
 ///
 /// # Safety
 /// The type has alignment 1, a size that is a multiple of 4, and any bit pattern is valid for it.
-pub unsafe trait Address: Copy + Eq + Hash + Debug + SealKey + 'static {}
+pub unsafe trait Address: Copy + Eq + Hash + Debug + ChecksumKey + 'static {}
 
 // SAFETY: an array of 4 bytes.
 unsafe impl Address for [u8; 4] {}
@@ -89,7 +89,7 @@ unsafe impl Address for [u8; 16] {}
 
 /// A multilinear sum: each word times a constant of its own, so that no mix of two records keeps it by structure.
 #[inline(always)]
-fn sum<T: Sealed>(record: &T, key: &T::Key) -> u32 {
+fn sum<T: Checksummed>(record: &T, key: &T::Key) -> u32 {
     let mut multiplier = MULTIPLIER;
     let mut sum = key.fold().wrapping_mul(multiplier);
     let words = size_of::<T>() / 4 - 1;
@@ -111,21 +111,21 @@ fn sum<T: Sealed>(record: &T, key: &T::Key) -> u32 {
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 const STEP: u64 = 0xd1b5_4a32_d192_ed04;
 
-impl SealKey for u32 {
+impl ChecksumKey for u32 {
     #[inline(always)]
     fn fold(&self) -> u64 {
         u64::from(*self) | 1 << 40
     }
 }
 
-impl SealKey for [u8; 4] {
+impl ChecksumKey for [u8; 4] {
     #[inline(always)]
     fn fold(&self) -> u64 {
         u64::from(u32::from_ne_bytes(*self))
     }
 }
 
-impl SealKey for [u8; 16] {
+impl ChecksumKey for [u8; 16] {
     #[inline(always)]
     fn fold(&self) -> u64 {
         let value = u128::from_ne_bytes(*self);
@@ -140,10 +140,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::abi::{EipEntry, Target};
+    use crate::abi::{EipRoute, Target};
 
-    fn entry(private: [u8; 4], slot: u32, target: u32, vpc: u32) -> EipEntry<[u8; 4]> {
-        EipEntry {
+    fn entry(private: [u8; 4], slot: u32, target: u32, vpc: u32) -> EipRoute<[u8; 4]> {
+        EipRoute {
             private,
             slot,
             target,
@@ -155,13 +155,13 @@ mod tests {
         }
     }
 
-    fn bytes<T: Sealed>(record: &T) -> Vec<u8> {
+    fn bytes<T: Checksummed>(record: &T) -> Vec<u8> {
         // SAFETY: by the trait's contract the record is so many initialised bytes.
         unsafe { core::slice::from_raw_parts(core::ptr::from_ref(record).cast(), size_of::<T>()) }
             .to_vec()
     }
 
-    fn record<T: Sealed>(bytes: &[u8]) -> T {
+    fn record<T: Checksummed>(bytes: &[u8]) -> T {
         assert_eq!(bytes.len(), size_of::<T>());
         // SAFETY: as many bytes as the type has, and by the trait's contract any of them are valid.
         unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
@@ -170,14 +170,14 @@ mod tests {
     #[test]
     fn a_record_is_intact_under_its_own_key_only() {
         let sealed = entry([10, 0, 0, 1], 1, 1, 1).sealed(&[203, 0, 113, 1]);
-        assert!(sealed.is_intact(&[203, 0, 113, 1]));
-        assert!(!sealed.is_intact(&[203, 0, 113, 2]));
+        assert!(sealed.is_consistent(&[203, 0, 113, 1]));
+        assert!(!sealed.is_consistent(&[203, 0, 113, 2]));
     }
 
     #[test]
     fn a_record_is_taken_over_word_by_word() {
         let there = entry([10, 0, 0, 1], 1, 2, 3).sealed(&[203, 0, 113, 1]);
-        let mut taken = EipEntry::zeroed();
+        let mut taken = EipRoute::zeroed();
         // SAFETY: a reference is valid and aligned.
         unsafe { taken.take(&raw const there) };
         assert_eq!(taken, there);
@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn zeros_are_no_record() {
-        assert!(!Target::zeroed().is_intact(&0));
-        assert!(!EipEntry::<[u8; 4]>::zeroed().is_intact(&[0; 4]));
+        assert!(!Target::zeroed().is_consistent(&0));
+        assert!(!EipRoute::<[u8; 4]>::zeroed().is_consistent(&[0; 4]));
     }
 
     proptest! {
@@ -209,9 +209,9 @@ mod tests {
             let new = entry(privates.1, slots.1, slots.1, 2).sealed(&keys.1);
             let (old, new) = (bytes(&old), bytes(&new));
             for cut in (4..old.len()).step_by(4) {
-                let mixed: EipEntry<[u8; 4]> = record(&[&new[..cut], &old[cut..]].concat());
-                prop_assert!(!mixed.is_intact(&keys.0), "cut at {cut}");
-                prop_assert!(!mixed.is_intact(&keys.1), "cut at {cut}");
+                let mixed: EipRoute<[u8; 4]> = record(&[&new[..cut], &old[cut..]].concat());
+                prop_assert!(!mixed.is_consistent(&keys.0), "cut at {cut}");
+                prop_assert!(!mixed.is_consistent(&keys.1), "cut at {cut}");
             }
         }
 
@@ -221,7 +221,7 @@ mod tests {
             let key = [203, 0, 113, 1];
             let mut changed = bytes(&entry([10, 0, 0, 1], slot, 3, 4).sealed(&key));
             changed[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(!record::<EipEntry<[u8; 4]>>(&changed).is_intact(&key));
+            prop_assert!(!record::<EipRoute<[u8; 4]>>(&changed).is_consistent(&key));
         }
     }
 }

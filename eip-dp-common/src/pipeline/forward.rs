@@ -1,12 +1,12 @@
 //! The last step of every packet that goes on: checks of a router, translation, and the frame's new addresses.
 
-use super::{Outcome, Verdict, Way, fragment, quote::Quote};
+use super::{Egress, Outcome, Verdict, fragment, icmp_embedded::EmbeddedPacket};
 use crate::{
     abi::{Event, Reason, Target, TargetFlags},
     checksum::Delta,
     family::{ChecksumPlace, Datagram, Family, NatObstacle, Rewrite, protocol},
     packet::{ABSENT, Change, Ethernet, NETWORK, Packet},
-    tables::Links,
+    tables::LinkTables,
 };
 
 /// Where a packet goes and what changes on the way.
@@ -84,7 +84,7 @@ impl Translation {
 /// # Errors
 /// The reason not to send it; the packet is untouched then, but for [`Reason::KernelRefused`].
 #[inline(always)]
-pub fn forward<F: Family, P: Packet, L: Links>(
+pub fn forward<F: Family, P: Packet, L: LinkTables>(
     packet: &mut P,
     links: &L,
     datagram: &Datagram<F>,
@@ -103,7 +103,7 @@ pub fn forward<F: Family, P: Packet, L: Links>(
     }
     let mtu = usize::from(target.mtu);
     // Forgotten: all that follows is looked at once, and not once for each kind of segments.
-    if packet.forgotten(wire_len(packet, datagram)) > mtu {
+    if packet.verifier_opaque(wire_len(packet, datagram)) > mtu {
         outcome.mtu = u32::from(target.mtu);
         if !fragment::is_possible(packet, datagram, mtu) {
             return Err(Reason::TooBig);
@@ -111,7 +111,7 @@ pub fn forward<F: Family, P: Packet, L: Links>(
         return Ok(if packet.can_reply() {
             Verdict::Fragment
         } else {
-            Verdict::Slow
+            Verdict::Punt
         });
     }
     let rewrite = Rewrite {
@@ -122,12 +122,12 @@ pub fn forward<F: Family, P: Packet, L: Links>(
         hop: forward.routed,
     };
     let mut field = ChecksumPlace::NONE;
-    let mut quote = Quote::NONE;
+    let mut embedded = EmbeddedPacket::NONE;
     if forward.translation.active {
         if F::is_icmp_error(packet, datagram) {
-            quote = Quote::find(packet, links, datagram, &rewrite)?;
-            if quote.at == Quote::UNREAD.at {
-                return Ok(Verdict::Slow);
+            embedded = EmbeddedPacket::find(packet, links, datagram, &rewrite)?;
+            if embedded.at == EmbeddedPacket::UNREAD.at {
+                return Ok(Verdict::Punt);
             }
         } else {
             field = datagram.transport_checksum()?;
@@ -137,14 +137,14 @@ pub fn forward<F: Family, P: Packet, L: Links>(
         }
     }
     if !packet.can_send(target) {
-        return Ok(Verdict::Slow);
+        return Ok(Verdict::Punt);
     }
     // With its padding it would be longer than the way out takes, where links differ in their MTU.
     if packet.segment_payload() == Some(0) && packet.is_longer_than(NETWORK + mtu) {
         packet.trim(datagram.end)?;
     }
-    if quote.at != 0 {
-        quote.rewrite(packet, datagram, &rewrite)?;
+    if embedded.at != 0 {
+        embedded.rewrite(packet, datagram, &rewrite)?;
     }
     if field.offset != 0 {
         let change = Change {
@@ -157,12 +157,12 @@ pub fn forward<F: Family, P: Packet, L: Links>(
     if forward.routed {
         F::rewrite(packet, datagram, &rewrite)?;
     }
-    outcome.way = Way::to(target);
+    outcome.egress = Egress::to(target);
     if target.flags & TargetFlags::RESOLVED == 0 {
         return Ok(if forward.is_neighbour {
-            Verdict::Neighbour
+            Verdict::SendToNeighbour
         } else {
-            Verdict::Resolve
+            Verdict::SendUnresolved
         });
     }
     Ethernet::write_addresses(packet, target.dst_mac, target.src_mac)?;

@@ -1,20 +1,23 @@
 //! From an uplink: who owns the destination?
 
 use super::{
-    Local, Outcome, Verdict, conclude,
+    LinkProtocols, Outcome, Verdict, conclude,
     forward::{Forward, Translation, forward},
     is_honest,
 };
 use crate::{
-    abi::{AddressClass, EipEntry, EipMode, LinkKey, Reason, SealKey, Sealed, Uplink, UplinkFlags},
+    abi::{
+        AddressClass, ChecksumKey, Checksummed, EipMode, EipRoute, LinkKey, Reason, Uplink,
+        UplinkFlags,
+    },
     family::{Datagram, Family},
     packet::{Ethernet, Packet},
-    tables::{self, Links, Place, Scratch, Tables},
+    tables::{self, LinkTables, Place, Scratch, Tables},
 };
 
 /// An IP packet of this family from the uplink with this key; all else is left to the kernel.
 #[inline(always)]
-pub fn packet_from_uplink<F: Local, P: Packet, T: Tables<F>>(
+pub fn packet_from_uplink<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     key: LinkKey,
@@ -35,7 +38,7 @@ pub fn packet_from_uplink<F: Local, P: Packet, T: Tables<F>>(
 
 /// Who has which address on the uplink's link. What the kernel's own neighbour discovery needs is never lost.
 #[inline(always)]
-pub fn discovery_from_uplink<F: Local, P: Packet, T: Tables<F>>(
+pub fn discovery_from_uplink<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     key: LinkKey,
@@ -80,7 +83,7 @@ fn no_eip<F: Family, T: Tables<F>>(
     datagram: &Datagram<F>,
     scratch: &mut Scratch<F::Address>,
 ) -> Result<Verdict, Reason> {
-    if !tables.is_screened(&datagram.destination) {
+    if !tables.may_be_pool(&datagram.destination) {
         return Ok(Verdict::Pass);
     }
     match tables::class::<F, T>(&mut scratch.prefix, tables, &datagram.destination)? {
@@ -133,7 +136,7 @@ fn to_eip<F: Family, P: Packet, T: Tables<F>>(
 
 /// What the destination's change does to checksums, for an EIP that receives; else why it does not.
 #[inline(always)]
-pub fn receiving<F: Family>(eip: &EipEntry<F::Address>) -> Result<Translation, Reason> {
+pub fn receiving<F: Family>(eip: &EipRoute<F::Address>) -> Result<Translation, Reason> {
     match EipMode::from_value(eip.mode) {
         Some(EipMode::Nat) => Ok(Translation::of_destination(eip.delta)),
         Some(EipMode::CutThrough) => Ok(Translation::NONE),
@@ -155,7 +158,7 @@ fn is_martian<F: Family, T: Tables<F>>(
     if F::is_martian(source) {
         return Ok(true);
     }
-    if tables.is_screened(source) {
+    if tables.may_be_pool(source) {
         let mut attached = false;
         if tables.eip(source, &mut scratch.eip) {
             match EipMode::from_value(scratch.eip.mode) {
@@ -186,7 +189,7 @@ fn is_martian<F: Family, T: Tables<F>>(
 
 /// Whether it is an ICMP error about a packet of the EIP that it goes to: a router on the way may have a private address.
 #[inline(always)]
-fn is_about_own_packet<F: Family, P: Packet, L: Links>(
+fn is_about_own_packet<F: Family, P: Packet, L: LinkTables>(
     packet: &P,
     links: &L,
     datagram: &Datagram<F>,
@@ -196,8 +199,8 @@ fn is_about_own_packet<F: Family, P: Packet, L: Links>(
         return false;
     }
     let at = datagram.transport + ICMP_HEADER;
-    match F::quoted(packet, links, at, datagram.end) {
-        Some(quoted) => quoted.source == datagram.destination,
+    match F::embedded(packet, links, at, datagram.end) {
+        Some(embedded) => embedded.source == datagram.destination,
         None => false,
     }
 }

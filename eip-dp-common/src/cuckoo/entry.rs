@@ -6,7 +6,7 @@
 //! 16 bits VPC, the lower 15 bits of the target, [`USED`]. Its payload: 32 bits [`Other`], 22 bits out slot, 3 bits state, the
 //! upper 7 bits of the target.
 //!
-//! [`Other`] is the address on the other side of NAT: itself for IPv4; for IPv6 its index in the map `ADDRESSES6`, whose
+//! [`Other`] is the address on the other side of NAT: itself for IPv4; for IPv6 its index in the map `NAT_PEERS6`, whose
 //! elements never change while something leads to them.
 
 use super::{Key, Long, Shape, Short, USED};
@@ -20,7 +20,7 @@ pub const TARGETS: u32 = (1 << 22) - 1;
 pub const VPCS: u32 = 1 << 16;
 
 /// The other address, or where it is.
-pub type Other = u32;
+pub type NatPeer = u32;
 
 /// An address, as the entries of an index have it.
 pub trait Keyed: Copy {
@@ -30,7 +30,7 @@ pub trait Keyed: Copy {
     /// What a head has of it, and an entry's rest.
     fn to_words(self) -> (u32, [u64; 2]);
     /// The address of an entry, from its head and its rest.
-    fn of_words(head: u64, rest: [u64; 2]) -> Self;
+    fn of_words(key_word: u64, rest: [u64; 2]) -> Self;
 }
 
 impl Keyed for [u8; 4] {
@@ -43,8 +43,8 @@ impl Keyed for [u8; 4] {
 
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the lower half")]
-    fn of_words(head: u64, _rest: [u64; 2]) -> Self {
-        (head as u32).to_ne_bytes()
+    fn of_words(key_word: u64, _rest: [u64; 2]) -> Self {
+        (key_word as u32).to_ne_bytes()
     }
 }
 
@@ -66,11 +66,11 @@ impl Keyed for [u8; 16] {
 
 /// An EIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EipWords {
+pub struct EipEntry {
     /// Where what it receives is counted.
     pub slot: u32,
     /// The private address.
-    pub other: Other,
+    pub other: NatPeer,
     /// The ENI's target, or [`NONE`].
     pub target: u32,
     /// An [`EipMode`].
@@ -81,21 +81,21 @@ pub struct EipWords {
 
 /// An address of an ENI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrivateWords {
+pub struct SourceEntry {
     /// The EIP's address.
-    pub other: Other,
+    pub other: NatPeer,
     /// Where what the EIP sends is counted, or [`NONE`].
     pub slot: u32,
     /// The ENI's target, or [`NONE`].
     pub target: u32,
-    /// A [`PrivateState`](crate::abi::PrivateState).
+    /// A [`SourceState`](crate::abi::SourceState).
     pub state: u8,
 }
 
 const NO_SLOT: u32 = SLOTS;
 const NO_TARGET: u32 = TARGETS;
 
-impl EipWords {
+impl EipEntry {
     const ADDRESS: u64 = 0xffff_ffff;
     const TARGET_BITS: u64 = (1 << 28) - 1;
     /// In place of the mode: cut-through, with its hop.
@@ -109,7 +109,7 @@ impl EipWords {
     pub fn key<A: Keyed>(address: A) -> Key {
         let (word, rest) = address.to_words();
         Key {
-            head: USED | u64::from(word),
+            key_word: USED | u64::from(word),
             mask: Self::MASK,
             rest,
         }
@@ -123,40 +123,40 @@ impl EipWords {
         } else {
             self.target
         };
-        let payload = if self.hop == 0 {
+        let value_word = if self.hop == 0 {
             self.other as u64 | (target as u64) << 32 | (self.mode as u64) << 60
         } else {
             self.hop | Self::AT_HOP << 60
         };
-        [key.head | (self.slot as u64) << 32, payload]
+        [key.key_word | (self.slot as u64) << 32, value_word]
     }
 
     /// Reads them.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "bit fields")]
-    pub const fn unpack(head: u64, payload: u64) -> Self {
-        let slot = (head >> 32) as u32 & !(1 << 31);
-        if payload >> 60 == Self::AT_HOP {
+    pub const fn unpack(key_word: u64, value_word: u64) -> Self {
+        let slot = (key_word >> 32) as u32 & !(1 << 31);
+        if value_word >> 60 == Self::AT_HOP {
             return Self {
                 slot,
                 other: 0,
                 target: NONE,
                 mode: EipMode::CutThrough as u8,
-                hop: payload & NextHop::SHORT,
+                hop: value_word & NextHop::SHORT,
             };
         }
-        let target = (payload >> 32 & Self::TARGET_BITS) as u32;
+        let target = (value_word >> 32 & Self::TARGET_BITS) as u32;
         Self {
             slot,
-            other: payload as u32,
+            other: value_word as u32,
             target: if target == NO_TARGET { NONE } else { target },
-            mode: (payload >> 60) as u8,
+            mode: (value_word >> 60) as u8,
             hop: 0,
         }
     }
 }
 
-impl PrivateWords {
+impl SourceEntry {
     const KEY: u64 = 0xffff_ffff_ffff;
 
     /// Which bits of a head are the key's.
@@ -167,7 +167,7 @@ impl PrivateWords {
     pub fn key<A: Keyed>(vpc: u32, address: A) -> Key {
         let (word, rest) = address.to_words();
         Key {
-            head: USED | u64::from(vpc) << 32 & Self::KEY | u64::from(word),
+            key_word: USED | u64::from(vpc) << 32 & Self::KEY | u64::from(word),
             mask: Self::MASK,
             rest,
         }
@@ -175,8 +175,8 @@ impl PrivateWords {
 
     /// The VPC that a head speaks of.
     #[allow(clippy::cast_possible_truncation, reason = "sixteen bits")]
-    pub const fn vpc_of(head: u64) -> u32 {
-        (head >> 32 & 0xffff) as u32
+    pub const fn vpc_of(key_word: u64) -> u32 {
+        (key_word >> 32 & 0xffff) as u32
     }
 
     /// The head and the payload.
@@ -193,7 +193,7 @@ impl PrivateWords {
             self.slot
         } as u64;
         [
-            key.head | (target & 0x7fff) << 48,
+            key.key_word | (target & 0x7fff) << 48,
             self.other as u64 | slot << 32 | (self.state as u64) << 54 | target >> 15 << 57,
         ]
     }
@@ -201,14 +201,14 @@ impl PrivateWords {
     /// Reads them.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "bit fields")]
-    pub const fn unpack(head: u64, payload: u64) -> Self {
-        let slot = (payload >> 32 & 0x3f_ffff) as u32;
-        let target = (head >> 48 & 0x7fff | payload >> 57 << 15) as u32;
+    pub const fn unpack(key_word: u64, value_word: u64) -> Self {
+        let slot = (value_word >> 32 & 0x3f_ffff) as u32;
+        let target = (key_word >> 48 & 0x7fff | value_word >> 57 << 15) as u32;
         Self {
-            other: payload as u32,
+            other: value_word as u32,
             slot: if slot == NO_SLOT { NONE } else { slot },
             target: if target == NO_TARGET { NONE } else { target },
-            state: (payload >> 54) as u8 & 7,
+            state: (value_word >> 54) as u8 & 7,
         }
     }
 }

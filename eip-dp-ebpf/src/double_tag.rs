@@ -7,7 +7,7 @@
 
 use aya_ebpf::programs::TcContext;
 use eip_dp_common::{
-    abi::{AddressClass, EipEntry, Prefix, Sealed as _},
+    abi::{AddressClass, Checksummed as _, EipRoute, Prefix},
     family::{Family, V4, V6},
     packet::{ARP, IPV4, IPV6, NETWORK, Packet},
     tables::Tables,
@@ -54,10 +54,10 @@ where
     let Some(address) = address else {
         return false;
     };
-    if !Tables::<F>::is_screened(&Maps, &address) {
+    if !Tables::<F>::may_be_pool(&Maps, &address) {
         return false;
     }
-    let mut eip = EipEntry::zeroed();
+    let mut eip = EipRoute::zeroed();
     if Tables::<F>::eip(&Maps, &address, &mut eip) {
         return true;
     }

@@ -3,26 +3,26 @@
 //! [`packet_from_uplink`] and [`packet_from_port`] are the entrances, one a direction, for each address family;
 //! [`forward`] is where both end for a packet that goes on. [`discovery_from_uplink`] and [`discovery_from_port`] are the
 //! same for ARP and neighbour discovery. A packet is translated completely or left untouched: every check
-//! stands before the first write. [`tell_uplink`] and [`tell_port`] follow for a packet that ends here and whose sender has
+//! stands before the first write. [`icmp_error_on_uplink`] and [`icmp_error_on_port`] follow for a packet that ends here and whose sender has
 //! to know. In the kernel each of these is a program of its own, with 512 bytes of stack.
 
 mod arp;
+mod fast_path;
 mod forward;
 pub mod fragment;
-mod handed_over;
+mod handoff;
+mod icmp_embedded;
+mod icmp_error;
 mod nd;
-mod notify;
 mod partial;
 mod port;
-mod quick;
-mod quote;
 mod uplink;
 
-pub use handed_over::HandedOver;
-pub use notify::{leave_telling, tell_port, tell_uplink};
+pub use fast_path::{FastPathTables, fast_path_from_port, fast_path_from_uplink};
+pub use handoff::Handoff;
+pub use icmp_error::{icmp_error_on_port, icmp_error_on_uplink, punt_icmp_error};
 pub use partial::is_honest;
-pub use port::{From, answer_ping, discovery_from_port, packet_from_port};
-pub use quick::{Quick, quick_from_port, quick_from_uplink};
+pub use port::{PortFrame, answer_ping, discovery_from_port, packet_from_port};
 pub use uplink::{discovery_from_uplink, packet_from_uplink};
 
 use crate::{
@@ -35,12 +35,12 @@ use crate::{
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Ready to be sent, the way that [`Outcome::way`] says.
+    /// Ready to be sent, the way that [`Outcome::egress`] says.
     Send,
     /// Likewise, but for the MAC of the uplink's next hop.
-    Resolve,
+    SendUnresolved,
     /// Likewise, but for the MAC of the destination itself, which is on the uplink's link.
-    Neighbour,
+    SendToNeighbour,
     /// Larger than the way out and may be cut: to be made into fragments of [`Outcome::mtu`], each of which comes again;
     /// untouched.
     Fragment,
@@ -51,25 +51,25 @@ pub enum Verdict {
     /// Left to the kernel, untouched.
     Pass,
     /// A guest's DHCP message, for the daemon; untouched.
-    Daemon,
+    PuntToDaemon,
     /// Left to this interface's slow path, or by the short way to the whole one, untouched.
-    Slow,
+    Punt,
     /// Not delivered.
     Drop(Reason),
     /// Not delivered, and now the ICMP error that tells its sender, ready to be sent out of the interface that it came from.
-    Refuse(Reason),
+    IcmpError(Reason),
 }
 
 /// A way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct Egress {
     /// Interface index.
     pub ifindex: u32,
     /// The VLAN to tag with in the lower half, and that of an 802.1ad tag outside of it in the upper; 0 for none.
     pub vlan: u32,
 }
 
-impl Way {
+impl Egress {
     /// The way to a target.
     #[inline(always)]
     pub const fn to(target: &Target) -> Self {
@@ -95,9 +95,9 @@ pub struct Outcome {
     pub bytes: u32,
     /// The MTU that it does not fit, with [`Reason::TooBig`] and [`Verdict::Fragment`].
     pub mtu: u32,
-    /// Where it goes, with [`Verdict::Send`], [`Verdict::Resolve`] and [`Verdict::Neighbour`]. Not part of the verdict: what has no value on some
+    /// Where it goes, with [`Verdict::Send`], [`Verdict::SendUnresolved`] and [`Verdict::SendToNeighbour`]. Not part of the verdict: what has no value on some
     /// ways to one place, the compiler fills with anything, which the verifier refuses.
-    pub way: Way,
+    pub egress: Egress,
     /// What else is counted.
     pub event: Option<Event>,
 }
@@ -111,7 +111,7 @@ impl Outcome {
         eni: NONE,
         bytes: 0,
         mtu: 0,
-        way: Way {
+        egress: Egress {
             ifindex: 0,
             vlan: 0,
         },
@@ -123,7 +123,7 @@ impl Outcome {
 
     /// Whether its sender may have to be told.
     #[inline(always)]
-    pub const fn concerns_sender(&self) -> bool {
+    pub const fn wants_icmp_error(&self) -> bool {
         matches!(
             self.verdict,
             Verdict::Drop(Reason::TtlExceeded | Reason::TooBig)
@@ -141,7 +141,7 @@ impl Outcome {
 }
 
 /// What is done in another way in each address family: how a host gets its address, and who answers for the gateway.
-pub trait Local: Family {
+pub trait LinkProtocols: Family {
     /// The UDP ports of a DHCP client's message to a server, source and destination.
     const DHCP_PORTS: [u8; 4];
     /// Those of a server's message to a client.
@@ -169,11 +169,11 @@ pub trait Local: Family {
     fn discovery_on_port<P: Packet, T: Tables<Self>>(
         packet: &mut P,
         tables: &T,
-        from: &From,
+        from: &PortFrame,
     ) -> Outcome;
 }
 
-impl Local for V4 {
+impl LinkProtocols for V4 {
     /// RFC 2131 4.1: 68 and 67.
     const DHCP_PORTS: [u8; 4] = [0, 68, 0, 67];
     const DHCP_SERVER_PORTS: [u8; 4] = [0, 67, 0, 68];
@@ -204,13 +204,13 @@ impl Local for V4 {
     fn discovery_on_port<P: Packet, T: Tables<Self>>(
         packet: &mut P,
         tables: &T,
-        from: &From,
+        from: &PortFrame,
     ) -> Outcome {
         arp::on_port(packet, tables, from)
     }
 }
 
-impl Local for V6 {
+impl LinkProtocols for V6 {
     /// RFC 8415 7.2: 546 and 547.
     const DHCP_PORTS: [u8; 4] = [2, 34, 2, 35];
     const DHCP_SERVER_PORTS: [u8; 4] = [2, 35, 2, 34];
@@ -241,7 +241,7 @@ impl Local for V6 {
     fn discovery_on_port<P: Packet, T: Tables<Self>>(
         packet: &mut P,
         tables: &T,
-        from: &From,
+        from: &PortFrame,
     ) -> Outcome {
         nd::on_port(packet, tables, from)
     }
@@ -253,12 +253,16 @@ pub fn from_uplink<P: Packet, T: Tables<V4> + Tables<V6>>(
     tables: &T,
     key: LinkKey,
 ) -> Outcome {
-    fn of<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, key: LinkKey) -> Outcome {
+    fn of<F: LinkProtocols, P: Packet, T: Tables<F>>(
+        packet: &mut P,
+        tables: &T,
+        key: LinkKey,
+    ) -> Outcome {
         if is_discovery::<F, P>(packet) {
             return discovery_from_uplink(packet, tables, key);
         }
         let mut outcome = packet_from_uplink(packet, tables, key);
-        tell_uplink(packet, tables, key, &mut outcome);
+        icmp_error_on_uplink(packet, tables, key, &mut outcome);
         outcome
     }
     if is_ipv6(packet) {
@@ -274,12 +278,16 @@ pub fn from_port<P: Packet, T: Tables<V4> + Tables<V6>>(
     tables: &T,
     key: LinkKey,
 ) -> Outcome {
-    fn of<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, key: LinkKey) -> Outcome {
+    fn of<F: LinkProtocols, P: Packet, T: Tables<F>>(
+        packet: &mut P,
+        tables: &T,
+        key: LinkKey,
+    ) -> Outcome {
         if is_discovery::<F, P>(packet) {
             return discovery_from_port(packet, tables, key);
         }
         let mut outcome = packet_from_port(packet, tables, key);
-        tell_port(packet, tables, key, &mut outcome);
+        icmp_error_on_port(packet, tables, key, &mut outcome);
         if outcome.verdict == Verdict::Ping {
             return answer_ping::<F, _, _>(packet, tables, key);
         }
@@ -294,7 +302,7 @@ pub fn from_port<P: Packet, T: Tables<V4> + Tables<V6>>(
 
 /// Whether a frame is about who has which address on the link.
 #[inline(always)]
-pub fn is_discovery<F: Local, P: Packet>(packet: &P) -> bool {
+pub fn is_discovery<F: LinkProtocols, P: Packet>(packet: &P) -> bool {
     Ethernet::read(packet).is_some_and(|ethernet| F::is_discovery(packet, &ethernet))
 }
 

@@ -27,7 +27,7 @@ fn there_and_back<F: Plan>(
                     | Reason::SourceRoute
                     | Reason::HeadersTooLong
                     | Reason::AddressOption
-            ) | Verdict::Daemon
+            ) | Verdict::PuntToDaemon
         );
         prop_assert!(
             refused || outcome.verdict == Verdict::Drop(Reason::ArpIgnored),

@@ -1,25 +1,25 @@
 //! From a port: whose is the source, and is the destination private, another EIP, or the Internet?
 
 use super::{
-    Local, Outcome, Verdict, conclude,
+    LinkProtocols, Outcome, Verdict, conclude,
     forward::{Forward, Translation, forward},
     is_honest,
     uplink::receiving,
 };
 use crate::{
     abi::{
-        AddressClass, LinkKey, MacKey, NONE, Port, PortMac, PortRole, PrivateKey, PrivateState,
-        Reason, SealKey, Sealed, Target, TargetFlags,
+        AddressClass, ChecksumKey, Checksummed, LinkKey, MacKey, NONE, Port, PortMac, PortRole,
+        Reason, SourceKey, SourceState, Target, TargetFlags,
     },
     budget::{EniBudget, Spend},
     family::{Datagram, Echo, Family, NatObstacle, protocol},
     packet::{Ethernet, Mac, Packet, is_virtual_router},
-    tables::{self, Links, Place, Scratch, Tables},
+    tables::{self, LinkTables, Place, Scratch, Tables},
 };
 
 /// A frame from the port with this key: an IP packet of this family, or what is no IP.
 #[inline(always)]
-pub fn packet_from_port<F: Local, P: Packet, T: Tables<F>>(
+pub fn packet_from_port<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     key: LinkKey,
@@ -35,7 +35,7 @@ pub fn packet_from_port<F: Local, P: Packet, T: Tables<F>>(
 
 /// Who has which address on the port's link.
 #[inline(always)]
-pub fn discovery_from_port<F: Local, P: Packet, T: Tables<F>>(
+pub fn discovery_from_port<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     key: LinkKey,
@@ -51,11 +51,11 @@ pub fn discovery_from_port<F: Local, P: Packet, T: Tables<F>>(
 }
 
 #[inline(always)]
-fn with_port<P: Packet, L: Links>(
+fn with_port<P: Packet, L: LinkTables>(
     packet: &mut P,
     links: &L,
     key: LinkKey,
-    path: impl FnOnce(&mut P, &From) -> Outcome,
+    path: impl FnOnce(&mut P, &PortFrame) -> Outcome,
 ) -> Outcome {
     let Some(ethernet) = Ethernet::read(packet) else {
         return Outcome::dropped(Reason::Malformed);
@@ -79,7 +79,7 @@ fn with_port<P: Packet, L: Links>(
     if ethernet.destination != port.mac && !ethernet.is_group() {
         return Outcome::dropped(Reason::OtherMac);
     }
-    let from = From {
+    let from = PortFrame {
         key,
         port,
         ethernet,
@@ -90,7 +90,7 @@ fn with_port<P: Packet, L: Links>(
 /// A frame of a VLAN without a record of its own: the host's where it has an interface for the outer one, or takes all that is
 /// nobody's.
 #[inline(always)]
-fn of_another_vlan<L: Links>(links: &L, key: LinkKey, port: &mut Port) -> Outcome {
+fn of_another_vlan<L: LinkTables>(links: &L, key: LinkKey, port: &mut Port) -> Outcome {
     // A lone 802.1ad tag has a key like the outer one of two.
     let outermost = if key.outer == 0 {
         LinkKey::any_vlan(key.ifindex)
@@ -110,7 +110,7 @@ fn of_another_vlan<L: Links>(links: &L, key: LinkKey, port: &mut Port) -> Outcom
 }
 
 /// Where a frame came from.
-pub struct From {
+pub struct PortFrame {
     /// The port's key.
     pub key: LinkKey,
     /// The port.
@@ -121,7 +121,11 @@ pub struct From {
 
 /// The index of the ENI with the frame's source MAC on this port, whose target becomes `sender`.
 #[inline(always)]
-pub fn sender_of<L: Links>(sender: &mut Target, links: &L, from: &From) -> Result<u32, Reason> {
+pub fn sender_of<L: LinkTables>(
+    sender: &mut Target,
+    links: &L,
+    from: &PortFrame,
+) -> Result<u32, Reason> {
     let mut is_virtual = false;
     let index = if from.port.target != NONE && from.port.eni_mac == from.ethernet.source {
         from.port.target
@@ -148,7 +152,11 @@ pub fn sender_of<L: Links>(sender: &mut Target, links: &L, from: &From) -> Resul
 
 /// An IP packet from an ENI.
 #[inline(always)]
-fn outbound<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, from: &From) -> Outcome {
+fn outbound<F: LinkProtocols, P: Packet, T: Tables<F>>(
+    packet: &mut P,
+    tables: &T,
+    from: &PortFrame,
+) -> Outcome {
     let outcome = tables.with_scratch(|scratch| {
         let mut outcome = Outcome::START;
         let datagram = match F::parse(packet) {
@@ -164,10 +172,10 @@ fn outbound<F: Local, P: Packet, T: Tables<F>>(packet: &mut P, tables: &T, from:
 
 /// Whose is the source?
 #[inline(always)]
-fn classify<F: Local, P: Packet, T: Tables<F>>(
+fn classify<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
-    from: &From,
+    from: &PortFrame,
     datagram: &Datagram<F>,
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
@@ -189,18 +197,18 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
     owner_of::<F, T>(tables, vpc, source, sender, scratch)?;
     let place = tables::locate::<F, T>(&mut scratch.cidr, tables, vpc, destination)?;
     // Wherever in the list of CIDRs it was found, what follows is looked at once.
-    let place = Place::from_number(packet.forgotten(place as usize));
+    let place = Place::from_number(packet.verifier_opaque(place as usize));
     if dhcp && !packet.can_reply() {
-        return Ok(Verdict::Slow);
+        return Ok(Verdict::Punt);
     }
     if dhcp && is_for_gateway::<F, T>(tables, from, destination, place, scratch)? {
         return to_daemon(packet, tables, sender);
     }
     outcome.sender = scratch.owner.slot;
-    let state = match PrivateState::from_value(scratch.owner.state) {
-        Some(PrivateState::Stranded) => return Err(Reason::EniStranded),
-        Some(PrivateState::Off) => return Err(Reason::PrivateNetworkOff),
-        Some(PrivateState::Detached) => return Err(Reason::SpoofedSource),
+    let state = match SourceState::from_value(scratch.owner.state) {
+        Some(SourceState::Stranded) => return Err(Reason::EniStranded),
+        Some(SourceState::Off) => return Err(Reason::PrivateNetworkOff),
+        Some(SourceState::Detached) => return Err(Reason::SpoofedSource),
         Some(state) => state,
         None => return Err(Reason::BadRecord),
     };
@@ -214,32 +222,30 @@ fn classify<F: Local, P: Packet, T: Tables<F>>(
         return Err(Reason::MartianDestination);
     }
     match (place, state) {
-        (Place::Inside | Place::Gateway, PrivateState::CutThrough) => {
-            Err(Reason::PrivateNetworkOff)
-        }
+        (Place::Inside | Place::Gateway, SourceState::CutThrough) => Err(Reason::PrivateNetworkOff),
         (Place::Gateway, _) => to_gateway(packet, datagram),
         (Place::Inside, _) => {
             // Private traffic is nobody's EIP's.
             outcome.sender = NONE;
             private(packet, tables, datagram, obstacle, scratch, outcome)
         }
-        (Place::Outside, PrivateState::NoEip) => Err(Reason::NoEip),
+        (Place::Outside, SourceState::NoEip) => Err(Reason::NoEip),
         (Place::Outside, _) => public(packet, tables, datagram, obstacle, scratch, outcome),
     }
 }
 
 /// Hands a guest's request to the daemon, within the ENI's budget.
 #[inline(always)]
-pub fn to_daemon<P: Packet, L: Links>(
+pub fn to_daemon<P: Packet, L: LinkTables>(
     packet: &P,
     links: &L,
     sender: u32,
 ) -> Result<Verdict, Reason> {
     if !packet.can_reply() {
-        return Ok(Verdict::Slow);
+        return Ok(Verdict::Punt);
     }
     if links.allow_eni(sender, EniBudget::Requests, Spend::Consume) {
-        Ok(Verdict::Daemon)
+        Ok(Verdict::PuntToDaemon)
     } else {
         Err(Reason::RateLimited)
     }
@@ -248,9 +254,9 @@ pub fn to_daemon<P: Packet, L: Links>(
 /// Whether DHCP to this address is for the gateway: to all, to the VPC's router, or to the router that a pool's guests are
 /// told. All else is somebody's on the Internet, who may run a server there.
 #[inline(always)]
-fn is_for_gateway<F: Local, T: Tables<F>>(
+fn is_for_gateway<F: LinkProtocols, T: Tables<F>>(
     tables: &T,
-    from: &From,
+    from: &PortFrame,
     destination: &F::Address,
     place: Place,
     scratch: &mut Scratch<F::Address>,
@@ -272,7 +278,7 @@ pub fn is_pool_router<F: Family, T: Tables<F>>(
     address: &F::Address,
     scratch: &mut Scratch<F::Address>,
 ) -> Result<bool, Reason> {
-    if !tables.is_screened(address) {
+    if !tables.may_be_pool(address) {
         return Ok(false);
     }
     Ok(
@@ -287,7 +293,7 @@ pub fn is_pool_router<F: Family, T: Tables<F>>(
 /// Whether it is a virtual router's advertisement, which no router has forwarded (RFC 5798
 /// 5.1.1.3).
 #[inline(always)]
-fn is_vrrp<F: Local>(datagram: &Datagram<F>) -> bool {
+fn is_vrrp<F: LinkProtocols>(datagram: &Datagram<F>) -> bool {
     datagram.protocol == protocol::VRRP
         && datagram.hop_limit == 255
         && datagram.destination == F::VRRP_GROUP
@@ -296,11 +302,11 @@ fn is_vrrp<F: Local>(datagram: &Datagram<F>) -> bool {
 /// From a sender that has no address yet, or uses one that is valid on its link only: what is for
 /// the daemon, and pings of its router.
 #[inline(always)]
-fn without_address<F: Local, P: Packet, L: Links>(
+fn without_address<F: LinkProtocols, P: Packet, L: LinkTables>(
     packet: &P,
     links: &L,
     datagram: &Datagram<F>,
-    from: &From,
+    from: &PortFrame,
     is_for_daemon: bool,
     sender: u32,
 ) -> Result<Verdict, Reason> {
@@ -328,7 +334,7 @@ pub fn owner_of<F: Family, T: Tables<F>>(
     sender: u32,
     scratch: &mut Scratch<F::Address>,
 ) -> Result<(), Reason> {
-    let key = PrivateKey {
+    let key = SourceKey {
         vpc,
         address: *source,
     };
@@ -355,7 +361,7 @@ pub fn owner_of<F: Family, T: Tables<F>>(
 
 /// The destination is inside the VPC: private networking, on one link.
 #[inline(always)]
-fn private<F: Local, P: Packet, T: Tables<F>>(
+fn private<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     datagram: &Datagram<F>,
@@ -376,7 +382,7 @@ fn private<F: Local, P: Packet, T: Tables<F>>(
     if is_from_server(packet, datagram) {
         return Err(Reason::RogueServer);
     }
-    let key = PrivateKey {
+    let key = SourceKey {
         vpc: scratch.sender.vpc,
         address: datagram.destination,
     };
@@ -384,13 +390,13 @@ fn private<F: Local, P: Packet, T: Tables<F>>(
     if !tables.private(&key, receiver) {
         return Err(Reason::NoSuchEni);
     }
-    match PrivateState::from_value(receiver.state) {
-        Some(PrivateState::NoEip | PrivateState::Nat) => {}
-        Some(PrivateState::Off | PrivateState::CutThrough) => {
+    match SourceState::from_value(receiver.state) {
+        Some(SourceState::NoEip | SourceState::Nat) => {}
+        Some(SourceState::Off | SourceState::CutThrough) => {
             return Err(Reason::PrivateNetworkOff);
         }
-        Some(PrivateState::Stranded) => return Err(Reason::EniStranded),
-        Some(PrivateState::Detached) => return Err(Reason::EniDetached),
+        Some(SourceState::Stranded) => return Err(Reason::EniStranded),
+        Some(SourceState::Detached) => return Err(Reason::EniDetached),
         None => return Err(Reason::BadRecord),
     }
     tables::target(&mut scratch.target, tables, receiver.target)?;
@@ -408,7 +414,7 @@ fn private<F: Local, P: Packet, T: Tables<F>>(
 
 /// The destination is outside the VPC: another EIP of this gateway, a neighbour on an uplink's link, or the Internet.
 #[inline(always)]
-fn public<F: Local, P: Packet, T: Tables<F>>(
+fn public<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
     tables: &T,
     datagram: &Datagram<F>,
@@ -416,8 +422,8 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
-    let sending = match PrivateState::from_value(scratch.owner.state) {
-        Some(PrivateState::Nat) => Translation::of_source(scratch.owner.delta),
+    let sending = match SourceState::from_value(scratch.owner.state) {
+        Some(SourceState::Nat) => Translation::of_source(scratch.owner.delta),
         _ => Translation::NONE,
     };
     let mut to_eip = false;
@@ -425,7 +431,7 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
     let mut destination = datagram.destination;
     let mut translation = sending;
     let address = &datagram.destination;
-    if tables.is_screened(address) {
+    if tables.may_be_pool(address) {
         let eip = &mut scratch.eip;
         if tables.eip(address, eip) {
             outcome.receiver = eip.slot;
@@ -441,7 +447,7 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
                 // What it would answer comes back by the uplink, from an address that cannot be there.
                 Some(AddressClass::Host) => return Err(Reason::GatewayService),
                 // The kernel finds its MAC, for tc.
-                Some(AddressClass::OnLink) if !packet.can_reply() => return Ok(Verdict::Slow),
+                Some(AddressClass::OnLink) if !packet.can_reply() => return Ok(Verdict::Punt),
                 Some(AddressClass::OnLink) => is_neighbour = true,
                 None => {}
             }
@@ -452,7 +458,7 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
         let router = F::redirect_target(packet, datagram);
         if !F::is_unspecified(&router) {
             if !packet.can_reply() {
-                return Ok(Verdict::Slow);
+                return Ok(Verdict::Punt);
             }
             if tables.may_be_inside(scratch.sender.vpc, &router) {
                 return Err(Reason::AddressOption);
@@ -485,7 +491,7 @@ fn public<F: Local, P: Packet, T: Tables<F>>(
 
 /// The target of an address on an uplink's link, which the kernel resolves, within the ENI's budget.
 #[inline(always)]
-fn to_neighbour<F: Family, P: Packet, L: Links>(
+fn to_neighbour<F: Family, P: Packet, L: LinkTables>(
     packet: &P,
     links: &L,
     address: &F::Address,
@@ -516,7 +522,7 @@ const PORTS: usize = 8;
 
 /// Whether it is what only the gateway may say to a guest of the VPC: DHCP and DHCPv6 from a server, neighbour discovery.
 #[inline(always)]
-fn is_from_server<F: Local, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
+fn is_from_server<F: LinkProtocols, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
     has_ports(packet, datagram, F::DHCP_SERVER_PORTS) || F::is_neighbour_discovery(packet, datagram)
 }
 
@@ -532,7 +538,7 @@ fn to_gateway<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> Resul
 
 /// Turns a ping of the gateway, from the port with this key, into its answer.
 #[inline(always)]
-pub fn answer_ping<F: Family, P: Packet, L: Links>(
+pub fn answer_ping<F: Family, P: Packet, L: LinkTables>(
     packet: &mut P,
     links: &L,
     key: LinkKey,
@@ -551,7 +557,7 @@ pub fn answer_ping<F: Family, P: Packet, L: Links>(
 
 /// UDP from a DHCP client's port to a server's.
 #[inline(always)]
-pub fn is_dhcp<F: Local, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
+pub fn is_dhcp<F: LinkProtocols, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
     has_ports(packet, datagram, F::DHCP_PORTS)
 }
 

@@ -71,19 +71,19 @@ fn routes<F: Plan>() -> Vec<Route<F>> {
 
 /// Payloads of every kind, with right checksums, for packets between these.
 fn kinds<F: Plan>(source: F::Address, destination: F::Address) -> Vec<Draft<F>> {
-    let quoted = [6, 17].map(|protocol| {
-        let mut quoted = Draft::<F>::new(
+    let embedded = [6, 17].map(|protocol| {
+        let mut embedded = Draft::<F>::new(
             destination,
             source,
             protocol,
             transport(protocol, b"quoted"),
         );
-        quoted.sum();
-        icmp_error::<F>(&quoted.packet())
+        embedded.sum();
+        icmp_error::<F>(&embedded.packet())
     });
     let transports = [6, 17, 33, 136, 132, 47, 50].map(|it| (it, transport(it, b"payload")));
     let echoes = [true, false].map(|request| echo::<F>(request, b"ping"));
-    let payloads = transports.into_iter().chain(echoes).chain(quoted);
+    let payloads = transports.into_iter().chain(echoes).chain(embedded);
     payloads
         .map(|(protocol, payload)| {
             let mut draft = Draft::<F>::new(source, destination, protocol, payload);
@@ -113,7 +113,7 @@ fn every_kind_is_delivered<F: Plan>() {
                 let (outcome, after) = hold(&world, route.ifindex, &draft.frame(route.link));
                 let seen = (outcome.verdict, outcome.sender, outcome.receiver);
                 assert_eq!(seen, (Verdict::Send, route.sender, route.receiver));
-                assert_eq!(outcome.way.ifindex, route.to);
+                assert_eq!(outcome.egress.ifindex, route.to);
                 let ip = Ip::read(&after, IP, after.len()).expect("a packet");
                 let sum = ip.checksum().map_or(0, |checksum| ip.sum(&after, checksum));
                 assert_eq!(sum, 0, "right checksums stay right: {draft:?}");
@@ -132,7 +132,7 @@ fn every_kind_is_delivered_by_every_way() {
 fn plain_packets_go_the_short_way<F: Plan>() {
     let world = world();
     let mut bytes = F::bytes(&F::public(7)).to_vec();
-    bytes[F::SCREENED[1] as usize / 8 - 1] ^= 1;
+    bytes[F::PREFILTERED[1] as usize / 8 - 1] ^= 1;
     let neighbour = F::address(&bytes);
     for (route, outside) in routes::<F>()
         .iter()

@@ -7,7 +7,7 @@ use crate::{
     checksum::fold,
     family::{Datagram, Family, protocol},
     packet::{NETWORK, Packet},
-    tables::Hidden,
+    tables::Opaque,
 };
 
 /// The longest packet that is cut, in bytes from its IP header on: what jumbo frames carry.
@@ -119,9 +119,9 @@ pub const fn flags_of(header: &[u8; HEADER]) -> u16 {
 #[derive(Debug, Default)]
 pub struct Walk {
     /// Where the next option is.
-    next: Hidden,
+    next: Opaque,
     /// 1 while one is removed.
-    removes: Hidden,
+    removes: Opaque,
 }
 
 /// Replaces those options by "no operation" which only the first fragment has (RFC 791 3.1: the copied flag).

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    abi::{Sealed, Target, TargetFlags},
+    abi::{Checksummed, Target, TargetFlags},
     packet::Mac,
     testing::{World, site::target_of},
 };
@@ -46,7 +46,7 @@ fn advertised<F: Plan>() {
     let martian = Verdict::Drop(Reason::MartianDestination);
     for source in [NAT_ENI.mac, VIRTUAL, VIRTUAL6] {
         let frame = advertisement::<F>(source, 255, VRRP);
-        assert_eq!(verdict(&sharing(&[0]), &frame), Verdict::Daemon);
+        assert_eq!(verdict(&sharing(&[0]), &frame), Verdict::PuntToDaemon);
         let of_others = if source == NAT_ENI.mac {
             martian
         } else {
@@ -73,10 +73,10 @@ fn announcements_are_for_the_daemon() {
     for (own, of_others) in [(NAT, Reason::ArpIgnored), (20, Reason::SpoofedSource)] {
         let announced = V4::private(own);
         let frame = asks::<V4>(outward(NAT_ENI), announced, announced);
-        assert_eq!(verdict(&sharing(&[0]), &frame), Verdict::Daemon);
+        assert_eq!(verdict(&sharing(&[0]), &frame), Verdict::PuntToDaemon);
         assert_eq!(verdict(&sharing(&[1]), &frame), Verdict::Drop(of_others));
         let of_virtual = asks::<V4>((NAT_ENI.port_mac, VIRTUAL), announced, announced);
-        assert_eq!(verdict(&sharing(&[0]), &of_virtual), Verdict::Daemon);
+        assert_eq!(verdict(&sharing(&[0]), &of_virtual), Verdict::PuntToDaemon);
         let refused = Verdict::Drop(Reason::SpoofedMac);
         assert_eq!(verdict(&sharing(&[1]), &of_virtual), refused);
         // A virtual router's within another's frame.

@@ -9,10 +9,10 @@ use aya_ebpf::{
 use eip_dp_common::{
     abi::{Reason, stages},
     packet::{IPV6, QINQ, VLAN},
-    path::{HandedOver, Outcome, Verdict},
+    pipeline::{Handoff, Outcome, Verdict},
 };
 
-use crate::{context::Skb, wide};
+use crate::{context::Skb, unaligned};
 
 #[map]
 static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 0);
@@ -20,7 +20,7 @@ static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 
 static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 0);
 /// What the stage before found out.
 #[map]
-static HANDED_OVER: PerCpuArray<HandedOver> = PerCpuArray::with_max_entries(1, 0);
+static HANDOFF: PerCpuArray<Handoff> = PerCpuArray::with_max_entries(1, 0);
 
 /// Goes on to a stage. Returns only where it is not there, as in the moment in which the daemon loads the programs for the
 /// first time.
@@ -39,32 +39,32 @@ pub fn enter_tc(context: &TcContext, stage: u32) {
 
 /// Leaves the outcome for the next stage, on this CPU.
 #[inline(always)]
-pub fn hand_over(outcome: &Outcome) {
-    if let Some(place) = HANDED_OVER.get_ptr_mut(0) {
+pub fn hand_off(outcome: &Outcome) {
+    if let Some(place) = HANDOFF.get_ptr_mut(0) {
         // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other.
-        unsafe { *place = HandedOver::new(outcome) };
+        unsafe { *place = Handoff::new(outcome) };
     }
 }
 
 /// Takes it.
 #[inline(always)]
-pub fn take_over() -> HandedOver {
-    match HANDED_OVER.get_ptr_mut(0) {
-        // SAFETY: as in `hand_over`.
+pub fn take_handoff() -> Handoff {
+    match HANDOFF.get_ptr_mut(0) {
+        // SAFETY: as in `hand_off`.
         Some(place) => unsafe { *place },
-        None => HandedOver::new(&Outcome::dropped(Reason::KernelRefused)),
+        None => Handoff::new(&Outcome::dropped(Reason::KernelRefused)),
     }
 }
 
 /// Goes on to the end of the packet's way.
 #[inline(always)]
 pub fn finish(context: &TcContext, outcome: &Outcome) -> i32 {
-    if matches!(outcome.verdict, Verdict::Pass | Verdict::Slow)
+    if matches!(outcome.verdict, Verdict::Pass | Verdict::Punt)
         && Skb::as_it_is(context).outer() == 0
     {
         return TC_ACT_UNSPEC;
     }
-    hand_over(outcome);
+    hand_off(outcome);
     enter_tc(context, stages::FINISH);
     TC_ACT_SHOT
 }
@@ -79,17 +79,17 @@ pub fn is_ipv6_frame(context: &XdpContext) -> bool {
         return false;
     }
     // SAFETY: so many bytes are the packet's, as just checked.
-    let outer = unsafe { wide::load((start + 12) as *const [u8; 2]) };
+    let outer = unsafe { unaligned::load((start + 12) as *const [u8; 2]) };
     if (outer != VLAN && outer != QINQ) || start + 18 > end {
         return outer == IPV6;
     }
     // SAFETY: as above.
-    let second = unsafe { wide::load((start + 16) as *const [u8; 2]) };
+    let second = unsafe { unaligned::load((start + 16) as *const [u8; 2]) };
     if outer == VLAN || second != VLAN || start + 22 > end {
         return second == IPV6;
     }
     // SAFETY: as above.
-    let third = unsafe { wide::load((start + 20) as *const [u8; 2]) };
+    let third = unsafe { unaligned::load((start + 20) as *const [u8; 2]) };
     third == IPV6
 }
 

@@ -6,45 +6,47 @@ use std::{
     },
 };
 
-use eip_dp_common::index::{EipWords, Long, Short, find};
+use eip_dp_common::cuckoo::{EipEntry, Long, Short, find};
 use fastrand::Rng;
 
 use super::*;
 
-fn empty<S: Shape>(lines: usize) -> Index<S, Vec<AtomicU64>> {
-    let words = (0..lines * LINE_WORDS).map(|_| AtomicU64::new(0)).collect();
-    Index::new(words, 7, EipWords::MASK)
+fn empty<S: Shape>(buckets: usize) -> CuckooTable<S, Vec<AtomicU64>> {
+    let words = (0..buckets * BUCKET_WORDS)
+        .map(|_| AtomicU64::new(0))
+        .collect();
+    CuckooTable::new(words, 7, EipEntry::MASK)
 }
 
 /// A key of one word or of three.
 fn key<S: Shape>(number: u32) -> Key {
     if S::WORDS == 2 {
-        EipWords::key(number.to_ne_bytes())
+        EipEntry::key(number.to_ne_bytes())
     } else {
-        EipWords::key(u128::from(number).to_ne_bytes())
+        EipEntry::key(u128::from(number).to_ne_bytes())
     }
 }
 
 /// Puts an entry in, making room where there is none. Returns how many rounds that took, `None` if there is no way.
 fn insert<S: Shape, W: Words>(
-    index: &mut Index<S, W>,
+    index: &mut CuckooTable<S, W>,
     key: &Key,
-    head: u64,
-    payload: u64,
-    mut grace: impl FnMut(&Index<S, W>),
+    key_word: u64,
+    value_word: u64,
+    mut grace: impl FnMut(&CuckooTable<S, W>),
 ) -> Option<u32> {
     for round in 0.. {
-        if index.put(key, head, payload).is_ok() {
+        if index.put(key, key_word, value_word).is_ok() {
             return Some(round);
         }
         if index.has_resting() {
             grace(index);
-            index.wake();
-            if index.put(key, head, payload).is_ok() {
+            index.end_quarantine();
+            if index.put(key, key_word, value_word).is_ok() {
                 return Some(round);
             }
         }
-        let replaced = index.replace(key, head, payload);
+        let replaced = index.replace(key, key_word, value_word);
         if !replaced.is_empty() {
             grace(index);
             index.end(replaced);
@@ -62,15 +64,15 @@ fn insert<S: Shape, W: Words>(
 
 fn holds_all<S: Shape>() {
     const ENTRIES: u32 = 20_000;
-    let lines = Geometry::lines_for::<S>(ENTRIES) as usize;
-    let mut index = empty::<S>(lines);
+    let buckets = Geometry::buckets_for::<S>(ENTRIES) as usize;
+    let mut index = empty::<S>(buckets);
     for number in 0..ENTRIES {
         let key = key::<S>(number);
-        insert(&mut index, &key, key.head, number.into(), |_| {})
+        insert(&mut index, &key, key.key_word, number.into(), |_| {})
             .expect("room for as many as were asked for");
     }
     for number in 0..ENTRIES {
-        assert_eq!(index.get(&key::<S>(number)).payload, u64::from(number));
+        assert_eq!(index.get(&key::<S>(number)).value_word, u64::from(number));
     }
     assert_eq!(index.entries().count(), ENTRIES as usize);
     assert!(index.get(&key::<S>(ENTRIES)).is_nothing());
@@ -87,10 +89,10 @@ fn a_full_index_says_so() {
     let mut index = empty::<Short>(2);
     for number in 0..8 {
         let key = key::<Short>(number);
-        assert!(insert(&mut index, &key, key.head, 1, |_| {}).is_some());
+        assert!(insert(&mut index, &key, key.key_word, 1, |_| {}).is_some());
     }
     let key = key::<Short>(8);
-    assert!(insert(&mut index, &key, key.head, 1, |_| {}).is_none());
+    assert!(insert(&mut index, &key, key.key_word, 1, |_| {}).is_none());
 }
 
 #[test]
@@ -98,34 +100,37 @@ fn a_place_rests_before_another_gets_it() {
     let mut index = empty::<Short>(2);
     for number in 0..8 {
         let key = key::<Short>(number);
-        assert!(insert(&mut index, &key, key.head, 1, |_| {}).is_some());
+        assert!(insert(&mut index, &key, key.key_word, 1, |_| {}).is_some());
     }
     index.remove(&key::<Short>(3));
     assert_eq!(
-        index.put(&key::<Short>(9), key::<Short>(9).head, 1),
-        Err(NoRoom)
+        index.put(&key::<Short>(9), key::<Short>(9).key_word, 1),
+        Err(BucketsFull)
     );
-    index.wake();
-    assert_eq!(index.put(&key::<Short>(9), key::<Short>(9).head, 1), Ok(()));
+    index.end_quarantine();
+    assert_eq!(
+        index.put(&key::<Short>(9), key::<Short>(9).key_word, 1),
+        Ok(())
+    );
 }
 
 #[test]
 fn an_entry_that_stands_twice_is_mended() {
     let mut index = empty::<Short>(64);
     let one = key::<Short>(1);
-    index.put(&one, one.head, 5).expect("room");
+    index.put(&one, one.key_word, 5).expect("room");
     // As if its writer had ended after `begin`.
-    let (first, second) = index.geometry.lines_of(&one);
-    for line in [first, second] {
-        let at = line as usize * LINE_WORDS;
+    let (first, second) = index.geometry.buckets_of(&one);
+    for bucket in [first, second] {
+        let at = bucket as usize * BUCKET_WORDS;
         if index.words.load(at) == 0 {
-            index.write(at, one.head, 5, [0; 2]);
+            index.write(at, one.key_word, 5, [0; 2]);
         }
     }
     assert_eq!(index.entries().count(), 2);
-    index.heal();
+    index.repair_duplicates();
     assert_eq!(index.entries().count(), 1);
-    assert_eq!(index.get(&one).payload, 5);
+    assert_eq!(index.get(&one).value_word, 5);
 }
 
 /// Random changes against a map of the standard library.
@@ -143,16 +148,16 @@ fn like_a_map<S: Shape>() {
             model.remove(&number);
         } else if model.contains_key(&number) || model.len() < most {
             // A head that differs in what is not the key's: another slot.
-            let head = key.head | u64::from(rng.u32(0..4)) << 32;
-            insert(&mut index, &key, head, step, |_| {}).expect("room");
-            model.insert(number, (head, step));
+            let key_word = key.key_word | u64::from(rng.u32(0..4)) << 32;
+            insert(&mut index, &key, key_word, step, |_| {}).expect("room");
+            model.insert(number, (key_word, step));
         }
         if rng.u8(0..20) == 0 {
-            index.wake();
+            index.end_quarantine();
         }
         let found = index.get(&key);
         let wanted = model.get(&number).copied().unwrap_or_default();
-        assert_eq!((found.head, found.payload), wanted);
+        assert_eq!((found.key_word, found.value_word), wanted);
         if step % 1000 == 0 {
             assert_eq!(index.entries().count(), model.len());
         }
@@ -169,15 +174,25 @@ fn an_index_is_a_map() {
 fn under_churn<S: Shape + Sync + Send + 'static>() {
     const STEADY: u32 = 24;
     // So few lines that entries are in each other's way.
-    let lines = if S::WORDS == 2 { 14 } else { 28 };
-    let words: Arc<Vec<AtomicU64>> =
-        Arc::new((0..lines * LINE_WORDS).map(|_| AtomicU64::new(0)).collect());
-    let mask = EipWords::MASK;
-    let mut index: Index<S, Shared> = Index::new(Shared(words.clone()), 7, mask);
+    let buckets = if S::WORDS == 2 { 14 } else { 28 };
+    let words: Arc<Vec<AtomicU64>> = Arc::new(
+        (0..buckets * BUCKET_WORDS)
+            .map(|_| AtomicU64::new(0))
+            .collect(),
+    );
+    let mask = EipEntry::MASK;
+    let mut index: CuckooTable<S, Shared> = CuckooTable::new(Shared(words.clone()), 7, mask);
     let geometry = index.geometry;
     for number in 0..STEADY {
         let key = key::<S>(number);
-        insert(&mut index, &key, key.head, u64::from(number) << 32, |_| {}).expect("room");
+        insert(
+            &mut index,
+            &key,
+            key.key_word,
+            u64::from(number) << 32,
+            |_| {},
+        )
+        .expect("room");
     }
     // Every look is a section of its own: it counts when it begins and when it ends.
     let (looks, done) = (
@@ -195,7 +210,7 @@ fn under_churn<S: Shape + Sync + Send + 'static>() {
                 let found = find::<S>(
                     geometry,
                     &key::<S>(number),
-                    |line| Some(start.wrapping_add(line as usize * LINE_WORDS).cast()),
+                    |bucket| Some(start.wrapping_add(bucket as usize * BUCKET_WORDS).cast()),
                     // SAFETY: `find` reads within lines, all of which are there.
                     |word| unsafe { (*word.cast::<AtomicU64>()).load(Ordering::Acquire) },
                 );
@@ -205,13 +220,17 @@ fn under_churn<S: Shape + Sync + Send + 'static>() {
                     "{number} is not found"
                 );
                 if !found.is_nothing() {
-                    assert_eq!(found.payload >> 32, u64::from(number), "another's payload");
+                    assert_eq!(
+                        found.value_word >> 32,
+                        u64::from(number),
+                        "another's payload"
+                    );
                 }
             }
         }
     });
     // Once the reader is out of the look that it was in, nothing that was seen before is in its hands.
-    let grace = |_: &Index<S, Shared>| {
+    let grace = |_: &CuckooTable<S, Shared>| {
         let begun = looks.load(Ordering::SeqCst);
         while begun % 2 == 1 && looks.load(Ordering::SeqCst) == begun {
             std::thread::yield_now();
@@ -225,9 +244,9 @@ fn under_churn<S: Shape + Sync + Send + 'static>() {
         if number >= STEADY && rng.bool() {
             index.remove(&key);
         } else {
-            let payload = u64::from(number) << 32 | step & 0xffff;
-            let head = key.head | (step % 3) << 32;
-            let made = insert(&mut index, &key, head, payload, grace);
+            let value_word = u64::from(number) << 32 | step & 0xffff;
+            let key_word = key.key_word | (step % 3) << 32;
+            let made = insert(&mut index, &key, key_word, value_word, grace);
             assert!(made.is_some() || number >= STEADY, "{number} has a place");
             rounds += made.unwrap_or_default();
         }
@@ -267,7 +286,7 @@ fn a_number_rests_before_another_content_gets_it() {
     assert_eq!(pool.take(), None, "1 rests");
     assert!(!pool.give_back(2), "it has another user");
     assert!(pool.give_back(2));
-    pool.wake();
+    pool.end_quarantine();
     let mut taken = [pool.take(), pool.take()];
     taken.sort_unstable();
     assert_eq!(taken, [Some(1), Some(2)]);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use eip_dp_common::index::{EipWords, Long, Short, find};
+use eip_dp_common::cuckoo::{EipEntry, Long, Short, find};
 use loom::{
     sync::{
         Mutex,
@@ -37,7 +37,7 @@ impl Words for Modelled {
     }
 }
 
-type Modelling<S> = Index<S, Modelled>;
+type Modelling<S> = CuckooTable<S, Modelled>;
 
 /// What the writer waits with for looks that have begun.
 type Grace<'a> = &'a dyn Fn();
@@ -45,23 +45,27 @@ type Grace<'a> = &'a dyn Fn();
 /// A key of one word or of three.
 fn key<S: Shape>(number: u32) -> Key {
     if S::WORDS == 2 {
-        EipWords::key(number.to_ne_bytes())
+        EipEntry::key(number.to_ne_bytes())
     } else {
-        EipWords::key(u128::from(number).to_ne_bytes())
+        EipEntry::key(u128::from(number).to_ne_bytes())
     }
 }
 
 /// Stores an entry of that version, whose payload says whose it is and which version.
-fn put<S: Shape>(index: &mut Modelling<S>, key: &Key, version: u64) -> Result<(), NoRoom> {
-    index.put(key, key.head | version << SLOT, payload::<S>(key, version))
+fn put<S: Shape>(index: &mut Modelling<S>, key: &Key, version: u64) -> Result<(), BucketsFull> {
+    index.put(
+        key,
+        key.key_word | version << SLOT,
+        value_word::<S>(key, version),
+    )
 }
 
 /// Where a head has what is not the key's.
 const SLOT: u32 = 32;
 
-fn payload<S: Shape>(key: &Key, version: u64) -> u64 {
+fn value_word<S: Shape>(key: &Key, version: u64) -> u64 {
     let number = if S::WORDS == 2 {
-        key.head & 0xffff_ffff
+        key.key_word & 0xffff_ffff
     } else {
         key.rest[0]
     };
@@ -70,34 +74,36 @@ fn payload<S: Shape>(key: &Key, version: u64) -> u64 {
 
 /// An empty index.
 fn index<S: Shape>() -> Modelling<S> {
-    let words = (0..LINES * LINE_WORDS).map(|_| AtomicU64::new(0)).collect();
-    Index::new(Modelled(Arc::new(words)), 7, EipWords::MASK)
+    let words = (0..LINES * BUCKET_WORDS)
+        .map(|_| AtomicU64::new(0))
+        .collect();
+    CuckooTable::new(Modelled(Arc::new(words)), 7, EipEntry::MASK)
 }
 
 /// Keys that look into the line first.
-fn in_first<S: Shape>(line: u32) -> impl Iterator<Item = Key> {
+fn in_first<S: Shape>(bucket: u32) -> impl Iterator<Item = Key> {
     let geometry = Geometry {
-        lines: u32::try_from(LINES).expect("few"),
+        buckets: u32::try_from(LINES).expect("few"),
         seed: 7,
     };
     (0..)
         .map(key::<S>)
-        .filter(move |key| geometry.lines_of(key).0 == line)
+        .filter(move |key| geometry.buckets_of(key).0 == bucket)
 }
 
 /// A look, as a program makes it.
 fn look<S: Shape>(words: &Modelled, key: &Key) -> Found {
     let geometry = Geometry {
-        lines: u32::try_from(LINES).expect("few"),
+        buckets: u32::try_from(LINES).expect("few"),
         seed: 7,
     };
     // Never read: says which word is meant.
-    let plain = [[0; LINE_WORDS]; LINES];
+    let plain = [[0; BUCKET_WORDS]; LINES];
     let start = plain.as_ptr();
     find::<S>(
         geometry,
         key,
-        |line| Some(start.wrapping_add(line as usize)),
+        |bucket| Some(start.wrapping_add(bucket as usize)),
         |word| words.load((word.addr() - start.addr()) / size_of::<u64>()),
     )
 }
@@ -129,10 +135,10 @@ fn explore<S: Shape + 'static>(
 /// What is found is of that key, in one piece.
 fn is_own<S: Shape>(key: &Key, found: Found) {
     if !found.is_nothing() {
-        let version = found.head >> SLOT & 0xff;
+        let version = found.key_word >> SLOT & 0xff;
         assert_eq!(
-            found.payload,
-            payload::<S>(key, version),
+            found.value_word,
+            value_word::<S>(key, version),
             "another's payload"
         );
     }
@@ -145,9 +151,9 @@ fn is_there<S: Shape>(key: &Key, found: Found) {
 }
 
 /// Fills a line with keys that look there first. Returns them and the one after them.
-fn fill<S: Shape>(index: &mut Modelling<S>, line: u32) -> (Vec<Key>, Key) {
-    let mut keys = in_first::<S>(line);
-    let inside: Vec<Key> = keys.by_ref().take(LINE_WORDS / S::WORDS).collect();
+fn fill<S: Shape>(index: &mut Modelling<S>, bucket: u32) -> (Vec<Key>, Key) {
+    let mut keys = in_first::<S>(bucket);
+    let inside: Vec<Key> = keys.by_ref().take(BUCKET_WORDS / S::WORDS).collect();
     for key in &inside {
         assert_eq!(put(index, key, 0), Ok(()));
     }
@@ -159,7 +165,7 @@ fn in_second<S: Shape>(index: &mut Modelling<S>) -> Key {
     let (inside, after) = fill(index, 1);
     assert_eq!(put(index, &after, 0), Ok(()));
     index.remove(&inside[0]);
-    index.wake();
+    index.end_quarantine();
     after
 }
 
@@ -173,23 +179,26 @@ fn reuse<S: Shape>(index: &mut Modelling<S>, grace: Grace<'_>) {
     let (first, other) = of_full::<S>();
     index.remove(&first);
     grace();
-    index.wake();
+    index.end_quarantine();
     assert_eq!(put(index, &other, 0), Ok(()));
-    assert_eq!(index.words.load(0), other.head, "it has the place");
+    assert_eq!(index.words.load(0), other.key_word, "it has the place");
 }
 
 /// The first key of [`full`], and one that is not there.
 fn of_full<S: Shape>() -> (Key, Key) {
     let mut keys = in_first::<S>(0);
     let first = keys.next().expect("endless");
-    (first, keys.nth(LINE_WORDS / S::WORDS - 1).expect("endless"))
+    (
+        first,
+        keys.nth(BUCKET_WORDS / S::WORDS - 1).expect("endless"),
+    )
 }
 
 /// Moves the entry of [`in_second`] into its first line.
 fn to_first<S: Shape>(index: &mut Modelling<S>, grace: Grace<'_>) {
     let (other, _) = of_full::<S>();
     let moves = index.begin([&other]);
-    assert_eq!(moves.0, [0], "what stands there has room in line 1");
+    assert_eq!(moves.0, [0], "what stands there has room in bucket 1");
     grace();
     index.end(moves);
 }
@@ -207,11 +216,11 @@ fn insert_and_update<S: Shape + 'static>() {
         full,
         |index, _| {
             let (key, _) = of_full::<S>();
-            assert_eq!(index.put(&key, key.head, u64::MAX), Ok(()));
+            assert_eq!(index.put(&key, key.key_word, u64::MAX), Ok(()));
         },
         |key, found| {
-            assert_eq!(found.head, key.head);
-            assert!([payload::<S>(key, 0), u64::MAX].contains(&found.payload));
+            assert_eq!(found.key_word, key.key_word);
+            assert!([value_word::<S>(key, 0), u64::MAX].contains(&found.value_word));
         },
     );
 }
@@ -259,10 +268,10 @@ fn a_move_and_a_newcomer_do_not_mix() {
     let change = |index: &mut Modelling<Long>, grace: Grace<'_>| {
         to_first(index, grace);
         grace();
-        index.wake();
+        index.end_quarantine();
         let (newcomer, _) = of_full::<Long>();
         assert_eq!(put(index, &newcomer, 0), Ok(()));
-        assert_eq!(index.words.load(0), newcomer.head, "it has the place");
+        assert_eq!(index.words.load(0), newcomer.key_word, "it has the place");
     };
     explore::<Long>(in_second, change, is_there::<Long>);
 }
@@ -270,8 +279,8 @@ fn a_move_and_a_newcomer_do_not_mix() {
 /// Replaces an entry that stands in the last place that it can have by another head.
 fn replace<S: Shape>(index: &mut Modelling<S>, grace: Grace<'_>) {
     let key = last::<S>();
-    assert_eq!(put(index, &key, 1), Err(NoRoom), "no place behind it");
-    let moves = index.replace(&key, key.head | 1 << SLOT, payload::<S>(&key, 1));
+    assert_eq!(put(index, &key, 1), Err(BucketsFull), "no place behind it");
+    let moves = index.replace(&key, key.key_word | 1 << SLOT, value_word::<S>(&key, 1));
     assert_eq!(moves.0.len(), 1);
     grace();
     index.end(moves);
@@ -280,17 +289,17 @@ fn replace<S: Shape>(index: &mut Modelling<S>, grace: Grace<'_>) {
 /// The key of the entry that [`in_last`] returns.
 fn last<S: Shape>() -> Key {
     let mut keys = in_first::<S>(1);
-    keys.nth(2 * LINE_WORDS / S::WORDS - 1).expect("endless")
+    keys.nth(2 * BUCKET_WORDS / S::WORDS - 1).expect("endless")
 }
 
 /// All places are taken but the first.
 fn in_last<S: Shape>(index: &mut Modelling<S>) -> Key {
-    let all: Vec<Key> = in_first::<S>(1).take(2 * LINE_WORDS / S::WORDS).collect();
+    let all: Vec<Key> = in_first::<S>(1).take(2 * BUCKET_WORDS / S::WORDS).collect();
     for key in &all {
         assert_eq!(put(index, key, 0), Ok(()));
     }
     index.remove(&all[0]);
-    index.wake();
+    index.end_quarantine();
     last::<S>()
 }
 
