@@ -3,16 +3,16 @@
 pub mod announce;
 pub mod attach;
 pub mod cli;
+pub mod compile;
 pub mod config;
 pub mod daemon;
 pub mod frame;
 pub mod guests;
 pub mod host;
-pub mod image;
+pub mod kernel;
 pub mod model;
 mod places;
 pub mod plan;
-pub mod plane;
 pub mod private;
 pub mod reconcile;
 pub mod requirements;

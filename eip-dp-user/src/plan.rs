@@ -6,7 +6,7 @@
 //! 1. *Withdraw*: an address that loses its EIP, its ENI or both is cut off; an EIP that nothing is delivered for any
 //!    more is silenced or deleted; a port or a MAC that goes can send no more.
 //! 2. *Prepare*: targets, VPCs, ports, uplinks and prefixes that are new or changed. An index never changes its owner
-//!    while anything leads to it (see [`Indexes`](crate::image::Indexes)), so changing a target moves one ENI.
+//!    while anything leads to it (see [`Indexes`](crate::compile::Indexes)), so changing a target moves one ENI.
 //! 3. *EIPs* that begin to be delivered or move, each by one atomic write.
 //! 4. *Addresses* that gain an EIP or an ENI: only now can they send as the EIP.
 //! 5. *Clean up*: what nothing leads to any more.
@@ -19,7 +19,7 @@ use std::{
 
 use eip_dp_common::abi::{Checksummed, NONE, SourceState};
 
-use crate::image::{Address, Content, Eip, FamilyContent, FamilyWrite, InVpc, Private, Write};
+use crate::compile::{Address, Content, Eip, FamilyContent, FamilyWrite, InVpc, Private, Write};
 
 /// Who takes the writes of a plan, in order.
 pub trait Sink {

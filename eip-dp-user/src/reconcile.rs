@@ -8,12 +8,12 @@ use std::{
 use tracing::warn;
 
 use crate::{
+    compile::{self, Allocations, Applied, Content, HostPlan, Unaware, Write},
     config::Config,
     host::HostFacts,
-    image::{self, Allocations, Content, Have, Served, Unaware, Write},
+    kernel::{Plane, PlaneError},
     model::{Change, Model},
     plan::{Sink, plan, plan_into},
-    plane::{Plane, PlaneError},
 };
 
 /// So many writes are handed to the data plane at once.
@@ -24,8 +24,8 @@ const BATCH: usize = 8192;
 pub struct Reconciler<P> {
     /// The data plane.
     pub plane: P,
-    have: Have,
-    served: Served,
+    have: Applied,
+    served: HostPlan,
     /// Whether the kernel has all that the last step wanted.
     settled: bool,
     /// Whether the last whole step left something out for want of room.
@@ -38,7 +38,7 @@ pub struct Step {
     /// The EIPs that began to be served, or moved.
     pub moved: Vec<IpAddr>,
     /// The EIPs that are no longer served.
-    pub silenced: Vec<IpAddr>,
+    pub withdrawn: Vec<IpAddr>,
     /// The EIPs that got an association.
     pub begun: Vec<IpAddr>,
     /// The EIPs that have none any more.
@@ -71,43 +71,43 @@ impl<P: Plane> Reconciler<P> {
         let allocations = Allocations::recover(&content, &limits, plane.homes());
         Ok(Self {
             plane,
-            have: Have {
+            have: Applied {
                 content,
                 allocations,
                 limits,
             },
-            served: Served::default(),
+            served: HostPlan::default(),
             settled: false,
             short: false,
         })
     }
 
     /// What is known to be in the kernel.
-    pub fn have(&self) -> &Have {
+    pub fn have(&self) -> &Applied {
         &self.have
     }
 
     /// The data plane, and what is known to be in it.
-    pub fn parts(&mut self) -> (&mut P, &Have) {
+    pub fn parts(&mut self) -> (&mut P, &Applied) {
         (&mut self.plane, &self.have)
     }
 
     /// What the last step found to be served.
-    pub fn served(&self) -> &Served {
+    pub fn served(&self) -> &HostPlan {
         &self.served
     }
 
     /// Whether the last whole step left something out because it does not fit into the maps.
-    pub fn is_short(&self) -> bool {
+    pub fn over_capacity(&self) -> bool {
         self.short
     }
 
     /// Makes the data plane what the table wants on this host.
     pub fn step(&mut self, model: &Model, facts: &HostFacts, config: &Config) -> Step {
-        let (mut step, starved) = self.try_step(model, facts, config);
+        let (mut step, out_of_indexes) = self.try_step(model, facts, config);
         // What had to wait for indexes that were in use a moment ago can have them after a grace period.
-        if starved && step.error.is_none() {
-            if let Err(error) = self.settle() {
+        if out_of_indexes && step.error.is_none() {
+            if let Err(error) = self.reclaim() {
                 step.error = Some(error);
                 return step;
             }
@@ -115,7 +115,7 @@ impl<P: Plane> Reconciler<P> {
             step.moved.extend(again.moved);
             step.moved.sort_unstable();
             step.moved.dedup();
-            step.silenced
+            step.withdrawn
                 .retain(|eip| step.moved.binary_search(eip).is_err());
             step.begun.extend(again.begun);
             step.ended.extend(again.ended);
@@ -123,7 +123,7 @@ impl<P: Plane> Reconciler<P> {
             step = Step {
                 unaware: step.unaware,
                 moved: step.moved,
-                silenced: step.silenced,
+                withdrawn: step.withdrawn,
                 begun: step.begun,
                 ended: step.ended,
                 writes: step.writes + again.writes,
@@ -138,9 +138,9 @@ impl<P: Plane> Reconciler<P> {
     /// Compiles everything.
     fn try_step(&mut self, model: &Model, facts: &HostFacts, config: &Config) -> (Step, bool) {
         let start = Instant::now();
-        let (image, served) = image::compile_all(model, facts, config, &self.have);
+        let (image, served) = compile::compile_all(model, facts, config, &self.have);
         self.served = served;
-        self.short = image.is_short;
+        self.short = image.over_capacity;
         // From here on the indexes are given, whatever becomes of the writes.
         self.have.allocations = image.allocations;
         let old = std::mem::take(&mut self.have.content);
@@ -162,7 +162,7 @@ impl<P: Plane> Reconciler<P> {
             compiling: start.elapsed().saturating_sub(step.writing),
             ..step
         };
-        (step, image.starved)
+        (step, image.out_of_indexes)
     }
 
     /// Makes the changes in the model, and the data plane what the table wants then. `None`: it takes a whole step.
@@ -205,12 +205,12 @@ impl<P: Plane> Reconciler<P> {
         };
         plan_into(new, old, &mut writer);
         writer.flush();
-        let moved = image::moved(old, new);
-        let (begun, ended) = image::begun_and_ended(old, new);
+        let moved = compile::moved(old, new);
+        let (begun, ended) = compile::begun_and_ended(old, new);
         Step {
             begun,
             ended,
-            silenced: image::silenced(old, new),
+            withdrawn: compile::withdrawn(old, new),
             unaware: Unaware::between(old, new, &moved),
             moved,
             ..writer.step
@@ -219,10 +219,10 @@ impl<P: Plane> Reconciler<P> {
 
     /// Lets the indexes that the last step took back be used again, if all of it was written. Takes some
     /// milliseconds when there are such.
-    pub fn settle(&mut self) -> Result<(), PlaneError> {
-        if self.settled && self.have.allocations.has_resting() {
+    pub fn reclaim(&mut self) -> Result<(), PlaneError> {
+        if self.settled && self.have.allocations.has_quarantined() {
             self.plane.grace()?;
-            self.have.allocations.wake();
+            self.have.allocations.end_quarantine();
         }
         Ok(())
     }

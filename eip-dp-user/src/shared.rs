@@ -527,7 +527,9 @@ impl Sharers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::testing::{add_eip, associate, attached, eni, host, put_association, table};
+    use crate::compile::testing::{
+        add_eip, associate, attached, eni, host, put_association, table,
+    };
     use crate::model::objects::{Mode, Rebind};
 
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));

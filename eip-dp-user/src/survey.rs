@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    compile::{Egress, Unserved, is_local, limits},
     config::Config,
     host::{Family, HostFacts},
-    image::{Egress, Unserved, is_local, limits},
+    kernel::Pinned,
     model::{
         Model,
         objects::{Association, Eni, EniState},
     },
-    plane::Pinned,
 };
 
 /// So many things of a kind are named.
@@ -39,7 +39,7 @@ pub struct Survey {
 
 /// What a survey looks at.
 #[derive(Clone, Copy)]
-pub struct Scene<'a> {
+pub struct ReportContext<'a> {
     /// The table.
     pub model: &'a Model,
     /// The host.
@@ -58,7 +58,7 @@ pub struct Scene<'a> {
 
 impl Survey {
     /// Looks at the whole table.
-    pub fn of(scene: &Scene<'_>) -> Self {
+    pub fn of(scene: &ReportContext<'_>) -> Self {
         let mut survey = Self::default();
         for (family, egress) in Family::ALL.into_iter().zip(scene.egress) {
             survey.family(scene, family, egress);
@@ -107,7 +107,7 @@ impl Survey {
     }
 
     /// The EIPs of a family that nothing can be sent for.
-    fn family(&mut self, scene: &Scene<'_>, family: Family, egress: Egress) {
+    fn family(&mut self, scene: &ReportContext<'_>, family: Family, egress: Egress) {
         let Some(problem) = egress.problem(family) else {
             return;
         };
@@ -125,7 +125,7 @@ impl Survey {
         }
     }
 
-    fn enis(&mut self, scene: &Scene<'_>) {
+    fn enis(&mut self, scene: &ReportContext<'_>) {
         let is_up = |index: u32| {
             let link = scene.facts.links.get(&index);
             link.is_some_and(|link| link.up)
@@ -178,13 +178,13 @@ pub fn is_down(port: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        image::{self, Have, testing::*},
+        compile::{self, Applied, testing::*},
         model::objects::Mode,
     };
 
     fn survey(model: &Model, facts: &HostFacts, config: &Config) -> Survey {
-        let image = image::compile(model, facts, config, &Have::default());
-        Survey::of(&Scene {
+        let image = compile::compile(model, facts, config, &Applied::default());
+        Survey::of(&ReportContext {
             model,
             facts,
             config,
@@ -278,7 +278,7 @@ mod tests {
             survey(&model, &host, &config("")).is_good(),
             "no EIP needs it"
         );
-        let mut silent = image::testing::host();
+        let mut silent = compile::testing::host();
         silent.neighbours.clear();
         let unresolved = survey(&table_with("p1"), &silent, &config(""));
         assert!(only(&unresolved).contains("Ethernet address"));

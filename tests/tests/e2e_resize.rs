@@ -17,7 +17,7 @@ use eip_dp_tests::lab::{
     traffic::Pinging,
     wait::until,
 };
-use eip_dp_user::plane::{Kernel, Pins};
+use eip_dp_user::kernel::{Kernel, Pins};
 
 const LONG: Duration = Duration::from_mins(1);
 

@@ -23,8 +23,8 @@ use eip_dp_tests::prog::{
     table::{Expect, Table},
 };
 use eip_dp_user::{
-    image::{FamilyWrite, Write},
-    plane::Plane as _,
+    compile::{FamilyWrite, Write},
+    kernel::Plane as _,
 };
 
 /// Places of the ring.

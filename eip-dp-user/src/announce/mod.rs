@@ -57,7 +57,7 @@ pub struct Announcer {
 
 /// What the links say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum AnnouncerEvent {
     /// Whose a claimed EIP is.
     Verdict(Verdict),
     /// What is sent on the uplink of the one interface comes in on that of the other: they are on
@@ -109,7 +109,7 @@ enum Order {
 impl Announcer {
     /// Starts the task that announces and listens, in the network namespace of the calling thread.
     /// What it finds out goes to `news`. Needs `CAP_NET_RAW`.
-    pub fn start(kin: Kin, news: mpsc::UnboundedSender<News>) -> io::Result<Self> {
+    pub fn start(kin: Kin, news: mpsc::UnboundedSender<AnnouncerEvent>) -> io::Result<Self> {
         let (orders, receiver) = mpsc::unbounded_channel();
         let work = Work {
             socket: PacketSender::open()?,
@@ -205,7 +205,7 @@ struct Work {
     budget: Budget,
     /// What was told of already since this host is what it is.
     same_link: HashSet<(u32, u32)>,
-    news: mpsc::UnboundedSender<News>,
+    news: mpsc::UnboundedSender<AnnouncerEvent>,
 }
 
 /// See [`Kin`].
@@ -309,7 +309,7 @@ impl Work {
                 && self.own.uplinks.iter().any(|(home, _)| *home == one.home)
                 && self.same_link.insert((*home, one.home))
             {
-                let _ = self.news.send(News::SameLink(*home, one.home));
+                let _ = self.news.send(AnnouncerEvent::SameLink(*home, one.home));
             }
             let Some(evidence) = &one.evidence else {
                 continue;
@@ -359,7 +359,7 @@ impl Work {
 
     fn tell(&self, verdict: Verdict) {
         // Without anybody who wants to know, the daemon ends.
-        let _ = self.news.send(News::Verdict(verdict));
+        let _ = self.news.send(AnnouncerEvent::Verdict(verdict));
     }
 }
 

@@ -15,11 +15,11 @@ use super::{
     readers::{self, Copies},
 };
 use crate::{
+    compile::tag,
     config::{self, DEFAULT_PATH},
     daemon::{Lock, Report, location_of, location_of_path},
-    image::tag,
+    kernel::{Pins, Relation, ServedTable, Standing},
     model::{Context, command::Command},
-    plane::{Pins, Relation, Served, Standing},
     table::{Identity, Table, TableError, path_of},
 };
 
@@ -230,7 +230,7 @@ pub fn is_nothing(path: &Path) -> bool {
 #[derive(Clone, Debug)]
 pub struct Gateway {
     name: String,
-    served: Option<Served>,
+    served: Option<ServedTable>,
 }
 
 impl Gateway {
@@ -238,7 +238,7 @@ impl Gateway {
     pub fn of(global: &Global) -> Self {
         Self {
             name: global.name.to_string(),
-            served: Served::of(&Pins::new(&global.name)).ok().flatten(),
+            served: ServedTable::of(&Pins::new(&global.name)).ok().flatten(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
         is_locked, location_of_path,
         readers::{self, Counted, StatusCopy},
     },
-    plane::{Pins, boot_time},
+    kernel::{Pins, boot_time},
     table::{Table, path_of},
 };
 

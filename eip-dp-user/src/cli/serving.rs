@@ -10,14 +10,14 @@ use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use super::{Failure, Global, dataplane::on_runtime};
 use crate::{
     attach::Program,
+    compile::{self, Applied, Egress, is_local, limits},
     daemon::{self, Report},
     host::{self, Family, HostFacts},
-    image::{self, Egress, Have, is_local, limits},
+    kernel::{Look, Pins},
     model::{
         Model, View, Vlan,
         objects::{Association, Eip, EipState, Eni, EniState, Mode},
     },
-    plane::{Look, Pins},
     shared::{self, Holder},
     survey::{STRANDED, is_down, is_missing},
 };
@@ -315,7 +315,7 @@ impl Judge {
         let Some(link) = link else {
             return Verdict::No(is_missing(port));
         };
-        let image = image::compile(&alone(eni, links), facts, config, &Have::default());
+        let image = compile::compile(&alone(eni, links), facts, config, &Applied::default());
         if let Some(unserved) = image.unserved.into_iter().next() {
             return Verdict::No(unserved.why);
         }

@@ -14,8 +14,8 @@ use super::{
     wait::Wait,
 };
 use crate::{
+    compile,
     daemon::Report,
-    image,
     model::{
         command::{Command, OrNone},
         objects::Vpc,
@@ -129,11 +129,11 @@ fn warn_of_overlaps(global: &Global, id: &str, cidrs: &[IpNet]) {
         return;
     };
     for uplink in &report.uplinks {
-        let name = image::link_name(&uplink.interface, uplink.vlan);
+        let name = compile::link_name(&uplink.interface, uplink.vlan);
         for cidr in cidrs {
             let shared = uplink.networks.iter();
-            for net in shared.filter(|net| image::do_overlap(cidr, net)) {
-                failure::warn(global.output, &image::overlap(id, cidr, &name, net));
+            for net in shared.filter(|net| compile::do_overlap(cidr, net)) {
+                failure::warn(global.output, &compile::overlap(id, cidr, &name, net));
             }
         }
     }

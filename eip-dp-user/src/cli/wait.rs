@@ -16,9 +16,9 @@ use super::{
     serving::{Judge, Subject, Verdict},
 };
 use crate::{
+    compile::tag,
     daemon::{Lock, location_of, tag_of_file},
-    image::tag,
-    plane::{Pins, Relation, Served, Standing},
+    kernel::{Pins, Relation, ServedTable, Standing},
     table::{Identity, Table},
 };
 
@@ -179,7 +179,7 @@ impl AppliedRevision for Published {
 
     fn relation(&self) -> Relation {
         let word = |word| self.word(word).unwrap_or(0);
-        let served = Served {
+        let served = ServedTable {
             location: word(StatusWord::Table),
             identity: Identity::of_words([
                 word(StatusWord::Identity),

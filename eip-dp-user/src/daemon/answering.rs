@@ -14,13 +14,13 @@ use eip_dp_common::abi::{EipMode, LinkKey, NONE};
 use tracing::info;
 
 use crate::{
-    announce::{Claim, News, Own, Verdict},
-    image::{Address, Content, Mouth, Mouths, SameLink, Spot},
+    announce::{AnnouncerEvent, Claim, Own, Verdict},
+    compile::{Address, Content, Mouth, Mouths, SameLink, Spot},
+    kernel::Kernel,
     model::{
         Change, Model,
         objects::{Announce, Eip, Mac},
     },
-    plane::Kernel,
 };
 
 /// What the announcer is to do.
@@ -108,7 +108,7 @@ pub struct Moves {
     /// Those that began to be delivered, or go elsewhere.
     pub moved: Vec<IpAddr>,
     /// Those that nothing is delivered for any more.
-    pub silenced: Vec<IpAddr>,
+    pub withdrawn: Vec<IpAddr>,
     /// Those that got an association.
     pub begun: Vec<IpAddr>,
     /// Those that lost theirs.
@@ -174,7 +174,7 @@ impl Answering {
         for address in &moves.ended {
             self.drop(*address, content, answers, orders);
         }
-        orders.cancel.extend(&moves.silenced);
+        orders.cancel.extend(&moves.withdrawn);
         let others = mouths.filter(|mouths| *mouths != self.mouths);
         for address in std::mem::take(&mut self.toggled) {
             // Who is not to be announced whoever has it is asked for from the beginning.
@@ -209,14 +209,14 @@ impl Answering {
     /// Takes note of what the links say.
     pub fn hear(
         &mut self,
-        news: &[News],
+        news: &[AnnouncerEvent],
         content: &Content,
         answers: &mut impl Answers,
         orders: &mut Orders,
     ) {
         for one in news {
             match one {
-                News::SameLink(one, two) => {
+                AnnouncerEvent::SameLink(one, two) => {
                     if self.same_link.insert((*one.min(two), *one.max(two))) {
                         for address in all_of::<[u8; 4]>(content).chain(all_of::<[u8; 16]>(content))
                         {
@@ -227,7 +227,7 @@ impl Answering {
                         }
                     }
                 }
-                News::Verdict(verdict) => self.judge(verdict, content, answers, orders),
+                AnnouncerEvent::Verdict(verdict) => self.judge(verdict, content, answers, orders),
             }
         }
     }

@@ -29,17 +29,18 @@ use crate::{
     announce::{self, Own},
     attach::{self, Attachment, Program},
     cli::Name,
+    compile::{self, Egress, Gateway, Limits, Mouths, tag},
     config::Config,
-    guests::Directory,
+    guests::LeaseTable,
     host::{self, Doubt, Family, HostFacts, Link, OwnPorts, Resolver, Route, Setting},
-    image::{self, Egress, Gateway, Limits, Mouths, tag},
-    model::{Change, Context, command::Command, rules},
-    plane::{
-        self, Kernel, Links, Loaded, Pinned, Pins, Plane, PlaneError, Programs, Resize, Served,
+    kernel::{
+        self, Kernel, Loaded, Pinned, Pins, Plane, PlaneError, ProgramLinks, Programs, Resize,
+        ServedTable,
     },
+    model::{Change, Context, command::Command, rules},
     reconcile::{Reconciler, Step},
     shared::{Claims, Shared, Sharers},
-    survey::Scene,
+    survey::ReportContext,
     table::{FileId, Snapshot, Stamp, Table, TableError, Trace},
 };
 
@@ -68,7 +69,7 @@ pub struct Engine {
     table_error: Option<String>,
     reconciler: Reconciler<Kernel>,
     programs: Programs,
-    links: Links,
+    links: ProgramLinks,
     /// Whose place the maps are to take after the first sync.
     resize: Option<Resize>,
     attached: Vec<Attachment>,
@@ -88,7 +89,7 @@ pub struct Engine {
     sharers: Arc<Sharers>,
     claims: Claims,
     /// Whether the model may be another than the table's.
-    doubtful: bool,
+    full_sync_requested: bool,
     /// Whether the last sync did all that it wanted.
     complete: bool,
     /// Whether it did more than is published.
@@ -108,9 +109,9 @@ pub struct Engine {
 
 /// What the reactor has to know after a sync.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct SyncOutcome {
     /// What guests are told from now on; `None`: as before.
-    pub directory: Option<Arc<Directory>>,
+    pub directory: Option<Arc<LeaseTable>>,
     /// What the announcer is to do about EIPs.
     pub orders: Orders,
     /// The ports on which no gateway is to be announced any longer.
@@ -128,10 +129,10 @@ pub struct Outcome {
     /// Whether it has to be tried again soon.
     pub incomplete: bool,
     /// Whether there is something to do that can wait a little.
-    pub has_chores: bool,
+    pub has_housekeeping: bool,
 }
 
-impl Outcome {
+impl SyncOutcome {
     /// Of two syncs, one after the other.
     fn and(mut self, later: Self) -> Self {
         self.orders.extend(later.orders);
@@ -148,7 +149,7 @@ impl Outcome {
 }
 
 /// What the table has that the model has not.
-enum News {
+enum TableUpdate {
     /// Nothing.
     None,
     /// Some changes. The model does not have them yet.
@@ -171,7 +172,7 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         let location = location_of(&table);
         let pins = Pins::new(name);
-        let served = Served {
+        let served = ServedTable {
             location: tag(&location),
             identity: table.identity(),
             applied: 0,
@@ -186,7 +187,7 @@ impl Engine {
                     kernel,
                     programs,
                     resize,
-                } = plane::load(&pins, &limits, &served, at_once)?;
+                } = kernel::load(&pins, &limits, &served, at_once)?;
                 let applied = kernel.word(StatusWord::Revision)?;
                 Ok((Reconciler::adopt(kernel)?, programs, resize, applied))
             });
@@ -226,7 +227,7 @@ impl Engine {
             snapshot,
             reconciler,
             programs,
-            links: Links::new(&pins),
+            links: ProgramLinks::new(&pins),
             resize,
             attached: Vec::new(),
             failures: BTreeMap::new(),
@@ -242,7 +243,7 @@ impl Engine {
             shared,
             sharers: Arc::default(),
             claims: Claims::default(),
-            doubtful: false,
+            full_sync_requested: false,
             stamp: None,
             broken: false,
             busy_since: None,
@@ -265,10 +266,10 @@ impl Engine {
     pub fn sync(
         &mut self,
         facts: Arc<HostFacts>,
-        heard: &[announce::News],
+        heard: &[announce::AnnouncerEvent],
         is_time: bool,
-    ) -> Result<Outcome, PlaneError> {
-        let mut outcome = Outcome::default();
+    ) -> Result<SyncOutcome, PlaneError> {
+        let mut outcome = SyncOutcome::default();
         let start = Instant::now();
         // First: what is done below goes by it.
         let (kernel, have) = self.reconciler.parts();
@@ -278,7 +279,7 @@ impl Engine {
         self.tell_of_table(news.as_ref().err());
         let news = news.unwrap_or_else(|_| {
             outcome.incomplete = true;
-            News::None
+            TableUpdate::None
         });
         let reading = start.elapsed();
         match self.table.next_expiry() {
@@ -309,18 +310,18 @@ impl Engine {
         let mut whole = facts_changed || !self.complete || self.retry_failures();
         // What the log says of a sync of everything: what it is for.
         let mut objects = match &news {
-            News::None if facts_changed => Named::one("all, as the host changed"),
-            News::None | News::All => Named::one("all"),
-            News::Changes(changes) => Named::of(changes),
+            TableUpdate::None if facts_changed => Named::one("all, as the host changed"),
+            TableUpdate::None | TableUpdate::All => Named::one("all"),
+            TableUpdate::Changes(changes) => Named::of(changes),
         };
         match news {
-            News::None => {}
-            News::Changes(changes) if whole => {
+            TableUpdate::None => {}
+            TableUpdate::Changes(changes) if whole => {
                 self.answering.follow(&changes);
                 self.snapshot.model.change(&changes);
             }
-            News::Changes(changes) => whole = !self.follow(&changes, reading, &mut outcome),
-            News::All => {
+            TableUpdate::Changes(changes) => whole = !self.follow(&changes, reading, &mut outcome),
+            TableUpdate::All => {
                 self.answering.know(&self.snapshot.model);
                 whole = true;
             }
@@ -369,13 +370,14 @@ impl Engine {
         outcome.settings.clone_from(&self.settings);
         outcome.next_hops.clone_from(&self.next_hops);
         let indexes = &self.reconciler.have().allocations;
-        outcome.has_chores = self.report_is_due || self.has_spare_memory || indexes.has_resting();
+        outcome.has_housekeeping =
+            self.report_is_due || self.has_spare_memory || indexes.has_quarantined();
         Ok(outcome)
     }
 
     /// Makes changes that are not the table's, at once unless everything is compiled anyway.
     /// Returns whether it is.
-    fn also(&mut self, changes: &[Change], whole: bool, outcome: &mut Outcome) -> bool {
+    fn also(&mut self, changes: &[Change], whole: bool, outcome: &mut SyncOutcome) -> bool {
         if whole {
             self.snapshot.model.change(changes);
         }
@@ -392,12 +394,12 @@ impl Engine {
             return refused(&error.to_string());
         }
         let limits = self.reconciler.plane.limits();
-        if self.reconciler.is_short() && resize.is_smaller(&limits) {
+        if self.reconciler.over_capacity() && resize.is_smaller(&limits) {
             let warnings = self.reconciler.served().warnings();
             let full: Vec<&str> = warnings
                 .iter()
                 .map(String::as_str)
-                .filter(|text| image::limits::says_full(text))
+                .filter(|text| compile::limits::says_full(text))
                 .collect();
             return refused(&full.join("; "));
         }
@@ -407,7 +409,7 @@ impl Engine {
 
     /// What of the facts the image hangs on: a busy link has neighbours that come and go all the time.
     fn relevant<'a>(&self, facts: &'a HostFacts) -> Relevant<'a> {
-        let macs = image::next_hops(&self.config, facts)
+        let macs = compile::next_hops(&self.config, facts)
             .map(|(_, (ifindex, address))| (ifindex, address, facts.offered_mac(ifindex, address)))
             .collect();
         // Of a route without a router there is a warning.
@@ -419,7 +421,7 @@ impl Engine {
             addresses: &facts.addresses,
             resolver: &facts.resolver,
             macs,
-            routers: image::routers(&self.config, facts),
+            routers: compile::routers(&self.config, facts),
             doubts: &facts.doubts,
             routes,
         }
@@ -427,7 +429,7 @@ impl Engine {
 
     /// Reads what is new in the table; all of it if its file is another one, or does not tell. What
     /// is not whole, or not this table, is left alone.
-    fn refresh(&mut self) -> Result<News, TableError> {
+    fn refresh(&mut self) -> Result<TableUpdate, TableError> {
         let news = self.read_news();
         match &news {
             Ok(_) => self.broken = false,
@@ -437,7 +439,7 @@ impl Engine {
         news
     }
 
-    fn read_news(&mut self) -> Result<News, TableError> {
+    fn read_news(&mut self) -> Result<TableUpdate, TableError> {
         let stamp = self.table.stamp();
         let news = self.read_news_of_file(stamp != self.stamp)?;
         self.stamp = stamp;
@@ -445,22 +447,22 @@ impl Engine {
     }
 
     /// `is_written`: somebody has written to the file.
-    fn read_news_of_file(&mut self, is_written: bool) -> Result<News, TableError> {
+    fn read_news_of_file(&mut self, is_written: bool) -> Result<TableUpdate, TableError> {
         let other = self.table.at_path()?;
         let is_same_file = other.is_none();
         if is_same_file {
             if self.broken || (is_written && self.table.revision()? == self.snapshot.revision) {
                 self.table = self.table.opened_anew()?;
                 // A row that could not be read may have been corrected.
-                self.doubtful |= !self.snapshot.unread.is_empty();
+                self.full_sync_requested |= !self.snapshot.not_live.is_empty();
             }
             self.table.check_identity()?;
             self.follow_location();
             let is_same_history = self.table.trace(self.snapshot.revision)? == self.trace;
-            if is_same_history && !self.doubtful && !self.broken {
+            if is_same_history && !self.full_sync_requested && !self.broken {
                 let is_current = self.table.revision()? == self.snapshot.revision;
                 if is_current && (self.complete || self.cut_off.is_empty()) {
-                    return Ok(News::None);
+                    return Ok(TableUpdate::None);
                 }
                 if self.cut_off.is_empty()
                     && let Some(delta) = self.table.changes_since(self.snapshot.revision)?
@@ -468,13 +470,13 @@ impl Engine {
                 {
                     self.trace = self.table.trace(delta.revision)?;
                     self.snapshot.revision = delta.revision;
-                    return Ok(News::Changes(delta.changes));
+                    return Ok(TableUpdate::Changes(delta.changes));
                 }
             }
         }
         let table = other.as_ref().unwrap_or(&self.table);
         let snapshot = table.sound_snapshot()?;
-        tell_of_unread(&snapshot, &self.snapshot.unread);
+        tell_of_unread(&snapshot, &self.snapshot.not_live);
         check_not_emptied(table, &snapshot, self.snapshot.revision)?;
         self.trace = table.trace(snapshot.revision)?;
         tell_of_older(&snapshot, self.snapshot.revision);
@@ -491,8 +493,8 @@ impl Engine {
         self.shared.resolve(&mut self.snapshot.model);
         self.file = self.table.file();
         self.cut_off.clear();
-        self.doubtful = false;
-        Ok(News::All)
+        self.full_sync_requested = false;
+        Ok(TableUpdate::All)
     }
 
     /// The same path may lead elsewhere by now: its folder was moved, a link stands in its place.
@@ -536,7 +538,7 @@ impl Engine {
     }
 
     /// Carries out changes by themselves. `false` if everything has to be compiled.
-    fn follow(&mut self, changes: &[Change], reading: Duration, outcome: &mut Outcome) -> bool {
+    fn follow(&mut self, changes: &[Change], reading: Duration, outcome: &mut SyncOutcome) -> bool {
         self.answering.follow(changes);
         let model = &mut self.snapshot.model;
         let followed = self
@@ -561,7 +563,7 @@ impl Engine {
         is_whole: bool,
         reading: Duration,
         objects: &Named,
-        outcome: &mut Outcome,
+        outcome: &mut SyncOutcome,
     ) {
         self.complete = step.error.is_none();
         // What the host uses itself may be another in a whole step, too.
@@ -597,7 +599,7 @@ impl Engine {
         let mouths = is_whole.then(|| Mouths::new(&self.snapshot.model, &self.facts, &self.config));
         let moves = Moves {
             moved: step.moved,
-            silenced: step.silenced,
+            withdrawn: step.withdrawn,
             begun: step.begun,
             ended: step.ended,
         };
@@ -618,8 +620,8 @@ impl Engine {
     }
 
     /// What guests are told, and who of them shares addresses.
-    fn directory(&self) -> Arc<Directory> {
-        Arc::new(Directory {
+    fn directory(&self) -> Arc<LeaseTable> {
+        Arc::new(LeaseTable {
             sharers: self.sharers.clone(),
             ..self.reconciler.served().directory.clone()
         })
@@ -631,8 +633,8 @@ impl Engine {
     }
 
     /// Tells others what this host is now: the announcer, and who asks the gateway's file.
-    fn note_host(&mut self, outcome: &mut Outcome) {
-        let ways = || image::ways(&self.config, &self.facts);
+    fn note_host(&mut self, outcome: &mut SyncOutcome) {
+        let ways = || compile::ways(&self.config, &self.facts);
         let own = Own {
             macs: self.facts.links.values().map(|link| link.mac).collect(),
             uplinks: ways()
@@ -647,7 +649,7 @@ impl Engine {
         let before = self.presence.clone();
         let with_ethernet = ways().filter(|way| !way.is_layer3());
         self.presence.note(with_ethernet.map(|way| way.mac()));
-        self.presence.next_hops = image::routers(&self.config, &self.facts);
+        self.presence.next_hops = compile::routers(&self.config, &self.facts);
         if self.presence != before || !self.presence_path.exists() {
             self.write_presence();
         }
@@ -665,7 +667,7 @@ impl Engine {
         if wanted == self.attached && self.failures.is_empty() && self.complete {
             return;
         }
-        self.reconciler.plane.put_to_use();
+        self.reconciler.plane.go_live();
         match self.links.sync(&mut self.programs, &wanted) {
             Ok(failures) => {
                 self.failures = failures;
@@ -785,7 +787,7 @@ impl Engine {
     }
 
     fn write_revision(&mut self) -> Result<(), PlaneError> {
-        plane::publish(
+        kernel::publish(
             &mut self.reconciler.plane,
             tag(&self.location),
             tag_of_file(self.file),
@@ -794,8 +796,8 @@ impl Engine {
     }
 
     /// Lets indexes that were taken back be used again; waits for running programs if there are such.
-    pub fn settle(&mut self) {
-        if let Err(error) = self.reconciler.settle() {
+    pub fn reclaim(&mut self) {
+        if let Err(error) = self.reconciler.reclaim() {
             warn!(%error, "the end of running programs cannot be awaited");
         }
     }
@@ -859,7 +861,7 @@ impl Engine {
             return;
         }
         let served = self.reconciler.served();
-        let scene = Scene {
+        let scene = ReportContext {
             model: &self.snapshot.model,
             facts: &self.facts,
             config: &self.config,
@@ -869,7 +871,7 @@ impl Engine {
             failures: &self.failures,
         };
         let mut report = Report::new(&self.location, &scene, &self.attached);
-        for sentence in &self.snapshot.unread {
+        for sentence in &self.snapshot.not_live {
             report.serving.add(|| sentence.clone());
         }
         report.error = self.table_error.clone().or_else(|| self.error.clone());
@@ -922,8 +924,8 @@ impl Engine {
     }
 
     /// Has the next sync compile everything, from a table that is read anew.
-    pub fn doubt(&mut self) {
-        self.doubtful = true;
+    pub fn request_full_sync(&mut self) {
+        self.full_sync_requested = true;
     }
 
     /// Ends the associations of EIPs whose time is over, in the table.
@@ -984,7 +986,7 @@ fn links_that_came_up(before: &HostFacts, now: &HostFacts) -> BTreeSet<u32> {
 
 /// The next hops that the kernel has to keep resolved.
 fn next_hops(config: &Config, facts: &HostFacts) -> BTreeSet<(u32, IpAddr)> {
-    image::next_hops(config, facts)
+    compile::next_hops(config, facts)
         .filter(|(way, _)| way.uplink.next_hop_mac.is_none() && !way.is_layer3())
         .map(|(_, hop)| hop)
         .collect()
@@ -998,7 +1000,7 @@ fn context(facts: &HostFacts, config: &Config) -> Context {
         // It attaches none.
         host_ports: Vec::new(),
         port: None,
-        next_hops: image::routers(config, facts).into_iter().collect(),
+        next_hops: compile::routers(config, facts).into_iter().collect(),
     }
 }
 
@@ -1056,7 +1058,7 @@ fn tell_of_older(snapshot: &Snapshot, applied: u64) {
 /// Says which objects are not served because their rows cannot be read, where that is news.
 fn tell_of_unread(snapshot: &Snapshot, told: &[String]) {
     const NAMED: usize = 20;
-    let news = snapshot.unread.iter();
+    let news = snapshot.not_live.iter();
     let news: Vec<&String> = news.filter(|sentence| !told.contains(sentence)).collect();
     for sentence in news.iter().take(NAMED) {
         warn!("{sentence}");

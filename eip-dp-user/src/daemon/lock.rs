@@ -22,7 +22,7 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 
 use super::run_folder::{self, RUN_FOLDER};
-use crate::{cli::Name, plane::Pins, private};
+use crate::{cli::Name, kernel::Pins, private};
 
 /// The lock of a gateway, held for as long as this value lives.
 #[derive(Debug)]

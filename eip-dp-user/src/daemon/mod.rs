@@ -44,22 +44,22 @@ pub use report::{
 pub use run_folder::RUN_FOLDER;
 
 use crate::{
-    announce::{Announcer, Kin, News},
+    announce::{Announcer, AnnouncerEvent, Kin},
     cli::{DEFAULT_TABLE, Name},
+    compile::{Content, tag},
     config::Config,
-    guests::{self, Directory},
+    guests::{self, LeaseTable},
     host::{self, Family, HostFacts, NeighbourKeeper, Setting, Settings, Watcher},
-    image::{Content, tag},
+    kernel::{self, Pins, PlaneError, ServedTable},
     model::Model,
-    plane::{self, Pins, PlaneError, Served},
     requirements::missing_capabilities,
     schedule::until,
     shared::Claims,
-    survey::Scene,
+    survey::ReportContext,
     table::{Identity, Table, path_of},
 };
 use answering::Watch;
-use engine::{Engine, Outcome};
+use engine::{Engine, SyncOutcome};
 use readers::Readers;
 use table_watch::TableWatch;
 
@@ -68,7 +68,7 @@ const AUDIT: Duration = Duration::from_mins(1);
 /// How long to wait before trying again what failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long what nobody waits for may be put off: the next change, which may come at once, goes first.
-const CHORES: Duration = Duration::from_secs(1);
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// Without any news the engine looks again by then.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
@@ -77,7 +77,7 @@ const MOST_NEWS: usize = 4096;
 
 /// What the command line says about the daemon.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct RunOptions {
     /// Which gateway.
     pub name: Name,
     /// The configuration's file; `None`: the default one, if it is there.
@@ -99,7 +99,7 @@ pub fn shared_path(name: &Name) -> PathBuf {
 }
 
 /// Runs the daemon until it is told to end.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     logging::start()?;
     memory::grow_in_large_steps();
     let config = Config::load(options.config.as_deref(), &options.uplinks)?;
@@ -130,11 +130,11 @@ fn check_privileges() -> anyhow::Result<()> {
 
 /// Opens the table, and makes one where there is none. A gateway that forwards already has one: a
 /// new one would not be it.
-fn open_table(options: &Options, config: &Config) -> anyhow::Result<Table> {
+fn open_table(options: &RunOptions, config: &Config) -> anyhow::Result<Table> {
     let said = options.table.as_deref().or(config.table.as_deref());
     let url = said.unwrap_or(DEFAULT_TABLE);
     let location = tag(&location_of_path(&path_of(url)?));
-    let served = Served::of(&Pins::new(&options.name))?.filter(|served| served.location != 0);
+    let served = ServedTable::of(&Pins::new(&options.name))?.filter(|served| served.location != 0);
     let table = match served {
         Some(served) => {
             let identity = served.identity.filter(|_| served.location == location);
@@ -143,12 +143,12 @@ fn open_table(options: &Options, config: &Config) -> anyhow::Result<Table> {
         None => Table::open_or_make(url, None)?,
     };
     // Before anything is written about it, or to it.
-    let own = Served {
+    let own = ServedTable {
         location,
         identity: table.identity(),
         applied: 0,
     };
-    plane::check_table(&Pins::new(&options.name), &own)?;
+    kernel::check_table(&Pins::new(&options.name), &own)?;
     if table.is_new() {
         info!(table = url, "there was no table; made a new one");
     }
@@ -160,7 +160,7 @@ fn open_table(options: &Options, config: &Config) -> anyhow::Result<Table> {
     clippy::too_many_lines,
     reason = "the daemon's parts, one after the other"
 )]
-async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
+async fn serve(options: &RunOptions, config: Config) -> anyhow::Result<()> {
     let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
@@ -182,7 +182,7 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let readers = Readers::start(&name, config.group.as_deref())?;
     let mut engine =
         Some(blocking(move || Engine::start(&name, table, config, now, readers)).await??);
-    let (directories, answers) = watch::channel(Arc::new(Directory::default()));
+    let (directories, answers) = watch::channel(Arc::new(LeaseTable::default()));
     let claims = Claims::default();
     let server = server_of_guests(&options.name, claims.clone())?;
     let server = tokio::spawn(server.run(answers));
@@ -214,8 +214,8 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
         claims,
     };
     let mut ready = false;
-    let mut work = Work::Sync;
-    let mut chores_at = None;
+    let mut work = Task::Sync;
+    let mut housekeeping_at = None;
     loop {
         let facts_now = sources.facts.borrow_and_update().clone();
         let heard = std::mem::take(&mut sources.heard);
@@ -241,19 +241,21 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
             })
             .await?,
         );
-        let soon = Instant::now() + CHORES;
-        chores_at = outcome.has_chores.then(|| chores_at.unwrap_or(soon));
+        let soon = Instant::now() + HOUSEKEEPING;
+        housekeeping_at = outcome
+            .has_housekeeping
+            .then(|| housekeeping_at.unwrap_or(soon));
         // An expiry that could not be carried out is tried again, but not at once.
         let overdue = outcome
             .next_expiry
             .is_some_and(|time| time <= Timestamp::now());
-        let expiry_floor = if overdue && matches!(work, Work::Expire) {
+        let expiry_floor = if overdue && matches!(work, Task::Expire) {
             RETRY
         } else {
             Duration::ZERO
         };
         let expiry = (outcome.next_expiry, expiry_floor);
-        let Some(next) = sources.next(expiry, pause, chores_at).await? else {
+        let Some(next) = sources.next(expiry, pause, housekeeping_at).await? else {
             break;
         };
         work = next;
@@ -268,9 +270,9 @@ async fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
 struct Sources {
     facts: watch::Receiver<Arc<HostFacts>>,
     table: TableWatch,
-    news: mpsc::UnboundedReceiver<News>,
+    news: mpsc::UnboundedReceiver<AnnouncerEvent>,
     /// What of them was taken.
-    heard: Vec<News>,
+    heard: Vec<AnnouncerEvent>,
     audit: Interval,
     watchdog: Interval,
     hangup: Signal,
@@ -285,29 +287,29 @@ impl Sources {
         &mut self,
         (expiry, expiry_floor): (Option<Timestamp>, Duration),
         pause: Duration,
-        chores_at: Option<Instant>,
-    ) -> anyhow::Result<Option<Work>> {
+        housekeeping_at: Option<Instant>,
+    ) -> anyhow::Result<Option<Task>> {
         let work = tokio::select! {
             changed = self.facts.changed() => {
                 changed.context("the host's networking is watched no longer")?;
-                Work::Sync
+                Task::Sync
             }
             changed = self.table.changed() => {
                 changed.context("the table is watched no longer")?;
-                Work::Sync
+                Task::Sync
             }
-            () = self.claims.some() => Work::Sync,
-            _ = self.news.recv_many(&mut self.heard, MOST_NEWS) => Work::Sync,
-            () = wait_until(expiry, expiry_floor) => Work::Expire,
-            () = sleep_until(Instant::now() + pause) => Work::Sync,
-            _ = self.audit.tick() => Work::Audit,
+            () = self.claims.some() => Task::Sync,
+            _ = self.news.recv_many(&mut self.heard, MOST_NEWS) => Task::Sync,
+            () = wait_until(expiry, expiry_floor) => Task::Expire,
+            () = sleep_until(Instant::now() + pause) => Task::Sync,
+            _ = self.audit.tick() => Task::Audit,
             // `verify --repair` asks for it.
-            _ = self.hangup.recv() => Work::Repair,
-            () = until(chores_at) => Work::Chores,
+            _ = self.hangup.recv() => Task::Repair,
+            () = until(housekeeping_at) => Task::Housekeeping,
             _ = self.watchdog.tick() => {
                 notify(&[NotifyState::Watchdog]);
                 // Without news it does nothing, and shows that the engine still moves.
-                Work::Sync
+                Task::Sync
             }
             _ = self.terminate.recv() => return Ok(None),
             _ = self.interrupt.recv() => return Ok(None),
@@ -325,7 +327,7 @@ fn report_start(
 ) -> anyhow::Result<()> {
     let (model, failures) = (Model::default(), BTreeMap::new());
     let content = Content::default();
-    let scene = Scene {
+    let scene = ReportContext {
         model: &model,
         facts,
         config,
@@ -352,7 +354,7 @@ async fn audits() -> Interval {
 fn announcer(
     table: String,
     identity: Option<Identity>,
-) -> anyhow::Result<(Announcer, mpsc::UnboundedReceiver<News>)> {
+) -> anyhow::Result<(Announcer, mpsc::UnboundedReceiver<AnnouncerEvent>)> {
     let (tell, news) = mpsc::unbounded_channel();
     let announcer =
         Announcer::start(kin_of(table, identity), tell).context("EIPs cannot be announced")?;
@@ -373,7 +375,7 @@ fn kin_of(location: String, identity: Option<Identity>) -> Kin {
 
 /// Answers guests. The maps have to be there; the ring among them stays when others take their place.
 fn server_of_guests(name: &Name, claims: Claims) -> anyhow::Result<guests::Server> {
-    let ring = plane::requests(&Pins::new(name))?;
+    let ring = kernel::requests(&Pins::new(name))?;
     let requests = guests::Requests::new(ring).context("guests' requests cannot be awaited")?;
     guests::Server::open(requests, claims).context("the socket to answer guests cannot be opened")
 }
@@ -398,31 +400,31 @@ fn tell_of_host() {
 
 /// What to do before the next sync.
 #[derive(Clone, Copy, Debug)]
-enum Work {
+enum Task {
     Sync,
     Audit,
     Repair,
     Expire,
-    Chores,
+    Housekeeping,
 }
 
-impl Work {
+impl Task {
     /// What has to be done before anybody is told.
     fn carry_out(
         self,
         engine: &mut Engine,
         facts: Arc<HostFacts>,
-        news: &[News],
-    ) -> Result<Outcome, PlaneError> {
+        news: &[AnnouncerEvent],
+    ) -> Result<SyncOutcome, PlaneError> {
         match self {
             Self::Sync | Self::Expire => {}
             Self::Audit => engine.audit()?,
             Self::Repair => {
                 engine.audit()?;
-                engine.doubt();
+                engine.request_full_sync();
             }
-            Self::Chores => {
-                engine.settle();
+            Self::Housekeeping => {
+                engine.reclaim();
                 engine.write_report();
                 engine.give_memory_back();
             }
@@ -441,7 +443,7 @@ impl Work {
 
 /// The servers and helpers around the engine.
 struct Servers {
-    directories: watch::Sender<Arc<Directory>>,
+    directories: watch::Sender<Arc<LeaseTable>>,
     announcer: Announcer,
     neighbours: NeighbourKeeper,
     settings: Settings,
@@ -454,7 +456,7 @@ struct Servers {
 impl Servers {
     /// What has to be so before anybody is told that a revision is applied: the next thing may be a guest that asks for
     /// its lease. Returns whether all of it is.
-    async fn tell(&mut self, outcome: &Outcome) -> bool {
+    async fn tell(&mut self, outcome: &SyncOutcome) -> bool {
         if let Some(directory) = &outcome.directory {
             self.directories.send_replace(directory.clone());
         }
@@ -473,7 +475,7 @@ impl Servers {
     }
 
     /// Carries on what a sync found, and tells when to look again.
-    async fn follow(&mut self, outcome: &Outcome, is_set: bool) -> Duration {
+    async fn follow(&mut self, outcome: &SyncOutcome, is_set: bool) -> Duration {
         let orders = &outcome.orders;
         if let Some(own) = &orders.own {
             self.announcer.know(own.clone());

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     cli::{Name, dataplane::Status},
-    plane::{Kernel, Pins, PlaneError, boot_time},
+    kernel::{Kernel, Pins, PlaneError, boot_time},
     private,
     table::{CopyError, FileId, Identity, Table, TableError},
 };
@@ -163,7 +163,7 @@ impl Readers {
         let folder = folder(name);
         take_away(&folder)?;
         let Some(group) = group else {
-            run_folder::settle()?;
+            run_folder::reclaim()?;
             return Ok(None);
         };
         let gid = Group::from_name(group)
@@ -207,7 +207,7 @@ impl Readers {
 pub fn remove(name: &Name) -> anyhow::Result<()> {
     take_away(&folder(name))?;
     if Path::new(RUN_FOLDER).exists() {
-        run_folder::settle()?;
+        run_folder::reclaim()?;
     }
     Ok(())
 }
@@ -231,7 +231,7 @@ fn make(folder: &Path, gid: Gid) -> anyhow::Result<()> {
     if found.gid() != gid.as_raw() || found.mode() & 0o7777 != 0o750 {
         give(folder, gid, 0o750)?;
     }
-    run_folder::settle()
+    run_folder::reclaim()
 }
 
 /// Lets the group read.

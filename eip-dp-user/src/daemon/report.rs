@@ -14,18 +14,18 @@ use super::{answering::Conflict, run_folder::RUN_FOLDER};
 use crate::{
     attach::{Attachment, Role},
     cli::Name,
+    compile::{self, Way},
     config::Config,
     host::{self, Family, HostFacts, Uplinks},
-    image::{self, Way},
+    kernel::Pinned,
     model::{
         Model, Vlan,
         objects::{EniState, Mac},
     },
-    plane::Pinned,
     private,
     requirements::has_tcx,
     shared::Holder,
-    survey::{Scene, Survey},
+    survey::{ReportContext, Survey},
 };
 
 /// What the daemon saw and did at its last sync.
@@ -83,7 +83,7 @@ impl NameServers {
     fn new(config: &Config, facts: &HostFacts) -> Self {
         let file = facts.resolver.file.as_ref();
         Self {
-            servers: image::name_servers(config, facts).to_vec(),
+            servers: compile::name_servers(config, facts).to_vec(),
             source: match config.dhcp.dns {
                 Some(_) => Some("[dhcp] dns".to_owned()),
                 None => file.map(|file| file.display().to_string()),
@@ -200,8 +200,8 @@ impl Layer3Report {
     fn new(facts: &HostFacts, way: &Way<'_>) -> Option<Self> {
         way.is_layer3().then(|| Self {
             kind: way.link.kind.to_string(),
-            ipv4: image::leads_on(facts, way, Family::V4),
-            ipv6: image::leads_on(facts, way, Family::V6),
+            ipv4: compile::leads_on(facts, way, Family::V4),
+            ipv6: compile::leads_on(facts, way, Family::V6),
         })
     }
 }
@@ -289,8 +289,8 @@ impl Report {
         clippy::too_many_lines,
         reason = "what there is to tell, one after the other"
     )]
-    pub fn new(table: &str, scene: &Scene<'_>, attachments: &[Attachment]) -> Self {
-        let Scene {
+    pub fn new(table: &str, scene: &ReportContext<'_>, attachments: &[Attachment]) -> Self {
+        let ReportContext {
             model,
             facts,
             config,
@@ -313,9 +313,9 @@ impl Report {
             .iter()
             .map(|uplink| {
                 let way = Way::find(uplink, facts);
-                let hop = |family| image::next_hop(facts, &way?, family);
+                let hop = |family| compile::next_hop(facts, &way?, family);
                 let mac = |family| {
-                    let mac = image::next_hop_mac(facts, &way?, hop(family)?)?;
+                    let mac = compile::next_hop_mac(facts, &way?, hop(family)?)?;
                     Some(Mac(mac).to_string())
                 };
                 UplinkReport {
@@ -329,7 +329,7 @@ impl Report {
                     next_hop6_mac: mac(Family::V6),
                     layer3: way.and_then(|way| Layer3Report::new(facts, &way)),
                     networks: way
-                        .map(|way| image::networks(facts, &way).into_iter().collect())
+                        .map(|way| compile::networks(facts, &way).into_iter().collect())
                         .unwrap_or_default(),
                 }
             })

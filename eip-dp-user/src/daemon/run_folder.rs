@@ -23,7 +23,7 @@ pub fn make() -> anyhow::Result<()> {
 }
 
 /// Lets those through who may read something in it, and nobody else.
-pub fn settle() -> anyhow::Result<()> {
+pub fn reclaim() -> anyhow::Result<()> {
     settle_at(
         Path::new(RUN_FOLDER),
         &readers::groups(Path::new(RUN_FOLDER)),

@@ -32,7 +32,7 @@ use crate::shared::Sharers;
 /// Whom to answer, and with what. An ENI that is not served (stranded, detached) is in none of it; one with addresses
 /// of one family is in that half.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directory {
+pub struct LeaseTable {
     /// The IPv4 lease of each ENI.
     pub leases4: Leases<dhcp4::Lease>,
     /// The IPv6 lease of each ENI.
@@ -41,7 +41,7 @@ pub struct Directory {
     pub sharers: Arc<Sharers>,
 }
 
-impl Directory {
+impl LeaseTable {
     /// Gives a client these leases, and no other.
     pub fn tell(&mut self, client: Client, lease4: Option<dhcp4::Lease>, lease6: Option<Lease6>) {
         match lease4 {

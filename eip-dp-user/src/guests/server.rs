@@ -13,7 +13,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Client, Directory, Requests,
+    Client, LeaseTable, Requests,
     buckets::Buckets,
     dhcp4, dhcp6,
     ra::{self, Advertiser},
@@ -67,7 +67,7 @@ impl Server {
     }
 
     /// Serves from the newest directory for as long as it is polled.
-    pub async fn run(mut self, mut directory: watch::Receiver<Arc<Directory>>) {
+    pub async fn run(mut self, mut directory: watch::Receiver<Arc<LeaseTable>>) {
         directory.mark_changed();
         loop {
             if let Err(error) = self.next(&mut directory).await {
@@ -77,7 +77,7 @@ impl Server {
         }
     }
 
-    async fn next(&mut self, directory: &mut watch::Receiver<Arc<Directory>>) -> io::Result<()> {
+    async fn next(&mut self, directory: &mut watch::Receiver<Arc<LeaseTable>>) -> io::Result<()> {
         let due = self.answers.advertiser.next_due();
         let due = due.map(|due| due.max(self.advertise_from));
         tokio::select! {
@@ -101,7 +101,7 @@ impl Server {
     }
 
     /// Handles what is there, as far as it is one's turn: what is left is still there at the next.
-    fn batch(&mut self, directory: &Directory) -> io::Result<()> {
+    fn batch(&mut self, directory: &LeaseTable) -> io::Result<()> {
         let (clock, instant) = (now(), Instant::now());
         let Self {
             requests, answers, ..
@@ -131,13 +131,13 @@ struct Answers {
 }
 
 impl Answers {
-    fn follow(&mut self, directory: &Arc<Directory>) {
+    fn follow(&mut self, directory: &Arc<LeaseTable>) {
         self.buckets4.keep_only_those_of(&directory.leases4);
         self.buckets6.keep_only_those_of(&directory.leases6);
         self.advertiser.follow(directory, Instant::now());
     }
 
-    fn handle(&mut self, frame: &[u8], port: LinkKey, directory: &Directory, now: Instant) {
+    fn handle(&mut self, frame: &[u8], port: LinkKey, directory: &LeaseTable, now: Instant) {
         if let Some(frames) = directory.sharers.take(port, frame, &self.claims) {
             for (port, frame) in frames {
                 if let Err(error) = self.socket.send(port, &frame) {
@@ -167,7 +167,7 @@ impl Answers {
         &mut self,
         frame: &[u8],
         port: LinkKey,
-        directory: &Directory,
+        directory: &LeaseTable,
         now: Instant,
     ) -> Option<Vec<u8>> {
         let received = v6::parse(frame)?;
@@ -201,7 +201,7 @@ impl Answers {
 }
 
 /// Returns when there is a newer directory; never once nobody is left to publish one.
-async fn changed(directory: &mut watch::Receiver<Arc<Directory>>) {
+async fn changed(directory: &mut watch::Receiver<Arc<LeaseTable>>) {
     if directory.changed().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -142,8 +142,8 @@ pub fn namespace() -> u64 {
 mod tests {
     use super::*;
     use crate::{
+        compile::testing::{host, link},
         host::{Family, LinkKind, Route, VlanTag},
-        image::testing::{host, link},
     };
 
     fn why(facts: &HostFacts, interface: u32, vlan: Option<u16>) -> Option<String> {

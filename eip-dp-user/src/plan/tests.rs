@@ -10,11 +10,11 @@ use proptest::{collection::vec, prelude::*};
 
 use super::plan;
 use crate::{
+    compile::{Address, Content, FamilyContent, Limits, compile, tag, testing},
     config::MapSizes,
     host::HostFacts,
-    image::{Address, Content, FamilyContent, Limits, compile, tag, testing},
+    kernel::{Plane, fake::Fake},
     model::Model,
-    plane::{Plane, fake::Fake},
     reconcile::Reconciler,
 };
 
@@ -160,7 +160,7 @@ fn walk(worlds: &[(Model, HostFacts)]) -> Result<(), TestCaseError> {
         prop_assert!(step.error.is_none());
         prop_assert_eq!(&reconciler.plane.content, &image.content);
         prop_assert_eq!(reconciler.audit().expect("a fake"), 0);
-        reconciler.settle().expect("a fake");
+        reconciler.reclaim().expect("a fake");
         old = model;
     }
     Ok(())
@@ -211,7 +211,7 @@ proptest! {
         let plane = Fake { limits: small(), ..Fake::default() };
         let mut reconciler = Reconciler::adopt(plane).expect("a fake");
         reconciler.step(&model, &facts, &config);
-        reconciler.settle().expect("a fake");
+        reconciler.reclaim().expect("a fake");
         let mut next = Reconciler::adopt(reconciler.plane.clone()).expect("a fake");
         let step = next.step(&model, &facts, &config);
         prop_assert_eq!(step.writes, 0, "nothing to do");

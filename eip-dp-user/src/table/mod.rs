@@ -82,7 +82,7 @@ pub struct Snapshot {
     /// Its objects.
     pub model: Model,
     /// The objects that cannot be read, a sentence each; the model lacks them.
-    pub unread: Vec<String>,
+    pub not_live: Vec<String>,
 }
 
 /// What has changed between two moments.
@@ -347,7 +347,7 @@ impl Table {
             Ok(Snapshot {
                 revision,
                 model: read::model(&transaction, second)?,
-                unread: Vec::new(),
+                not_live: Vec::new(),
             })
         };
         read().map_err(|error| self.failed(error))
@@ -363,11 +363,11 @@ impl Table {
         let transaction = self.begin(TransactionBehavior::Deferred)?;
         let read = || {
             let revision = read::revision(&transaction)?;
-            let (model, unread) = read::sound_model(&transaction)?;
+            let (model, not_live) = read::sound_model(&transaction)?;
             Ok(Snapshot {
                 revision,
                 model,
-                unread,
+                not_live,
             })
         };
         read().map_err(|error| self.failed(error))

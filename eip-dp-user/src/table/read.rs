@@ -459,45 +459,45 @@ fn read_pool(row: &Row<'_>) -> Result<Pool> {
 /// those. It asks for one object after the other.
 pub(super) fn sound_model(connection: &Connection) -> Result<(Model, Vec<String>)> {
     let reader = Reader::new(connection);
-    let (mut model, mut unread) = (Model::default(), Vec::new());
+    let (mut model, mut not_live) = (Model::default(), Vec::new());
     let mut statement = connection.prepare_cached(POOL)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let pool = sound(read_pool(row).map(Some), "pool", &mut unread, || {
+        let pool = sound(read_pool(row).map(Some), "pool", &mut not_live, || {
             read_cidr(row, 0).map_or_else(|_| "of unknown prefix".to_owned(), |one| one.to_string())
         })?;
         if let Some(pool) = pool {
             model.pools.insert(pool.cidr, pool);
         }
     }
-    each_sound(connection, "vpc", "id", &mut unread, |id| {
+    each_sound(connection, "vpc", "id", &mut not_live, |id| {
         let vpc = reader.read_vpc(id)?;
         model.vpcs.extend(vpc.map(|one| (one.id.clone(), one)));
         Ok(())
     })?;
-    each_sound(connection, "instance", "id", &mut unread, |id| {
+    each_sound(connection, "instance", "id", &mut not_live, |id| {
         let sql = "SELECT id, max_enis FROM instance WHERE id = ?1";
         let instance = connection.query_row(sql, [id], read_instance)?;
         model.instances.insert(id.to_owned(), instance);
         Ok(())
     })?;
-    each_sound(connection, "eni", "id", &mut unread, |id| {
+    each_sound(connection, "eni", "id", &mut not_live, |id| {
         let eni = reader.read_eni(id)?;
         model.enis.extend(eni.map(|one| (one.id.clone(), one)));
         Ok(())
     })?;
-    each_sound(connection, "eip", "id", &mut unread, |id| {
+    each_sound(connection, "eip", "id", &mut not_live, |id| {
         let eip = connection.query_row(&format!("{EIP} WHERE id = ?1"), [id], read_eip)?;
         model.eips.insert(id.to_owned(), eip);
         Ok(())
     })?;
-    each_sound(connection, "association", "eip", &mut unread, |eip| {
+    each_sound(connection, "association", "eip", &mut not_live, |eip| {
         let sql = format!("{ASSOCIATION} WHERE eip = ?1");
         let association = connection.query_row(&sql, [eip], read_association)?;
         model.associations.insert(eip.to_owned(), association);
         Ok(())
     })?;
-    Ok((model, unread))
+    Ok((model, not_live))
 }
 
 /// Reads each object of a kind.
@@ -505,7 +505,7 @@ fn each_sound(
     connection: &Connection,
     kind: &str,
     key: &str,
-    unread: &mut Vec<String>,
+    not_live: &mut Vec<String>,
     mut read: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let mut statement = connection.prepare_cached(&format!("SELECT {key} FROM {kind}"))?;
@@ -514,7 +514,7 @@ fn each_sound(
         let id: Result<String> = row.get(0);
         let name = id.as_ref().map_or("of no name", String::as_str).to_owned();
         let done = id.and_then(|id| read(&id)).map(Some);
-        sound(done, kind, unread, || name)?;
+        sound(done, kind, not_live, || name)?;
     }
     Ok(())
 }
@@ -524,12 +524,12 @@ fn each_sound(
 fn sound<T>(
     read: Result<Option<T>>,
     kind: &str,
-    unread: &mut Vec<String>,
+    not_live: &mut Vec<String>,
     name: impl FnOnce() -> String,
 ) -> Result<Option<T>> {
     match read {
         Err(error) if error.sqlite_error_code().is_none() => {
-            unread.push(format!(
+            not_live.push(format!(
                 "{kind} {}: the table's row cannot be read ({error}): it is not served, and commands about it fail; correct or \
                  delete the row with sqlite3, or restore a copy",
                 name()

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, os::fd::AsRawFd, process::Command, sync::Arc, time::Duration};
 
 use eip_dp_user::guests::{
-    Client, Directory, Parameters, Server,
+    Client, LeaseTable, Parameters, Server,
     dhcp4::{Lease, Router},
 };
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -103,10 +103,10 @@ fn only_whole_requests_that_the_port_handed_over_are_answered() {
     });
 }
 
-fn directory(client: Client) -> Arc<Directory> {
-    Arc::new(Directory {
+fn directory(client: Client) -> Arc<LeaseTable> {
+    Arc::new(LeaseTable {
         leases4: [(client, lease(Ipv4Addr::new(10, 0, 0, 5)))].into(),
-        ..Directory::default()
+        ..LeaseTable::default()
     })
 }
 
@@ -177,9 +177,9 @@ fn beside_a_guest_that_floods_another_is_answered_at_once() {
         };
         let mut ring = Ring::new();
         let address = |last| lease(Ipv4Addr::new(10, 0, 0, last));
-        let directory = Directory {
+        let directory = LeaseTable {
             leases4: [(flooder, address(5)), (victim, address(6))].into(),
-            ..Directory::default()
+            ..LeaseTable::default()
         };
         let (_sender, receiver) = watch::channel(Arc::new(directory));
         let server = Server::open(ring.requests(), eip_dp_user::shared::Claims::default()).unwrap();
@@ -276,9 +276,9 @@ fn a_real_client_gets_its_address_and_after_a_change_the_new_one() {
             server: Ipv4Addr::new(169, 254, 1, 1),
             ..lease(Ipv4Addr::new(203, 0, 113, 9))
         };
-        directory.send_replace(Arc::new(Directory {
+        directory.send_replace(Arc::new(LeaseTable {
             leases4: [(client, routed)].into(),
-            ..Directory::default()
+            ..LeaseTable::default()
         }));
         let told = udhcpc("-r 10.0.0.5").await;
         let expected = "bound 203.0.113.9/255.255.255.255 via 169.254.1.1 mtu 1400 \
@@ -306,9 +306,9 @@ fn a_real_client_reads_what_the_site_gives() {
             }),
             ..lease(Ipv4Addr::new(10, 0, 0, 5))
         };
-        let directory = Arc::new(Directory {
+        let directory = Arc::new(LeaseTable {
             leases4: [(client, lease)].into(),
-            ..Directory::default()
+            ..LeaseTable::default()
         });
         let (_directory, receiver) = watch::channel(directory);
         let server = tokio::spawn(

@@ -3,7 +3,7 @@
 use std::{net::Ipv6Addr, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use eip_dp_user::{
-    guests::{Client, Directory, Lease6, Parameters, Server, dhcp6::server_identifier},
+    guests::{Client, Lease6, LeaseTable, Parameters, Server, dhcp6::server_identifier},
     host::{Family, Watcher},
 };
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -49,15 +49,15 @@ fn lease_of_a_site(address: &str) -> Lease6 {
     }
 }
 
-fn directory(client: Client, lease: Option<Lease6>) -> Arc<Directory> {
-    Arc::new(Directory {
+fn directory(client: Client, lease: Option<Lease6>) -> Arc<LeaseTable> {
+    Arc::new(LeaseTable {
         leases6: lease.map(|lease| (client, lease)).into_iter().collect(),
-        ..Directory::default()
+        ..LeaseTable::default()
     })
 }
 
 struct Served {
-    directories: watch::Sender<Arc<Directory>>,
+    directories: watch::Sender<Arc<LeaseTable>>,
     server: JoinHandle<()>,
     _taken: TakenOver,
 }

@@ -13,8 +13,8 @@ use aya::{
 };
 use eip_dp_common::abi::{RequestHeader, maps, programs, stages};
 use eip_dp_user::{
-    image::Limits,
-    plane::{Layout, Source},
+    compile::Limits,
+    kernel::{Layout, Source},
 };
 use nix::net::if_::if_nametoindex;
 
@@ -144,7 +144,7 @@ impl Bench {
         let mut maps = Maps::new(layout.open_new(&Source::Object(&ebpf))?);
         maps.fill(world, &indices)?;
         maps.fill_targets(world, &indices, Delivery::Xdp)?;
-        maps.put_to_use();
+        maps.go_live();
         let drops = take(&mut ebpf, maps::DROPS)?;
         let events = take(&mut ebpf, maps::EVENTS)?;
         let budgets = take(&mut ebpf, BUDGETS)?;

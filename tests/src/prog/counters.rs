@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use anyhow::Result;
 use aya::maps::{MapData, PerCpuArray};
 use eip_dp_common::abi::{Event, Reason};
-use eip_dp_user::plane::{Kernel, Plane as _};
+use eip_dp_user::kernel::{Kernel, Plane as _};
 
 use super::table::Change;
 

@@ -13,8 +13,8 @@ use eip_dp_common::{
     family::{Family, V4, V6},
 };
 use eip_dp_user::{
-    image::{Address, FamilyWrite, Write},
-    plane::{Kernel, Plane as _},
+    compile::{Address, FamilyWrite, Write},
+    kernel::{Kernel, Plane as _},
 };
 
 use super::{bench::Delivery, table};
@@ -87,8 +87,8 @@ impl Maps {
     }
 
     /// From now on programs run that read them.
-    pub fn put_to_use(&mut self) {
-        self.kernel.put_to_use();
+    pub fn go_live(&mut self) {
+        self.kernel.go_live();
     }
 
     /// Makes one change.

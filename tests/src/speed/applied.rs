@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Error, Result, ensure};
 use aya::maps::{Array, Map, MapData};
 use eip_dp_common::abi::{StatusWord, maps};
-use eip_dp_user::{cli::Name, plane::Pins, table::Table};
+use eip_dp_user::{cli::Name, kernel::Pins, table::Table};
 
 use crate::lab::gateway::Gateway;
 

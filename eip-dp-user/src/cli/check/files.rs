@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Config, ConfigError, DEFAULT_PATH},
     daemon::Lock,
-    plane::Relation,
+    kernel::Relation,
     table::{Snapshot, Table, path_of},
 };
 

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, net::IpAddr};
 use super::{Line, Status};
 use crate::{
     attach,
+    compile::{self, Way},
     config::{Config, Delivery, PortMode, Uplink},
     host::{Family, HostFacts, Link, LinkKind, Offloads, offloads},
-    image::{self, Way},
     model::{Model, objects::Mac},
 };
 
@@ -24,7 +24,7 @@ pub(super) fn uplink(facts: &HostFacts, uplink: &Uplink) -> Vec<Line> {
             "no such interface",
             format!(
                 "this host has {}; correct `--uplink` or the configuration, or make it: the daemon waits for it",
-                image::names_of_interfaces(facts)
+                compile::names_of_interfaces(facts)
             ),
         )];
     };
@@ -152,14 +152,14 @@ fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
     // One router may be IPv4's and IPv6's.
     let found: BTreeSet<_> = Family::ALL
         .into_iter()
-        .filter_map(|family| image::next_hop(facts, way, family))
+        .filter_map(|family| compile::next_hop(facts, way, family))
         .collect();
     let mut lines: Vec<Line> = found
         .into_iter()
         .map(|found| next_hop(subject, facts, way, found))
         .collect();
     for family in Family::ALL {
-        if let Some(why) = image::unclear(facts, way, family) {
+        if let Some(why) = compile::unclear(facts, way, family) {
             lines.push(Line {
                 cure: None,
                 ..Line::warn(subject, why, "")
@@ -181,14 +181,14 @@ fn next_hops(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
 
 fn next_hop(subject: &str, facts: &HostFacts, way: &Way<'_>, found: (u32, IpAddr)) -> Line {
     let (_, hop) = found;
-    if let Some(mac) = image::refused_mac(facts, way, found) {
+    if let Some(mac) = compile::refused_mac(facts, way, found) {
         return Line::warn(
             subject,
             format!("next hop {hop} has the group address {mac}, to which no packet is sent"),
             "find out who says so on the link, or set `next_hop_mac` of this [[uplink]]",
         );
     }
-    match image::next_hop_mac(facts, way, found) {
+    match compile::next_hop_mac(facts, way, found) {
         Some(mac) => Line::ok(subject, format!("next hop {hop} at {}", Mac(mac))),
         None => Line::ok(
             subject,
@@ -207,18 +207,18 @@ fn layer3(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
         ),
     ];
     lines.extend(member(subject, facts, way.link));
-    lines.extend(image::without_neighbours(way).map(|text| Line {
+    lines.extend(compile::without_neighbours(way).map(|text| Line {
         cure: None,
         ..Line::warn(subject, text, "")
     }));
     let before = lines.len();
     for family in Family::ALL {
-        if image::leads_on(facts, way, family) {
+        if compile::leads_on(facts, way, family) {
             lines.push(Line::ok(
                 subject,
                 format!("{family} packets are sent to its other end"),
             ));
-        } else if let Some(why) = image::unclear(facts, way, family) {
+        } else if let Some(why) = compile::unclear(facts, way, family) {
             lines.push(Line {
                 cure: None,
                 ..Line::warn(subject, why, "")
@@ -241,9 +241,9 @@ fn layer3(subject: &str, facts: &HostFacts, way: &Way<'_>) -> Vec<Line> {
 
 /// The VPCs whose prefixes are also in use on an uplink's link.
 pub(super) fn overlaps(facts: &HostFacts, model: &Model, config: &Config) -> Vec<Line> {
-    let networks = image::all_networks(facts, config);
+    let networks = compile::all_networks(facts, config);
     let vpcs = model.vpcs.values();
-    vpcs.flat_map(|vpc| image::overlaps(vpc, &networks))
+    vpcs.flat_map(|vpc| compile::overlaps(vpc, &networks))
         .map(|text| Line {
             cure: None,
             ..Line::warn("vpcs", text, "")
@@ -254,7 +254,7 @@ pub(super) fn overlaps(facts: &HostFacts, model: &Model, config: &Config) -> Vec
 /// Who sends ICMP errors of the gateway's own to the Internet, where that is nobody, or nobody's
 /// address.
 pub(super) fn errors(facts: &HostFacts, model: &Model, config: &Config) -> Vec<Line> {
-    let told = image::without_sources(model, facts, config);
+    let told = compile::without_sources(model, facts, config);
     told.into_iter()
         .map(|text| Line {
             cure: None,
@@ -290,7 +290,7 @@ pub(super) fn ports(facts: &HostFacts, model: &Model, config: Option<&Config>) -
             };
             let is_uplink = uplinks.iter().any(is_uplink);
             let mode = config.map_or(PortMode::default(), |config| match index {
-                Some(index) => image::port_mode(config, facts, index),
+                Some(index) => compile::port_mode(config, facts, index),
                 None => config.port_mode(|other| other == name),
             });
             let mut lines = port(facts, name, is_uplink, largest, mode);

@@ -8,7 +8,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::Line;
 use crate::{
-    plane::{Pins, SkbLayout, Unknown},
+    kernel::{Pins, SkbLayout, Unknown},
     requirements::{BPFFS, OLDEST_KERNEL, missing_capabilities},
 };
 

@@ -4,28 +4,28 @@ use std::collections::BTreeMap;
 
 use super::Line;
 use crate::{
+    compile::{self, Allocations, Applied, Content, Egress, Limits, PreferredBuckets},
     config::Config,
     host::{Family, HostFacts},
-    image::{self, Allocations, Content, Egress, Have, Homes, Limits},
     model::Model,
-    survey::{Scene, Survey},
+    survey::{ReportContext, Survey},
 };
 
 /// What the compiler says of the table.
 pub(super) fn survey(model: &Model, facts: &HostFacts, config: &Config) -> Survey {
     let limits = Limits::from(&config.maps);
-    let have = Have {
+    let have = Applied {
         content: Content::default(),
-        allocations: Allocations::new(&limits, Homes::default()),
+        allocations: Allocations::new(&limits, PreferredBuckets::default()),
         limits,
     };
-    let image = image::compile(model, facts, config, &have);
+    let image = compile::compile(model, facts, config, &have);
     // A next hop that nobody has asked for yet is the daemon's to ask for.
     let egress = Family::ALL.map(|family| match image.content.egress(family) {
         Egress::Unresolved => Egress::Ready,
         other => other,
     });
-    Survey::of(&Scene {
+    Survey::of(&ReportContext {
         model,
         facts,
         config,

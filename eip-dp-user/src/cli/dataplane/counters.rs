@@ -11,10 +11,10 @@ use crate::{
         DropsArgs, Failure, Format, Global, StatsArgs, output, place::table_of_gateway,
         readers::Copies, session,
     },
+    compile,
     daemon::{Report, readers},
-    image,
+    kernel::Kernel,
     model::objects::Eip,
-    plane::Kernel,
 };
 
 /// An EIP's counters since it was created.
@@ -191,7 +191,7 @@ struct Counted {
 fn untold(global: &Global) -> Option<String> {
     let report = Report::read(&Report::path(&global.name))?;
     let mut warnings = report.warnings.into_iter();
-    warnings.find(|text| image::says_untold(text))
+    warnings.find(|text| compile::says_untold(text))
 }
 
 /// `drops`: dropped packets by reason, and what else is counted.

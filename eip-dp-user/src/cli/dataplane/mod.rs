@@ -16,7 +16,7 @@ use super::{Failure, Format, Global, Name, RunArgs, output};
 use crate::{
     daemon::{self, Lock, Presence, Report, readers},
     host::{self, HostFacts, NeighbourKeeper, Settings},
-    plane::{Kernel, Links, Pins, PlaneError},
+    kernel::{Kernel, Pins, PlaneError, ProgramLinks},
 };
 
 impl From<PlaneError> for Failure {
@@ -27,7 +27,7 @@ impl From<PlaneError> for Failure {
 
 /// `run`: the daemon.
 pub fn run(args: &RunArgs, global: &Global) -> Result<(), Failure> {
-    let options = daemon::Options {
+    let options = daemon::RunOptions {
         name: global.name.clone(),
         config: args.host.config.clone(),
         uplinks: args.host.uplinks.clone(),
@@ -53,7 +53,7 @@ pub fn unload(global: &Global) -> Result<(), Failure> {
     if loaded {
         // No daemon may start meanwhile.
         let _lock = Lock::take(name)?;
-        Links::new(&pins).detach_all()?;
+        ProgramLinks::new(&pins).detach_all()?;
         pins.remove()?;
         release_neighbours()?;
     }

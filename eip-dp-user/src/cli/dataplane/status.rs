@@ -11,14 +11,14 @@ use crate::{
         place::{Gateway, Place},
         readers::Copies,
     },
+    compile::{Content, link_name},
     daemon::{
         self, Attached, ConflictReport, LinkState, Lock, NameServers, PortReport, Report,
         UplinkReport,
     },
     host,
-    image::{Content, link_name},
+    kernel::{Kernel, Pins, Plane, ProgramLinks, Relation},
     model::objects::EniState,
-    plane::{Kernel, Links, Pins, Plane, Relation},
     shared::Holder,
     survey::Survey,
     table::{Table, TableError},
@@ -271,7 +271,7 @@ impl Status {
                 at_boot_seconds,
             });
             status.maps = fills(kernel)?;
-            let pinned = Links::new(&pins).pinned()?;
+            let pinned = ProgramLinks::new(&pins).pinned()?;
             let links = pinned.into_iter().map(|pin| LinkStatus {
                 program: pin.program.name().to_owned(),
                 ifindex: pin.ifindex,
@@ -279,9 +279,9 @@ impl Status {
             status.links = links.collect();
         }
         // What the table wants is not known where it cannot be read.
-        let unread = of_table.error.filter(|_| kernel.is_some());
+        let not_live = of_table.error.filter(|_| kernel.is_some());
         let lag = of_table.lag.filter(|_| !running);
-        status.survey(report.as_ref(), [unread, lag], of_table.wants_anything);
+        status.survey(report.as_ref(), [not_live, lag], of_table.wants_anything);
         if let Some(report) = report {
             status.report(report);
         }

@@ -17,11 +17,11 @@ use crate::{
         Failure, Format, Global, Name, VerifyArgs, output,
         place::{Gateway, report_of_daemon, table_of_gateway},
     },
+    compile::{self, Allocations, Applied, Kind, tag},
     config::Config,
     daemon::{Lock, Report, location_of, shared_path, tag_of_file},
-    image::{self, Allocations, Have, Kind, tag},
+    kernel::{self, Kernel, Pinned, Pins, Plane, ProgramLinks, Standing},
     plan::plan,
-    plane::{self, Kernel, Links, Pinned, Pins, Plane, Standing},
     shared::Shared,
     table::{Snapshot, Table},
 };
@@ -88,7 +88,7 @@ pub fn verify(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
 /// Everything that the comparison needs.
 struct Verifier {
     kernel: Kernel,
-    links: Links,
+    links: ProgramLinks,
     table: Table,
     config: Config,
     daemon_runs: bool,
@@ -98,7 +98,7 @@ struct Verifier {
 /// What the table wants.
 struct Wanted {
     revision: u64,
-    image: image::Image,
+    image: compile::DesiredState,
 }
 
 impl Verifier {
@@ -117,7 +117,7 @@ impl Verifier {
         };
         Ok(Self {
             kernel,
-            links: Links::new(&Pins::new(&global.name)),
+            links: ProgramLinks::new(&Pins::new(&global.name)),
             table,
             config,
             daemon_runs,
@@ -161,7 +161,7 @@ impl Verifier {
         )))
     }
 
-    fn wanted(&self, have: &Have) -> Result<Wanted, Failure> {
+    fn wanted(&self, have: &Applied) -> Result<Wanted, Failure> {
         let Snapshot {
             revision,
             mut model,
@@ -170,14 +170,14 @@ impl Verifier {
         Shared::read(&self.shared_path, self.table.identity()).resolve(&mut model);
         Ok(Wanted {
             revision,
-            image: image::compile(&model, &facts()?, &self.config, have),
+            image: compile::compile(&model, &facts()?, &self.config, have),
         })
     }
 
     fn compare(&self) -> Result<Verdict, Failure> {
         let have = self.have()?;
         let Wanted { revision, image } = self.wanted(&have)?;
-        let mut differences: Vec<_> = image::differences(&image.content, &have.content)
+        let mut differences: Vec<_> = compile::differences(&image.content, &have.content)
             .into_iter()
             .map(|(element, kind)| Difference { element, kind })
             .collect();
@@ -210,11 +210,11 @@ impl Verifier {
         Ok(missing)
     }
 
-    fn have(&self) -> Result<Have, Failure> {
+    fn have(&self) -> Result<Applied, Failure> {
         let limits = self.kernel.limits();
         let content = self.kernel.read()?;
         let allocations = Allocations::recover(&content, &limits, self.kernel.homes());
-        Ok(Have {
+        Ok(Applied {
             content,
             allocations,
             limits,
@@ -235,7 +235,7 @@ impl Verifier {
             // It is what the gateway forwards by from now on.
             let location = tag(&location_of(&self.table));
             let file = tag_of_file(self.table.file());
-            plane::publish(&mut self.kernel, location, file, revision)?;
+            kernel::publish(&mut self.kernel, location, file, revision)?;
             return match self.missing_programs(&image.attachments)?.first() {
                 None => Ok(()),
                 Some(missing) => Err(Failure::failed(format!(

@@ -14,7 +14,7 @@ use dhcproto::Encodable;
 use eip_dp_common::abi::LinkKey;
 use tracing::debug;
 
-use super::{Client, Directory, Parameters};
+use super::{Client, LeaseTable, Parameters};
 use crate::frame::{Ethernet, v4};
 use request::Request;
 
@@ -57,7 +57,7 @@ pub enum Router {
 pub fn answer(
     frame: &[u8],
     link: LinkKey,
-    directory: &Directory,
+    directory: &LeaseTable,
     allow: impl FnOnce(Client) -> bool,
 ) -> Option<Vec<u8>> {
     let datagram = v4::parse(frame)?;

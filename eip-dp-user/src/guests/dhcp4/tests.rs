@@ -12,7 +12,7 @@ use eip_dp_common::abi::LinkKey;
 use proptest::prelude::*;
 use similar_asserts::assert_eq;
 
-use super::{Client, Directory, Lease, Parameters, Router, answer};
+use super::{Client, Lease, LeaseTable, Parameters, Router, answer};
 
 const PORT: LinkKey = LinkKey::untagged(7);
 const PORT_MAC: [u8; 6] = [2, 0, 0, 0, 0xff, 1];
@@ -200,11 +200,11 @@ fn read(frame: &[u8]) -> Reply {
     }
 }
 
-fn directory(lease: Lease) -> Directory {
+fn directory(lease: Lease) -> LeaseTable {
     let client = Client::on(PORT, GUEST_MAC);
-    Directory {
+    LeaseTable {
         leases4: [(client, lease)].into(),
-        ..Directory::default()
+        ..LeaseTable::default()
     }
 }
 
@@ -370,7 +370,7 @@ fn everything_else_is_silence() {
         "another VLAN"
     );
     assert!(
-        answer(&frame, PORT, &Directory::default(), |_| true).is_none(),
+        answer(&frame, PORT, &LeaseTable::default(), |_| true).is_none(),
         "no lease"
     );
     for (what, offset, value) in [

@@ -15,13 +15,13 @@ use dhcproto::Encodable;
 use eip_dp_common::abi::LinkKey;
 use tracing::debug;
 
-use super::{Client, Directory};
+use super::{Client, LeaseTable};
 use crate::{
+    compile::tag,
     frame::{
         Ethernet,
         v6::{Envelope, Received, link_local},
     },
-    image::tag,
 };
 use request::Request;
 
@@ -53,7 +53,7 @@ pub fn answer(
     received: &Received<'_>,
     message: &[u8],
     link: LinkKey,
-    directory: &Directory,
+    directory: &LeaseTable,
     allow: impl FnOnce(Client) -> bool,
 ) -> Option<Vec<u8>> {
     let client = Client::on(link, received.mac);

@@ -12,7 +12,7 @@ use crate::{
         Ethernet,
         v6::{ALL_NODES, Envelope, link_local},
     },
-    guests::{Client, Directory, Lease6},
+    guests::{Client, Lease6, LeaseTable},
     schedule::Schedule,
 };
 
@@ -38,7 +38,7 @@ const LONGEST_DELAY: Duration = Duration::from_millis(500);
 pub(in crate::guests) struct Advertiser {
     routers: HashMap<Router, State>,
     schedule: Schedule<Router>,
-    directory: Arc<Directory>,
+    directory: Arc<LeaseTable>,
     random: Rng,
 }
 
@@ -121,7 +121,7 @@ impl Advertiser {
     }
 
     /// Advertises from now on what the directory says, at once where that is new.
-    pub(in crate::guests) fn follow(&mut self, directory: &Arc<Directory>, now: Instant) {
+    pub(in crate::guests) fn follow(&mut self, directory: &Arc<LeaseTable>, now: Instant) {
         let before = std::mem::replace(&mut self.directory, Arc::clone(directory));
         let changed = directory.leases6.changed_since(&before.leases6);
         for guest in &changed {

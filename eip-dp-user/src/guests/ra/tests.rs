@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Advertiser, solicitor};
 use crate::{
     frame::v6::{Message, parse},
-    guests::{Client, Directory, Lease6, Parameters},
+    guests::{Client, Lease6, LeaseTable, Parameters},
 };
 
 const PORT_MAC: [u8; 6] = [2, 0, 0, 0, 0xff, 1];
@@ -51,10 +51,10 @@ fn routed_lease() -> Lease6 {
     }
 }
 
-fn directory<const N: usize>(leases: [(Client, Lease6); N]) -> Arc<Directory> {
-    Arc::new(Directory {
+fn directory<const N: usize>(leases: [(Client, Lease6); N]) -> Arc<LeaseTable> {
+    Arc::new(LeaseTable {
         leases6: leases.into(),
-        ..Directory::default()
+        ..LeaseTable::default()
     })
 }
 

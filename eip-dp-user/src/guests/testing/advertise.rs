@@ -10,7 +10,7 @@ use super::{
     site::{self, ENIS},
     wire::{Packet, address6, link_local, long, names, short},
 };
-use crate::guests::{Client, Directory, Lease6, ra::Advertiser};
+use crate::guests::{Client, Lease6, LeaseTable, ra::Advertiser};
 
 /// For how long everything holds, in seconds.
 const LIFETIME: usize = 9000;
@@ -133,7 +133,7 @@ impl Advertisement {
 /// A gateway as its guests see it, with what was said so far.
 struct Link {
     advertiser: Advertiser,
-    directory: Arc<Directory>,
+    directory: Arc<LeaseTable>,
     now: Instant,
     /// When each router last spoke to all nodes, unless those were its last words.
     spoke: HashMap<(Client, [u8; 6]), Instant>,
@@ -192,7 +192,7 @@ impl Link {
         }
     }
 
-    fn follow(&mut self, directory: &Arc<Directory>) {
+    fn follow(&mut self, directory: &Arc<LeaseTable>) {
         self.advertiser.follow(directory, self.now);
         self.directory = Arc::clone(directory);
         self.speak();

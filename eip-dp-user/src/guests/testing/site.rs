@@ -10,7 +10,7 @@ use eip_dp_common::abi::LinkKey;
 
 use super::wire;
 use crate::guests::{
-    Client, Directory, Lease6, Parameters,
+    Client, Lease6, LeaseTable, Parameters,
     dhcp4::{Lease, Router},
 };
 
@@ -119,9 +119,9 @@ pub fn lease6(place: usize) -> Lease6 {
 }
 
 /// What the daemon publishes for them.
-pub fn directory() -> &'static Arc<Directory> {
-    static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
-        let mut directory = Directory::default();
+pub fn directory() -> &'static Arc<LeaseTable> {
+    static DIRECTORY: LazyLock<Arc<LeaseTable>> = LazyLock::new(|| {
+        let mut directory = LeaseTable::default();
         for place in 0..ENIS.len() {
             directory.tell(client(place), Some(lease4(place)), Some(lease6(place)));
         }

@@ -639,10 +639,10 @@ fn a_row_that_cannot_be_read_is_named_and_the_rest_is_not() {
         let connection = &table.connection;
         let damage = format!("PRAGMA ignore_check_constraints = 1; BEGIN; {sql};");
         connection.execute_batch(&damage).unwrap();
-        let (model, unread) = super::super::read::sound_model(connection).unwrap();
+        let (model, not_live) = super::super::read::sound_model(connection).unwrap();
         connection.execute_batch("ROLLBACK").unwrap();
-        let [sentence] = &unread[..] else {
-            panic!("{sql}: {unread:?}");
+        let [sentence] = &not_live[..] else {
+            panic!("{sql}: {not_live:?}");
         };
         assert!(sentence.starts_with(name), "{sql}: {sentence}");
         let count = |model: &crate::model::Model| {
@@ -662,5 +662,5 @@ fn a_row_that_cannot_be_read_is_named_and_the_rest_is_not() {
         .check_whole()
         .expect("a value is not the file's structure");
     let sound = table.sound_snapshot().unwrap();
-    assert_eq!((sound.unread.len(), sound.revision), (1, whole.revision));
+    assert_eq!((sound.not_live.len(), sound.revision), (1, whole.revision));
 }

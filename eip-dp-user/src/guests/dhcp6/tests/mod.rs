@@ -14,7 +14,7 @@ use eip_dp_common::abi::LinkKey;
 use proptest::prelude::*;
 use similar_asserts::assert_eq;
 
-use super::{Client, Directory, answer, server_identifier};
+use super::{Client, LeaseTable, answer, server_identifier};
 use crate::{
     frame::v6::{Message, parse},
     guests::{Lease6, Parameters},
@@ -91,14 +91,14 @@ fn told(kind: u8) -> Reply {
     }
 }
 
-fn directory(lease: Lease6) -> Directory {
-    Directory {
+fn directory(lease: Lease6) -> LeaseTable {
+    LeaseTable {
         leases6: [(Client::on(PORT, GUEST_MAC), lease)].into(),
-        ..Directory::default()
+        ..LeaseTable::default()
     }
 }
 
-fn ask_at(link: LinkKey, frame: &[u8], directory: &Directory, allowed: bool) -> Option<Vec<u8>> {
+fn ask_at(link: LinkKey, frame: &[u8], directory: &LeaseTable, allowed: bool) -> Option<Vec<u8>> {
     let received = parse(frame)?;
     let Message::Dhcp(message) = received.message else {
         return None;
@@ -443,7 +443,7 @@ fn everything_else_is_silence() {
     for other in [LinkKey::tagged(8, 9), LinkKey::untagged(7)] {
         assert!(ask_at(other, &frame, &known, true).is_none(), "{other:?}");
     }
-    assert!(ask_at(PORT, &frame, &Directory::default(), true).is_none());
+    assert!(ask_at(PORT, &frame, &LeaseTable::default(), true).is_none());
     for source in ["::", "2001:db8::1", "fd00::5", "ff02::1"] {
         let mut request = request.clone();
         request.source = ip(source);
