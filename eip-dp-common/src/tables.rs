@@ -33,9 +33,9 @@ pub trait Tables<F: Family>: LinkTables {
     /// Whether a pool may have the address, see [`Family::prefilter`].
     fn may_be_pool(&self, address: &F::Address) -> bool;
     /// Has what an EIP's entry most likely leads to fetched while the entry is, see [`crate::cuckoo::home`]. Nothing waits for it.
-    fn expect_eip(&self, _address: &F::Address) {}
+    fn prefetch_eip(&self, _address: &F::Address) {}
     /// Likewise of the address of an ENI with this MAC.
-    fn expect_private(&self, _key: &SourceKey<F::Address>, _mac: [u8; 6]) {}
+    fn prefetch_source(&self, _key: &SourceKey<F::Address>, _mac: [u8; 6]) {}
     /// Runs `path` with room for its records. `None` if there is none, which no kernel does.
     fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R>;
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use eip_dp_common::budget::{Budget, EipBudget, EniBudget, RECEIVER, Spend};
 
-use crate::maps::{SEED, set};
+use crate::maps::{SEED, loaded};
 
 /// Whose budget, and for what: an ENI by its target, an EIP by its slot.
 #[repr(C)]
@@ -119,7 +119,7 @@ pub fn allow_eip(slot: u32, receiver: u64, kind: EipBudget, spend: Spend) -> boo
         kind: EniBudget::COUNT + kind as u32,
     };
     // The upper bits of the product are the mixed ones.
-    let mixed = (receiver ^ set(&SEED)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (receiver ^ loaded(&SEED)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let of_receiver = RECEIVER_BUDGETS.get_ptr_mut((mixed >> (64 - RECEIVER_BITS)) as u32);
     let now = now();
     let after = next(&account, kind.budget(), now);

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_probe_read_kernel};
 use eip_dp_common::packet::PartialChecksum;
 
-use crate::maps::{self, set};
+use crate::maps::{self, loaded};
 
 /// `CHECKSUM_PARTIAL` of include/linux/skbuff.h.
 const CHECKSUM_PARTIAL: u8 = 3;
@@ -13,17 +13,17 @@ const CHECKSUM_PARTIAL: u8 = 3;
 /// The checksum that the device is still to write; `None` where the kernel's structures are not known.
 #[inline(always)]
 pub fn partial_checksum(skb: *mut __sk_buff) -> Option<PartialChecksum> {
-    if set(&maps::SKB_KNOWN) == 0 {
+    if loaded(&maps::SKB_KNOWN) == 0 {
         return None;
     }
-    let [summed] = read::<1>(skb, set(&maps::SKB_IP_SUMMED_BYTE));
-    if summed >> set(&maps::SKB_IP_SUMMED_SHIFT) & 3 != CHECKSUM_PARTIAL {
+    let [summed] = read::<1>(skb, loaded(&maps::SKB_IP_SUMMED_BYTE));
+    if summed >> loaded(&maps::SKB_IP_SUMMED_SHIFT) & 3 != CHECKSUM_PARTIAL {
         return Some(PartialChecksum::NONE);
     }
     // All three are from the head of the buffer on, but for the second, which is from the first.
-    let start = read_u16(skb, set(&maps::SKB_CSUM_START));
-    let offset = read_u16(skb, set(&maps::SKB_CSUM_OFFSET));
-    let frame = read_u16(skb, set(&maps::SKB_MAC_HEADER));
+    let start = read_u16(skb, loaded(&maps::SKB_CSUM_START));
+    let offset = read_u16(skb, loaded(&maps::SKB_CSUM_OFFSET));
+    let frame = read_u16(skb, loaded(&maps::SKB_MAC_HEADER));
     if start < frame {
         return Some(PartialChecksum::UNKNOWN);
     }

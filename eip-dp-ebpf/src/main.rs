@@ -1,10 +1,10 @@
 //! The programs of eip-dp: XDP and tc on uplinks and ports.
 //!
-//! What happens to a packet is in `eip_dp_common::pipeline`; here are the entrances, where packets are ([`context`]), where
+//! What happens to a packet is in `eip_dp_common::pipeline`; here are the entry points, where packets are ([`context`]), where
 //! the tables are ([`maps`]), the counters ([`counters`]) and the ways out.
 //!
 //! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched. What the
-//! short way of XDP leaves, IPv6, ARP and neighbour discovery, pings of the gateway, ICMP errors of its own, and in tc the
+//! fast path of XDP leaves, IPv6, ARP and neighbour discovery, pings of the gateway, ICMP errors of its own, and in tc the
 //! end of every way are programs that these go on to ([`tail_call`]).
 #![no_std]
 #![no_main]
@@ -43,7 +43,7 @@ use eip_dp_common::{
 use maps::{DEVICES, Maps};
 use vlan::{Tag, Tags};
 
-/// On an uplink: packets for EIPs behind ports that XDP can send to. Most take the short way, which ends here.
+/// On an uplink: packets for EIPs behind ports that XDP can send to. Most take the fast path, which ends here.
 #[xdp(frags)]
 #[inline(always)]
 fn uplink_xdp(context: XdpContext) -> u32 {
@@ -76,7 +76,7 @@ fn uplink6_xdp(context: XdpContext) -> u32 {
     uplink_frame::<V6>(&context)
 }
 
-/// On a port that is a NIC or a VF, or whose guests complete their checksums: packets from ENIs. Most take the short way.
+/// On a port that is a NIC or a VF, or whose guests complete their checksums: packets from ENIs. Most take the fast path.
 #[xdp(frags)]
 #[inline(always)]
 fn port_xdp(context: XdpContext) -> u32 {
@@ -144,10 +144,10 @@ fn uplink_l3_tc(context: TcContext) -> i32 {
             };
             tail_call::enter_tc(&context, stage);
             // The stage is not there yet. Nothing of a tenant's enters the host's own routing.
-            lost(Reason::TableBusy)
+            drop_packet(Reason::TableBusy)
         }
         Err(Ok(action)) => action,
-        Err(Err(reason)) => lost(reason),
+        Err(Err(reason)) => drop_packet(reason),
     }
 }
 
@@ -249,9 +249,9 @@ fn next_fragment(context: &TcContext, before: Result<Option<i32>, Reason>) -> i3
         Ok(Some(action)) => action,
         Ok(None) => {
             tail_call::enter_tc(context, stages::FRAGMENTS);
-            lost(Reason::TooBig)
+            drop_packet(Reason::TooBig)
         }
-        Err(reason) => lost(reason),
+        Err(reason) => drop_packet(reason),
     }
 }
 
@@ -341,7 +341,7 @@ where
 {
     let skb = Skb::as_it_is(context);
     if skb.has_priority_tag() && Maps::has_uplink(&key_of(&skb, skb.tag())) {
-        return lost(Reason::Malformed);
+        return drop_packet(Reason::Malformed);
     }
     with_skb::<F>(context, stages, left_on_uplink, |skb, key| {
         pipeline::packet_from_uplink::<F, _, _>(skb, &Maps, key)
@@ -385,7 +385,7 @@ fn key_of(skb: &Skb, tag: Tag) -> LinkKey {
     }
 }
 
-/// The short way, and where it ends for a frame that is not for it: untouched, at the stage that is.
+/// The fast path, and where it ends for a frame that is not for it: untouched, at the stage that is.
 #[inline(always)]
 fn run_fast_path(
     context: &XdpContext,
@@ -544,12 +544,12 @@ fn restacked(skb: &Skb) -> Result<(), Reason> {
 /// Not looked at: the kernel has no memory to take its outer tag off.
 #[inline(always)]
 fn refused() -> i32 {
-    lost(Reason::KernelRefused)
+    drop_packet(Reason::KernelRefused)
 }
 
 /// Not delivered, and of nobody.
 #[inline(always)]
-fn lost(reason: Reason) -> i32 {
+fn drop_packet(reason: Reason) -> i32 {
     counters::count(&Outcome::dropped(reason));
     TC_ACT_SHOT
 }
@@ -642,7 +642,7 @@ fn with_skb<F: LinkProtocols>(
         tail_call::hand_off(&outcome);
         tail_call::enter_tc(context, stages::FRAGMENT);
         // The stage for it is not there. (Of the outcome the verifier misses what such a verdict leaves open.)
-        return lost(Reason::TooBig);
+        return drop_packet(Reason::TooBig);
     }
     tail_call::finish(context, &outcome)
 }

@@ -66,7 +66,7 @@ set_by_the_loader! {
 
 /// Reads such a number.
 #[inline(always)]
-pub fn set<T: Copy>(number: &T) -> T {
+pub fn loaded<T: Copy>(number: &T) -> T {
     // SAFETY: a reference is valid. The compiler is not to take the value for the one that stands in the source.
     unsafe { ptr::read_volatile(number) }
 }
@@ -209,19 +209,24 @@ fn word_of(array: &Array<u64>, index: u32) -> u64 {
 fn flow_of(flows: &Array<PackedCounter>, slot: u32) -> Option<*mut PackedCounter> {
     // SAFETY: the helper takes nothing and gives a number.
     let cpu = unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() };
-    flows.get_ptr_mut(PackedCounter::index(set(&SLOTS), cpu, slot))
+    flows.get_ptr_mut(PackedCounter::index(loaded(&SLOTS), cpu, slot))
 }
 
 /// Has the counters fetched that those of a key are mostly among, long before the key's entry says where they are.
 #[inline(always)]
-fn fetch_counters(flows: &Array<PackedCounter>, key: &Key) {
-    let home = cuckoo::home(key, set(&SEED), set(&SLOTS), PackedCounter::PER_CACHE_LINE);
-    fetch(flow_of(flows, home.start));
+fn prefetch_counters(flows: &Array<PackedCounter>, key: &Key) {
+    let home = cuckoo::home(
+        key,
+        loaded(&SEED),
+        loaded(&SLOTS),
+        PackedCounter::PER_CACHE_LINE,
+    );
+    prefetch(flow_of(flows, home.start));
 }
 
 /// Has the line fetched that this is in: nothing waits for it.
 #[inline(always)]
-fn fetch<T>(what: Option<*mut T>) {
+fn prefetch<T>(what: Option<*mut T>) {
     if let Some(what) = what {
         // The load is the point.
         load(what.cast());
@@ -319,7 +324,7 @@ impl LinkTables for Maps {
 
     #[inline(always)]
     fn receiver<A>(&self, eip: &EipRoute<A>, into: &mut Target) -> bool {
-        let hop = match eip.stands_at() {
+        let hop = match eip.next_hop() {
             0 => Self::hop(eip.target),
             hop => NextHop::from_word(hop),
         };

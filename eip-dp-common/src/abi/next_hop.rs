@@ -162,7 +162,7 @@ impl Link {
     }
 }
 
-/// A word of the map `INGRESS`: which interface it speaks of, and what the short way takes frames from it for. Found by the
+/// A word of the map `INGRESS`: which interface it speaks of, and what the fast path takes frames from it for. Found by the
 /// lower bits of the interface's index; where two interfaces share a place, one of them has it and the other goes without.
 /// From the lowest bit: 32 bits interface, 15 bits link, 1 bit whether it is an uplink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -48,7 +48,7 @@ impl<A> EipRoute<A> {
     /// To a program: where the ENI is, in place of its target.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the halves")]
-    pub const fn stand_at(&mut self, hop: u64) {
+    pub const fn set_next_hop(&mut self, hop: u64) {
         self.target = hop as u32;
         self.vpc = (hop >> 32) as u32;
         self.reserved = 1;
@@ -56,7 +56,7 @@ impl<A> EipRoute<A> {
 
     /// To a program: where the ENI is; 0 if only its target is known.
     #[inline(always)]
-    pub const fn stands_at(&self) -> u64 {
+    pub const fn next_hop(&self) -> u64 {
         if self.reserved == 1 {
             self.target as u64 | (self.vpc as u64) << 32
         } else {
@@ -66,7 +66,7 @@ impl<A> EipRoute<A> {
 
     /// To a program: another target in place of the ENI's.
     #[inline(always)]
-    pub const fn lead_to(&mut self, target: u32) {
+    pub const fn set_target(&mut self, target: u32) {
         self.target = target;
         self.reserved = 0;
     }

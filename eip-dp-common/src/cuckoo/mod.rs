@@ -16,7 +16,7 @@
 //! - An entry whose head changes is one that is written anew: behind the old one in the order in which a program looks, which is
 //!   taken away at once, or else in front of it, which is taken away a grace period later.
 //!
-//! Readers need their loads in the order of the program, which x86-64 gives; the other side is in `eip_dp_user::plane`.
+//! Readers need their loads in the order of the program, which x86-64 gives; the other side is in `eip_dp_user::kernel`.
 
 mod entry;
 

@@ -14,7 +14,7 @@ use crate::{
     tables::LinkTables,
 };
 
-/// How many bits a `SCREEN` map has; the first half is of short prefixes.
+/// How many bits a `PREFILTER` map has; the first half is of short prefixes.
 pub const PREFILTER_BITS: u32 = 2 << 16;
 
 /// A prefix in 16 bits, all words of it exclusive-or'ed: each bit of the last word changes one.
@@ -52,14 +52,14 @@ pub trait Family: Copy + 'static {
     /// The length of the headers in front of that quotation, IP's and ICMP's.
     const ERROR_HEADERS: usize;
 
-    /// How long the prefixes are that the `SCREEN` map has bits for, the short ones and the long ones: those that
+    /// How long the prefixes are that the `PREFILTER` map has bits for, the short ones and the long ones: those that
     /// providers have, and those that they hand out. So a pool's neighbours at the same provider are told from it, too.
     const PREFILTERED: [u32; 2];
 
     /// The first 64 bits of an address, or all of it and zeros.
     fn upper(address: &Self::Address) -> u64;
 
-    /// Which bits of the `SCREEN` map stand for the short and the long prefix that hold `address`. A clear one says that no
+    /// Which bits of the `PREFILTER` map stand for the short and the long prefix that hold `address`. A clear one says that no
     /// pool has the address; two set ones say that it is worth a look.
     #[inline(always)]
     fn prefilter(address: &Self::Address) -> [u32; 2] {

@@ -1,7 +1,7 @@
-//! The short way of most packets: plain TCP, UDP, pings and what has no checksum over addresses, between an EIP and the
+//! The fast path of most packets: plain TCP, UDP, pings and what has no checksum over addresses, between an EIP and the
 //! Internet, from XDP to XDP.
 //!
-//! It is made of the same steps as the whole path and decides nothing on its own: whatever is not plain is left untouched
+//! It is made of the same steps as the full path and decides nothing on its own: whatever is not plain is left untouched
 //! ([`Verdict::Punt`]) to [`packet_from_uplink`](super::packet_from_uplink) and [`packet_from_port`](super::packet_from_port).
 //! What it does decide, those would decide alike: [`crate::testing::hold`] asserts that of every packet.
 
@@ -18,7 +18,7 @@ use crate::{
     tables::{LinkTables, Tables},
 };
 
-/// What the short way looks up besides.
+/// What the fast path looks up besides.
 pub trait FastPathTables: LinkTables {
     /// The link of an untagged interface, which becomes `into`, and its index; 0 where the interface is not such a port or
     /// uplink, or has no place in the table.
@@ -27,7 +27,7 @@ pub trait FastPathTables: LinkTables {
     fn next_hop(&self, index: &u32) -> NextHop;
 }
 
-/// Not a packet for the short way.
+/// Not a packet for the fast path.
 const PUNT: Outcome = Outcome {
     verdict: Verdict::Punt,
     ..Outcome::START
@@ -53,7 +53,7 @@ pub fn fast_path_from_uplink<F: LinkProtocols, P: Packet, T: Tables<F> + FastPat
     let Ok(datagram) = F::parse_plain(packet) else {
         return PUNT;
     };
-    tables.expect_eip(&datagram.destination);
+    tables.prefetch_eip(&datagram.destination);
     let mut eip = EipRoute::zeroed();
     if !tables.eip(&datagram.destination, &mut eip) {
         return PUNT;
@@ -114,7 +114,7 @@ pub fn fast_path_from_port<F: LinkProtocols, P: Packet, T: Tables<F> + FastPathT
         vpc: port.vpc,
         address: datagram.source,
     };
-    tables.expect_private(&key, ethernet.source);
+    tables.prefetch_source(&key, ethernet.source);
     let mut owner = SourceBinding::zeroed();
     if !tables.private(&key, &mut owner) {
         return PUNT;

@@ -1,6 +1,6 @@
 //! What happens to a packet: from a frame on an uplink or a port to a [`Verdict`].
 //!
-//! [`packet_from_uplink`] and [`packet_from_port`] are the entrances, one a direction, for each address family;
+//! [`packet_from_uplink`] and [`packet_from_port`] are the entry points, one a direction, for each address family;
 //! [`forward`] is where both end for a packet that goes on. [`discovery_from_uplink`] and [`discovery_from_port`] are the
 //! same for ARP and neighbour discovery. A packet is translated completely or left untouched: every check
 //! stands before the first write. [`icmp_error_on_uplink`] and [`icmp_error_on_port`] follow for a packet that ends here and whose sender has
@@ -52,7 +52,7 @@ pub enum Verdict {
     Pass,
     /// A guest's DHCP message, for the daemon; untouched.
     PuntToDaemon,
-    /// Left to this interface's slow path, or by the short way to the whole one, untouched.
+    /// Left to this interface's slow path, or by the fast path to the whole one, untouched.
     Punt,
     /// Not delivered.
     Drop(Reason),

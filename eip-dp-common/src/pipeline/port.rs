@@ -470,7 +470,7 @@ fn public<F: LinkProtocols, P: Packet, T: Tables<F>>(
         to_neighbour::<F, P, T>(packet, tables, address, scratch, outcome.eni)?;
     } else {
         if !to_eip {
-            scratch.eip.lead_to(F::UPLINK_TARGET);
+            scratch.eip.set_target(F::UPLINK_TARGET);
         }
         tables::receiver(&mut scratch.target, tables, &scratch.eip)?;
     }

@@ -23,19 +23,19 @@ pub fn run(world: &World, ifindex: u32, frame: &[u8]) -> (Outcome, Vec<u8>) {
     } else {
         from_port(&mut packet, world, key)
     };
-    is_the_same_in_short(world, ifindex, frame, &outcome, &packet.bytes);
+    assert_fast_path_agrees(world, ifindex, frame, &outcome, &packet.bytes);
     (outcome, packet.bytes)
 }
 
-/// Whoever takes the short way ends where the whole path does.
-fn is_the_same_in_short(
+/// Whoever takes the fast path ends where the full path does.
+fn assert_fast_path_agrees(
     world: &World,
     ifindex: u32,
     frame: &[u8],
     outcome: &Outcome,
     after: &[u8],
 ) {
-    let (short, bytes) = run_in_short(world, ifindex, frame);
+    let (short, bytes) = run_fast_path(world, ifindex, frame);
     if short.verdict == Verdict::Punt {
         assert_eq!(bytes, frame, "left, but not untouched");
         return;
@@ -44,8 +44,8 @@ fn is_the_same_in_short(
     assert_eq!(bytes, after);
 }
 
-/// Runs a frame from this interface the short way, which is not for all.
-pub fn run_in_short(world: &World, ifindex: u32, frame: &[u8]) -> (Outcome, Vec<u8>) {
+/// Runs a frame from this interface the fast path, which is not for all.
+pub fn run_fast_path(world: &World, ifindex: u32, frame: &[u8]) -> (Outcome, Vec<u8>) {
     let mut packet = Buffer::new(frame.to_vec());
     let is_ipv6 = frame.get(12..14) == Some(&TYPE6);
     let outcome = match (ifindex == UPLINK, is_ipv6) {

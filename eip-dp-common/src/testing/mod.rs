@@ -18,5 +18,5 @@ pub mod wire;
 mod world;
 
 pub use buffer::Buffer;
-pub use hold::{hold, run, run_in_short};
+pub use hold::{hold, run, run_fast_path};
 pub use world::{Addressed, World, world};

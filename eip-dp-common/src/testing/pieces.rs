@@ -156,7 +156,7 @@ where
     outcome
 }
 
-/// What follows the short way.
+/// What follows the fast path.
 fn whole<F: LinkProtocols>(world: &World, ifindex: u32, packet: &mut Pieces) -> Outcome
 where
     World: Tables<F>,

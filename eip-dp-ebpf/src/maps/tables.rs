@@ -20,8 +20,8 @@ use eip_dp_common::{
 use super::{
     CIDR4, CIDR6, EIP_IN, EIP_OUT, EIP4, EIP4_BUCKETS, EIP6, EIP6_BUCKETS, Maps, NAT_PEERS6,
     NAT_PEERS6_HALF, NETS4, NETS6, NEXT_HOPS, PREFILTER4, PREFILTER6, PREFIX4, PREFIX6, PRIVATE4,
-    PRIVATE4_BUCKETS, PRIVATE6, PRIVATE6_BUCKETS, SEED, TARGETS, copy, fetch, fetch_counters, load,
-    set, word_of,
+    PRIVATE4_BUCKETS, PRIVATE6, PRIVATE6_BUCKETS, SEED, TARGETS, copy, load, loaded, prefetch,
+    prefetch_counters, word_of,
 };
 use crate::unaligned;
 
@@ -30,7 +30,7 @@ trait Indexed: Family {
     /// The other address that an entry names.
     fn other(other: u32) -> Self::Address;
     /// Has that fetched which the entry of this key names, of an EIP or of an ENI's address, if it is at home.
-    fn fetch_other(key: &Key, of_eip: bool);
+    fn prefetch_nat_peer(key: &Key, of_eip: bool);
     /// The checksum difference between two addresses.
     fn delta(old: &Self::Address, new: &Self::Address) -> Delta;
 }
@@ -42,7 +42,7 @@ impl Indexed for V4 {
     }
 
     #[inline(always)]
-    fn fetch_other(_key: &Key, _of_eip: bool) {}
+    fn prefetch_nat_peer(_key: &Key, _of_eip: bool) {}
 
     #[inline(always)]
     fn delta(old: &[u8; 4], new: &[u8; 4]) -> Delta {
@@ -61,11 +61,11 @@ impl Indexed for V6 {
     }
 
     #[inline(always)]
-    fn fetch_other(key: &Key, of_eip: bool) {
-        let half = set(&NAT_PEERS6_HALF);
-        let home = cuckoo::home(key, set(&SEED), half, NAT_PEERS_PER_CACHE_LINE);
+    fn prefetch_nat_peer(key: &Key, of_eip: bool) {
+        let half = loaded(&NAT_PEERS6_HALF);
+        let home = cuckoo::home(key, loaded(&SEED), half, NAT_PEERS_PER_CACHE_LINE);
         let begin = if of_eip { 0 } else { half };
-        fetch(NAT_PEERS6.get_ptr_mut(begin + home.start));
+        prefetch(NAT_PEERS6.get_ptr_mut(begin + home.start));
     }
 
     #[inline(always)]
@@ -87,9 +87,9 @@ fn read_eip<F: Indexed>(
     let words = EipEntry::unpack(found.key_word, found.value_word);
     into.slot = words.slot;
     into.mode = words.mode;
-    into.lead_to(words.target);
+    into.set_target(words.target);
     if words.hop != 0 {
-        into.stand_at(words.hop);
+        into.set_next_hop(words.hop);
     }
     // In the other modes nothing is changed, or nothing delivered.
     if words.mode == EipMode::Nat as u8 {
@@ -146,8 +146,8 @@ macro_rules! tables_of {
             fn eip(&self, address: &$address, into: &mut EipRoute<$address>) -> bool {
                 let key = EipEntry::key(*address);
                 let geometry = Geometry {
-                    buckets: set(&$eip_buckets),
-                    seed: set(&SEED),
+                    buckets: loaded(&$eip_buckets),
+                    seed: loaded(&SEED),
                 };
                 let found = cuckoo::find::<<$address as Keyed>::Shape>(
                     geometry,
@@ -166,8 +166,8 @@ macro_rules! tables_of {
             ) -> bool {
                 let words = SourceEntry::key(key.vpc, key.address);
                 let geometry = Geometry {
-                    buckets: set(&$private_buckets),
-                    seed: set(&SEED),
+                    buckets: loaded(&$private_buckets),
+                    seed: loaded(&SEED),
                 };
                 let found = cuckoo::find::<<$address as Keyed>::Shape>(
                     geometry,
@@ -215,19 +215,19 @@ macro_rules! tables_of {
             }
 
             #[inline(always)]
-            fn expect_eip(&self, address: &$address) {
+            fn prefetch_eip(&self, address: &$address) {
                 let key = EipEntry::key(*address);
-                fetch_counters(&EIP_IN, &key);
-                <$family as Indexed>::fetch_other(&key, true);
+                prefetch_counters(&EIP_IN, &key);
+                <$family as Indexed>::prefetch_nat_peer(&key, true);
             }
 
             #[inline(always)]
-            fn expect_private(&self, key: &SourceKey<$address>, mac: [u8; 6]) {
+            fn prefetch_source(&self, key: &SourceKey<$address>, mac: [u8; 6]) {
                 let key = SourceEntry::key(key.vpc, key.address);
-                fetch_counters(&EIP_OUT, &key);
-                <$family as Indexed>::fetch_other(&key, false);
-                let home = NextHop::home(mac, set(&SEED), set(&TARGETS));
-                fetch(NEXT_HOPS.get_ptr_mut(home.start));
+                prefetch_counters(&EIP_OUT, &key);
+                <$family as Indexed>::prefetch_nat_peer(&key, false);
+                let home = NextHop::home(mac, loaded(&SEED), loaded(&TARGETS));
+                prefetch(NEXT_HOPS.get_ptr_mut(home.start));
             }
 
             #[inline(always)]

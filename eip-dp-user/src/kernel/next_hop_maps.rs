@@ -170,12 +170,12 @@ impl NextHopMaps {
         Ok(())
     }
 
-    /// Lets the short way take frames from a port, or no more.
+    /// Lets the fast path take frames from a port, or no more.
     pub(super) fn set_port(&mut self, key: LinkKey, port: Option<&Port>) {
         if !key.is_untagged() {
             return;
         }
-        // The host's own frames go to the kernel, the short way knows nothing of them.
+        // The host's own frames go to the kernel, the fast path knows nothing of them.
         let port = port.filter(|port| port.role == PortRole::Enis as u32);
         match port {
             Some(port) => {
@@ -188,7 +188,7 @@ impl NextHopMaps {
         self.take_in(key.ifindex);
     }
 
-    /// Likewise from an uplink. Without a free link it goes without the short way.
+    /// Likewise from an uplink. Without a free link it goes without the fast path.
     pub(super) fn set_uplink(&mut self, key: LinkKey, uplink: Option<&Uplink>) {
         if !key.is_untagged() {
             return;
@@ -265,7 +265,7 @@ impl NextHopMaps {
     }
 }
 
-/// What the short way has to know of an uplink.
+/// What the fast path has to know of an uplink.
 fn ingress_of(key: LinkKey, uplink: &Uplink) -> Link {
     let flags = if uplink.flags & UplinkFlags::DROP_PRIVATE_SOURCES == 0 {
         0

@@ -13,7 +13,7 @@ use crate::{
     family::{V4, V6},
     testing::{
         craft::{Draft, INWARD, Link, asks, echo, icmp_error, outward, transport},
-        hold, run, run_in_short,
+        hold, run, run_fast_path,
         site::{ENIS, Eni, Plan, UPLINK},
         wire::{IP, Ip},
         world,
@@ -128,8 +128,8 @@ fn every_kind_is_delivered_by_every_way() {
     every_kind_is_delivered::<V6>();
 }
 
-/// What there is most of goes the short way, between an EIP and the Internet, the pool's own neighbours included.
-fn plain_packets_go_the_short_way<F: Plan>() {
+/// What there is most of goes the fast path, between an EIP and the Internet, the pool's own neighbours included.
+fn plain_packets_take_the_fast_path<F: Plan>() {
     let world = world();
     let mut bytes = F::bytes(&F::public(7)).to_vec();
     bytes[F::PREFILTERED[1] as usize / 8 - 1] ^= 1;
@@ -152,7 +152,7 @@ fn plain_packets_go_the_short_way<F: Plan>() {
         for (protocol, payload) in payloads.into_iter().chain([(ping, request)]) {
             let mut draft = Draft::<F>::new(source, destination, protocol, payload);
             draft.sum();
-            let (outcome, _) = run_in_short(&world, route.ifindex, &draft.frame(route.link));
+            let (outcome, _) = run_fast_path(&world, route.ifindex, &draft.frame(route.link));
             let is_sent = outcome.verdict == Verdict::Send;
             assert_eq!(is_sent, one_end_is_outside, "{draft:?}");
         }
@@ -160,9 +160,9 @@ fn plain_packets_go_the_short_way<F: Plan>() {
 }
 
 #[test]
-fn most_packets_go_the_short_way() {
-    plain_packets_go_the_short_way::<V4>();
-    plain_packets_go_the_short_way::<V6>();
+fn most_packets_take_the_fast_path() {
+    plain_packets_take_the_fast_path::<V4>();
+    plain_packets_take_the_fast_path::<V6>();
 }
 
 /// Whatever is cut off a packet, it is delivered whole or not at all.
