@@ -1,7 +1,9 @@
-//! Compiles a package for the BPF target with the tool chain that `cargo xtask setup` found, for build scripts.
+//! Compiles a package for the BPF target with the tool chain that `cargo xtask setup` found, for
+//! build scripts.
 //!
-//! The kernel side needs `-Z build-std=core`, and so the library source of exactly the compiler that is
-//! used, which is rarely the compiler of this build. Setup records the pair in `.tools/ebpf-toolchain`.
+//! The kernel side needs `-Z build-std=core`, and so the library source of exactly the compiler
+//! that is used, which is rarely the compiler of this build. Setup records the pair in
+//! `.tools/ebpf-toolchain`.
 
 use std::{
     collections::HashMap,
@@ -16,8 +18,8 @@ const INLINING: &str = "-inline-threshold=100000";
 
 const CURE: &str = "run `cargo xtask setup`, which installs what is missing and says what it does";
 
-/// Compiles `package`, whose program has its name, into `OUT_DIR`; again when one of `sources`, paths from the root of the
-/// checkout, has changed.
+/// Compiles `package`, whose program has its name, into `OUT_DIR`; again when one of `sources`,
+/// paths from the root of the checkout, has changed.
 pub fn compile(package: &str, sources: &[&str]) {
     if let Err(message) = build(package, sources) {
         // One line per message: cargo prints each as an error of this package, without a backtrace.
@@ -124,7 +126,8 @@ impl Tools {
             "-Cdebuginfo=2".to_owned(),
             format!("-Clinker={}", self.get("linker")),
             "-Clink-arg=--btf".to_owned(),
-            // Each program is one body: a call would cost stack, of which a program and what it calls have 512 bytes together.
+            // Each program is one body: a call would cost stack, of which a program and what it
+            // calls have 512 bytes together.
             format!("-Cllvm-args={INLINING}"),
             format!("-Clink-arg=--llvm-args={INLINING}"),
             "-Ctarget-cpu=v3".to_owned(),

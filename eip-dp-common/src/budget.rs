@@ -1,9 +1,11 @@
-//! What the gateway does for each, and how often: ICMP errors, guests' requests, neighbours that are asked for.
+//! What the gateway does for each, and how often: ICMP errors, guests' requests, neighbours that
+//! are asked for.
 //!
-//! Each ENI, and each EIP towards the Internet, has a budget of its own, so that nobody can use up another's. A budget is one
-//! word, the time at which it is whole again (the generic cell rate algorithm, ITU-T I.371): an action moves that time
-//! on by an interval, and is refused where it would lie too far ahead. Words are shared by all CPUs and written without a
-//! lock; of two CPUs that act at once one may go uncounted.
+//! Each ENI, and each EIP towards the Internet, has a budget of its own, so that nobody can use up
+//! another's. A budget is one word, the time at which it is whole again (the generic cell rate
+//! algorithm, ITU-T I.371): an action moves that time on by an interval, and is refused where it
+//! would lie too far ahead. Words are shared by all CPUs and written without a lock; of two CPUs
+//! that act at once one may go uncounted.
 
 /// A rate, and how much may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +24,8 @@ impl Budget {
         }
     }
 
-    /// The word after one more action at `now`, in nanoseconds; 0 if the budget is used up. A word of 0 is a budget that is
-    /// whole.
+    /// The word after one more action at `now`, in nanoseconds; 0 if the budget is used up. A word
+    /// of 0 is a budget that is whole.
     #[inline(always)]
     pub const fn spend(self, word: u64, now: u64) -> u64 {
         let whole = if word > now { word } else { now };
@@ -40,7 +42,8 @@ impl Budget {
 pub enum EniBudget {
     /// Time-exceeded messages to it (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)).
     TimeExceeded = 0,
-    /// Fragmentation-needed and packet-too-big messages to it: apart, since path MTU discovery hangs on them.
+    /// Fragmentation-needed and packet-too-big messages to it: apart, since path MTU discovery
+    /// hangs on them.
     TooBig = 1,
     /// DHCP, DHCPv6 and router solicitations.
     Requests = 2,
@@ -84,7 +87,8 @@ impl EipBudget {
 /// ICMP errors of a kind about one ENI's or EIP's packets.
 const ERRORS: Budget = Budget::per_second(100, 100);
 
-/// ICMP errors to one address on the Internet, whatever they are about: what somebody who forges that source can direct there.
+/// ICMP errors to one address on the Internet, whatever they are about: what somebody who forges
+/// that source can direct there.
 pub const RECEIVER: Budget = Budget::per_second(1_000, 1_000);
 
 /// Whether a budget is only looked at, or one of it is spent.

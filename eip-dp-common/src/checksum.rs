@@ -1,13 +1,15 @@
 //! The Internet checksum, changed incrementally (RFC 1071, RFC 1624).
 //!
-//! A checksum field holds `~S`, where `S` is the ones' complement sum of the words that it covers. When a word changes
-//! from `m` to `m'`, the new field is `~(~field + ~m + m')` (RFC 1624, equation 3). The part that hangs on the words
-//! alone, `~m + m'`, is a [`Delta`]: it is computed once per association and added to every packet. Because only the
-//! difference is added, a field that was wrong stays wrong by the same amount. All sums are over words in the order of
-//! the wire; since ones' complement addition does not care about byte order (RFC 1071, 2 (B)), words are read in the
-//! host's order and never swapped.
+//! A checksum field holds `~S`, where `S` is the ones' complement sum of the words that it covers.
+//! When a word changes from `m` to `m'`, the new field is `~(~field + ~m + m')` (RFC 1624, equation
+//! 3). The part that hangs on the words alone, `~m + m'`, is a [`Delta`]: it is computed once per
+//! association and added to every packet. Because only the difference is added, a field that was
+//! wrong stays wrong by the same amount. All sums are over words in the order of the wire; since
+//! ones' complement addition does not care about byte order (RFC 1071, 2 (B)), words are read in
+//! the host's order and never swapped.
 
-/// The ones' complement sum of the changes `~m + m'` of some words, folded to 16 bits, in the host's byte order.
+/// The ones' complement sum of the changes `~m + m'` of some words, folded to 16 bits, in the
+/// host's byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delta(u16);
 
@@ -81,7 +83,8 @@ mod tests {
         Delta::between(&old, &new)
     }
 
-    /// RFC 1624, section 4: 0x5555 becomes 0x3285 under a checksum of 0xDD2F, which becomes 0x0000 and not 0xFFFF.
+    /// RFC 1624, section 4: 0x5555 becomes 0x3285 under a checksum of 0xDD2F, which becomes 0x0000
+    /// and not 0xFFFF.
     #[test]
     fn the_example_of_rfc_1624() {
         let change = Delta::between(&[0x55, 0x55], &[0x32, 0x85]);

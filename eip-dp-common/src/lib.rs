@@ -1,9 +1,10 @@
 //! Packet path and kernel ABI of eip-dp, shared by the BPF programs, the daemon and the tests.
 //!
-//! Start reading at [`pipeline`]: it says what happens to a packet. It is generic over the address family ([`family`]),
-//! over where the packet is ([`packet`]: an XDP frame, an skb, a buffer of a test) and over where the tables are
-//! ([`tables`]: BPF maps, or collections of a test), so that the code that runs in the kernel is the code that the
-//! tests run. [`abi`] is what user space and kernel share.
+//! Start reading at [`pipeline`]: it says what happens to a packet. It is generic over the address
+//! family ([`family`]), over where the packet is ([`packet`]: an XDP frame, an skb, a buffer of a
+//! test) and over where the tables are ([`tables`]: BPF maps, or collections of a test), so that
+//! the code that runs in the kernel is the code that the tests run. [`abi`] is what user space and
+//! kernel share.
 //!
 //! Nothing here allocates, loops without a bound, or panics.
 #![cfg_attr(not(any(test, feature = "testing")), no_std)]

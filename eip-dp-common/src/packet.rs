@@ -16,9 +16,9 @@ pub const NETWORK: usize = EthHdr::LEN;
 /// How many bytes an IP header may have, with IPv4 options or IPv6 extension headers.
 pub const IP_HEADERS: usize = 40 + 120;
 
-/// How many bytes of the frame the path may want to read: Ethernet, the longest IP header, ICMP's, and of the packet that
-/// an ICMP error quotes again the longest header and a transport header up to its checksum. A packet whose bytes are not
-/// in one piece is to have that many in its first.
+/// How many bytes of the frame the path may want to read: Ethernet, the longest IP header, ICMP's,
+/// and of the packet that an ICMP error quotes again the longest header and a transport header up
+/// to its checksum. A packet whose bytes are not in one piece is to have that many in its first.
 pub const HEADERS: usize = NETWORK + IP_HEADERS + 8 + IP_HEADERS + 20;
 
 /// A frame, from its Ethernet header on. Multi-byte values are as on the wire.
@@ -38,8 +38,9 @@ pub trait Packet {
     /// The `N` bytes at `offset`, if the frame (its first piece) has them.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// The byte at `offset`, or [`ABSENT`]. Not an `Option`: comparing those, the compiler puts a byte that is not there
-    /// together with what says so, and the verifier refuses arithmetic with what has no value.
+    /// The byte at `offset`, or [`ABSENT`]. Not an `Option`: comparing those, the compiler puts a
+    /// byte that is not there together with what says so, and the verifier refuses arithmetic with
+    /// what has no value.
     #[inline(always)]
     fn byte(&self, offset: usize) -> u16 {
         match self.read(offset) {
@@ -54,8 +55,9 @@ pub trait Packet {
     /// [`Reason::KernelRefused`] if the frame (its first piece) does not have them.
     fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Result<(), Reason>;
 
-    /// Adds to the transport checksum at `offset` what a change of what it covers adds to it, whether the field holds a
-    /// complete checksum or, on an skb, the pseudo-header's sum only (`CHECKSUM_PARTIAL`).
+    /// Adds to the transport checksum at `offset` what a change of what it covers adds to it,
+    /// whether the field holds a complete checksum or, on an skb, the pseudo-header's sum only
+    /// (`CHECKSUM_PARTIAL`).
     ///
     /// # Errors
     /// [`Reason::KernelRefused`] if the frame does not have the field.
@@ -70,28 +72,29 @@ pub trait Packet {
     /// [`Reason::KernelRefused`].
     fn pull(&mut self, end: usize) -> Result<(), Reason>;
 
-    /// Cuts the frame off behind `keep` bytes of its IP packet and makes room for `headers` bytes in front of it.
+    /// Cuts the frame off behind `keep` bytes of its IP packet and makes room for `headers` bytes
+    /// in front of it.
     ///
     /// # Errors
     /// [`Reason::KernelRefused`].
     fn reshape(&mut self, keep: usize, headers: usize) -> Result<(), Reason>;
 
-    /// The ones' complement sum of the `len` bytes at `offset`, an odd last one as the first of a word; at most
-    /// [`LONGEST_SUM`] bytes.
+    /// The ones' complement sum of the `len` bytes at `offset`, an odd last one as the first of a
+    /// word; at most [`LONGEST_SUM`] bytes.
     ///
     /// # Errors
     /// [`Reason::KernelRefused`] if the frame (its first piece) does not have them.
     fn sum(&self, offset: usize, len: usize) -> Result<u16, Reason>;
 
-    /// The same number, of which the verifier knows nothing any more: what follows is then looked at once, and not once for
-    /// each way on which it got another value.
+    /// The same number, of which the verifier knows nothing any more: what follows is then looked
+    /// at once, and not once for each way on which it got another value.
     #[inline(always)]
     fn verifier_opaque(&self, value: usize) -> usize {
         value
     }
 
-    /// The bytes of payload in each packet that the frame is going to be cut into; 0 for a frame that is one packet.
-    /// `None` where they differ from each other.
+    /// The bytes of payload in each packet that the frame is going to be cut into; 0 for a frame
+    /// that is one packet. `None` where they differ from each other.
     fn segment_payload(&self) -> Option<u32>;
 
     /// Where the transport header that each of these packets gets begins: behind `transport`, the
@@ -104,13 +107,13 @@ pub trait Packet {
     /// Whether this hook can send to `target`; where it cannot, the slow path does.
     fn can_send(&self, target: &Target) -> bool;
 
-    /// Whether this hook answers packets itself (ARP, ping, ICMP errors), cuts them into fragments and hands them to the
-    /// daemon; where it does not, the slow path does.
+    /// Whether this hook answers packets itself (ARP, ping, ICMP errors), cuts them into fragments
+    /// and hands them to the daemon; where it does not, the slow path does.
     fn can_reply(&self) -> bool;
 }
 
-/// A checksum that a local stack, or a virtual machine (virtio's `csum_start` and `csum_offset`), left to the device that sends
-/// the frame: who sends a frame says itself where the device writes.
+/// A checksum that a local stack, or a virtual machine (virtio's `csum_start` and `csum_offset`),
+/// left to the device that sends the frame: who sends a frame says itself where the device writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartialChecksum {
     /// Where what it covers begins, in bytes from the start of the frame.
@@ -161,8 +164,8 @@ pub struct Change {
     pub delta: Delta,
     /// What changed.
     pub covers: Covers,
-    /// A field of UDP or UDP-Lite: 0 means that there is no checksum and stays 0, and a checksum of 0 is sent as 0xffff
-    /// (RFC 768, RFC 3828).
+    /// A field of UDP or UDP-Lite: 0 means that there is no checksum and stays 0, and a checksum of
+    /// 0 is sent as 0xffff (RFC 768, RFC 3828).
     pub zero_is_none: bool,
 }
 

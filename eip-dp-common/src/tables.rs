@@ -11,8 +11,9 @@ use crate::{
     packet::Packet,
 };
 
-/// The tables of one address family. Each method writes a copy of what the table holds now to `into`; false where there is
-/// nothing. EIPs, addresses of ENIs and targets are whole; of the others their seal says whether they are.
+/// The tables of one address family. Each method writes a copy of what the table holds now to
+/// `into`; false where there is nothing. EIPs, addresses of ENIs and targets are whole; of the
+/// others their seal says whether they are.
 pub trait Tables<F: Family>: LinkTables {
     /// The EIP with this address.
     fn eip(&self, address: &F::Address, into: &mut EipRoute<F::Address>) -> bool;
@@ -32,7 +33,8 @@ pub trait Tables<F: Family>: LinkTables {
     fn prefix(&self, address: &F::Address, into: &mut Prefix<F::Address>) -> bool;
     /// Whether a pool may have the address, see [`Family::prefilter`].
     fn may_be_pool(&self, address: &F::Address) -> bool;
-    /// Has what an EIP's entry most likely leads to fetched while the entry is, see [`crate::cuckoo::home`]. Nothing waits for it.
+    /// Has what an EIP's entry most likely leads to fetched while the entry is, see
+    /// [`crate::cuckoo::home`]. Nothing waits for it.
     fn prefetch_eip(&self, _address: &F::Address) {}
     /// Likewise of the address of an ENI with this MAC.
     fn prefetch_source(&self, _key: &SourceKey<F::Address>, _mac: [u8; 6]) {}
@@ -40,8 +42,8 @@ pub trait Tables<F: Family>: LinkTables {
     fn with_scratch<R>(&self, path: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R>;
 }
 
-/// Room for the options of an IPv4 header, and for what their walk has to remember: what is read here the verifier knows
-/// nothing of, so that it has the same picture of it on every way.
+/// Room for the options of an IPv4 header, and for what their walk has to remember: what is read
+/// here the verifier knows nothing of, so that it has the same picture of it on every way.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Options {
@@ -95,8 +97,8 @@ impl Default for Options {
     }
 }
 
-/// Room for the records that are looked up on a packet's way: too much for the stack of a BPF program where addresses are
-/// long.
+/// Room for the records that are looked up on a packet's way: too much for the stack of a BPF
+/// program where addresses are long.
 #[repr(C)]
 pub struct Scratch<A: Address> {
     /// The ENI that sent the packet.
@@ -174,10 +176,11 @@ pub trait LinkTables {
     -> NatObstacle;
     /// Whether the gateway does one thing more of this kind for the ENI with this target.
     fn allow_eni(&self, target: u32, kind: EniBudget, spend: Spend) -> bool;
-    /// Whether it tells somebody on the Internet of a packet for the EIP with this slot; `receiver` is whom, folded.
+    /// Whether it tells somebody on the Internet of a packet for the EIP with this slot; `receiver`
+    /// is whom, folded.
     fn allow_eip(&self, slot: u32, receiver: u64, kind: EipBudget, spend: Spend) -> bool;
-    /// Whether the ENI with this target may send to an address on the link of an uplink, folded to `neighbour`: one that
-    /// answers, or that there is a budget to ask for.
+    /// Whether the ENI with this target may send to an address on the link of an uplink, folded to
+    /// `neighbour`: one that answers, or that there is a budget to ask for.
     fn allow_neighbour(&self, target: u32, ifindex: u32, neighbour: u64) -> bool;
     /// Notes that such an address answers.
     fn neighbour_answers(&self, ifindex: u32, neighbour: u64);
@@ -185,12 +188,12 @@ pub trait LinkTables {
 
 /// Looks a record up and writes it to `record`; false where there is none.
 ///
-/// The caller's place, and not an `Option`, because the verifier refuses the compiler's spills of a record that is only
-/// there on one of two ways.
+/// The caller's place, and not an `Option`, because the verifier refuses the compiler's spills of a
+/// record that is only there on one of two ways.
 ///
 /// # Errors
-/// [`Reason::TableBusy`] if it is being changed in this moment. Looking again would mostly help, but costs each program
-/// a second copy of every lookup for a case of nanoseconds.
+/// [`Reason::TableBusy`] if it is being changed in this moment. Looking again would mostly help,
+/// but costs each program a second copy of every lookup for a case of nanoseconds.
 #[inline(always)]
 pub fn find<T: Checksummed>(
     record: &mut T,
@@ -210,7 +213,8 @@ pub fn find<T: Checksummed>(
 /// Looks the target with this index up.
 ///
 /// # Errors
-/// [`Reason::NoNextHop`] where there is no uplink to send to, [`Reason::TableBusy`] where another target is missing.
+/// [`Reason::NoNextHop`] where there is no uplink to send to, [`Reason::TableBusy`] where another
+/// target is missing.
 #[inline(always)]
 pub fn target<L: LinkTables>(target: &mut Target, links: &L, index: u32) -> Result<(), Reason> {
     if links.target(&index, target) && target.ifindex != 0 {

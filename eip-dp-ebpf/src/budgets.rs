@@ -19,8 +19,8 @@ struct Account {
     kind: u32,
 }
 
-/// The words of those who have spent of late. Where there are more, who has not spent for longest has all of it again: nobody
-/// has less than is theirs.
+/// The words of those who have spent of late. Where there are more, who has not spent for longest
+/// has all of it again: nobody has less than is theirs.
 #[map]
 static BUDGETS: LruHashMap<Account, u64> = LruHashMap::with_max_entries(16_384, 0);
 /// By a hash over the receiver's address that nobody outside can foresee; some share one by chance.
@@ -37,7 +37,8 @@ struct Neighbour {
     reserved: u32,
 }
 
-/// When it was last asked for, and when something last came from it: in nanoseconds of `CLOCK_MONOTONIC`.
+/// When it was last asked for, and when something last came from it: in nanoseconds of
+/// `CLOCK_MONOTONIC`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Known {
@@ -110,8 +111,8 @@ pub fn allow_eni(target: u32, kind: EniBudget, spend: Spend) -> bool {
     true
 }
 
-/// See [`eip_dp_common::tables::LinkTables::allow_eip`]. The EIP's own budget bounds what its packets can take from those that
-/// receivers have.
+/// See [`eip_dp_common::tables::LinkTables::allow_eip`]. The EIP's own budget bounds what its
+/// packets can take from those that receivers have.
 #[inline(always)]
 pub fn allow_eip(slot: u32, receiver: u64, kind: EipBudget, spend: Spend) -> bool {
     let account = Account {

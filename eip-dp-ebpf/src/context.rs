@@ -32,11 +32,12 @@ use crate::{
 struct Opaque(u32);
 
 impl Opaque {
-    /// See [`Packet::verifier_opaque`]: of the exclusive-or with that number it knows nothing either, and whether it does it once or
-    /// twice it does not see.
+    /// See [`Packet::verifier_opaque`]: of the exclusive-or with that number it knows nothing
+    /// either, and whether it does it once or twice it does not see.
     #[inline(always)]
     fn verifier_opaque(self, value: usize) -> usize {
-        // Hidden as a whole, too: else a mask is applied to each of the three, and not to what comes out.
+        // Hidden as a whole, too: else a mask is applied to each of the three, and not to what
+        // comes out.
         black_box(value ^ self.0 as usize ^ black_box(self.0) as usize)
     }
 }
@@ -68,8 +69,8 @@ impl Span {
     #[inline(always)]
     fn at<const N: usize>(self, offset: usize) -> Option<*mut [u8; N]> {
         let start = self.data + offset;
-        // Of one byte the compiler compares `start < end`, from which the verifier learns nothing (Linux,
-        // kernel/bpf/verifier.c, find_good_pkt_pointers).
+        // Of one byte the compiler compares `start < end`, from which the verifier learns nothing
+        // (Linux, kernel/bpf/verifier.c, find_good_pkt_pointers).
         let stop = if N == 1 {
             black_box(start + N)
         } else {
@@ -80,12 +81,14 @@ impl Span {
 
     #[inline(always)]
     fn read<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
-        // SAFETY: `at` has checked that the bytes are the packet's, which nobody else writes while the program runs.
+        // SAFETY: `at` has checked that the bytes are the packet's, which nobody else writes while
+        // the program runs.
         self.at::<N>(offset)
             .map(|bytes| unsafe { unaligned::load(bytes) })
     }
 
-    /// See [`Packet::byte`]. Hidden, so that a byte that is not there has a value, whatever it is compared with.
+    /// See [`Packet::byte`]. Hidden, so that a byte that is not there has a value, whatever it is
+    /// compared with.
     #[inline(always)]
     fn byte(self, offset: usize) -> u16 {
         unaligned::opaque(match self.read(offset) {
@@ -107,8 +110,8 @@ impl Span {
     fn sum(self, offset: usize, len: usize, any: Opaque) -> Result<u16, Reason> {
         const PIECE: usize = 64;
         const LARGEST: usize = 2047;
-        // Three of them, of which the verifier does not know that they are the same: else what one loop's end says of the
-        // length makes it follow each end through all of what comes.
+        // Three of them, of which the verifier does not know that they are the same: else what one
+        // loop's end says of the length makes it follow each end through all of what comes.
         let (pieces, words, whole) = (
             any.verifier_opaque(len) & LARGEST,
             any.verifier_opaque(len) & LARGEST,
@@ -118,13 +121,13 @@ impl Span {
         let mut at = 0;
         while at < LONGEST_SUM && at + PIECE <= pieces {
             let piece = self.at::<PIECE>(offset + at).ok_or(Reason::KernelRefused)?;
-            // SAFETY: `at` has checked that so many bytes are the packet's; without a first buffer the helper only reads
-            // the second (net/core/filter.c, bpf_csum_diff).
+            // SAFETY: `at` has checked that so many bytes are the packet's; without a first buffer
+            // the helper only reads the second (net/core/filter.c, bpf_csum_diff).
             let words =
                 unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, piece.cast(), PIECE as u32, 0) };
             sum += words as u64 & 0xffff_ffff;
-            // Hidden, else the compiler makes one check of those of all rounds, by arithmetic with `end`, which the verifier
-            // refuses.
+            // Hidden, else the compiler makes one check of those of all rounds, by arithmetic with
+            // `end`, which the verifier refuses.
             at = black_box(at + PIECE);
         }
         let tail = offset + (words & !(PIECE - 1));
@@ -150,7 +153,8 @@ impl Span {
 pub struct Frame {
     context: *mut xdp_md,
     span: Span,
-    // Read once: of two reads the compiler makes a pointer into the context, which the verifier refuses.
+    // Read once: of two reads the compiler makes a pointer into the context, which the verifier
+    // refuses.
     ifindex: u32,
     any: Opaque,
 }
@@ -169,8 +173,9 @@ impl Frame {
         }
     }
 
-    /// Whether its first piece has all that the path may want to read, behind two VLAN tags. A driver may put headers into
-    /// the other pieces, and nothing at all into the first: what is not there would be taken for what is not in the packet.
+    /// Whether its first piece has all that the path may want to read, behind two VLAN tags. A
+    /// driver may put headers into the other pieces, and nothing at all into the first: what is not
+    /// there would be taken for what is not in the packet.
     #[inline(always)]
     pub fn has_headers(&self) -> bool {
         let length = self.span.end - self.span.data;
@@ -195,8 +200,8 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn is_longer_than(&self, len: usize) -> bool {
-        // Hidden: from the answer the compiler would know that bytes are there, and leave the checks out that tell the verifier.
-        // Given bounds anew, for Linux 6.1's.
+        // Hidden: from the answer the compiler would know that bytes are there, and leave the
+        // checks out that tell the verifier. Given bounds anew, for Linux 6.1's.
         self.span.data + (black_box(len) & LONGEST) < self.span.end
     }
 
@@ -278,7 +283,8 @@ impl Packet for Frame {
     }
 }
 
-/// An skb. Its transport checksum may be complete, partial or verified already; only the kernel's helper knows.
+/// An skb. Its transport checksum may be complete, partial or verified already; only the kernel's
+/// helper knows.
 pub struct Skb {
     skb: *mut __sk_buff,
     // As in `Frame`.
@@ -291,7 +297,8 @@ pub struct Skb {
 /// `BPF_F_IPV6` of include/uapi/linux/bpf.h, since Linux 6.16.
 const BPF_F_IPV6: u64 = 1 << 7;
 
-/// `gso_size` of an skb whose segments have lengths of their own (`GSO_BY_FRAGS`, include/linux/skbuff.h).
+/// `gso_size` of an skb whose segments have lengths of their own (`GSO_BY_FRAGS`,
+/// include/linux/skbuff.h).
 const GSO_BY_FRAGS: u32 = 0xffff;
 
 impl Skb {
@@ -316,9 +323,9 @@ impl Skb {
         let skb = Self::as_it_is(context);
         let span = skb.span();
         let linear = span.end - span.data;
-        // A packet that is still to be segmented has its headers in one piece. Nothing may be moved there from the
-        // packets in its list: one that is shorter than its list says ends in a BUG of the kernel's (net/core/skbuff.c,
-        // skb_segment). SCTP is sent so.
+        // A packet that is still to be segmented has its headers in one piece. Nothing may be moved
+        // there from the packets in its list: one that is shorter than its list says ends in a BUG
+        // of the kernel's (net/core/skbuff.c, skb_segment). SCTP is sent so.
         let wanted = if skb.gso_size() == 0 {
             core::cmp::min(skb.len(), HEADERS)
         } else {
@@ -326,7 +333,8 @@ impl Skb {
         };
         if linear < wanted {
             #[allow(clippy::cast_possible_truncation, reason = "at most HEADERS")]
-            // SAFETY: the context is the kernel's; pointers into the packet are read anew after this.
+            // SAFETY: the context is the kernel's; pointers into the packet are read anew after
+            // this.
             let result = unsafe { bpf_skb_pull_data(skb.skb, wanted as u32) };
             if result != 0 {
                 return Err(Reason::KernelRefused);
@@ -346,8 +354,8 @@ impl Skb {
         self.ifindex
     }
 
-    /// Keeps the control information of an outer tag that was taken off, 0 for none, for the stages: the first program of each
-    /// packet's way does.
+    /// Keeps the control information of an outer tag that was taken off, 0 for none, for the
+    /// stages: the first program of each packet's way does.
     #[inline(always)]
     pub fn keep_outer(&self, control: u16) {
         // SAFETY: as in `new`; these words are for the programs of a hook.
@@ -362,15 +370,16 @@ impl Skb {
         unsafe { (*self.opaque()).cb[0] as u16 }
     }
 
-    /// The context anew, for a field that is used more than once: else the compiler makes a pointer to that, which the verifier
-    /// refuses.
+    /// The context anew, for a field that is used more than once: else the compiler makes a pointer
+    /// to that, which the verifier refuses.
     #[inline(always)]
     fn opaque(&self) -> *mut __sk_buff {
         black_box(self.skb)
     }
 
-    /// The control information of both tags of a frame that has one of 802.1ad, beside it, and within it one of 802.1Q, still
-    /// in it: the outer one's in the upper half. 0 for every other frame.
+    /// The control information of both tags of a frame that has one of 802.1ad, beside it, and
+    /// within it one of 802.1Q, still in it: the outer one's in the upper half. 0 for every other
+    /// frame.
     #[inline(always)]
     pub fn stacked(&self) -> u32 {
         // SAFETY: as in `new`.
@@ -468,14 +477,15 @@ impl Skb {
             clippy::cast_possible_truncation,
             reason = "an offset into the headers"
         )]
-        // SAFETY: the context is the kernel's; with size 0 the helper takes `to` as a checksum difference
-        // (net/core/filter.c, bpf_l4_csum_replace) and checks the offset itself.
+        // SAFETY: the context is the kernel's; with size 0 the helper takes `to` as a checksum
+        // difference (net/core/filter.c, bpf_l4_csum_replace) and checks the offset itself.
         let result = unsafe { bpf_l4_csum_replace(self.skb, offset as u32, 0, delta, flags) };
         result == 0
     }
 
-    /// Whether a device is still to complete a checksum, where the kernel's structures are not known: it leaves bytes alone
-    /// then whose change is said not to be the pseudo-header's (net/core/utils.c, inet_proto_csum_replace_by_diff).
+    /// Whether a device is still to complete a checksum, where the kernel's structures are not
+    /// known: it leaves bytes alone then whose change is said not to be the pseudo-header's
+    /// (net/core/utils.c, inet_proto_csum_replace_by_diff).
     #[inline(always)]
     fn probe_partial(&mut self) -> bool {
         let Some(before) = self.read::<2>(NETWORK) else {
@@ -486,7 +496,8 @@ impl Skb {
             return false;
         }
         let partial = self.read(NETWORK) == Some(before);
-        // Where it is complete, the helper changed them. The write fails for nothing that could be read.
+        // Where it is complete, the helper changed them. The write fails for nothing that could be
+        // read.
         partial || self.write(NETWORK, before).is_err()
     }
 
@@ -551,7 +562,8 @@ impl Packet for Skb {
         if change.zero_is_none {
             flags |= u64::from(BPF_F_MARK_MANGLED_0);
         }
-        // The device writes another one, inside of a tunnel: this one is complete, which the helper does not see.
+        // The device writes another one, inside of a tunnel: this one is complete, which the helper
+        // does not see.
         if !self.partial.is_none() && self.partial.field as usize != offset {
             let field = self.read(offset).ok_or(Reason::KernelRefused)?;
             let changed = if self.gso_size() == 0 {
@@ -564,8 +576,8 @@ impl Packet for Skb {
         if self.replace_checksum(offset, change.delta, flags) {
             return Ok(());
         }
-        // Before Linux 6.16 there is no such flag, and a sum that the device took of the whole packet is off by the change
-        // of the addresses; the receiver then sums itself.
+        // Before Linux 6.16 there is no such flag, and a sum that the device took of the whole
+        // packet is off by the change of the addresses; the receiver then sums itself.
         if change.covers == Covers::PseudoHeader6
             && self.replace_checksum(offset, change.delta, flags & !BPF_F_IPV6)
         {
@@ -632,8 +644,9 @@ impl Packet for Skb {
     fn reshape(&mut self, keep: usize, headers: usize) -> Result<(), Reason> {
         #[allow(clippy::cast_possible_truncation, reason = "an ICMP error's length")]
         let (length, room) = ((NETWORK + keep) as u32, headers as i32);
-        // SAFETY: the context is the kernel's; pointers into the packet are read anew after this. Cutting, also to the length
-        // that it has, brings the packet into one piece and ends its segmentation (net/core/filter.c).
+        // SAFETY: the context is the kernel's; pointers into the packet are read anew after this.
+        // Cutting, also to the length that it has, brings the packet into one piece and ends its
+        // segmentation (net/core/filter.c).
         let result = unsafe {
             match bpf_skb_change_tail(self.skb, length, 0) {
                 0 => bpf_skb_adjust_room(self.skb, room, BPF_ADJ_ROOM_MAC, 0),

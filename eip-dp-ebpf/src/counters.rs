@@ -58,8 +58,8 @@ pub fn count_delivery(outcome: &Outcome) {
 #[inline(always)]
 fn add(word: Option<*mut PackedCounter>, bytes: u32, (slot, direction): (u32, usize)) {
     let Some(word) = word else { return };
-    // SAFETY: the pointer is to this CPU's counters, valid while the program runs; programs do not preempt each other
-    // on a CPU in a way that keeps two references alive.
+    // SAFETY: the pointer is to this CPU's counters, valid while the program runs; programs do not
+    // preempt each other on a CPU in a way that keeps two references alive.
     let word = unsafe { &mut *word };
     let sum = word.plus(bytes);
     if !sum.is_half_full() {
@@ -84,7 +84,8 @@ fn count_eip_drop(slot: u32, direction: usize) {
 #[inline(always)]
 fn add_shared(words: Option<*mut u64>, direction: usize, number: u64) {
     if let Some(words) = words {
-        // SAFETY: the pointer is to a value of the map, two aligned words, changed by atomic additions only.
+        // SAFETY: the pointer is to a value of the map, two aligned words, changed by atomic
+        // additions only.
         unsafe { add_atomically(words.add(direction), number) };
     }
 }

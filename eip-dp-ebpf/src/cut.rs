@@ -1,4 +1,5 @@
-//! Cuts an IPv4 packet into fragments that come in again, see [`eip_dp_common::pipeline::fragment`].
+//! Cuts an IPv4 packet into fragments that come in again, see
+//! [`eip_dp_common::pipeline::fragment`].
 
 use aya_ebpf::{
     bindings::{
@@ -40,7 +41,8 @@ struct Room {
     payload: [u8; ROOM],
 }
 
-/// All of it is as large as an element of a per-CPU map can be (kernel/bpf/arraymap.c, PCPU_MIN_UNIT_SIZE).
+/// All of it is as large as an element of a per-CPU map can be (kernel/bpf/arraymap.c,
+/// PCPU_MIN_UNIT_SIZE).
 const ROOM: usize = (32 << 10) - HEADER - 4 - 6 * 4;
 /// A place among the payload, masked: what is checked is smaller.
 const PLACE: usize = 0x3fff;
@@ -49,11 +51,12 @@ const _: () = assert!(LONGEST < PLACE && PLACE + LONGEST + PIECE < ROOM);
 #[map]
 static CUT: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
 
-/// How many bytes are summed at once: as many as every kernel allows (net/core/filter.c, bpf_csum_diff).
+/// How many bytes are summed at once: as many as every kernel allows (net/core/filter.c,
+/// bpf_csum_diff).
 const PIECE: usize = 512;
 
-/// Prepares to make the packet fit `mtu`: what follows is [`next`], for each fragment. A TCP packet that is still to be
-/// segmented comes in again at once.
+/// Prepares to make the packet fit `mtu`: what follows is [`next`], for each fragment. A TCP packet
+/// that is still to be segmented comes in again at once.
 ///
 /// # Errors
 /// The reason not to.
@@ -118,7 +121,8 @@ pub fn next(context: &TcContext) -> Result<Option<i32>, Reason> {
         let action = unsafe { bpf_redirect(skb.ifindex(), u64::from(BPF_F_INGRESS)) };
         return Ok(Some(action as i32));
     }
-    // SAFETY: the context is the kernel's. A fragment that there is no memory for is lost as on a wire.
+    // SAFETY: the context is the kernel's. A fragment that there is no memory for is lost as on a
+    // wire.
     unsafe { bpf_clone_redirect(skb.as_ptr(), skb.ifindex(), u64::from(BPF_F_INGRESS)) };
     if at == 0 {
         fragment::keep_copied_options(&mut room.header, header, &mut room.walk);
@@ -130,8 +134,8 @@ pub fn next(context: &TcContext) -> Result<Option<i32>, Reason> {
 #[inline(always)]
 fn room() -> Result<&'static mut Room, Reason> {
     let room = CUT.get_ptr_mut(0).ok_or(Reason::KernelRefused)?;
-    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other, and
-    // none asks for it twice.
+    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU
+    // run one after the other, and none asks for it twice.
     Ok(unsafe { &mut *room })
 }
 
@@ -147,8 +151,8 @@ fn bounded(len: usize, most: usize) -> u32 {
     }
 }
 
-/// Likewise of a header; 0 for what is none. Masked, since of two comparisons the compiler makes one that teaches the verifier
-/// nothing.
+/// Likewise of a header; 0 for what is none. Masked, since of two comparisons the compiler makes
+/// one that teaches the verifier nothing.
 #[inline(always)]
 fn header_len(len: usize) -> u32 {
     let len = unaligned::opaque(len as u64) as u32 & 63;
@@ -275,7 +279,8 @@ fn complete(
         if words > PIECE {
             break;
         }
-        // SAFETY: so many bytes are the room's; without a first buffer the helper only reads the second.
+        // SAFETY: so many bytes are the room's; without a first buffer the helper only reads the
+        // second.
         let piece = unsafe {
             let from = room.payload.as_ptr().add(at).cast_mut();
             bpf_csum_diff(core::ptr::null_mut(), 0, from.cast(), words as u32, 0)
@@ -297,8 +302,9 @@ fn complete(
     Ok(())
 }
 
-/// Ends the skb's promise that a device completes a checksum: the kernel forgets it where what the sum begins with is cut off
-/// (include/linux/skbuff.h, skb_postpull_rcsum). What is cut off is written anew with each fragment.
+/// Ends the skb's promise that a device completes a checksum: the kernel forgets it where what the
+/// sum begins with is cut off (include/linux/skbuff.h, skb_postpull_rcsum). What is cut off is
+/// written anew with each fragment.
 #[inline(always)]
 fn forget_partial(skb: &Skb, partial: PartialChecksum) -> Result<(), Reason> {
     const MOST: u32 = 1_024;
@@ -342,7 +348,8 @@ fn resegment(skb: &Skb, header: usize, mtu: usize) -> Result<i32, Reason> {
         } else {
             excess
         };
-        // Room for a header makes segments smaller by as much (net/core/filter.c, bpf_skb_net_grow), and is given back.
+        // Room for a header makes segments smaller by as much (net/core/filter.c,
+        // bpf_skb_net_grow), and is given back.
         adjust(skb, by as i32, 0)?;
         adjust(skb, -(by as i32), u64::from(BPF_F_ADJ_ROOM_FIXED_GSO))?;
         size -= by;

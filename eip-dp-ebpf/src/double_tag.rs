@@ -1,9 +1,9 @@
-//! Frames with two tags on an uplink, looked at before a tag is taken off: what concerns no EIP is the host's, and it gets
-//! it as it came.
+//! Frames with two tags on an uplink, looked at before a tag is taken off: what concerns no EIP is
+//! the host's, and it gets it as it came.
 //!
-//! Taking tags off and putting them back is not the same to every kernel: before Linux 6.12 a frame that the second tag was
-//! put back into goes on behind that tag (net/core/skbuff.c, skb_vlan_push, which then added to `mac_len`), and the host's
-//! own interface for the VLANs does not know it.
+//! Taking tags off and putting them back is not the same to every kernel: before Linux 6.12 a frame
+//! that the second tag was put back into goes on behind that tag (net/core/skbuff.c, skb_vlan_push,
+//! which then added to `mac_len`), and the host's own interface for the VLANs does not know it.
 
 use aya_ebpf::programs::TcContext;
 use eip_dp_common::{
@@ -39,7 +39,8 @@ pub fn concerns_us(context: &TcContext) -> bool {
     }
 }
 
-/// Whether it is a neighbour solicitation (RFC 4861 4.3), which has its target where the path wants it.
+/// Whether it is a neighbour solicitation (RFC 4861 4.3), which has its target where the path wants
+/// it.
 #[inline(always)]
 fn is_solicitation(skb: &Skb) -> bool {
     skb.byte(PACKET + 6) == 58 && skb.byte(PACKET + 40) == 135

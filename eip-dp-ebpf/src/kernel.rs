@@ -1,4 +1,5 @@
-//! What the kernel keeps of an skb and shows to no program: read where the loader found it in the kernel's BTF.
+//! What the kernel keeps of an skb and shows to no program: read where the loader found it in the
+//! kernel's BTF.
 
 use core::ffi::c_void;
 
@@ -10,7 +11,8 @@ use crate::maps::{self, loaded};
 /// `CHECKSUM_PARTIAL` of include/linux/skbuff.h.
 const CHECKSUM_PARTIAL: u8 = 3;
 
-/// The checksum that the device is still to write; `None` where the kernel's structures are not known.
+/// The checksum that the device is still to write; `None` where the kernel's structures are not
+/// known.
 #[inline(always)]
 pub fn partial_checksum(skb: *mut __sk_buff) -> Option<PartialChecksum> {
     if loaded(&maps::SKB_KNOWN) == 0 {
@@ -39,7 +41,8 @@ fn read_u16(skb: *mut __sk_buff, offset: u32) -> u32 {
     u32::from(u16::from_ne_bytes(read(skb, offset)))
 }
 
-/// Bytes of the `struct sk_buff` that the context of a tc program is; zeros where the kernel cannot read them.
+/// Bytes of the `struct sk_buff` that the context of a tc program is; zeros where the kernel cannot
+/// read them.
 #[inline(always)]
 fn read<const N: usize>(skb: *mut __sk_buff, offset: u32) -> [u8; N] {
     let mut bytes = [0; N];

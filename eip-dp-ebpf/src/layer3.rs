@@ -1,8 +1,9 @@
 //! Uplinks whose packets have no Ethernet header: WireGuard, GRE, tun.
 //!
-//! What may be ours gets a header, so that all that follows is the way of any packet; the kernel takes it off again where it
-//! sends by such an uplink (net/core/filter.c, __bpf_redirect_no_mac), or has the packet come in there once more. What is
-//! not ours the kernel gets as it came: the decision stands before the first change.
+//! What may be ours gets a header, so that all that follows is the way of any packet; the kernel
+//! takes it off again where it sends by such an uplink (net/core/filter.c, __bpf_redirect_no_mac),
+//! or has the packet come in there once more. What is not ours the kernel gets as it came: the
+//! decision stands before the first change.
 
 use core::mem::MaybeUninit;
 
@@ -26,7 +27,8 @@ use crate::{context::Skb, double_tag, maps::Maps, vlan::Tag};
 /// Marks a packet that comes in once more, in `tc_index`: a second time would be once too often.
 const AGAIN: u32 = 0xe1d;
 
-/// As much of a packet as may have to be in one piece: an IP header, and in front of it a tunnel's own.
+/// As much of a packet as may have to be in one piece: an IP header, and in front of it a tunnel's
+/// own.
 const LOOKED_AT: usize = 128;
 
 /// Gives a packet that may be ours its header. `Err` is what becomes of any other.
@@ -59,7 +61,8 @@ where
 {
     let mut destination = MaybeUninit::uninit();
     if !in_packet(skb, PLACE, &mut destination) {
-        // Of a packet that is still to be segmented nothing may be moved, see `Skb::new`; its headers are in one piece.
+        // Of a packet that is still to be segmented nothing may be moved, see `Skb::new`; its
+        // headers are in one piece.
         let length = skb.len();
         let length = if length < LOOKED_AT {
             length
@@ -86,8 +89,8 @@ where
     if skb.tag() != Tag::None {
         return Err(Err(Reason::Malformed));
     }
-    // A tunnel may leave its own headers in front (GRE over IPv4 does): their destination is the host's address, which is
-    // never ours. Of a packet that is put back the kernel forgets them.
+    // A tunnel may leave its own headers in front (GRE over IPv4 does): their destination is the
+    // host's address, which is never ours. Of a packet that is put back the kernel forgets them.
     let mut first = MaybeUninit::<[u8; LEN]>::uninit();
     let mut version = MaybeUninit::<[u8; 1]>::uninit();
     // SAFETY: as above.
@@ -104,8 +107,9 @@ where
             Ok(unsafe { bpf_redirect(skb.ifindex(), u64::from(BPF_F_INGRESS)) as i32 })
         });
     }
-    // SAFETY: the context is the kernel's; pointers into the packet are read anew after this. The helper also says where
-    // the header is that it makes room for, which is how `mac_len` becomes that of a frame.
+    // SAFETY: the context is the kernel's; pointers into the packet are read anew after this. The
+    // helper also says where the header is that it makes room for, which is how `mac_len` becomes
+    // that of a frame.
     if unsafe { bpf_skb_change_head(skb.as_ptr(), NETWORK as u32, 0) } != 0 {
         return Err(Err(Reason::KernelRefused));
     }

@@ -1,11 +1,13 @@
 //! The programs of eip-dp: XDP and tc on uplinks and ports.
 //!
-//! What happens to a packet is in `eip_dp_common::pipeline`; here are the entry points, where packets are ([`context`]), where
-//! the tables are ([`maps`]), the counters ([`counters`]) and the ways out.
+//! What happens to a packet is in `eip_dp_common::pipeline`; here are the entry points, where
+//! packets are ([`context`]), where the tables are ([`maps`]), the counters ([`counters`]) and the
+//! ways out.
 //!
-//! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes on untouched. What the
-//! fast path of XDP leaves, IPv6, ARP and neighbour discovery, pings of the gateway, ICMP errors of its own, and in tc the
-//! end of every way are programs that these go on to ([`tail_call`]).
+//! XDP's slow path is the tc program of the same interface: what XDP does not do itself it passes
+//! on untouched. What the fast path of XDP leaves, IPv6, ARP and neighbour discovery, pings of the
+//! gateway, ICMP errors of its own, and in tc the end of every way are programs that these go on to
+//! ([`tail_call`]).
 #![no_std]
 #![no_main]
 // Instructions that the compiler gives no other way to, see `counters` and `unaligned`.
@@ -43,7 +45,8 @@ use eip_dp_common::{
 use maps::{DEVICES, Maps};
 use vlan::{Tag, Tags};
 
-/// On an uplink: packets for EIPs behind ports that XDP can send to. Most take the fast path, which ends here.
+/// On an uplink: packets for EIPs behind ports that XDP can send to. Most take the fast path, which
+/// ends here.
 #[xdp(frags)]
 #[inline(always)]
 fn uplink_xdp(context: XdpContext) -> u32 {
@@ -76,7 +79,8 @@ fn uplink6_xdp(context: XdpContext) -> u32 {
     uplink_frame::<V6>(&context)
 }
 
-/// On a port that is a NIC or a VF, or whose guests complete their checksums: packets from ENIs. Most take the fast path.
+/// On a port that is a NIC or a VF, or whose guests complete their checksums: packets from ENIs.
+/// Most take the fast path.
 #[xdp(frags)]
 #[inline(always)]
 fn port_xdp(context: XdpContext) -> u32 {
@@ -385,7 +389,8 @@ fn key_of(skb: &Skb, tag: Tag) -> LinkKey {
     }
 }
 
-/// The fast path, and where it ends for a frame that is not for it: untouched, at the stage that is.
+/// The fast path, and where it ends for a frame that is not for it: untouched, at the stage that
+/// is.
 #[inline(always)]
 fn run_fast_path(
     context: &XdpContext,
@@ -410,7 +415,8 @@ fn run_fast_path(
     xdp_action::XDP_PASS
 }
 
-/// What becomes of an XDP frame: each verdict, once. `is_ours` tells a VLAN of ours from the host's.
+/// What becomes of an XDP frame: each verdict, once. `is_ours` tells a VLAN of ours from the
+/// host's.
 #[inline(always)]
 fn with_frame<F: LinkProtocols>(
     context: &XdpContext,
@@ -641,7 +647,8 @@ fn with_skb<F: LinkProtocols>(
     if outcome.verdict == Verdict::Fragment {
         tail_call::hand_off(&outcome);
         tail_call::enter_tc(context, stages::FRAGMENT);
-        // The stage for it is not there. (Of the outcome the verifier misses what such a verdict leaves open.)
+        // The stage for it is not there. (Of the outcome the verifier misses what such a verdict
+        // leaves open.)
         return drop_packet(Reason::TooBig);
     }
     tail_call::finish(context, &outcome)

@@ -1,7 +1,7 @@
 //! The maps, and the tables that the packet path sees in them.
 //!
-//! Sizes here are the defaults of the daemon's configuration, which the loader overrides. Everything is pinned by the
-//! loader, under the names of [`eip_dp_common::abi::maps`].
+//! Sizes here are the defaults of the daemon's configuration, which the loader overrides.
+//! Everything is pinned by the loader, under the names of [`eip_dp_common::abi::maps`].
 
 mod tables;
 
@@ -67,7 +67,8 @@ set_by_the_loader! {
 /// Reads such a number.
 #[inline(always)]
 pub fn loaded<T: Copy>(number: &T) -> T {
-    // SAFETY: a reference is valid. The compiler is not to take the value for the one that stands in the source.
+    // SAFETY: a reference is valid. The compiler is not to take the value for the one that stands
+    // in the source.
     unsafe { ptr::read_volatile(number) }
 }
 
@@ -151,7 +152,8 @@ impl Maps {
     #[inline(always)]
     pub fn has_port(key: &LinkKey) -> bool {
         match PORTS.get_ptr(key) {
-            // SAFETY: the kernel gave the pointer, to a value of the map, which stays mapped while the program runs.
+            // SAFETY: the kernel gave the pointer, to a value of the map, which stays mapped while
+            // the program runs.
             Some(port) => {
                 (unsafe { (&raw const (*port).role).read_volatile() }) == PortRole::Enis as u32
             }
@@ -165,7 +167,8 @@ impl Maps {
 fn copy<T: Checksummed>(record: Option<*const T>, into: &mut T) -> bool {
     match record {
         Some(record) => {
-            // SAFETY: the kernel gave this pointer to a value of the map, which stays mapped while the program runs.
+            // SAFETY: the kernel gave this pointer to a value of the map, which stays mapped while
+            // the program runs.
             unsafe { into.take(record) };
             true
         }
@@ -176,7 +179,8 @@ fn copy<T: Checksummed>(record: Option<*const T>, into: &mut T) -> bool {
 /// Reads a word that the daemon may store while a program runs.
 #[inline(always)]
 fn load(word: *const u64) -> u64 {
-    // SAFETY: the kernel gave the pointer, to a value of a map, which stays mapped while the program runs; it is aligned.
+    // SAFETY: the kernel gave the pointer, to a value of a map, which stays mapped while the
+    // program runs; it is aligned.
     unsafe { ptr::read_volatile(word) }
 }
 
@@ -212,7 +216,8 @@ fn flow_of(flows: &Array<PackedCounter>, slot: u32) -> Option<*mut PackedCounter
     flows.get_ptr_mut(PackedCounter::index(loaded(&SLOTS), cpu, slot))
 }
 
-/// Has the counters fetched that those of a key are mostly among, long before the key's entry says where they are.
+/// Has the counters fetched that those of a key are mostly among, long before the key's entry says
+/// where they are.
 #[inline(always)]
 fn prefetch_counters(flows: &Array<PackedCounter>, key: &Key) {
     let home = cuckoo::home(

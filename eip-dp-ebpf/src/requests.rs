@@ -1,4 +1,5 @@
-//! Guests' requests, handed to the daemon: through a ring buffer, so that nothing of them enters the host's stack.
+//! Guests' requests, handed to the daemon: through a ring buffer, so that nothing of them enters
+//! the host's stack.
 
 use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_coarse_ns, bpf_skb_load_bytes},
@@ -22,8 +23,8 @@ struct Request {
 /// Hands over a frame that came in on this link.
 ///
 /// # Errors
-/// [`Reason::Malformed`] for one that is too long for a request, [`Reason::RateLimited`] where the daemon has not yet taken
-/// those before.
+/// [`Reason::Malformed`] for one that is too long for a request, [`Reason::RateLimited`] where the
+/// daemon has not yet taken those before.
 #[inline(always)]
 pub fn hand_off(skb: &Skb, link: LinkKey) -> Result<(), Reason> {
     const LONGEST: u32 = RequestHeader::LONGEST_FRAME as u32;
@@ -35,7 +36,8 @@ pub fn hand_off(skb: &Skb, link: LinkKey) -> Result<(), Reason> {
     }
     let mut request = REQUESTS.reserve::<Request>(0).ok_or(Reason::RateLimited)?;
     let place = request.as_mut_ptr();
-    // SAFETY: the place has room for the header, and behind it for `LONGEST` bytes; the context is the kernel's.
+    // SAFETY: the place has room for the header, and behind it for `LONGEST` bytes; the context is
+    // the kernel's.
     let result = unsafe {
         (&raw mut (*place).header).write(RequestHeader {
             received_at: bpf_ktime_get_coarse_ns(),

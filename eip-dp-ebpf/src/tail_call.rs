@@ -1,4 +1,5 @@
-//! Programs that others go on to: a packet's way in pieces, each before the verifier by itself, with a stack of its own.
+//! Programs that others go on to: a packet's way in pieces, each before the verifier by itself,
+//! with a stack of its own.
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_md},
@@ -22,8 +23,8 @@ static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(stages::COUNT, 0
 #[map]
 static HANDOFF: PerCpuArray<Handoff> = PerCpuArray::with_max_entries(1, 0);
 
-/// Goes on to a stage. Returns only where it is not there, as in the moment in which the daemon loads the programs for the
-/// first time.
+/// Goes on to a stage. Returns only where it is not there, as in the moment in which the daemon
+/// loads the programs for the first time.
 #[inline(always)]
 pub fn enter_xdp(context: &XdpContext, stage: u32) {
     // SAFETY: the context is the kernel's.
@@ -41,7 +42,8 @@ pub fn enter_tc(context: &TcContext, stage: u32) {
 #[inline(always)]
 pub fn hand_off(outcome: &Outcome) {
     if let Some(place) = HANDOFF.get_ptr_mut(0) {
-        // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other.
+        // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a
+        // CPU run one after the other.
         unsafe { *place = Handoff::new(outcome) };
     }
 }

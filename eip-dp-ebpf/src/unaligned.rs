@@ -1,8 +1,9 @@
 //! Loads and stores of many bytes at once, at any address.
 //!
-//! The compiler takes memory whose alignment it does not know byte by byte: it must, because a misaligned access to a BPF
-//! program's stack is refused. A packet's bytes may be accessed so where the machine can (Linux, kernel/bpf/verifier.c,
-//! check_generic_ptr_alignment), and headers make up most of what a program touches.
+//! The compiler takes memory whose alignment it does not know byte by byte: it must, because a
+//! misaligned access to a BPF program's stack is refused. A packet's bytes may be accessed so where
+//! the machine can (Linux, kernel/bpf/verifier.c, check_generic_ptr_alignment), and headers make up
+//! most of what a program touches.
 
 use core::mem::MaybeUninit;
 
@@ -12,7 +13,8 @@ macro_rules! access {
         #[inline(always)]
         unsafe fn $load(from: *const u8) -> $type {
             let value: u64;
-            // SAFETY: reads so many bytes at `from`, which the caller vouches for, and does nothing else.
+            // SAFETY: reads so many bytes at `from`, which the caller vouches for, and does nothing
+            // else.
             unsafe {
                 core::arch::asm!(
                     concat!("{value} = *(u", $size, " *)({from} + 0)"),
@@ -28,7 +30,8 @@ macro_rules! access {
 
         #[inline(always)]
         unsafe fn $store(to: *mut u8, value: $type) {
-            // SAFETY: writes so many bytes at `to`, which the caller vouches for, and does nothing else.
+            // SAFETY: writes so many bytes at `to`, which the caller vouches for, and does nothing
+            // else.
             unsafe {
                 core::arch::asm!(
                     concat!("*(u", $size, " *)({to} + 0) = {value}"),
@@ -109,8 +112,8 @@ pub unsafe fn store<const N: usize>(to: *mut [u8; N], bytes: [u8; N]) {
     }
 }
 
-/// The same number, of which the compiler knows nothing any more. One instruction: of none the kernel would refuse the lines that
-/// the compiler notes for it.
+/// The same number, of which the compiler knows nothing any more. One instruction: of none the
+/// kernel would refuse the lines that the compiler notes for it.
 #[inline(always)]
 pub fn opaque(number: u64) -> u64 {
     let mut number = number;

@@ -1,11 +1,12 @@
-//! VLAN tags: the packet path sees frames without any, and says by number which VLANs they are of and go to: one, or one
-//! of 802.1Q within an outer one of 802.1ad.
+//! VLAN tags: the packet path sees frames without any, and says by number which VLANs they are of
+//! and go to: one, or one of 802.1Q within an outer one of 802.1ad.
 //!
-//! On an skb the kernel has taken the outermost tag off and keeps it beside; a second one is in the frame. In an XDP frame
-//! all are part of the frame (where the driver left them there), are taken off before the packet path and put back for
-//! whoever gets the frame untouched.
+//! On an skb the kernel has taken the outermost tag off and keeps it beside; a second one is in the
+//! frame. In an XDP frame all are part of the frame (where the driver left them there), are taken
+//! off before the packet path and put back for whoever gets the frame untouched.
 //!
-//! Two tags, or the VLANs of two, are a word: the inner one in the lower half, the outer one in the upper.
+//! Two tags, or the VLANs of two, are a word: the inner one in the lower half, the outer one in the
+//! upper.
 
 use aya_ebpf::{
     bindings::xdp_md,
@@ -50,13 +51,14 @@ impl Tag {
     }
 }
 
-/// The tags of an XDP frame. Both fields always have a value, which the verifier wants of whatever the compiler spills.
+/// The tags of an XDP frame. Both fields always have a value, which the verifier wants of whatever
+/// the compiler spills.
 #[derive(Clone, Copy)]
 pub struct Tags {
     /// Whether there are any.
     pub are_there: bool,
-    /// Whether it is a priority tag (802.1Q, VLAN 0), without another behind it: the frame is as if it had none
-    /// (IEEE 802.1Q 6.9.1).
+    /// Whether it is a priority tag (802.1Q, VLAN 0), without another behind it: the frame is as if
+    /// it had none (IEEE 802.1Q 6.9.1).
     pub is_priority: bool,
     /// The control information of one of 802.1Q, or of both; 0 for what can be nobody's VLAN.
     pub control: u32,
@@ -165,8 +167,9 @@ pub const fn outer(tags: u32) -> u16 {
     inner(tags >> 16)
 }
 
-/// Takes its tags off an XDP frame that has these; false, and the frame untouched, if the kernel would refuse: it leaves no frame
-/// shorter than its header (net/core/filter.c, bpf_xdp_adjust_head).
+/// Takes its tags off an XDP frame that has these; false, and the frame untouched, if the kernel
+/// would refuse: it leaves no frame shorter than its header (net/core/filter.c,
+/// bpf_xdp_adjust_head).
 #[inline(always)]
 pub fn pop(context: &XdpContext, tags: u32) -> bool {
     if outer(tags) == 0 {
@@ -187,8 +190,9 @@ fn cut<const N: usize>(context: &XdpContext) -> bool {
     let Some(start) = head::<N>(context.ctx) else {
         return false;
     };
-    // SAFETY: the pointer is to `N` bytes of the packet, which nobody else writes while the program runs, and `N` is a header
-    // and more; the helper is the last that happens, and pointers into the packet are read anew after it.
+    // SAFETY: the pointer is to `N` bytes of the packet, which nobody else writes while the program
+    // runs, and `N` is a header and more; the helper is the last that happens, and pointers into
+    // the packet are read anew after it.
     unsafe {
         let addresses = start.cast::<[u8; 12]>();
         let place = start.byte_add(N - NETWORK).cast::<[u8; 12]>();
@@ -251,7 +255,8 @@ pub fn push(context: &XdpContext, tags: u32) -> bool {
     true
 }
 
-/// Makes room in front of an XDP frame; the first `N` bytes of it then, `None` if the kernel refuses.
+/// Makes room in front of an XDP frame; the first `N` bytes of it then, `None` if the kernel
+/// refuses.
 #[inline(always)]
 #[allow(
     clippy::cast_possible_truncation,
@@ -274,8 +279,9 @@ fn head<const N: usize>(context: *mut xdp_md) -> Option<*mut [u8; N]> {
     (start + N <= end).then_some(start as *mut [u8; N])
 }
 
-/// Takes a priority tag off an skb, as if it had never been there, and the outer tag off one of two VLANs that `is_ours` knows, and keeps it for the stages; the inner one is then beside
-/// the frame, as if it were the only one. False if the kernel refuses.
+/// Takes a priority tag off an skb, as if it had never been there, and the outer tag off one of two
+/// VLANs that `is_ours` knows, and keeps it for the stages; the inner one is then beside the frame,
+/// as if it were the only one. False if the kernel refuses.
 #[inline(always)]
 pub fn unstack(context: &TcContext, is_ours: impl FnOnce(&LinkKey) -> bool) -> bool {
     let skb = Skb::as_it_is(context);
@@ -298,12 +304,14 @@ pub fn unstack(context: &TcContext, is_ours: impl FnOnce(&LinkKey) -> bool) -> b
 /// Takes off the tag that an skb has if it is a priority tag; false if the kernel refuses.
 #[inline(always)]
 fn pop_priority(skb: &Skb) -> bool {
-    // SAFETY: the context is the kernel's, and pointers into the packet are read anew after this. The helper moves a tag that
-    // it finds in the frame then beside it (net/core/skbuff.c, skb_vlan_pop).
+    // SAFETY: the context is the kernel's, and pointers into the packet are read anew after this.
+    // The helper moves a tag that it finds in the frame then beside it (net/core/skbuff.c,
+    // skb_vlan_pop).
     !skb.tag().is_priority() || unsafe { bpf_skb_vlan_pop(skb.as_ptr()) } == 0
 }
 
-/// Gives an skb, of which an outer tag was taken off, the tags of these VLANs, or none for 0; false if the kernel refuses.
+/// Gives an skb, of which an outer tag was taken off, the tags of these VLANs, or none for 0; false
+/// if the kernel refuses.
 #[inline(always)]
 pub fn retag(skb: &Skb, vlans: u32) -> bool {
     let (vlan, outer, kept) = (inner(vlans), outer(vlans), skb.outer());

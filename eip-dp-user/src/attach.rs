@@ -1,10 +1,11 @@
 //! Which program goes on which interface, and why.
 //!
-//! XDP runs natively or not at all: generic XDP is slower than tc and sees frames that were copied once more. tc is
-//! always there on an uplink, as the slow path of XDP and for delivery to virtual ports. A veth or tap port gets tc
-//! alone, unless its guests are said to complete their checksums: its frames come from a local stack, with partial checksums and
-//! GSO that XDP cannot see. A veth or tap uplink gets tc alone, which sees them after GRO, unless XDP is asked for.
-//! An uplink without Ethernet (WireGuard, GRE, tun) gets a tc program of its own.
+//! XDP runs natively or not at all: generic XDP is slower than tc and sees frames that were copied
+//! once more. tc is always there on an uplink, as the slow path of XDP and for delivery to virtual
+//! ports. A veth or tap port gets tc alone, unless its guests are said to complete their checksums:
+//! its frames come from a local stack, with partial checksums and GSO that XDP cannot see. A veth
+//! or tap uplink gets tc alone, which sees them after GRO, unless XDP is asked for. An uplink
+//! without Ethernet (WireGuard, GRE, tun) gets a tc program of its own.
 
 use std::collections::BTreeSet;
 
@@ -110,8 +111,8 @@ pub fn can_be_port(link: &Link) -> Result<(), String> {
     }
 }
 
-/// Whether packets of EIPs can be exchanged with the Internet through the interface, or the VLAN on it; the error says why not.
-/// One without Ethernet may do.
+/// Whether packets of EIPs can be exchanged with the Internet through the interface, or the VLAN on
+/// it; the error says why not. One without Ethernet may do.
 pub fn can_be_uplink(link: &Link, vlan: Option<Vlan>) -> Result<(), String> {
     match (link.framing, vlan) {
         (Framing::None, None) => Ok(()),
@@ -134,13 +135,14 @@ pub fn takes_xdp_frames(link: &Link) -> bool {
     link.framing == Framing::Ethernet && link.xdp.is_some_and(XdpFeatures::ndo_xmit)
 }
 
-/// What goes on an uplink. `asks_for_xdp`: whether the configuration asks for delivery by XDP; `needs_tags`: whether frames of
-/// some VLAN have to be told from others.
+/// What goes on an uplink. `asks_for_xdp`: whether the configuration asks for delivery by XDP;
+/// `needs_tags`: whether frames of some VLAN have to be told from others.
 pub fn uplink(ifindex: u32, link: &Link, asks_for_xdp: bool, needs_tags: bool) -> Attachment {
     if link.is_layer3() {
         return layer3(ifindex, link);
     }
-    // A veth copies a local stack's packets for XDP, and they lose the batches that GRO would make of them.
+    // A veth copies a local stack's packets for XDP, and they lose the batches that GRO would make
+    // of them.
     let no_xdp = if link.kind.is_virtual_port() && !asks_for_xdp {
         Some(format!(
             "frames of a {} come from a local stack: tc takes them, after GRO, unless the configuration says \
@@ -221,8 +223,8 @@ pub fn no_xdp_delivery(link: &Link, mode: PortMode) -> Option<String> {
     }
 }
 
-/// What stays on a port that no ENI stands on any more: a guest may still be plugged in, and without a program its
-/// packets would enter the host's own routing.
+/// What stays on a port that no ENI stands on any more: a guest may still be plugged in, and
+/// without a program its packets would enter the host's own routing.
 pub fn guard(ifindex: u32, link: &Link) -> Attachment {
     Attachment {
         ifindex,

@@ -40,7 +40,8 @@ pub struct Config {
     pub table: Option<String>,
     /// How packets are delivered to ports that nothing is said about.
     pub delivery: Delivery,
-    /// Whether guests on those ports complete the checksums of what they send, see [`PortMode::complete_checksums`].
+    /// Whether guests on those ports complete the checksums of what they send, see
+    /// [`PortMode::complete_checksums`].
     #[serde(default)]
     pub complete_checksums: bool,
     /// Ports with a mode of their own.
@@ -69,11 +70,12 @@ pub struct Uplink {
     pub next_hop_mac: Option<Mac>,
     /// Who sends ICMP errors. None: the uplink's own address, else the gateway of a pool.
     pub icmp_source: PerFamily,
-    /// Whether ARP requests and neighbour solicitations for associated EIPs are answered, and moved EIPs announced. On by
-    /// default: a pool that is on-link needs it, and for a routed pool nobody on the link asks.
+    /// Whether ARP requests and neighbour solicitations for associated EIPs are answered, and moved
+    /// EIPs announced. On by default: a pool that is on-link needs it, and for a routed pool nobody
+    /// on the link asks.
     pub answer_arp: bool,
-    /// Whether packets with a source of RFC 1918, RFC 6598 or RFC 4193 are dropped. Off by default: the EIPs of a private cloud
-    /// are such addresses.
+    /// Whether packets with a source of RFC 1918, RFC 6598 or RFC 4193 are dropped. Off by default:
+    /// the EIPs of a private cloud are such addresses.
     #[serde(default)]
     pub drop_private_sources: bool,
 }
@@ -118,8 +120,9 @@ pub struct Port {
 pub struct PortMode {
     /// To it.
     pub delivery: Delivery,
-    /// Whether guests there complete the checksums of what they send (`ethtool -K eth0 tx off` in the guest), and send no packet
-    /// that is still to be segmented. Of a veth or tap only then XDP takes frames: it cannot see that a checksum is not complete.
+    /// Whether guests there complete the checksums of what they send (`ethtool -K eth0 tx off` in
+    /// the guest), and send no packet that is still to be segmented. Of a veth or tap only then XDP
+    /// takes frames: it cannot see that a checksum is not complete.
     pub complete_checksums: bool,
 }
 
@@ -127,7 +130,8 @@ pub struct PortMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivery {
-    /// By tc to veth and tap (their peers are local stacks), by XDP to other interfaces that can take XDP frames.
+    /// By tc to veth and tap (their peers are local stacks), by XDP to other interfaces that can
+    /// take XDP frames.
     #[default]
     Auto,
     /// By XDP while the interface can take XDP frames; else by tc, and `status` says so.
@@ -271,8 +275,9 @@ impl Config {
             .collect()
     }
 
-    /// Reads the configuration. `uplinks` are interfaces named on the command line; each one that the file does
-    /// not describe becomes an uplink with the defaults. Without `path` the default file is read if it is there.
+    /// Reads the configuration. `uplinks` are interfaces named on the command line; each one that
+    /// the file does not describe becomes an uplink with the defaults. Without `path` the default
+    /// file is read if it is there.
     pub fn load(path: Option<&Path>, uplinks: &[String]) -> Result<Self, ConfigError> {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
         let text = match read::text(file) {

@@ -1,12 +1,14 @@
 //! From what the kernel has to what is wanted, in an order in which every step is safe.
 //!
-//! Writes to several maps cannot be made at one instant. So they come in phases such that after each write no EIP has
-//! two owners, and nothing leads to an ENI that neither the old nor the new table gives it:
+//! Writes to several maps cannot be made at one instant. So they come in phases such that after
+//! each write no EIP has two owners, and nothing leads to an ENI that neither the old nor the new
+//! table gives it:
 //!
-//! 1. *Withdraw*: an address that loses its EIP, its ENI or both is cut off; an EIP that nothing is delivered for any
-//!    more is silenced or deleted; a port or a MAC that goes can send no more.
-//! 2. *Prepare*: targets, VPCs, ports, uplinks and prefixes that are new or changed. An index never changes its owner
-//!    while anything leads to it (see [`Indexes`](crate::compile::Indexes)), so changing a target moves one ENI.
+//! 1. *Withdraw*: an address that loses its EIP, its ENI or both is cut off; an EIP that nothing is
+//!    delivered for any more is silenced or deleted; a port or a MAC that goes can send no more.
+//! 2. *Prepare*: targets, VPCs, ports, uplinks and prefixes that are new or changed. An index never
+//!    changes its owner while anything leads to it (see [`Indexes`](crate::compile::Indexes)), so
+//!    changing a target moves one ENI.
 //! 3. *EIPs* that begin to be delivered or move, each by one atomic write.
 //! 4. *Addresses* that gain an EIP or an ENI: only now can they send as the EIP.
 //! 5. *Clean up*: what nothing leads to any more.
@@ -270,7 +272,8 @@ fn removals<K: Ord + Copy, V>(
     }
 }
 
-/// The elements of two maps side by side, each key once, in order: so a large map is gone through, not searched.
+/// The elements of two maps side by side, each key once, in order: so a large map is gone through,
+/// not searched.
 pub fn both<'a, K: Ord, V>(want: &'a BTreeMap<K, V>, have: &'a BTreeMap<K, V>) -> Both<'a, K, V> {
     Both {
         want: want.iter().peekable(),

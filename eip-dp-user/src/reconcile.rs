@@ -105,7 +105,8 @@ impl<P: Plane> Reconciler<P> {
     /// Makes the data plane what the table wants on this host.
     pub fn step(&mut self, model: &Model, facts: &HostFacts, config: &Config) -> Step {
         let (mut step, out_of_indexes) = self.try_step(model, facts, config);
-        // What had to wait for indexes that were in use a moment ago can have them after a grace period.
+        // What had to wait for indexes that were in use a moment ago can have them after a grace
+        // period.
         if out_of_indexes && step.error.is_none() {
             if let Err(error) = self.reclaim() {
                 step.error = Some(error);
@@ -165,7 +166,8 @@ impl<P: Plane> Reconciler<P> {
         (step, image.out_of_indexes)
     }
 
-    /// Makes the changes in the model, and the data plane what the table wants then. `None`: it takes a whole step.
+    /// Makes the changes in the model, and the data plane what the table wants then. `None`: it
+    /// takes a whole step.
     pub fn follow(
         &mut self,
         model: &mut Model,
@@ -217,8 +219,8 @@ impl<P: Plane> Reconciler<P> {
         }
     }
 
-    /// Lets the indexes that the last step took back be used again, if all of it was written. Takes some
-    /// milliseconds when there are such.
+    /// Lets the indexes that the last step took back be used again, if all of it was written. Takes
+    /// some milliseconds when there are such.
     pub fn reclaim(&mut self) -> Result<(), PlaneError> {
         if self.settled && self.have.allocations.has_quarantined() {
             self.plane.grace()?;
@@ -227,7 +229,8 @@ impl<P: Plane> Reconciler<P> {
         Ok(())
     }
 
-    /// Reads the maps back; whoever changed them, the next step mends it. Returns how many elements were different.
+    /// Reads the maps back; whoever changed them, the next step mends it. Returns how many elements
+    /// were different.
     pub fn audit(&mut self) -> Result<usize, PlaneError> {
         let content = self.plane.read()?;
         let differences = plan(&self.have.content, &content);

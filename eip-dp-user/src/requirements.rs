@@ -1,4 +1,5 @@
-//! What the daemon needs of kernel and process. `run` refuses to start without it, `check` tells what is missing.
+//! What the daemon needs of kernel and process. `run` refuses to start without it, `check` tells
+//! what is missing.
 
 use aya::util::KernelVersion;
 use caps::{CapSet, Capability};

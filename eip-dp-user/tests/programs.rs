@@ -6,7 +6,8 @@ use aya::{Ebpf, programs::Program};
 use eip_dp_common::abi::{maps, programs};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind};
 
-/// A program that calls a function, `memset` is one, costs the verifier of Linux 6.1 several times as much.
+/// A program that calls a function, `memset` is one, costs the verifier of Linux 6.1 several times
+/// as much.
 #[test]
 fn no_program_has_a_function_in_it() {
     let object = object::File::parse(eip_dp_user::PROGRAMS).expect("an object file");

@@ -1,4 +1,5 @@
-//! Router advertisements, while leases come, change and go, guests solicit, and time passes: two bytes a step.
+//! Router advertisements, while leases come, change and go, guests solicit, and time passes: two
+//! bytes a step.
 #![no_main]
 
 use eip_dp_user::guests::testing::advertise;

@@ -1,5 +1,5 @@
-//! Any bytes as a frame: the first says on which interface, then the frame as it is. Its seeds are frames of
-//! `tests/cases`, whose addresses the tables have.
+//! Any bytes as a frame: the first says on which interface, then the frame as it is. Its seeds are
+//! frames of `tests/cases`, whose addresses the tables have.
 #![no_main]
 
 use std::sync::LazyLock;

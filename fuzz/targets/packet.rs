@@ -1,5 +1,5 @@
-//! Packets built field by field out of the fuzzer's bytes, with checksums that are right unless rolled otherwise; what is
-//! sent to the Internet comes back and has to be as it was.
+//! Packets built field by field out of the fuzzer's bytes, with checksums that are right unless
+//! rolled otherwise; what is sent to the Internet comes back and has to be as it was.
 #![no_main]
 
 use std::sync::LazyLock;

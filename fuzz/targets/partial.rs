@@ -1,5 +1,5 @@
-//! Checksums that are still to be written, wherever a guest behind a tap says (virtio's `csum_start` and `csum_offset`): five
-//! bytes say where, the others build the frame.
+//! Checksums that are still to be written, wherever a guest behind a tap says (virtio's
+//! `csum_start` and `csum_offset`): five bytes say where, the others build the frame.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Frames in pieces, as XDP gets those that are larger than a page: the first two bytes say how long the first piece is, the
-//! others build the frame.
+//! Frames in pieces, as XDP gets those that are larger than a page: the first two bytes say how
+//! long the first piece is, the others build the frame.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Packets while the tables change: records with other bytes, missing ones, and such as no version of the ABI writes. Nothing
-//! panics, and what is dropped is untouched.
+//! Packets while the tables change: records with other bytes, missing ones, and such as no version
+//! of the ABI writes. Nothing panics, and what is dropped is untouched.
 #![no_main]
 
 use std::sync::LazyLock;

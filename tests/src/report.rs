@@ -26,8 +26,8 @@ impl Report {
         println!("\n{text}");
     }
 
-    /// One line: `seen` says what was seen and whether it is what was expected, which it returns. What could not even be
-    /// tried differs.
+    /// One line: `seen` says what was seen and whether it is what was expected, which it returns.
+    /// What could not even be tried differs.
     pub fn line(&mut self, what: &str, expected: &str, seen: Result<(bool, String)>) -> bool {
         let (good, seen) = seen.unwrap_or_else(|error| (false, format!("{error:#}")));
         self.lines += 1;

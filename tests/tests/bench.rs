@@ -1,4 +1,5 @@
-//! The bench itself, at its smallest: every candidate forwards, on every path, and what arrives is right to the checksum.
+//! The bench itself, at its smallest: every candidate forwards, on every path, and what arrives is
+//! right to the checksum.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ const SMALLEST: Effort = Effort {
     sender: Sender::LiveFrames,
 };
 
-/// Runs rows; a frame with a wrong address, MAC or checksum at the sink, or none at all, is an error.
+/// Runs rows; a frame with a wrong address, MAC or checksum at the sink, or none at all, is an
+/// error.
 fn measure(rows: &[Row]) {
     let folder = tempdir().expect("a folder");
     let done = rounds::run(rows, &SMALLEST, folder.path(), &mut |_| {}).expect("it runs");

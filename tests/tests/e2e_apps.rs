@@ -1,5 +1,6 @@
-//! Applications of `cargo xtask protocols` that rest on what a gateway easily gets wrong: ICMP errors that have to reach
-//! the right stack, answers in fragments, a server that answers from the address it was asked at.
+//! Applications of `cargo xtask protocols` that rest on what a gateway easily gets wrong: ICMP
+//! errors that have to reach the right stack, answers in fragments, a server that answers from the
+//! address it was asked at.
 
 use anyhow::Result;
 use eip_dp_tests::apps::{
@@ -62,7 +63,8 @@ fn a_traceroute_sees_the_gateway() -> Result<()> {
     )
 }
 
-/// T1, T7, in either direction; and nothing rewrites an answer, which leads to the address that the server gave.
+/// T1, T7, in either direction; and nothing rewrites an answer, which leads to the address that the
+/// server gave.
 #[test]
 fn names_are_resolved() -> Result<()> {
     use dns::Way;

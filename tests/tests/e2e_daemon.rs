@@ -1,4 +1,5 @@
-//! The daemon's life: started, stopped, killed, refused; interfaces and neighbours that come, change and go.
+//! The daemon's life: started, stopped, killed, refused; interfaces and neighbours that come,
+//! change and go.
 
 use std::{os::unix::process::CommandExt, path::Path, process::Output, thread, time::Duration};
 

@@ -149,7 +149,8 @@ impl Town {
     }
 }
 
-/// Time exceeded to a guest: beside a neighbour's flood, one of many addresses, and one from the Internet.
+/// Time exceeded to a guest: beside a neighbour's flood, one of many addresses, and one from the
+/// Internet.
 #[test]
 fn a_neighbours_flood_takes_no_icmp_errors_from_a_guest() -> Result<()> {
     let town = Town::new()?;
@@ -187,7 +188,8 @@ fn a_neighbours_flood_takes_no_icmp_errors_from_a_guest() -> Result<()> {
     got("beside strangers")
 }
 
-/// Time exceeded to somebody on the Internet about one EIP, beside a flood to another, and one from a guest.
+/// Time exceeded to somebody on the Internet about one EIP, beside a flood to another, and one from
+/// a guest.
 #[test]
 fn a_flood_to_one_eip_takes_no_icmp_errors_from_another() -> Result<()> {
     let town = Town::new()?;

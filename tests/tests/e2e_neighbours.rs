@@ -1,4 +1,5 @@
-//! What the gateway answers itself, and says unasked: ARP on the uplink (R8, R11) and on ports (R9, R12), DHCP (R10).
+//! What the gateway answers itself, and says unasked: ARP on the uplink (R8, R11) and on ports (R9,
+//! R12), DHCP (R10).
 
 use anyhow::{Context, Result, anyhow};
 use eip_dp_tests::lab::{
@@ -85,7 +86,8 @@ fn an_eip_that_arrives_or_moves_is_announced() -> Result<()> {
     )
 }
 
-/// R11: what is behind the uplink when its link comes back may be another switch, which knows no EIP's place.
+/// R11: what is behind the uplink when its link comes back may be another switch, which knows no
+/// EIP's place.
 #[test]
 fn eips_are_announced_again_when_the_link_comes_back() -> Result<()> {
     const EACH: usize = 3;
@@ -159,8 +161,8 @@ fn guests_find_their_gateway_and_everybody_else_at_their_port() -> Result<()> {
     Ok(())
 }
 
-/// R12: who knows the gateway goes on at once when its port has another Ethernet address, as after a card is replaced. Linux
-/// would ask again after half a minute.
+/// R12: who knows the gateway goes on at once when its port has another Ethernet address, as after
+/// a card is replaced. Linux would ask again after half a minute.
 #[test]
 fn guests_learn_the_new_mac_of_their_port_at_once() -> Result<()> {
     const NEW: [u8; 6] = [2, 0, 0, 0, 0xcc, 0xcc];
@@ -211,7 +213,8 @@ fn guests_learn_the_new_mac_of_their_port_at_once() -> Result<()> {
     Ok(())
 }
 
-/// R12: the guest behind a port may know the gateway of another host, or of the port that it had before.
+/// R12: the guest behind a port may know the gateway of another host, or of the port that it had
+/// before.
 #[test]
 fn guests_learn_of_their_gateway_when_they_are_attached() -> Result<()> {
     let scene = Scene::new(&Options::default())?;
@@ -287,7 +290,8 @@ fn leases_say_what_an_eni_is() -> Result<()> {
     Ok(())
 }
 
-/// A routed pool of which every address is usable: /32, and a route to a router that is in no prefix of the guest's.
+/// A routed pool of which every address is usable: /32, and a route to a router that is in no
+/// prefix of the guest's.
 #[test]
 fn a_pool_without_gateway_gives_a_host_address_and_routes() -> Result<()> {
     let scene = Scene::new(&Options {

@@ -1,5 +1,5 @@
-//! R2 about packets of real stacks: the gateway's ICMP errors have right checksums also where a guest left its packet's
-//! checksum to its interface, and reach the socket that they are about.
+//! R2 about packets of real stacks: the gateway's ICMP errors have right checksums also where a
+//! guest left its packet's checksum to its interface, and reach the socket that they are about.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -60,7 +60,8 @@ fn every_socket_hears(scene: &Scene, eips: &[SceneEip], offload: bool) -> Result
     let mut asked = 0;
     for eip in eips {
         let [internet, hairpin] = targets(eip);
-        // A SYN is heard of the second time only: the first error comes while the socket is still sending.
+        // A SYN is heard of the second time only: the first error comes while the socket is still
+        // sending.
         for (kind, target) in [
             (SockType::Datagram, internet),
             (SockType::Datagram, hairpin),
@@ -91,7 +92,8 @@ fn every_socket_hears(scene: &Scene, eips: &[SceneEip], offload: bool) -> Result
     }
     // A stack that sends the same again is told again.
     ensure!(errors.len() >= asked, "{} of {asked} errors", errors.len());
-    // The kernel may still call the quoted packet's checksum open; the error's own has to be right as it is.
+    // The kernel may still call the quoted packet's checksum open; the error's own has to be right
+    // as it is.
     for error in &mut errors {
         error.checksum_left_open = false;
     }

@@ -1,4 +1,5 @@
-//! Who owns a packet: O1 to O17, with packets from scapy through the real programs on real interfaces.
+//! Who owns a packet: O1 to O17, with packets from scapy through the real programs on real
+//! interfaces.
 
 use anyhow::Result;
 use eip_dp_tests::lab::{
@@ -168,8 +169,8 @@ fn a_source_mac_of_no_eni_on_the_port_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// T16: a tag of VLAN 0 names no VLAN (IEEE 802.1Q 6.9.1). The kernel would handle the frame as its own, which would route it
-/// untranslated; here it goes the way of an untagged one.
+/// T16: a tag of VLAN 0 names no VLAN (IEEE 802.1Q 6.9.1). The kernel would handle the frame as its
+/// own, which would route it untranslated; here it goes the way of an untagged one.
 #[test]
 fn a_priority_tag_is_none() -> Result<()> {
     const TAGS: [&str; 3] = [

@@ -1,5 +1,6 @@
-//! What is rewritten, and being a router: T1 to T15, R1, R5, R6. Every packet goes every way that a packet
-//! can go, and is held byte for byte against one that scapy builds for the addresses that it has to arrive with.
+//! What is rewritten, and being a router: T1 to T15, R1, R5, R6. Every packet goes every way that a
+//! packet can go, and is held byte for byte against one that scapy builds for the addresses that it
+//! has to arrive with.
 
 use anyhow::Result;
 use eip_dp_tests::lab::{
@@ -20,8 +21,8 @@ const SILENT: Options = Options {
     resolver: None,
 };
 
-/// A way through the gateway: its name, the sending side, the addresses that are sent, and the receiving side with
-/// the addresses that arrive. (T14 is that the cut-through ways change none.)
+/// A way through the gateway: its name, the sending side, the addresses that are sent, and the
+/// receiving side with the addresses that arrive. (T14 is that the cut-through ways change none.)
 type Way = (
     &'static str,
     &'static str,
@@ -155,8 +156,8 @@ fn packets_that_no_router_forwards_are_dropped_for_their_reason() -> Result<()> 
     let mut cases = Vec::new();
     for (id, packet, reason) in DROPPED {
         for (way, from, sent, at, got) in WAYS {
-            // What would have to be translated is what a tiny fragment hides, and an option's addresses. Cut-through translates
-            // nothing.
+            // What would have to be translated is what a tiny fragment hides, and an option's
+            // addresses. Cut-through translates nothing.
             let of_nat = ["tiny-fragment", "address-option"];
             let untouched = sent == got && of_nat.contains(reason);
             cases.push(Case {
@@ -176,8 +177,8 @@ fn packets_that_no_router_forwards_are_dropped_for_their_reason() -> Result<()> 
     Bench::new(&scene)?.run(&cases)
 }
 
-/// T9, T10, T12, T12a, T14: an ICMP error arrives about the packet that its receiver has sent, and none leaves with a private
-/// address in it.
+/// T9, T10, T12, T12a, T14: an ICMP error arrives about the packet that its receiver has sent, and
+/// none leaves with a private address in it.
 #[test]
 #[rustfmt::skip] // A table: a row a line.
 fn icmp_errors_are_about_what_their_receiver_sent() -> Result<()> {

@@ -1,5 +1,5 @@
-//! Traffic of real stacks and programs, with the offloads that the kernel gives a guest, and every checksum of every
-//! frame checked by tshark on both sides.
+//! Traffic of real stacks and programs, with the offloads that the kernel gives a guest, and every
+//! checksum of every frame checked by tshark on both sides.
 
 use std::{io, net::UdpSocket};
 
@@ -14,7 +14,8 @@ use eip_dp_tests::lab::{
     traffic::{Amount, IperfServer, iperf, ping, udp, udp_segmented},
 };
 
-/// Whether guests leave checksums and segmentation to their interfaces, as the kernel has it, or do it all themselves.
+/// Whether guests leave checksums and segmentation to their interfaces, as the kernel has it, or do
+/// it all themselves.
 #[derive(Clone, Copy, PartialEq)]
 enum Offload {
     On,
@@ -81,7 +82,8 @@ fn checksums_are_right_by_xdp_without_offloads_ipv6() -> Result<()> {
     every_checksum_is_right("xdp", Offload::Off, Family::V6)
 }
 
-/// Ports are delivered to by `hook`: they can take XDP frames once their peers poll, which `gro on` makes them do.
+/// Ports are delivered to by `hook`: they can take XDP frames once their peers poll, which `gro on`
+/// makes them do.
 fn every_checksum_is_right(hook: &str, offload: Offload, family: Family) -> Result<()> {
     let scene = Scene::new(&Options {
         configuration: if hook == "xdp" {
@@ -104,7 +106,8 @@ fn every_checksum_is_right(hook: &str, offload: Offload, family: Family) -> Resu
     all_traffic(&scene, offload, family)
 }
 
-/// From guest to guest: who sends, from which address, to which, which is whose address inside. O12 and O11.
+/// From guest to guest: who sends, from which address, to which, which is whose address inside. O12
+/// and O11.
 #[rustfmt::skip] // A table: a row a line.
 const BETWEEN_GUESTS: [(&str, &str, &str, &str); 6] = [
     ("a", "10.0.0.10", "203.0.113.20", "203.0.113.20"),
@@ -230,7 +233,8 @@ fn counters(scene: &Scene, eip: &str) -> Result<[u64; 4]> {
     )
 }
 
-/// T9, T10: the kernel finds the socket that an ICMP error is about only if the packet that it quotes was translated back.
+/// T9, T10: the kernel finds the socket that an ICMP error is about only if the packet that it
+/// quotes was translated back.
 #[test]
 fn senders_learn_that_a_port_is_closed() -> Result<()> {
     let scene = Scene::new(&Options::default())?;

@@ -1,5 +1,5 @@
-//! An uplink without Ethernet headers (a tun, as WireGuard and GRE are): packets of EIPs come and go there, the host's own
-//! are not touched, and nobody is asked who has which address.
+//! An uplink without Ethernet headers (a tun, as WireGuard and GRE are): packets of EIPs come and
+//! go there, the host's own are not touched, and nobody is asked who has which address.
 
 use anyhow::{Context, Result, ensure};
 use eip_dp_tests::lab::{
@@ -31,7 +31,8 @@ fn with_tunnel() -> Result<(Scene, Tunnel)> {
     Ok((scene, tunnel))
 }
 
-/// The Internet host's addresses of the EIP's family: one behind the tunnel's other end, and that end's own, the next hop.
+/// The Internet host's addresses of the EIP's family: one behind the tunnel's other end, and that
+/// end's own, the next hop.
 fn internet_of(eip: &SceneEip) -> [&'static str; 2] {
     if eip.address.contains(':') {
         [FAR6, INTERNET6]
@@ -225,7 +226,8 @@ fn what_is_ours_stays_out_of_the_host(scene: &Scene, tunnel: &Tunnel) -> Result<
     tunnel.send_to_gateway(&short)?;
     gateway.wait_for_drop("malformed", before)?;
     ensure!(ping(internet, None, EIPS[0].address, 1)?.lost_nothing());
-    // The answer to the last ping, and not one thing more, but for what the host says to groups of its own accord.
+    // The answer to the last ping, and not one thing more, but for what the host says to groups of
+    // its own accord.
     let mut sent = tunnel.sent_by_gateway();
     sent.retain(|packet| packet[0] >> 4 == 4 || packet[24] != 0xff);
     ensure!(sent.len() == 1, "{sent:?}");
@@ -311,8 +313,8 @@ fn senders_learn_what_a_tunnel_does_not_take() -> Result<()> {
     Ok(())
 }
 
-/// What may be cut is cut by the gateway, where the sender knows of no smaller MTU, and comes in once more: from the port, and
-/// from the tunnel.
+/// What may be cut is cut by the gateway, where the sender knows of no smaller MTU, and comes in
+/// once more: from the port, and from the tunnel.
 fn cut_and_come_in_again(scene: &Scene, eip: &SceneEip) -> Result<()> {
     let (guest, internet) = (scene.guest_of(eip), &scene.backbone.internet);
     let cut = || -> Result<u64> {

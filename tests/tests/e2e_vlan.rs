@@ -152,7 +152,8 @@ fn between_vlans() -> Vec<Case> {
     cases
 }
 
-/// Tags that are none of ours, and the reason that a frame with them is dropped for on a port; on an uplink the host has it.
+/// Tags that are none of ours, and the reason that a frame with them is dropped for on a port; on
+/// an uplink the host has it.
 const OTHER_TAGS: [(&str, &str); 7] = [
     ("Dot1Q(vlan=55)", "no-port"),
     ("Dot1AD(vlan=VLAN)", "no-port"),
@@ -207,8 +208,9 @@ fn frames_of_no_vlan_of_ours_go_nowhere() -> Result<()> {
     Ok(())
 }
 
-/// What the gateway answers itself: what is answered, the side, the packet that is sent (OWN and PORT are the Ethernet
-/// addresses), and what the answer has from an offset behind its Ethernet header on.
+/// What the gateway answers itself: what is answered, the side, the packet that is sent (OWN and
+/// PORT are the Ethernet addresses), and what the answer has from an offset behind its Ethernet
+/// header on.
 type Answered = (
     &'static str,
     &'static str,
@@ -336,8 +338,8 @@ fn answered(
     Ok(())
 }
 
-/// A host without an interface for the uplink's VLAN has no next hop there: what comes in is delivered, what is to leave is
-/// dropped for that, and the daemon says so.
+/// A host without an interface for the uplink's VLAN has no next hop there: what comes in is
+/// delivered, what is to leave is dropped for that, and the daemon says so.
 #[test]
 fn an_uplink_vlan_that_the_host_does_not_know_only_takes_in() -> Result<()> {
     unknown_to_the_host(Vlan::of(100), INTERNET_100, "vlan = 100")

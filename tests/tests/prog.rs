@@ -1,4 +1,5 @@
-//! Every case of the tables, at both hooks, under every way of delivery: verdict, bytes and all counters.
+//! Every case of the tables, at both hooks, under every way of delivery: verdict, bytes and all
+//! counters.
 
 use std::{
     net::IpAddr,
@@ -218,7 +219,8 @@ fn icmp_errors_are_limited() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Somebody whose address is forged in packets for many EIPs gets no more than a receiver does, and then others get theirs.
+/// Somebody whose address is forged in packets for many EIPs gets no more than a receiver does, and
+/// then others get theirs.
 #[test]
 fn a_receiver_of_icmp_errors_has_a_limit() -> anyhow::Result<()> {
     for table in Table::all()? {
@@ -335,7 +337,8 @@ fn requests_are_limited() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Addresses on an uplink's link that are asked for: a budget for each ENI; who answers is not asked for again.
+/// Addresses on an uplink's link that are asked for: a budget for each ENI; who answers is not
+/// asked for again.
 #[test]
 fn asking_for_neighbours_is_limited() -> anyhow::Result<()> {
     /// How long the kernel asks for one.
@@ -398,7 +401,8 @@ fn asking_for_neighbours_is_limited() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// While no more may be sent, a packet whose sender would be told is dropped where it is first seen.
+/// While no more may be sent, a packet whose sender would be told is dropped where it is first
+/// seen.
 #[test]
 fn a_sender_that_may_not_be_told_is_not() -> anyhow::Result<()> {
     for table in Table::all()? {

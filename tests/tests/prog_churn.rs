@@ -1,9 +1,10 @@
 //! Packets while the table changes under them: none ever gets a part of another key's record.
 //!
-//! Addresses form a ring: each stands for one a few places on, and a packet's way leads back to where it came from. So
-//! one system call sends a packet through hundreds of lookups, each of which may meet a record that is being written,
-//! or whose place was just given to another key. Another key's record has another checksum difference: whatever a
-//! packet meets on its way, in the end its checksums are as right as they were, and its address is one of the ring.
+//! Addresses form a ring: each stands for one a few places on, and a packet's way leads back to
+//! where it came from. So one system call sends a packet through hundreds of lookups, each of which
+//! may meet a record that is being written, or whose place was just given to another key. Another
+//! key's record has another checksum difference: whatever a packet meets on its way, in the end its
+//! checksums are as right as they were, and its address is one of the ring.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -278,7 +279,8 @@ fn churn<F: Churned>(
         let place = place % PLACES;
         let distance = STEPS[usize::from(choice / 8) % STEPS.len()];
         match choice % 8 {
-            // A place goes and comes back; another's new record gets its memory meanwhile, and it the other's old one.
+            // A place goes and comes back; another's new record gets its memory meanwhile, and it
+            // the other's old one.
             0..=3 => {
                 ring.remove::<F>(maps, place)?;
                 ring.insert::<F>(maps, other % PLACES, distance)?;
@@ -420,7 +422,8 @@ fn churned<F: Churned>(ring: Ring) -> Result<()> {
             seen.restless.iter().all(|&count| count > 0),
             "no change was seen: {seen:?}"
         );
-        // What was dropped was dropped because its place was empty, or changed in that moment: nothing else.
+        // What was dropped was dropped because its place was empty, or changed in that moment:
+        // nothing else.
         for index in counted.drops.keys() {
             let allowed = match ring {
                 Ring::Eips => [

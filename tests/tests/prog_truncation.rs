@@ -10,7 +10,8 @@ use eip_dp_tests::prog::{
 
 const ETHERNET: usize = 14;
 
-/// Lengths to cut at: all of them, but for the middle of a long payload, which is the same everywhere.
+/// Lengths to cut at: all of them, but for the middle of a long payload, which is the same
+/// everywhere.
 fn lengths(all: RangeInclusive<usize>) -> impl Iterator<Item = usize> {
     const HEADERS: usize = 200;
     const TAIL: usize = 64;
@@ -18,7 +19,8 @@ fn lengths(all: RangeInclusive<usize>) -> impl Iterator<Item = usize> {
     all.filter(move |len| *len < HEADERS || *len + TAIL > end)
 }
 
-/// Runs frames made from each case and checks each run, and that nothing is counted but what is dropped or sent.
+/// Runs frames made from each case and checks each run, and that nothing is counted but what is
+/// dropped or sent.
 fn every_case(
     frames: impl Fn(&Case) -> Vec<Vec<u8>> + Sync,
     check: impl Fn(&Case, &[u8], &Run) -> anyhow::Result<()> + Sync,
@@ -86,7 +88,8 @@ fn shortened(case: &Case) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The end of the frame is lost: what is not whole is not sent, and padding is not part of a packet.
+/// The end of the frame is lost: what is not whole is not sent, and padding is not part of a
+/// packet.
 #[test]
 fn cut_by_the_wire() -> anyhow::Result<()> {
     every_case(

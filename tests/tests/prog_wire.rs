@@ -1,7 +1,9 @@
-//! The table over real interfaces: XDP with its slow path behind it, frames sent and caught at the far ends.
+//! The table over real interfaces: XDP with its slow path behind it, frames sent and caught at the
+//! far ends.
 //!
-//! What `BPF_PROG_TEST_RUN` cannot show: that a frame leaves by the right interface, that XDP and the tc program behind
-//! it add up to one gateway, and that the kernel fills in the next hop's MAC where the daemon does not know it.
+//! What `BPF_PROG_TEST_RUN` cannot show: that a frame leaves by the right interface, that XDP and
+//! the tc program behind it add up to one gateway, and that the kernel fills in the next hop's MAC
+//! where the daemon does not know it.
 
 use std::{
     collections::BTreeSet,
@@ -150,8 +152,8 @@ fn add_counted(counters: &mut Counters, case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// Sends one more packet into every interface that takes packets, and waits for it: all that went in before has been
-/// dealt with then.
+/// Sends one more packet into every interface that takes packets, and waits for it: all that went
+/// in before has been dealt with then.
 fn fence(table: &Table, delivery: Delivery, wires: &Wires) -> Result<()> {
     for interface in &table.world.interfaces {
         let mut there = table
@@ -179,7 +181,8 @@ fn fence(table: &Table, delivery: Delivery, wires: &Wires) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the case's request is handed over, without the tags that say which link it came in on.
+/// Waits until the case's request is handed over, without the tags that say which link it came in
+/// on.
 fn handed_over(bench: &mut Bench, case: &Case) -> Result<Option<String>> {
     const PATIENCE: Duration = Duration::from_mins(1);
     let start = Instant::now();
@@ -205,7 +208,8 @@ fn tag_of(frame: &[u8]) -> Option<[u8; 2]> {
     }
 }
 
-/// Gives the kernel what it needs to find the MACs of the next hop and of the cases' neighbours by itself.
+/// Gives the kernel what it needs to find the MACs of the next hop and of the cases' neighbours by
+/// itself.
 fn know_neighbours(table: &Table) -> Result<()> {
     let way_out = &table.world.way_out;
     let uplink = table
@@ -289,7 +293,8 @@ fn xdp_sends_into_a_vlan_within_another() -> Result<()> {
     over_the_wire(Delivery::Stacked, leaves)
 }
 
-/// What is left to the kernel comes to it as it was, tags and all: there nftables sends it back where it came from.
+/// What is left to the kernel comes to it as it was, tags and all: there nftables sends it back
+/// where it came from.
 #[test]
 fn the_kernel_gets_frames_with_their_tags() -> Result<()> {
     for table in Table::all()? {

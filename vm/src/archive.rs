@@ -69,7 +69,8 @@ impl<W: Write> Archive<W> {
         self.inode += 1;
         let size = u32::try_from(content.len()).map_err(io::Error::other)?;
         let name_size = u32::try_from(name.len() + 1).map_err(io::Error::other)?;
-        // Inode, mode, owner, group, links, time, size, device and its device (two numbers each), name, no checksum.
+        // Inode, mode, owner, group, links, time, size, device and its device (two numbers each),
+        // name, no checksum.
         let fields = [self.inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
         let mut header = String::from("070701");
         for field in fields {

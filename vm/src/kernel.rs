@@ -66,7 +66,8 @@ impl Kernel {
         &self.image
     }
 
-    /// These modules and all that they need, each after those that it needs. What is built in is left out.
+    /// These modules and all that they need, each after those that it needs. What is built in is
+    /// left out.
     pub(crate) fn load_order(&self, wanted: &[String], busybox: &Path) -> Result<Vec<Module>> {
         let mut loader = Loader {
             kernel: self,

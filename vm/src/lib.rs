@@ -16,9 +16,10 @@
 //! # }
 //! ```
 //!
-//! Kernels, qemu and busybox are Debian's packages, unpacked into the cache and never installed. The machine has no disk
-//! and no way out: its root is an archive in memory, and what comes back is what the command prints and its exit status.
-//! It is emulated (`-accel tcg`), so that it runs where no virtualisation is to be had, and it needs no privileges.
+//! Kernels, qemu and busybox are Debian's packages, unpacked into the cache and never installed.
+//! The machine has no disk and no way out: its root is an archive in memory, and what comes back is
+//! what the command prints and its exit status. It is emulated (`-accel tcg`), so that it runs
+//! where no virtualisation is to be had, and it needs no privileges.
 
 mod archive;
 mod kernel;

@@ -55,8 +55,9 @@ impl Machine {
         self
     }
 
-    /// Boots, runs the payload's command and powers off. Each line that the command prints goes to `line` as it comes;
-    /// returned is the command's exit status. The machine ends with this process, however that ends.
+    /// Boots, runs the payload's command and powers off. Each line that the command prints goes to
+    /// `line` as it comes; returned is the command's exit status. The machine ends with this
+    /// process, however that ends.
     pub fn run(
         &self,
         cache: &Cache,

@@ -30,7 +30,8 @@ impl Cache {
         &self.folder
     }
 
-    /// The newest of Debian's kernels of a series (`6.1`) that apt offers, else the newest that is unpacked already.
+    /// The newest of Debian's kernels of a series (`6.1`) that apt offers, else the newest that is
+    /// unpacked already.
     pub fn kernel(&self, series: &str) -> Result<Kernel> {
         let pattern = format!(
             r"^linux-image-{}\.[0-9].*-cloud-amd64$",
@@ -66,7 +67,8 @@ impl Cache {
 
     /// A command that starts qemu: this machine's if it has one, else one that is unpacked here.
     ///
-    /// Unpacked and not installed: on a machine with another release's qemu tools an installation would take those away.
+    /// Unpacked and not installed: on a machine with another release's qemu tools an installation
+    /// would take those away.
     pub(crate) fn qemu(&self) -> Result<Command> {
         const PROGRAM: &str = "qemu-system-x86_64";
         let path = env::var_os("PATH").unwrap_or_default();

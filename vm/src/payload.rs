@@ -77,14 +77,16 @@ impl Payload {
         self.program(&found, &format!("/usr/bin/{name}"))
     }
 
-    /// Kernel modules to load before the command runs, by name (`cls_bpf`). Those that they need come by themselves.
+    /// Kernel modules to load before the command runs, by name (`cls_bpf`). Those that they need
+    /// come by themselves.
     pub fn modules(&mut self, names: &[&str]) -> &mut Self {
         self.modules
             .extend(names.iter().map(|&name| name.to_owned()));
         self
     }
 
-    /// The archive that the kernel boots with: a file without a name, which is gone once nobody has it open.
+    /// The archive that the kernel boots with: a file without a name, which is gone once nobody has
+    /// it open.
     pub(crate) fn archive(&self, cache: &Cache, kernel: &Kernel) -> Result<File> {
         let busybox = cache.busybox()?;
         let modules = kernel.load_order(&self.modules, &busybox)?;
@@ -117,7 +119,8 @@ impl Payload {
     }
 }
 
-/// Where `program` is, on `PATH` or in the folders that Debian keeps from the `PATH` of ordinary users.
+/// Where `program` is, on `PATH` or in the folders that Debian keeps from the `PATH` of ordinary
+/// users.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -126,7 +129,8 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// The first process. The kernel's messages have the first serial line, the command's output has the second.
+/// The first process. The kernel's messages have the first serial line, the command's output has
+/// the second.
 fn init(modules: &[&str], command: &[String]) -> String {
     let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
     let modules = modules.join(" ");
@@ -163,7 +167,8 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The paths in what `ldd` prints: `libc.so.6 => /lib/…/libc.so.6 (0x…)` and `/lib64/ld-linux-x86-64.so.2 (0x…)`.
+/// The paths in what `ldd` prints: `libc.so.6 => /lib/…/libc.so.6 (0x…)` and
+/// `/lib64/ld-linux-x86-64.so.2 (0x…)`.
 fn libraries(printed: &str) -> Vec<PathBuf> {
     printed
         .lines()

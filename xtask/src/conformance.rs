@@ -1,4 +1,5 @@
-//! `cargo xtask conformance`: who passes what of the conformance suite for 1:1 NAT gateways (`docs/conformance.md`).
+//! `cargo xtask conformance`: who passes what of the conformance suite for 1:1 NAT gateways
+//! (`docs/conformance.md`).
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: the product at work between an Internet host and two instances, in network namespaces.
+//! `cargo xtask demo`: the product at work between an Internet host and two instances, in network
+//! namespaces.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,9 @@
 //! `cargo xtask fuzz`: all that reads packets under libFuzzer, with what must hold of every packet.
 //!
-//! `fuzz/` is built by the compiler that setup recorded for the BPF programs, which takes unstable options, and not by
-//! cargo-fuzz, which wants rustup. The flags are those that libFuzzer needs: coverage in counters, and comparisons
-//! (<https://llvm.org/docs/LibFuzzer.html>, <https://clang.llvm.org/docs/SanitizerCoverage.html>).
+//! `fuzz/` is built by the compiler that setup recorded for the BPF programs, which takes unstable
+//! options, and not by cargo-fuzz, which wants rustup. The flags are those that libFuzzer needs:
+//! coverage in counters, and comparisons (<https://llvm.org/docs/LibFuzzer.html>,
+//! <https://clang.llvm.org/docs/SanitizerCoverage.html>).
 
 use std::{
     collections::VecDeque,

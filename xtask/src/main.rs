@@ -26,7 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Set up, build with optimisations, then measure packet rates, transfers and the table's side (root)
+    /// Set up, build with optimisations, then measure packet rates, transfers and the table's side
+    /// (root)
     Bench(bench::Arguments),
     /// Bring what builds, tests and the demo need and this machine lacks
     Setup,

@@ -19,8 +19,9 @@ pub struct Arguments {
     names: Vec<String>,
 }
 
-/// Seals, checksums, and packets of each kind through all of the path: each line of unsafe code. Miri is a thousand times
-/// slower than the machine, so the properties that try every length are not for it.
+/// Seals, checksums, and packets of each kind through all of the path: each line of unsafe code.
+/// Miri is a thousand times slower than the machine, so the properties that try every length are
+/// not for it.
 const TESTS: &[&str] = &[
     "abi::",
     "checksum::",

@@ -1,4 +1,5 @@
-//! `cargo xtask protocols`: real applications through NAT and through cut-through, in network namespaces.
+//! `cargo xtask protocols`: real applications through NAT and through cut-through, in network
+//! namespaces.
 
 use std::process::ExitCode;
 

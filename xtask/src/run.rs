@@ -38,7 +38,8 @@ pub fn of_profile(profile: &str, program: &str) -> Command {
     command
 }
 
-/// Runs a command in this process's place: a signal then reaches the command itself, which cleans up before it ends.
+/// Runs a command in this process's place: a signal then reaches the command itself, which cleans
+/// up before it ends.
 pub fn instead_of_this(mut command: Command) -> Result<ExitCode> {
     let error = command.exec();
     Err(anyhow!(

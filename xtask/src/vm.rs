@@ -75,7 +75,8 @@ pub struct Arguments {
     /// Keep what each kernel said, in .tools/vm/
     #[arg(long)]
     keep_log: bool,
-    /// Only this group of checks (programs, tables, life, veth, virtio, vlan, qinq, wireguard, gre, ip6gre, pktgen); again for more
+    /// Only this group of checks (programs, tables, life, veth, virtio, vlan, qinq, wireguard, gre,
+    /// ip6gre, pktgen); again for more
     #[arg(long)]
     only: Vec<String>,
 }

@@ -1,19 +1,21 @@
 //! Seals: how a reader knows that a record is whole and is the one that it asked for.
 //!
-//! The kernel may hand a deleted hash element to the next insertion at once, while a program still reads it, and
-//! writes array elements by `memcpy`. So the writer stores with each record a sum over its words and its key, and a
-//! reader that finds another sum has seen a record change under its eyes, and drops the packet.
+//! The kernel may hand a deleted hash element to the next insertion at once, while a program still
+//! reads it, and writes array elements by `memcpy`. So the writer stores with each record a sum
+//! over its words and its key, and a reader that finds another sum has seen a record change under
+//! its eyes, and drops the packet.
 //!
-//! EIPs, addresses of ENIs and targets need none where they stand as words ([`crate::cuckoo`], [`super::NextHop`]); they have
-//! one in user space and in tests, where they are like other records.
+//! EIPs, addresses of ENIs and targets need none where they stand as words ([`crate::cuckoo`],
+//! [`super::NextHop`]); they have one in user space and in tests, where they are like other
+//! records.
 
 use core::{fmt::Debug, hash::Hash};
 
 /// A record that carries its seal in its last four bytes.
 ///
 /// # Safety
-/// The type is `repr(C)`, has no padding, any bit pattern is valid for it, its size is a multiple of 4 bytes, its
-/// alignment 4 or 8, and its last four bytes are the seal.
+/// The type is `repr(C)`, has no padding, any bit pattern is valid for it, its size is a multiple
+/// of 4 bytes, its alignment 4 or 8, and its last four bytes are the seal.
 pub unsafe trait Checksummed: Copy + 'static {
     /// The key type that the record is found by.
     type Key: ChecksumKey;
@@ -23,13 +25,14 @@ pub unsafe trait Checksummed: Copy + 'static {
     fn sealed(mut self, key: &Self::Key) -> Self {
         let sum = sum(&self, key);
         let words = size_of::<Self>() / 4;
-        // SAFETY: by the trait's contract the last aligned word is in bounds, initialised and not part of `sum`.
+        // SAFETY: by the trait's contract the last aligned word is in bounds, initialised and not
+        // part of `sum`.
         unsafe { (&raw mut self).cast::<u32>().add(words - 1).write(sum) };
         self
     }
 
-    /// Takes over the record at `record`, which may change meanwhile: each word is read once, so that no later use finds
-    /// other bytes than the seal is checked with.
+    /// Takes over the record at `record`, which may change meanwhile: each word is read once, so
+    /// that no later use finds other bytes than the seal is checked with.
     ///
     /// # Safety
     /// `record` is valid for reads of the type and aligned for it.
@@ -41,8 +44,8 @@ pub unsafe trait Checksummed: Copy + 'static {
         );
         let mut index = 0;
         while index < size_of::<Self>() / 4 {
-            // SAFETY: by the trait's contract the type is so many words, and any bytes are valid for it; by the caller's
-            // promise `record` can be read.
+            // SAFETY: by the trait's contract the type is so many words, and any bytes are valid
+            // for it; by the caller's promise `record` can be read.
             unsafe { to.add(index).write(from.add(index).read_volatile()) };
             index += 1;
         }
@@ -87,7 +90,8 @@ unsafe impl Address for [u8; 4] {}
 // SAFETY: an array of 16 bytes.
 unsafe impl Address for [u8; 16] {}
 
-/// A multilinear sum: each word times a constant of its own, so that no mix of two records keeps it by structure.
+/// A multilinear sum: each word times a constant of its own, so that no mix of two records keeps it
+/// by structure.
 #[inline(always)]
 fn sum<T: Checksummed>(record: &T, key: &T::Key) -> u32 {
     let mut multiplier = MULTIPLIER;
@@ -97,7 +101,8 @@ fn sum<T: Checksummed>(record: &T, key: &T::Key) -> u32 {
     let mut index = 0;
     while index < words {
         multiplier = multiplier.wrapping_mul(MULTIPLIER).wrapping_add(STEP);
-        // SAFETY: by the trait's contract the record is `words + 1` aligned, initialised words long.
+        // SAFETY: by the trait's contract the record is `words + 1` aligned, initialised words
+        // long.
         let word = unsafe { start.add(index).read() };
         sum = sum.wrapping_add((u64::from(word) + 1).wrapping_mul(multiplier));
         index += 1;
@@ -198,7 +203,8 @@ mod tests {
     }
 
     proptest! {
-        /// A reader that sees the first words of one record and the rest of another knows it, at every boundary.
+        /// A reader that sees the first words of one record and the rest of another knows it, at
+        /// every boundary.
         #[test]
         fn no_mix_of_two_records_is_intact(
             keys in any::<([u8; 4], [u8; 4])>(),

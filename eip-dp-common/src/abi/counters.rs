@@ -9,8 +9,9 @@ pub struct Flow {
     pub bytes: u64,
 }
 
-/// What of a [`Flow`] a CPU has counted, small enough that eight share a cache line: 26 bits packets above 38 bits bytes. When
-/// the highest bit of either is set, it is counted in a [`CounterOverflow`], which all CPUs share, and cleared.
+/// What of a [`Flow`] a CPU has counted, small enough that eight share a cache line: 26 bits
+/// packets above 38 bits bytes. When the highest bit of either is set, it is counted in a
+/// [`CounterOverflow`], which all CPUs share, and cleared.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PackedCounter(u64);
@@ -34,7 +35,8 @@ impl Flow {
         }
     }
 
-    /// In words: of their bits, as much as there is room for, which is of everything that can be counted.
+    /// In words: of their bits, as much as there is room for, which is of everything that can be
+    /// counted.
     #[allow(clippy::cast_possible_truncation, reason = "2^57 packets, 2^64 bytes")]
     pub const fn split(self) -> (PackedCounter, CounterOverflow) {
         let (packets, bytes) = (HALF_PACKETS / PACKET, HALF_BYTES);
@@ -98,7 +100,8 @@ impl CounterOverflow {
     }
 }
 
-/// An EIP's counters, of all CPUs. Bytes are those of the IP packet, from its header to the end of its payload.
+/// An EIP's counters, of all CPUs. Bytes are those of the IP packet, from its header to the end of
+/// its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EipCounters {
     /// Packets delivered to the ENI.
@@ -140,7 +143,8 @@ pub enum StatusWord {
     Revision = 1,
     /// When it was reached, in nanoseconds of `CLOCK_BOOTTIME`.
     AppliedAt = 2,
-    /// Hash of the table's location, so that a daemon of another table does not adopt these maps unseen.
+    /// Hash of the table's location, so that a daemon of another table does not adopt these maps
+    /// unseen.
     Table = 3,
     /// Hash of the table's file: another file at that location has revisions of its own.
     TableFile = 4,
@@ -150,8 +154,8 @@ pub enum StatusWord {
     Moving = 6,
     /// How many IPv4 addresses ENIs may have.
     PrivateAddresses = 7,
-    /// How far these maps are in taking the place of others of other sizes: 0 not at all, 1 programs change to them, 2 they
-    /// have it.
+    /// How far these maps are in taking the place of others of other sizes: 0 not at all, 1
+    /// programs change to them, 2 they have it.
     Switch = 8,
     /// How many EIPs there may be.
     Eips = 9,

@@ -3,9 +3,11 @@
 use super::counted::counted;
 
 counted! {
-    /// Something that the gateway did beside delivering or dropping. The numbers are an ABI, as those of `Reason`.
+    /// Something that the gateway did beside delivering or dropping. The numbers are an ABI, as
+    /// those of `Reason`.
     Event in 16 {
-    /// A packet with an authentication header was translated: its receiver will refuse it (RFC 3715).
+    /// A packet with an authentication header was translated: its receiver will refuse it (RFC
+    /// 3715).
     AhTranslated = 1 "ah-translated";
     /// A time-exceeded message was sent.
     TimeExceeded = 2 "time-exceeded-sent";

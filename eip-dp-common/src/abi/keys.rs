@@ -63,9 +63,11 @@ pub enum AddressClass {
     Host = 2,
     /// The gateway of a pool that no router upstream has: guests in cut-through mode may ping it.
     PoolGateway = 3,
-    /// On an uplink's link, and no EIP: a next hop, or in a pool that is the prefix of that link, so that a neighbour may hold it.
+    /// On an uplink's link, and no EIP: a next hop, or in a pool that is the prefix of that link,
+    /// so that a neighbour may hold it.
     OnLink = 4,
-    /// In the reserve of a pool that is routed to this host: nobody's here, but somebody may hold it elsewhere.
+    /// In the reserve of a pool that is routed to this host: nobody's here, but somebody may hold
+    /// it elsewhere.
     Reserved = 5,
 }
 
@@ -181,7 +183,8 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    // SAFETY: the types are `repr(C)`, without padding (asserted above), and any bit pattern is valid.
+    // SAFETY: the types are `repr(C)`, without padding (asserted above), and any bit pattern is
+    // valid.
     unsafe impl aya::Pod for super::SourceKey<[u8; 4]> {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::SourceKey<[u8; 16]> {}

@@ -1,7 +1,9 @@
-//! What user space writes and the kernel reads, and the other way round: the pinned maps' keys and records.
+//! What user space writes and the kernel reads, and the other way round: the pinned maps' keys and
+//! records.
 //!
-//! Every type here is `repr(C)` without padding and holds addresses as byte arrays in network order; all other
-//! integers are in the host's order. [`ABI_VERSION`] changes whenever a layout or a meaning does.
+//! Every type here is `repr(C)` without padding and holds addresses as byte arrays in network
+//! order; all other integers are in the host's order. [`ABI_VERSION`] changes whenever a layout or
+//! a meaning does.
 
 mod checksummed;
 mod counted;
@@ -28,7 +30,8 @@ pub use records::{
 };
 pub use request::RequestHeader;
 
-/// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS` map.
+/// The version of everything in this module; kept in [`StatusWord::Abi`] of the pinned `STATUS`
+/// map.
 pub const ABI_VERSION: u64 = 7;
 
 /// Elements of the map `NAT_PEERS6` that share a cache line.
@@ -38,7 +41,8 @@ pub const NAT_PEERS_PER_CACHE_LINE: u32 = 4;
 pub mod maps {
     /// `Array<Bucket>`: every EIP of the table, associated or not; see [`crate::cuckoo`].
     pub const EIP4: &str = "EIP4";
-    /// `Array<Bucket>`: every address that an ENI may have as source, by VPC; see [`crate::cuckoo`].
+    /// `Array<Bucket>`: every address that an ENI may have as source, by VPC; see
+    /// [`crate::cuckoo`].
     pub const PRIVATE4: &str = "PRIVATE4";
     /// `LpmTrie<[u8; 4], Prefix<[u8; 4]>>`: prefixes and addresses that are not an EIP's.
     pub const PREFIX4: &str = "PREFIX4";
@@ -48,7 +52,8 @@ pub mod maps {
     pub const CIDR4: &str = "CIDR4";
     /// `Array<u64>` of [`super::NetWord`], by [`super::Cidr::index`]: the same in short.
     pub const NETS4: &str = "NETS4";
-    /// `Array<u64>` of [`super::NextHop`], by target: where packets are delivered; the first two are the uplink's next hops.
+    /// `Array<u64>` of [`super::NextHop`], by target: where packets are delivered; the first two
+    /// are the uplink's next hops.
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
     /// `Array<Owner>`, by target: whose they are.
     pub const OWNERS: &str = "OWNERS";
@@ -81,30 +86,34 @@ pub mod maps {
     pub const NETS6: &str = "NETS6";
     /// `DevMapHash`: the interfaces that XDP may redirect to, by interface index.
     pub const DEVICES: &str = "DEVICES";
-    /// `Array<PackedCounter>`, by [`super::PackedCounter::index`] and the EIP's slot: delivered to the ENI. In maps that took the place of
-    /// others a row more, behind the CPUs': what was counted in those.
+    /// `Array<PackedCounter>`, by [`super::PackedCounter::index`] and the EIP's slot: delivered to
+    /// the ENI. In maps that took the place of others a row more, behind the CPUs': what was
+    /// counted in those.
     pub const EIP_IN: &str = "EIP_IN";
     /// The same, by the slot in [`OUT_SLOTS`]: sent for the ENI, to an uplink or to another EIP.
     pub const EIP_OUT: &str = "EIP_OUT";
-    /// `Array<[CounterOverflow; 2]>`, of all CPUs: first that of the slot's [`EIP_IN`], then that of the slot's [`EIP_OUT`]. With a row
-    /// more, as above.
+    /// `Array<[CounterOverflow; 2]>`, of all CPUs: first that of the slot's [`EIP_IN`], then that
+    /// of the slot's [`EIP_OUT`]. With a row more, as above.
     pub const EIP_OVERFLOW: &str = "EIP_OVERFLOW";
-    /// `Array<[u64; 2]>`, of all CPUs: how many packets were dropped, first those to the EIP with this slot, then those from the
-    /// private address of the EIP with this slot in [`OUT_SLOTS`]. With a row more, as above.
+    /// `Array<[u64; 2]>`, of all CPUs: how many packets were dropped, first those to the EIP with
+    /// this slot, then those from the private address of the EIP with this slot in [`OUT_SLOTS`].
+    /// With a row more, as above.
     pub const EIP_DROPS: &str = "EIP_DROPS";
-    /// `Array<[u32; 2]>`, two slots an element: one more than where in [`EIP_OUT`] the counters of the slot's EIP are, 0 where there
-    /// are none.
+    /// `Array<[u32; 2]>`, two slots an element: one more than where in [`EIP_OUT`] the counters of
+    /// the slot's EIP are, 0 where there are none.
     pub const OUT_SLOTS: &str = "OUT_SLOTS";
     /// `Array<u64>`, by the EIP's slot: on which uplinks ARP and neighbour discovery are answered
     /// for it, a bit for each [`super::Uplink::number`].
     pub const ANSWERS: &str = "ANSWERS";
-    /// `PerCpuArray<u64>`, by [`super::Reason`]; behind these as many of what was counted in maps before.
+    /// `PerCpuArray<u64>`, by [`super::Reason`]; behind these as many of what was counted in maps
+    /// before.
     pub const DROPS: &str = "DROPS";
     /// `PerCpuArray<u64>`, by [`super::Event`]; likewise.
     pub const EVENTS: &str = "EVENTS";
     /// `PerCpuArray<Handoff>`: what one program leaves for the next.
     pub const HANDOFF: &str = "HANDOFF";
-    /// `RingBuf`: what guests ask the daemon (DHCP, DHCPv6, router solicitations), each a [`super::RequestHeader`] and the frame.
+    /// `RingBuf`: what guests ask the daemon (DHCP, DHCPv6, router solicitations), each a
+    /// [`super::RequestHeader`] and the frame.
     pub const REQUESTS: &str = "REQUESTS";
     /// `Array<u64>`, by [`super::StatusWord`].
     pub const STATUS: &str = "STATUS";
@@ -170,7 +179,8 @@ pub mod programs {
     pub const PORT_TC: &str = "port_tc";
 }
 
-/// Programs that others go on to, each with a stack of its own: how they are named, and where in which map they are found.
+/// Programs that others go on to, each with a stack of its own: how they are named, and where in
+/// which map they are found.
 pub mod stages {
     /// `ProgramArray`: the stages of XDP programs.
     pub const XDP: &str = "XDP_STAGES";
@@ -203,7 +213,8 @@ pub mod stages {
     pub const PING6: u32 = 11;
     /// In [`TC`]: the end of every packet's way, whatever becomes of it.
     pub const FINISH: u32 = 12;
-    /// In both: IPv4 from an uplink, and what is no IP; in [`TC`] for packets from an uplink without Ethernet.
+    /// In both: IPv4 from an uplink, and what is no IP; in [`TC`] for packets from an uplink
+    /// without Ethernet.
     pub const UPLINK4: u32 = 13;
     /// In [`XDP`]: the same from a port.
     pub const PORT4: u32 = 14;

@@ -1,7 +1,7 @@
 //! A network in one word, which is stored at once and compared in a few instructions.
 
-/// The first 64 bits of a network, and in the lowest six how many of them it has; 0 for none. Of a network with more than 58 bits
-/// only these: it is a part of what the word covers.
+/// The first 64 bits of a network, and in the lowest six how many of them it has; 0 for none. Of a
+/// network with more than 58 bits only these: it is a part of what the word covers.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetWord(u64);

@@ -1,12 +1,14 @@
-//! Where packets leave: the last two records on a packet's way, small enough that a million ENIs' stay in a cache.
+//! Where packets leave: the last two records on a packet's way, small enough that a million ENIs'
+//! stay in a cache.
 
 use core::ops::Range;
 
 use super::records::{Target, TargetFlags};
 use crate::cuckoo::{self, Key};
 
-/// A way out of this host, or in: an interface, its VLAN, and what all who stand behind it have in common. What a record holds
-/// never changes while something leads to it: another content gets another index.
+/// A way out of this host, or in: an interface, its VLAN, and what all who stand behind it have in
+/// common. What a record holds never changes while something leads to it: another content gets
+/// another index.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Link {
@@ -28,8 +30,9 @@ pub struct Link {
     pub reserved: [u8; 10],
 }
 
-/// A target's word in the map `NEXT_HOPS`: who is there, and behind which [`Link`]. From its lowest bit: 48 bits MAC in the
-/// order of the wire, 15 bits link, 1 bit [`TargetFlags::ANTISPOOF_ENI`]. 0 where there is none.
+/// A target's word in the map `NEXT_HOPS`: who is there, and behind which [`Link`]. From its lowest
+/// bit: 48 bits MAC in the order of the wire, 15 bits link, 1 bit [`TargetFlags::ANTISPOOF_ENI`]. 0
+/// where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NextHop(u64);
 
@@ -162,9 +165,10 @@ impl Link {
     }
 }
 
-/// A word of the map `INGRESS`: which interface it speaks of, and what the fast path takes frames from it for. Found by the
-/// lower bits of the interface's index; where two interfaces share a place, one of them has it and the other goes without.
-/// From the lowest bit: 32 bits interface, 15 bits link, 1 bit whether it is an uplink.
+/// A word of the map `INGRESS`: which interface it speaks of, and what the fast path takes frames
+/// from it for. Found by the lower bits of the interface's index; where two interfaces share a
+/// place, one of them has it and the other goes without. From the lowest bit: 32 bits interface, 15
+/// bits link, 1 bit whether it is an uplink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ingress(u64);
 

@@ -3,7 +3,8 @@
 use super::counted::counted;
 
 counted! {
-    /// Why a packet was not delivered. The numbers are an ABI: one is never given to another reason.
+    /// Why a packet was not delivered. The numbers are an ABI: one is never given to another
+    /// reason.
     Reason in 64 {
     /// The destination is in a pool, but no EIP with that address is associated.
     NoAssociation = 1 "no-association";
@@ -21,7 +22,8 @@ counted! {
     PrivateNetworkOff = 7 "private-network-off";
     /// The destination is in the VPC, but no ENI has that address.
     NoSuchEni = 8 "no-such-eni";
-    /// From the uplink, with a source that cannot be there: an EIP of this gateway, a special or a private address.
+    /// From the uplink, with a source that cannot be there: an EIP of this gateway, a special or a
+    /// private address.
     Martian = 9 "martian";
     /// To a destination that no router forwards (RFC 6890).
     MartianDestination = 10 "martian-destination";
@@ -43,29 +45,36 @@ counted! {
     UnsupportedEthertype = 17 "unsupported-ethertype";
     /// There is no uplink with a next hop to send to.
     NoNextHop = 18 "no-next-hop";
-    /// The record of a port, uplink, VPC or pool changed while the packet was looked up, or its way out went away.
+    /// The record of a port, uplink, VPC or pool changed while the packet was looked up, or its way
+    /// out went away.
     TableBusy = 19 "table-busy";
     /// A record of the table holds what this program does not know.
     BadRecord = 20 "bad-record";
-    /// The kernel refused a change of the packet or its way out (out of memory, a frame it cannot change).
+    /// The kernel refused a change of the packet or its way out (out of memory, a frame it cannot
+    /// change).
     KernelRefused = 21 "kernel-refused";
-    /// ARP or neighbour discovery on a port that asks for the ENI's own address, or is an answer: nobody else is there to see it.
+    /// ARP or neighbour discovery on a port that asks for the ENI's own address, or is an answer:
+    /// nobody else is there to see it.
     ArpIgnored = 22 "arp-ignored";
-    /// To the VPC's gateway, which answers ARP or neighbour discovery, DHCP and ping only, or to the gateway host itself.
+    /// To the VPC's gateway, which answers ARP or neighbour discovery, DHCP and ping only, or to
+    /// the gateway host itself.
     GatewayService = 23 "gateway-service";
-    /// An IPv6 packet with more extension headers than are looked through, so that its transport header is not found.
+    /// An IPv6 packet with more extension headers than are looked through, so that its transport
+    /// header is not found.
     HeadersTooLong = 24 "headers-too-long";
-    /// In NAT mode, an option or message that carries an address which is not translated: record route, timestamp, ICMP router
-    /// messages (RFC 7126 4.5, 4.7).
+    /// In NAT mode, an option or message that carries an address which is not translated: record
+    /// route, timestamp, ICMP router messages (RFC 7126 4.5, 4.7).
     AddressOption = 25 "address-option";
-    /// Beyond the ENI's budget for what the gateway does for it: answers of DHCP, DHCPv6 and router solicitations, and asking for
-    /// neighbours on the uplink's link.
+    /// Beyond the ENI's budget for what the gateway does for it: answers of DHCP, DHCPv6 and router
+    /// solicitations, and asking for neighbours on the uplink's link.
     RateLimited = 26 "rate-limited";
-    /// What only the gateway may send to a guest of the VPC, from another guest: answers of DHCP and DHCPv6, neighbour discovery.
+    /// What only the gateway may send to a guest of the VPC, from another guest: answers of DHCP
+    /// and DHCPv6, neighbour discovery.
     RogueServer = 27 "rogue-server";
     /// A frame from a port to a MAC that is not the port's.
     OtherMac = 28 "other-mac";
-    /// A frame on an interface with ports, of a VLAN that is neither a port's nor used by the host itself.
+    /// A frame on an interface with ports, of a VLAN that is neither a port's nor used by the host
+    /// itself.
     NoPort = 29 "no-port";
 }
 }

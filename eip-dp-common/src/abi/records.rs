@@ -1,8 +1,8 @@
-//! Records of the maps, and what programs and user space make of words there: [`EipRoute`] and [`SourceBinding`]
-//! ([`crate::cuckoo`]), [`Target`] ([`super::NextHop`]).
+//! Records of the maps, and what programs and user space make of words there: [`EipRoute`] and
+//! [`SourceBinding`] ([`crate::cuckoo`]), [`Target`] ([`super::NextHop`]).
 //!
-//! `tag`s identify an object across restarts of the daemon: a 64-bit hash of its id, so that the next daemon finds
-//! the index that an object already has in the kernel.
+//! `tag`s identify an object across restarts of the daemon: a 64-bit hash of its id, so that the
+//! next daemon finds the index that an object already has in the kernel.
 
 use super::{
     checksummed::{Address, Checksummed},
@@ -22,7 +22,8 @@ pub const FIRST_ENI_TARGET: u32 = 2;
 /// CIDRs of one family that a VPC can have.
 pub const MAX_CIDRS: u32 = 8;
 
-/// An EIP, found by its address. There is one for every EIP of the table, so that each keeps its counters.
+/// An EIP, found by its address. There is one for every EIP of the table, so that each keeps its
+/// counters.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EipRoute<A> {
@@ -34,11 +35,13 @@ pub struct EipRoute<A> {
     pub target: u32,
     /// The ENI's VPC.
     pub vpc: u32,
-    /// The checksum difference of EIP → private address, see [`crate::checksum::Delta`]; 0 in cut-through mode.
+    /// The checksum difference of EIP → private address, see [`crate::checksum::Delta`]; 0 in
+    /// cut-through mode.
     pub delta: u16,
     /// An [`EipMode`].
     pub mode: u8,
-    /// 0; 1 in a program where target and VPC are the halves of the ENI's [`NextHop`](super::NextHop).
+    /// 0; 1 in a program where target and VPC are the halves of the ENI's
+    /// [`NextHop`](super::NextHop).
     pub reserved: u8,
     /// See [`Checksummed`].
     pub seal: u32,
@@ -126,7 +129,8 @@ pub enum SourceState {
     Detached = 5,
 }
 
-/// Where packets are delivered: an ENI, or ([`UPLINK_TARGET4`], [`UPLINK_TARGET6`]) an uplink's next hop.
+/// Where packets are delivered: an ENI, or ([`UPLINK_TARGET4`], [`UPLINK_TARGET6`]) an uplink's
+/// next hop.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -180,7 +184,8 @@ impl TargetFlags {
     pub const SHARES: u16 = 8;
 }
 
-/// A port: an interface behind which ENIs of one VPC stand; or what of such an interface is the host's own.
+/// A port: an interface behind which ENIs of one VPC stand; or what of such an interface is the
+/// host's own.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
@@ -198,15 +203,17 @@ pub struct Port {
     pub seal: u32,
 }
 
-/// Whose the frames of a [`Port`] are. A frame on an interface with ports is looked up by its VLANs, then, if it has one, by the
-/// outermost alone, then by [`LinkKey::any_vlan`]; what is in none of these is dropped.
+/// Whose the frames of a [`Port`] are. A frame on an interface with ports is looked up by its
+/// VLANs, then, if it has one, by the outermost alone, then by [`LinkKey::any_vlan`]; what is in
+/// none of these is dropped.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortRole {
     /// The ENIs'.
     Enis = 0,
-    /// The host's: an interface of its own for the VLAN, or its untagged frames where no port is untagged; at
-    /// [`LinkKey::any_vlan`] those of all other VLANs, where the interface is a bridge's member.
+    /// The host's: an interface of its own for the VLAN, or its untagged frames where no port is
+    /// untagged; at [`LinkKey::any_vlan`] those of all other VLANs, where the interface is a
+    /// bridge's member.
     Host = 1,
 }
 
@@ -240,7 +247,8 @@ pub struct Cidr<A> {
     pub network: A,
     /// The netmask.
     pub mask: A,
-    /// The VPC's router in this CIDR: answers ARP or ND, DHCP and ping, and is the source of ICMP errors to ENIs.
+    /// The VPC's router in this CIDR: answers ARP or ND, DHCP and ping, and is the source of ICMP
+    /// errors to ENIs.
     pub gateway: A,
     /// 1 for a CIDR, 0 for a place that is not used (all of it is zeros, the seal too).
     pub used: u32,
@@ -260,12 +268,13 @@ impl<A> Cidr<A> {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix<A> {
-    /// Of a pool, the source of ICMP errors to guests in cut-through mode: its gateway, or zeros where it has none.
+    /// Of a pool, the source of ICMP errors to guests in cut-through mode: its gateway, or zeros
+    /// where it has none.
     pub gateway: A,
     /// A [`super::AddressClass`].
     pub class: u32,
-    /// With [`super::AddressClass::OnLink`] the interface whose neighbours these are: the uplink, or the kernel's own interface for
-    /// the uplink's VLAN. 0 where there is none.
+    /// With [`super::AddressClass::OnLink`] the interface whose neighbours these are: the uplink,
+    /// or the kernel's own interface for the uplink's VLAN. 0 where there is none.
     pub ifindex: u32,
     /// The MTU there, in bytes.
     pub mtu: u32,
@@ -304,7 +313,8 @@ pub struct UplinkFlags;
 impl UplinkFlags {
     /// Answer ARP requests and neighbour solicitations for associated EIPs: the pools are on-link.
     pub const ANSWER_ARP: u16 = 1;
-    /// Drop packets with a source of RFC 1918, RFC 6598 or RFC 4193, but for ICMP errors about an EIP's own packets.
+    /// Drop packets with a source of RFC 1918, RFC 6598 or RFC 4193, but for ICMP errors about an
+    /// EIP's own packets.
     pub const DROP_PRIVATE_SOURCES: u16 = 2;
     /// The lowest bit of [`Uplink::number`].
     const NUMBER: u32 = 8;
@@ -375,8 +385,8 @@ impl SourceState {
     }
 }
 
-// SAFETY: `repr(C)`, integers and byte arrays only, `seal` is the last field, and no padding: the size, asserted below for
-// both addresses, is the sum of the fields.
+// SAFETY: `repr(C)`, integers and byte arrays only, `seal` is the last field, and no padding: the
+// size, asserted below for both addresses, is the sum of the fields.
 unsafe impl<A: Address> Checksummed for EipRoute<A> {
     type Key = A;
 }

@@ -1,13 +1,14 @@
 //! What the words of an entry hold.
 //!
-//! The head of an EIP's entry, from its lowest bit: 32 bits address (IPv4) or zeros (IPv6), 31 bits slot of its counters, 1 bit
-//! [`USED`]. Its payload: 32 bits [`Other`], 28 bits target, 4 bits mode; or, of one in cut-through mode, where the target is, so
-//! that nobody has to look: the lower 60 bits of a [`NextHop`], and 15. The head of an ENI's address: 32 bits address or zeros,
-//! 16 bits VPC, the lower 15 bits of the target, [`USED`]. Its payload: 32 bits [`Other`], 22 bits out slot, 3 bits state, the
-//! upper 7 bits of the target.
+//! The head of an EIP's entry, from its lowest bit: 32 bits address (IPv4) or zeros (IPv6), 31 bits
+//! slot of its counters, 1 bit [`USED`]. Its payload: 32 bits [`Other`], 28 bits target, 4 bits
+//! mode; or, of one in cut-through mode, where the target is, so that nobody has to look: the lower
+//! 60 bits of a [`NextHop`], and 15. The head of an ENI's address: 32 bits address or zeros, 16
+//! bits VPC, the lower 15 bits of the target, [`USED`]. Its payload: 32 bits [`Other`], 22 bits out
+//! slot, 3 bits state, the upper 7 bits of the target.
 //!
-//! [`Other`] is the address on the other side of NAT: itself for IPv4; for IPv6 its index in the map `NAT_PEERS6`, whose
-//! elements never change while something leads to them.
+//! [`Other`] is the address on the other side of NAT: itself for IPv4; for IPv6 its index in the
+//! map `NAT_PEERS6`, whose elements never change while something leads to them.
 
 use super::{Key, Long, Shape, Short, USED};
 use crate::abi::{EipMode, NONE, NextHop};
@@ -75,7 +76,8 @@ pub struct EipEntry {
     pub target: u32,
     /// An [`EipMode`].
     pub mode: u8,
-    /// Where the ENI is, in place of its target: only in cut-through mode, of a [`NextHop::fits`]; else 0.
+    /// Where the ENI is, in place of its target: only in cut-through mode, of a [`NextHop::fits`];
+    /// else 0.
     pub hop: u64,
 }
 

@@ -1,22 +1,25 @@
 //! Where the record of an address stands: hash tables made of cache lines.
 //!
-//! A table is an array of lines of 64 bytes, each with room for four entries of IPv4 or two of IPv6. A key belongs into one
-//! of two lines, so that a lookup touches one line mostly and two at most. Everything that a packet needs to know of an
-//! address is in its entry ([`entry`]); there is no chain, no lock and no second record to find.
+//! A table is an array of lines of 64 bytes, each with room for four entries of IPv4 or two of
+//! IPv6. A key belongs into one of two lines, so that a lookup touches one line mostly and two at
+//! most. Everything that a packet needs to know of an address is in its entry ([`entry`]); there is
+//! no chain, no lock and no second record to find.
 //!
 //! One writer changes a table while programs read it. What makes that safe:
 //!
-//! - An entry's *head* says whose it is, and is 0 where there is none. It never changes while the entry is there. The writer
-//!   stores it last, and takes it away first.
+//! - An entry's *head* says whose it is, and is 0 where there is none. It never changes while the
+//!   entry is there. The writer stores it last, and takes it away first.
 //! - All that can change of an entry is its *payload*, one word that is stored at once.
-//! - The place of an entry that was taken away rests until every program that ran meanwhile has ended: so what a program reads
-//!   after the head belongs to that head.
-//! - An entry that has to make room is written to its other line before it is taken away from the first, a grace period apart:
-//!   so a program that looks in both, in whatever moment, finds it.
-//! - An entry whose head changes is one that is written anew: behind the old one in the order in which a program looks, which is
-//!   taken away at once, or else in front of it, which is taken away a grace period later.
+//! - The place of an entry that was taken away rests until every program that ran meanwhile has
+//!   ended: so what a program reads after the head belongs to that head.
+//! - An entry that has to make room is written to its other line before it is taken away from the
+//!   first, a grace period apart: so a program that looks in both, in whatever moment, finds it.
+//! - An entry whose head changes is one that is written anew: behind the old one in the order in
+//!   which a program looks, which is taken away at once, or else in front of it, which is taken
+//!   away a grace period later.
 //!
-//! Readers need their loads in the order of the program, which x86-64 gives; the other side is in `eip_dp_user::kernel`.
+//! Readers need their loads in the order of the program, which x86-64 gives; the other side is in
+//! `eip_dp_user::kernel`.
 
 mod entry;
 
@@ -75,7 +78,8 @@ pub struct Geometry {
     pub seed: u64,
 }
 
-/// An entry that was found; the head is 0 if there is none. Not an `Option`, see [`crate::tables::find`].
+/// An entry that was found; the head is 0 if there is none. Not an `Option`, see
+/// [`crate::tables::find`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its head.
@@ -99,8 +103,8 @@ impl Found {
 }
 
 impl Geometry {
-    /// As many lines as `entries` entries need: three places of four are filled at most with IPv4's, two of three with
-    /// IPv6's, and a small table gets more.
+    /// As many lines as `entries` entries need: three places of four are filled at most with
+    /// IPv4's, two of three with IPv6's, and a small table gets more.
     pub fn buckets_for<S: Shape>(entries: u32) -> u32 {
         let a_line = (BUCKET_WORDS / S::WORDS) as u64;
         let places = if S::WORDS == 2 {
@@ -130,8 +134,9 @@ impl Geometry {
     }
 }
 
-/// The elements of another array of `elements` where what belongs to a key is best put: those of one cache line, which has
-/// `in_a_line`. A program that knows the key can have the line fetched before it knows which it is.
+/// The elements of another array of `elements` where what belongs to a key is best put: those of
+/// one cache line, which has `in_a_line`. A program that knows the key can have the line fetched
+/// before it knows which it is.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "the upper half of a word")]
 pub fn home(key: &Key, seed: u64, elements: u32, in_a_line: u32) -> Range<u32> {
@@ -166,7 +171,8 @@ const fn scaled(number: u32, range: u32) -> u32 {
     ((number as u64 * range as u64) >> 32) as u32
 }
 
-/// Looks a key up. `word` reads a word of a line, each time anew and in this order, or 0 where there is no such line.
+/// Looks a key up. `word` reads a word of a line, each time anew and in this order, or 0 where
+/// there is no such line.
 #[inline(always)]
 pub fn find<S: Shape>(
     geometry: Geometry,

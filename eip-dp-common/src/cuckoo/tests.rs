@@ -69,7 +69,8 @@ proptest! {
     }
 }
 
-/// Addresses one after another, as pools and subnets have them, fill the lines as evenly as chance does.
+/// Addresses one after another, as pools and subnets have them, fill the lines as evenly as chance
+/// does.
 #[test]
 fn neighbours_are_spread() {
     const LINES: u32 = 4096;

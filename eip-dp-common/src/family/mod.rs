@@ -46,21 +46,23 @@ pub trait Family: Copy + 'static {
     const ECHO_REQUEST: u8;
     /// See [`Self::ICMP`].
     const ECHO_REPLY: u8;
-    /// How many bytes of a packet the gateway's own ICMP errors quote at most: RFC 1812 4.3.2.3 (576 bytes in all),
-    /// RFC 4443 2.4 (1280 in all).
+    /// How many bytes of a packet the gateway's own ICMP errors quote at most: RFC 1812 4.3.2.3
+    /// (576 bytes in all), RFC 4443 2.4 (1280 in all).
     const MAX_EMBEDDED: usize;
     /// The length of the headers in front of that quotation, IP's and ICMP's.
     const ERROR_HEADERS: usize;
 
-    /// How long the prefixes are that the `PREFILTER` map has bits for, the short ones and the long ones: those that
-    /// providers have, and those that they hand out. So a pool's neighbours at the same provider are told from it, too.
+    /// How long the prefixes are that the `PREFILTER` map has bits for, the short ones and the long
+    /// ones: those that providers have, and those that they hand out. So a pool's neighbours at the
+    /// same provider are told from it, too.
     const PREFILTERED: [u32; 2];
 
     /// The first 64 bits of an address, or all of it and zeros.
     fn upper(address: &Self::Address) -> u64;
 
-    /// Which bits of the `PREFILTER` map stand for the short and the long prefix that hold `address`. A clear one says that no
-    /// pool has the address; two set ones say that it is worth a look.
+    /// Which bits of the `PREFILTER` map stand for the short and the long prefix that hold
+    /// `address`. A clear one says that no pool has the address; two set ones say that it is worth
+    /// a look.
     #[inline(always)]
     fn prefilter(address: &Self::Address) -> [u32; 2] {
         let upper = Self::upper(address);
@@ -80,10 +82,12 @@ pub trait Family: Copy + 'static {
     /// Whether this is an address, valid on one link only, that hosts have beside others.
     fn is_link_local(address: &Self::Address) -> bool;
 
-    /// Whether this is the address, valid on its link only, that the gateway has on a port with this MAC.
+    /// Whether this is the address, valid on its link only, that the gateway has on a port with
+    /// this MAC.
     fn is_link_router(address: &Self::Address, port: Mac) -> bool;
 
-    /// Whether no host has this as the address of an interface: unspecified, loopback, multicast, reserved.
+    /// Whether no host has this as the address of an interface: unspecified, loopback, multicast,
+    /// reserved.
     fn is_no_host(address: &Self::Address) -> bool;
 
     /// Whether no router forwards from or to this address (RFC 1812 5.3.7, RFC 3927 7, RFC 6890).
@@ -95,21 +99,23 @@ pub trait Family: Copy + 'static {
     /// The source address of a packet, unchecked.
     fn read_source<P: Packet>(packet: &P) -> Option<Self::Address>;
 
-    /// Reads the IP header and checks what can be checked without what follows it: version and lengths.
+    /// Reads the IP header and checks what can be checked without what follows it: version and
+    /// lengths.
     ///
     /// # Errors
     /// [`Reason::Malformed`].
     fn parse<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason>;
 
-    /// [`Self::parse`] and [`Self::verify`] of a packet that is whole, in one piece, has a header of the usual length and is no
-    /// ICMP but a ping, all of which is then known without a walk; any other is [`Reason::Malformed`], whatever it is.
+    /// [`Self::parse`] and [`Self::verify`] of a packet that is whole, in one piece, has a header
+    /// of the usual length and is no ICMP but a ping, all of which is then known without a walk;
+    /// any other is [`Reason::Malformed`], whatever it is.
     ///
     /// # Errors
     /// [`Reason::Malformed`].
     fn parse_plain<P: Packet>(packet: &P) -> Result<Datagram<Self>, Reason>;
 
-    /// Checks the rest: the header's checksum and its options, or the extension headers. Gives what of them only NAT mode
-    /// refuses.
+    /// Checks the rest: the header's checksum and its options, or the extension headers. Gives what
+    /// of them only NAT mode refuses.
     ///
     /// # Errors
     /// [`Reason::Malformed`], [`Reason::SourceRoute`], [`Reason::TinyFragment`].
@@ -119,11 +125,12 @@ pub trait Family: Copy + 'static {
         datagram: &Datagram<Self>,
     ) -> Result<NatObstacle, Reason>;
 
-    /// Whether it is a message in which routers or hosts of a link tell each other addresses, so that NAT mode refuses it.
+    /// Whether it is a message in which routers or hosts of a link tell each other addresses, so
+    /// that NAT mode refuses it.
     fn tells_addresses<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
 
-    /// The address that an ICMP redirect names as the better router; unspecified for everything else. (IPv6's redirects are
-    /// neighbour discovery.)
+    /// The address that an ICMP redirect names as the better router; unspecified for everything
+    /// else. (IPv6's redirects are neighbour discovery.)
     fn redirect_target<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Self::Address;
 
     /// Whether it is neighbour discovery (RFC 4861), wherever it stands.
@@ -132,10 +139,12 @@ pub trait Family: Copy + 'static {
     /// Whether the datagram is an ICMP error, which quotes another.
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
 
-    /// Whether its sender is never told by an ICMP error of what became of it, for what it is (RFC 1122 3.2.2).
+    /// Whether its sender is never told by an ICMP error of what became of it, for what it is (RFC
+    /// 1122 3.2.2).
     fn is_never_answered<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool;
 
-    /// The packet whose IP header is at `at`, quoted up to `end`; `None` if there is no whole header.
+    /// The packet whose IP header is at `at`, quoted up to `end`; `None` if there is no whole
+    /// header.
     fn embedded<P: Packet, L: LinkTables>(
         packet: &P,
         links: &L,
@@ -143,8 +152,8 @@ pub trait Family: Copy + 'static {
         end: usize,
     ) -> Option<Quoted<Self>>;
 
-    /// Exchanges in the quoted header at `at` the addresses that `rewrite` changes in the error itself. Gives the difference
-    /// of all of the header.
+    /// Exchanges in the quoted header at `at` the addresses that `rewrite` changes in the error
+    /// itself. Gives the difference of all of the header.
     ///
     /// # Errors
     /// [`Reason::KernelRefused`].
@@ -167,7 +176,8 @@ pub trait Family: Copy + 'static {
         embedded: usize,
     ) -> Result<(), Reason>;
 
-    /// Whether the datagram asks for an echo, or may belong to one that does, as a later fragment of ICMP.
+    /// Whether the datagram asks for an echo, or may belong to one that does, as a later fragment
+    /// of ICMP.
     #[inline(always)]
     fn echo_request<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> Echo {
         const HEADER: usize = 8;
@@ -204,8 +214,8 @@ pub trait Family: Copy + 'static {
         rewrite: &Rewrite<Self>,
     ) -> Result<(), Reason>;
 
-    /// Turns an echo request into its reply, from the hop limit `64` on. The addresses change places, which no checksum
-    /// sees.
+    /// Turns an echo request into its reply, from the hop limit `64` on. The addresses change
+    /// places, which no checksum sees.
     ///
     /// # Errors
     /// [`Reason::KernelRefused`].
@@ -241,12 +251,13 @@ pub struct Datagram<F: Family> {
     pub authenticated: u8,
     /// How the walk through its extension headers ended; [`Chain::WHOLE`] for IPv4, which has none.
     pub chain: Chain,
-    /// Not 0 if a routing header leads on from its destination, so that its transport checksum is over another one
-    /// (RFC 8200 8.1).
+    /// Not 0 if a routing header leads on from its destination, so that its transport checksum is
+    /// over another one (RFC 8200 8.1).
     pub segments_left: u8,
 }
 
-/// What only NAT mode refuses a packet for: a number and not an `Option`, which the verifier would follow both ways.
+/// What only NAT mode refuses a packet for: a number and not an `Option`, which the verifier would
+/// follow both ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NatObstacle(u8);
 
@@ -272,8 +283,8 @@ impl NatObstacle {
     }
 }
 
-/// Which part of a transport packet a datagram carries: offset and flag as they came, and not a name for each kind, which
-/// the verifier would follow one by one through all that comes after.
+/// Which part of a transport packet a datagram carries: offset and flag as they came, and not a
+/// name for each kind, which the verifier would follow one by one through all that comes after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment(u16);
 
@@ -281,7 +292,8 @@ impl Fragment {
     /// All of it.
     pub const WHOLE: Self = Self(0);
 
-    /// The part at this offset, in units of 8 bytes, which others follow if `more` is 1, not if it is 0.
+    /// The part at this offset, in units of 8 bytes, which others follow if `more` is 1, not if it
+    /// is 0.
     #[inline(always)]
     pub const fn new(offset: u16, more: u16) -> Self {
         Self(offset << 1 | more)
@@ -307,7 +319,8 @@ impl Fragment {
         self.0 <= 1
     }
 
-    /// Whether it is the part at 8 bytes, which overwrites all but the ports of a TCP header (RFC 3128).
+    /// Whether it is the part at 8 bytes, which overwrites all but the ports of a TCP header (RFC
+    /// 3128).
     #[inline(always)]
     pub const fn follows_first_words(self) -> bool {
         self.0 >> 1 == 1
@@ -328,8 +341,9 @@ pub enum Echo {
 /// A transport checksum's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChecksumPlace {
-    /// In bytes, from the start of the transport header ([`Family::checksum_field`]) or of the frame
-    /// ([`Datagram::transport_checksum`]). 0 where there is no checksum that covers the addresses.
+    /// In bytes, from the start of the transport header ([`Family::checksum_field`]) or of the
+    /// frame ([`Datagram::transport_checksum`]). 0 where there is no checksum that covers the
+    /// addresses.
     pub offset: usize,
     /// Whether a field of 0 means that there is no checksum.
     pub zero_is_none: bool,
@@ -392,7 +406,8 @@ impl<F: Family> Rewrite<F> {
         self.source_delta.and(self.destination_delta)
     }
 
-    /// What both do to the checksum of the packet's own transport, or of a message that is about it.
+    /// What both do to the checksum of the packet's own transport, or of a message that is about
+    /// it.
     #[inline(always)]
     pub fn transport_delta(&self, datagram: &Datagram<F>) -> Delta {
         if datagram.segments_left == 0 {
@@ -456,8 +471,9 @@ impl<F: Family> Datagram<F> {
         packet.write(self.transport, [F::ECHO_REPLY, code, a, b])
     }
 
-    /// Where the transport checksum is that a change of address changes too. None in this datagram because of its
-    /// protocol, because it is a later fragment, or because it ends before: [`ChecksumPlace::NONE`].
+    /// Where the transport checksum is that a change of address changes too. None in this datagram
+    /// because of its protocol, because it is a later fragment, or because it ends before:
+    /// [`ChecksumPlace::NONE`].
     ///
     /// # Errors
     /// [`Reason::TinyFragment`].

@@ -214,7 +214,8 @@ impl Family for V4 {
 
     #[inline(always)]
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
-        // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
+        // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC
+        // 792).
         matches!(datagram.icmp_type(packet), 3 | 4 | 5 | 11 | 12)
     }
 
@@ -322,8 +323,9 @@ impl Family for V4 {
 
     #[inline(always)]
     fn checksum_field(protocol: u8) -> ChecksumPlace {
-        // UDP-Lite's is never 0 in a valid packet (RFC 3828 3.1): one that comes out so is all ones as for UDP, and a
-        // packet that came with it stays invalid. DCCP's may be 0 like any other value (RFC 4340 9).
+        // UDP-Lite's is never 0 in a valid packet (RFC 3828 3.1): one that comes out so is all ones
+        // as for UDP, and a packet that came with it stays invalid. DCCP's may be 0 like any other
+        // value (RFC 4340 9).
         let (offset, zero_is_none) = match protocol {
             protocol::TCP => (16, false),
             protocol::UDP | protocol::UDP_LITE => (6, true),
@@ -377,8 +379,8 @@ impl Family for V4 {
     }
 }
 
-/// A 16-bit field as an offset. The mask changes nothing: Linux 6.12's verifier knows no bounds of the result of a byte swap,
-/// and adds to a packet's address only what it knows the bounds of.
+/// A 16-bit field as an offset. The mask changes nothing: Linux 6.12's verifier knows no bounds of
+/// the result of a byte swap, and adds to a packet's address only what it knows the bounds of.
 #[inline(always)]
 pub(super) fn bounded(field: [u8; 2]) -> usize {
     black_box(usize::from(u16::from_be_bytes(field))) & 0xffff
@@ -399,7 +401,8 @@ fn fragment_of(header: &Ipv4Hdr) -> Fragment {
 #[inline(always)]
 fn read_header(bytes: [u8; Ipv4Hdr::LEN]) -> Ipv4Hdr {
     const { assert!(align_of::<Ipv4Hdr>() == 1) };
-    // SAFETY: `Ipv4Hdr` is `repr(C)`, 20 bytes of integers with alignment 1: any bytes are a header.
+    // SAFETY: `Ipv4Hdr` is `repr(C)`, 20 bytes of integers with alignment 1: any bytes are a
+    // header.
     unsafe { core::mem::transmute(bytes) }
 }
 
@@ -408,7 +411,8 @@ fn read_header(bytes: [u8; Ipv4Hdr::LEN]) -> Ipv4Hdr {
 fn sum_header(header: &Ipv4Hdr) -> u32 {
     // SAFETY: as in `read_header`, the other way round.
     let words: [u8; Ipv4Hdr::LEN] = unsafe { core::mem::transmute(*header) };
-    // Of 32 bits at a time: ones' complement sums are the same, once they are folded (RFC 1071, 2 (C)).
+    // Of 32 bits at a time: ones' complement sums are the same, once they are folded (RFC 1071, 2
+    // (C)).
     let mut sum = 0u64;
     let mut index = 0;
     while index < Ipv4Hdr::LEN {
@@ -435,8 +439,8 @@ fn write_header<P: Packet>(packet: &mut P, at: usize, header: &Ipv4Hdr) -> Resul
 
 /// The longest options that a header can have, in bytes.
 const MAX_OPTIONS: usize = 40;
-/// A place in the room for them is masked, which changes none that is in the options, and shows the verifier, which follows
-/// every way through a loop, that all of them come to the same.
+/// A place in the room for them is masked, which changes none that is in the options, and shows the
+/// verifier, which follows every way through a loop, that all of them come to the same.
 const MASK: usize = 63;
 
 /// Reads the options of the header whose fixed part ends at `start`; gives their sum.
@@ -453,7 +457,8 @@ fn read_options<P: Packet>(
     let mut sum = 0;
     let mut at = 0;
     while at < MAX_OPTIONS && at < len {
-        // Where it is read is hidden, too: how much of the packet is known to be there is then the same after each round.
+        // Where it is read is hidden, too: how much of the packet is known to be there is then the
+        // same after each round.
         let place = packet.verifier_opaque(at) & MASK;
         let [a, b, c, d] = packet.read(start + place).ok_or(Reason::Malformed)?;
         sum += u32::from(u16::from_ne_bytes([a, b])) + u32::from(u16::from_ne_bytes([c, d]));
@@ -465,20 +470,22 @@ fn read_options<P: Packet>(
             bytes[place + 2],
             bytes[place + 3],
         ] = [a, b, c, d];
-        // Else the compiler writes out all rounds, and what it keeps of one for the next needs stack.
+        // Else the compiler writes out all rounds, and what it keeps of one for the next needs
+        // stack.
         at = black_box(at + 4);
     }
     Ok(sum)
 }
 
-/// Writes a step out for each of these places. Not a loop: a verifier before that of Linux 6.2 follows a loop along every
-/// way and never finds that two of them came to the same.
+/// Writes a step out for each of these places. Not a loop: a verifier before that of Linux 6.2
+/// follows a loop along every way and never finds that two of them came to the same.
 macro_rules! at_each {
     ($step:ident: $($at:literal)+) => { $($step!($at);)+ };
 }
 
-/// Checks the header's checksum, of which `sum` is the part without options, and whether the options can be walked
-/// (RFC 791 3.1): 0 ends them, 1 is a byte alone, all others say their length.
+/// Checks the header's checksum, of which `sum` is the part without options, and whether the
+/// options can be walked (RFC 791 3.1): 0 ends them, 1 is a byte alone, all others say their
+/// length.
 ///
 /// # Errors
 /// [`Reason::Malformed`], [`Reason::SourceRoute`].
@@ -507,7 +514,8 @@ pub fn check_options<P: Packet>(
     }
 }
 
-/// Walks the options of a quoted header, from `start` on, as far as they can be walked: what is quoted is not checked.
+/// Walks the options of a quoted header, from `start` on, as far as they can be walked: what is
+/// quoted is not checked.
 #[inline(always)]
 pub fn walk_embedded_options<P: Packet>(
     packet: &P,
@@ -531,7 +539,8 @@ const ADDRESSES: usize = 1;
 const SOURCE_ROUTE: usize = 2;
 const MALFORMED: usize = 4;
 
-/// Walks options that were read, to their end or to what cannot be walked, and leaves what it found in `options`.
+/// Walks options that were read, to their end or to what cannot be walked, and leaves what it found
+/// in `options`.
 #[inline(always)]
 fn walk_options(len: usize, options: &mut Options) {
     options.len.set(len);

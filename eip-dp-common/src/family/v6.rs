@@ -73,7 +73,8 @@ impl Family for V6 {
 
     #[inline(always)]
     fn is_no_host(address: &[u8; 16]) -> bool {
-        // Unspecified, loopback, IPv4-mapped and what else begins with 80 zero bits (RFC 4291 2.5.5); multicast.
+        // Unspecified, loopback, IPv4-mapped and what else begins with 80 zero bits (RFC 4291
+        // 2.5.5); multicast.
         let starts_with_zeros =
             u64::from_ne_bytes(upper(address)) == 0 && address[8] == 0 && address[9] == 0;
         starts_with_zeros || address[0] == 0xff
@@ -182,8 +183,9 @@ impl Family for V6 {
 
     #[inline(always)]
     fn tells_addresses<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
-        // Neighbour discovery, which is about one link (RFC 4861), router renumbering (RFC 2894), answers of node information
-        // (RFC 4620), inverse neighbour discovery (RFC 3122); home agent discovery and mobile prefixes (RFC 6275).
+        // Neighbour discovery, which is about one link (RFC 4861), router renumbering (RFC 2894),
+        // answers of node information (RFC 4620), inverse neighbour discovery (RFC 3122); home
+        // agent discovery and mobile prefixes (RFC 6275).
         matches!(datagram.icmp_type(packet), 133..=138 | 140..=142 | 144..=147)
     }
 
@@ -199,8 +201,8 @@ impl Family for V6 {
 
     #[inline(always)]
     fn is_icmp_error<P: Packet>(packet: &P, datagram: &Datagram<Self>) -> bool {
-        // RFC 4443 2.1: those with a 0 in the highest bit. The ones of kinds to come quote alike (2.4 (c) and (d)): left as
-        // they are, they would tell a private address.
+        // RFC 4443 2.1: those with a 0 in the highest bit. The ones of kinds to come quote alike
+        // (2.4 (c) and (d)): left as they are, they would tell a private address.
         matches!(datagram.icmp_type(packet), ..128)
     }
 
@@ -353,8 +355,8 @@ pub const fn link_local(mac: Mac) -> [u8; 16] {
     ]
 }
 
-/// Sums the packet's ICMPv6 message, of `len` bytes right behind the IPv6 header, and writes its checksum, of which the
-/// field is zero.
+/// Sums the packet's ICMPv6 message, of `len` bytes right behind the IPv6 header, and writes its
+/// checksum, of which the field is zero.
 ///
 /// # Errors
 /// [`Reason::KernelRefused`].
@@ -401,6 +403,7 @@ fn embedded_checksum(found: &Found, end: usize) -> ChecksumPlace {
 #[inline(always)]
 fn read_header(bytes: [u8; Ipv6Hdr::LEN]) -> Ipv6Hdr {
     const { assert!(align_of::<Ipv6Hdr>() == 1 && size_of::<Ipv6Hdr>() == 40) };
-    // SAFETY: `Ipv6Hdr` is `repr(C)`, 40 bytes of integers with alignment 1: any bytes are a header.
+    // SAFETY: `Ipv6Hdr` is `repr(C)`, 40 bytes of integers with alignment 1: any bytes are a
+    // header.
     unsafe { core::mem::transmute(bytes) }
 }

@@ -34,7 +34,8 @@ impl Arp {
     fn read<P: Packet>(packet: &P) -> Option<Self> {
         const { assert!(align_of::<ArpHdr>() == 1 && size_of::<ArpHdr>() == 28) };
         let bytes = packet.read::<28>(NETWORK)?;
-        // SAFETY: `ArpHdr` is `repr(C)`, 28 bytes of integers with alignment 1: any bytes are a header.
+        // SAFETY: `ArpHdr` is `repr(C)`, 28 bytes of integers with alignment 1: any bytes are a
+        // header.
         let header: ArpHdr = unsafe { core::mem::transmute(bytes) };
         let [a, b] = header.htype;
         let [c, d] = header.ptype;

@@ -1,9 +1,10 @@
-//! The fast path of most packets: plain TCP, UDP, pings and what has no checksum over addresses, between an EIP and the
-//! Internet, from XDP to XDP.
+//! The fast path of most packets: plain TCP, UDP, pings and what has no checksum over addresses,
+//! between an EIP and the Internet, from XDP to XDP.
 //!
-//! It is made of the same steps as the full path and decides nothing on its own: whatever is not plain is left untouched
-//! ([`Verdict::Punt`]) to [`packet_from_uplink`](super::packet_from_uplink) and [`packet_from_port`](super::packet_from_port).
-//! What it does decide, those would decide alike: [`crate::testing::hold`] asserts that of every packet.
+//! It is made of the same steps as the full path and decides nothing on its own: whatever is not
+//! plain is left untouched ([`Verdict::Punt`]) to [`packet_from_uplink`](super::packet_from_uplink)
+//! and [`packet_from_port`](super::packet_from_port). What it does decide, those would decide
+//! alike: [`crate::testing::hold`] asserts that of every packet.
 
 use super::{
     Egress, LinkProtocols, Outcome, Verdict, forward::Translation, port, uplink::receiving,
@@ -20,8 +21,8 @@ use crate::{
 
 /// What the fast path looks up besides.
 pub trait FastPathTables: LinkTables {
-    /// The link of an untagged interface, which becomes `into`, and its index; 0 where the interface is not such a port or
-    /// uplink, or has no place in the table.
+    /// The link of an untagged interface, which becomes `into`, and its index; 0 where the
+    /// interface is not such a port or uplink, or has no place in the table.
     fn ingress(&self, ifindex: u32, is_uplink: bool, into: &mut Link) -> u32;
     /// Where a target is reached.
     fn next_hop(&self, index: &u32) -> NextHop;

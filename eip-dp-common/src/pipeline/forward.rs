@@ -1,4 +1,5 @@
-//! The last step of every packet that goes on: checks of a router, translation, and the frame's new addresses.
+//! The last step of every packet that goes on: checks of a router, translation, and the frame's new
+//! addresses.
 
 use super::{Egress, Outcome, Verdict, fragment, icmp_embedded::EmbeddedPacket};
 use crate::{
@@ -27,8 +28,8 @@ pub struct Forward<'a, F: Family> {
     pub is_neighbour: bool,
 }
 
-/// Whether addresses change, and what that does to checksums. Not an `Option`: all fields always have a value, which the
-/// verifier wants of whatever the compiler spills.
+/// Whether addresses change, and what that does to checksums. Not an `Option`: all fields always
+/// have a value, which the verifier wants of whatever the compiler spills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
     /// Whether they change.
@@ -169,12 +170,14 @@ pub fn forward<F: Family, P: Packet, L: LinkTables>(
     Ok(Verdict::Send)
 }
 
-/// The length of the IP packet on the wire, in bytes: of each segment, for a packet that is cut on its way out.
+/// The length of the IP packet on the wire, in bytes: of each segment, for a packet that is cut on
+/// its way out.
 #[inline(always)]
 fn wire_len<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>) -> usize {
     match packet.segment_payload() {
         Some(0) => datagram.length(),
-        // Segments of different lengths come from a receiver that merged them; each came over a link before.
+        // Segments of different lengths come from a receiver that merged them; each came over a
+        // link before.
         None => 0,
         Some(payload) => {
             let payload = payload as usize;

@@ -1,7 +1,9 @@
-//! IPv4 fragmentation (RFC 791 2.3, RFC 1812 4.2.2.7): packets that are larger than their way out and may be cut.
+//! IPv4 fragmentation (RFC 791 2.3, RFC 1812 4.2.2.7): packets that are larger than their way out
+//! and may be cut.
 //!
-//! A packet is cut where it came in, before anything of it changes, and its fragments come in again one by one: each is then
-//! translated, resolved and counted as any other packet. Nothing of it goes through the host's own routing.
+//! A packet is cut where it came in, before anything of it changes, and its fragments come in again
+//! one by one: each is then translated, resolved and counted as any other packet. Nothing of it
+//! goes through the host's own routing.
 
 use crate::{
     checksum::fold,
@@ -13,7 +15,8 @@ use crate::{
 /// The longest packet that is cut, in bytes from its IP header on: what jumbo frames carry.
 pub const LONGEST: usize = 9_216;
 
-/// Into how many fragments at most: each is a program's tail call, of which a packet has 33 (Linux, `MAX_TAIL_CALL_CNT`).
+/// Into how many fragments at most: each is a program's tail call, of which a packet has 33 (Linux,
+/// `MAX_TAIL_CALL_CNT`).
 pub const MOST: usize = 28;
 
 /// The longest IPv4 header, in bytes.
@@ -27,8 +30,9 @@ const RESERVED_FLAG: u16 = 0x8000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
 
-/// Whether the packet can be made to fit `mtu`: IPv4 without "don't fragment", within the bounds above. A TCP packet that is
-/// still to be segmented gets smaller segments instead; datagrams that are to be segmented stay as their sender made them.
+/// Whether the packet can be made to fit `mtu`: IPv4 without "don't fragment", within the bounds
+/// above. A TCP packet that is still to be segmented gets smaller segments instead; datagrams that
+/// are to be segmented stay as their sender made them.
 #[inline(always)]
 pub fn is_possible<F: Family, P: Packet>(packet: &P, datagram: &Datagram<F>, mtu: usize) -> bool {
     if !datagram.may_fragment {
@@ -54,8 +58,9 @@ const fn largest_payload(header: usize, mtu: usize) -> usize {
     mtu.saturating_sub(header) & !(UNIT - 1)
 }
 
-/// How many bytes of a packet's payload each fragment carries: a multiple of 8, such that the last one has 8 at least, as the
-/// smallest that a network has to carry has (RFC 791 3.2). 0 where `mtu` has no room for any.
+/// How many bytes of a packet's payload each fragment carries: a multiple of 8, such that the last
+/// one has 8 at least, as the smallest that a network has to carry has (RFC 791 3.2). 0 where `mtu`
+/// has no room for any.
 #[inline(always)]
 pub const fn payload_of(header: usize, mtu: usize, payload: usize) -> usize {
     let size = largest_payload(header, mtu);
@@ -81,8 +86,9 @@ pub struct Piece {
     pub more: bool,
 }
 
-/// Makes the header of a packet that of one of its fragments: length, flags, offset and checksum. `flags` are the packet's
-/// own (it may be a fragment itself); what is behind the header's end is zeros.
+/// Makes the header of a packet that of one of its fragments: length, flags, offset and checksum.
+/// `flags` are the packet's own (it may be a fragment itself); what is behind the header's end is
+/// zeros.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "lengths of 16 bits")]
 pub fn write_header(header: &mut [u8; HEADER], len: usize, flags: u16, piece: Piece) {
@@ -113,8 +119,8 @@ pub const fn flags_of(header: &[u8; HEADER]) -> u16 {
     u16::from_be_bytes([header[FLAGS], header[FLAGS + 1]])
 }
 
-/// What a walk through options has to remember: of what is read here the verifier knows nothing, so that it has the same
-/// picture of it on every way.
+/// What a walk through options has to remember: of what is read here the verifier knows nothing, so
+/// that it has the same picture of it on every way.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Walk {
@@ -124,7 +130,8 @@ pub struct Walk {
     removes: Opaque,
 }
 
-/// Replaces those options by "no operation" which only the first fragment has (RFC 791 3.1: the copied flag).
+/// Replaces those options by "no operation" which only the first fragment has (RFC 791 3.1: the
+/// copied flag).
 #[inline(always)]
 pub fn keep_copied_options(header: &mut [u8; HEADER], len: usize, walk: &mut Walk) {
     const FIXED: usize = 20;
@@ -201,7 +208,8 @@ mod tests {
     }
 
     proptest! {
-        /// Put together by their offsets (RFC 791 3.2), the fragments are the packet, and each fits and has a right header.
+        /// Put together by their offsets (RFC 791 3.2), the fragments are the packet, and each fits
+        /// and has a right header.
         #[test]
         fn fragments_are_the_packet(
             len in 1..LONGEST - 60,

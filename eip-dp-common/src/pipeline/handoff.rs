@@ -3,8 +3,8 @@
 use super::{Egress, Outcome, Verdict};
 use crate::abi::{Event, Reason};
 
-/// An [`Outcome`] as one program leaves it for the next. Its layout is part of the ABI: while a daemon starts, the programs of
-/// the one before go on to the stages of the new one.
+/// An [`Outcome`] as one program leaves it for the next. Its layout is part of the ABI: while a
+/// daemon starts, the programs of the one before go on to the stages of the new one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handoff {
@@ -72,7 +72,8 @@ impl Handoff {
         }
     }
 
-    /// Reads it again; what no version of this ABI writes is a packet dropped as [`Reason::BadRecord`].
+    /// Reads it again; what no version of this ABI writes is a packet dropped as
+    /// [`Reason::BadRecord`].
     #[inline(always)]
     pub const fn outcome(&self) -> Outcome {
         let reason = match Reason::from_index(self.reason) {

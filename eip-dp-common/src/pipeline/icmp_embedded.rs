@@ -10,11 +10,13 @@ use crate::{
     tables::LinkTables,
 };
 
-/// Where the quotation starts and the ICMP checksum is, in bytes from the start of the ICMP header (RFC 792, RFC 4443).
+/// Where the quotation starts and the ICMP checksum is, in bytes from the start of the ICMP header
+/// (RFC 792, RFC 4443).
 const ICMP_HEADER: usize = 8;
 const ICMP_CHECKSUM: usize = 2;
 
-/// The packet that an ICMP error quotes. It was sent by whom the error goes to, so its addresses are the error's, exchanged.
+/// The packet that an ICMP error quotes. It was sent by whom the error goes to, so its addresses
+/// are the error's, exchanged.
 #[derive(Clone, Copy)]
 pub struct EmbeddedPacket {
     /// Where its IP header is, in bytes from the start of the frame; 0 where nothing is quoted.
@@ -42,8 +44,8 @@ impl EmbeddedPacket {
     /// The packet that this error quotes, of which `rewrite` is going to change the addresses.
     ///
     /// # Errors
-    /// [`Reason::IcmpQuoteMismatch`] if there is no whole IP header, or it has other addresses (RFC 5508, REQ-4),
-    /// [`Reason::AddressOption`] if it has an option that carries addresses.
+    /// [`Reason::IcmpQuoteMismatch`] if there is no whole IP header, or it has other addresses (RFC
+    /// 5508, REQ-4), [`Reason::AddressOption`] if it has an option that carries addresses.
     #[inline(always)]
     pub fn find<F: Family, P: Packet, L: LinkTables>(
         packet: &P,
@@ -63,8 +65,8 @@ impl EmbeddedPacket {
             return Err(Reason::IcmpQuoteMismatch);
         };
         let from_source = rewrite.changes_source(datagram);
-        // Whose source is not whom the error goes to is no packet of the association, and may be a private address that
-        // nobody outside is to see.
+        // Whose source is not whom the error goes to is no packet of the association, and may be a
+        // private address that nobody outside is to see.
         if ((from_source || rewrite.changes_destination(datagram))
             && source != datagram.destination)
             || (from_source && destination != datagram.source)
@@ -137,7 +139,8 @@ impl EmbeddedPacket {
     }
 }
 
-/// A place in the headers, whose bounds the verifier of Linux 6.1 has lost by the time that it is used.
+/// A place in the headers, whose bounds the verifier of Linux 6.1 has lost by the time that it is
+/// used.
 #[inline(always)]
 fn bounded(place: usize) -> usize {
     const LARGEST: usize = 511;

@@ -9,8 +9,8 @@ use crate::{
     tables::{self, LinkTables, Place, Scratch, Tables},
 };
 
-/// Tells the sender on the Internet of a packet that came from the uplink with this key and is dropped for a reason that
-/// concerns it: the packet becomes the ICMP error. Else it stays dropped.
+/// Tells the sender on the Internet of a packet that came from the uplink with this key and is
+/// dropped for a reason that concerns it: the packet becomes the ICMP error. Else it stays dropped.
 #[inline(always)]
 pub fn icmp_error_on_uplink<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
@@ -55,8 +55,8 @@ pub fn icmp_error_on_port<F: LinkProtocols, P: Packet, T: Tables<F>>(
     });
 }
 
-/// At a hook that cannot reply: the slow path tells the sender, while it may be told. Then the slow path does all of it, and
-/// counts.
+/// At a hook that cannot reply: the slow path tells the sender, while it may be told. Then the slow
+/// path does all of it, and counts.
 #[inline(always)]
 pub fn punt_icmp_error<F: Family, P: Packet, L: LinkTables>(
     packet: &P,
@@ -74,7 +74,8 @@ pub fn punt_icmp_error<F: Family, P: Packet, L: LinkTables>(
     }
 }
 
-/// Whether there is a budget to tell `receiver` of a packet: the ENI's that sent it, or that of the EIP that it was for.
+/// Whether there is a budget to tell `receiver` of a packet: the ENI's that sent it, or that of the
+/// EIP that it was for.
 #[inline(always)]
 fn is_allowed<L: LinkTables>(
     links: &L,
@@ -94,8 +95,8 @@ fn is_allowed<L: LinkTables>(
     }
 }
 
-/// The gateway's address towards an ENI: its VPC's router, or its pool's in cut-through mode, or, where that pool has none,
-/// the uplink's.
+/// The gateway's address towards an ENI: its VPC's router, or its pool's in cut-through mode, or,
+/// where that pool has none, the uplink's.
 #[inline(always)]
 fn router_of<F: LinkProtocols, T: Tables<F>>(
     tables: &T,
@@ -204,9 +205,10 @@ fn write<F: Family, P: Packet>(
 /// No place in an ICMP error is larger, nor a length.
 const LARGEST: usize = 2047;
 
-/// A packet of a local stack may have a checksum that the device is still to complete: over the quotation now, with an ICMP
-/// checksum in front that knows nothing of it. The value that completing it does not change cannot do harm: with S, the sum of
-/// all the other words that it covers, it is the x for which x = -(S + x). `partial` is where it was before there were headers
+/// A packet of a local stack may have a checksum that the device is still to complete: over the
+/// quotation now, with an ICMP checksum in front that knows nothing of it. The value that
+/// completing it does not change cannot do harm: with S, the sum of all the other words that it
+/// covers, it is the x for which x = -(S + x). `partial` is where it was before there were headers
 /// in front.
 #[inline(always)]
 fn complete_checksum<F: Family, P: Packet>(

@@ -1,10 +1,12 @@
 //! What happens to a packet: from a frame on an uplink or a port to a [`Verdict`].
 //!
-//! [`packet_from_uplink`] and [`packet_from_port`] are the entry points, one a direction, for each address family;
-//! [`forward`] is where both end for a packet that goes on. [`discovery_from_uplink`] and [`discovery_from_port`] are the
-//! same for ARP and neighbour discovery. A packet is translated completely or left untouched: every check
-//! stands before the first write. [`icmp_error_on_uplink`] and [`icmp_error_on_port`] follow for a packet that ends here and whose sender has
-//! to know. In the kernel each of these is a program of its own, with 512 bytes of stack.
+//! [`packet_from_uplink`] and [`packet_from_port`] are the entry points, one a direction, for each
+//! address family; [`forward`] is where both end for a packet that goes on.
+//! [`discovery_from_uplink`] and [`discovery_from_port`] are the same for ARP and neighbour
+//! discovery. A packet is translated completely or left untouched: every check stands before the
+//! first write. [`icmp_error_on_uplink`] and [`icmp_error_on_port`] follow for a packet that ends
+//! here and whose sender has to know. In the kernel each of these is a program of its own, with 512
+//! bytes of stack.
 
 mod arp;
 mod fast_path;
@@ -41,8 +43,8 @@ pub enum Verdict {
     SendUnresolved,
     /// Likewise, but for the MAC of the destination itself, which is on the uplink's link.
     SendToNeighbour,
-    /// Larger than the way out and may be cut: to be made into fragments of [`Outcome::mtu`], each of which comes again;
-    /// untouched.
+    /// Larger than the way out and may be cut: to be made into fragments of [`Outcome::mtu`], each
+    /// of which comes again; untouched.
     Fragment,
     /// Ready to be sent out of the interface that it came from.
     Reply,
@@ -56,7 +58,8 @@ pub enum Verdict {
     Punt,
     /// Not delivered.
     Drop(Reason),
-    /// Not delivered, and now the ICMP error that tells its sender, ready to be sent out of the interface that it came from.
+    /// Not delivered, and now the ICMP error that tells its sender, ready to be sent out of the
+    /// interface that it came from.
     IcmpError(Reason),
 }
 
@@ -65,7 +68,8 @@ pub enum Verdict {
 pub struct Egress {
     /// Interface index.
     pub ifindex: u32,
-    /// The VLAN to tag with in the lower half, and that of an 802.1ad tag outside of it in the upper; 0 for none.
+    /// The VLAN to tag with in the lower half, and that of an 802.1ad tag outside of it in the
+    /// upper; 0 for none.
     pub vlan: u32,
 }
 
@@ -89,14 +93,16 @@ pub struct Outcome {
     pub receiver: u32,
     /// Where it counts for the EIP that it was from, or [`NONE`].
     pub sender: u32,
-    /// The target of the ENI that sent it, or [`NONE`]: whose budget pays for what the gateway does about it.
+    /// The target of the ENI that sent it, or [`NONE`]: whose budget pays for what the gateway does
+    /// about it.
     pub eni: u32,
     /// The packet's length in bytes, from the IP header on.
     pub bytes: u32,
     /// The MTU that it does not fit, with [`Reason::TooBig`] and [`Verdict::Fragment`].
     pub mtu: u32,
-    /// Where it goes, with [`Verdict::Send`], [`Verdict::SendUnresolved`] and [`Verdict::SendToNeighbour`]. Not part of the verdict: what has no value on some
-    /// ways to one place, the compiler fills with anything, which the verifier refuses.
+    /// Where it goes, with [`Verdict::Send`], [`Verdict::SendUnresolved`] and
+    /// [`Verdict::SendToNeighbour`]. Not part of the verdict: what has no value on some ways to one
+    /// place, the compiler fills with anything, which the verifier refuses.
     pub egress: Egress,
     /// What else is counted.
     pub event: Option<Event>,
@@ -140,7 +146,8 @@ impl Outcome {
     }
 }
 
-/// What is done in another way in each address family: how a host gets its address, and who answers for the gateway.
+/// What is done in another way in each address family: how a host gets its address, and who answers
+/// for the gateway.
 pub trait LinkProtocols: Family {
     /// The UDP ports of a DHCP client's message to a server, source and destination.
     const DHCP_PORTS: [u8; 4];

@@ -1,5 +1,5 @@
-//! Neighbour discovery (RFC 4861): solicitations are answered for guests on ports and for EIPs on an on-link uplink, as
-//! ARP is.
+//! Neighbour discovery (RFC 4861): solicitations are answered for guests on ports and for EIPs on
+//! an on-link uplink, as ARP is.
 
 use core::mem::offset_of;
 
@@ -38,8 +38,9 @@ const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 /// All nodes of a link (RFC 4291 2.7.1).
 const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// Whether the packet is a message of neighbour discovery of this link: no router can have forwarded it. In fragments they
-/// must not be (RFC 6980); behind extension headers nobody sends them, and none is taken there (RFC 7113 says why).
+/// Whether the packet is a message of neighbour discovery of this link: no router can have
+/// forwarded it. In fragments they must not be (RFC 6980); behind extension headers nobody sends
+/// them, and none is taken there (RFC 7113 says why).
 #[inline(always)]
 pub fn is_message<P: Packet>(packet: &P) -> bool {
     const NEXT_HEADER: usize = NETWORK + offset_of!(Ipv6Hdr, next_hdr);
@@ -49,8 +50,8 @@ pub fn is_message<P: Packet>(packet: &P) -> bool {
         && matches!(packet.byte(MESSAGE), ROUTER_SOLICITATION..=REDIRECT)
 }
 
-/// Whether a solicitation passes the checks of RFC 4861 6.1.1 and 7.1.1 but for its hop limit; `fixed` bytes of it stand before
-/// its options.
+/// Whether a solicitation passes the checks of RFC 4861 6.1.1 and 7.1.1 but for its hop limit;
+/// `fixed` bytes of it stand before its options.
 #[inline(always)]
 fn is_valid<P: Packet>(packet: &mut P, datagram: &Datagram<V6>, fixed: usize) -> bool {
     const CODE: usize = MESSAGE + 1;
@@ -64,7 +65,8 @@ fn is_valid<P: Packet>(packet: &mut P, datagram: &Datagram<V6>, fixed: usize) ->
         return false;
     }
     let probes = V6::is_unspecified(&datagram.source);
-    // A source is one host; who has no address yet asks those who may have it (7.1.1), or the routers.
+    // A source is one host; who has no address yet asks those who may have it (7.1.1), or the
+    // routers.
     if datagram.source[0] == 0xff || !are_options_valid(packet, datagram, fixed, probes) {
         return false;
     }
@@ -85,8 +87,8 @@ fn is_valid<P: Packet>(packet: &mut P, datagram: &Datagram<V6>, fixed: usize) ->
 /// How many options are looked through; secured discovery has six (RFC 3971, RFC 7527).
 const MOST_OPTIONS: usize = 8;
 
-/// Whether all options have a length, end with the message, and none is the sender's link-layer address where it has no
-/// address (7.1.1).
+/// Whether all options have a length, end with the message, and none is the sender's link-layer
+/// address where it has no address (7.1.1).
 #[inline(always)]
 fn are_options_valid<P: Packet>(
     packet: &P,
@@ -119,8 +121,8 @@ fn are_options_valid<P: Packet>(
 /// No place in a message is larger.
 const LARGEST: usize = 2047;
 
-/// Whether a solicitation without a source is sent to those who may have its target (RFC 4861 7.1.1: a solicited-node address,
-/// RFC 4291 2.7.1).
+/// Whether a solicitation without a source is sent to those who may have its target (RFC 4861
+/// 7.1.1: a solicited-node address, RFC 4291 2.7.1).
 #[inline(always)]
 fn is_solicited_node(destination: &[u8; 16]) -> bool {
     const PREFIX: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0];
@@ -185,7 +187,8 @@ fn answer<P: Packet>(
     Ok(Verdict::Reply)
 }
 
-/// Neighbour discovery from an ENI: every address but those of its own instance is behind the port's MAC.
+/// Neighbour discovery from an ENI: every address but those of its own instance is behind the
+/// port's MAC.
 #[inline(always)]
 pub fn on_port<P: Packet, T: Tables<V6>>(packet: &mut P, tables: &T, from: &PortFrame) -> Outcome {
     let outcome = tables.with_scratch(|scratch| {
@@ -254,8 +257,9 @@ fn solicited<P: Packet, T: Tables<V6>>(
     answer(packet, datagram, &from.ethernet, wanted, mac, is_router)
 }
 
-/// Neighbour discovery on an uplink: a solicitation for an associated EIP is answered where the pool is on-link; what is for
-/// another of a pool's addresses ends here, since the kernel would route it; all else is the kernel's.
+/// Neighbour discovery on an uplink: a solicitation for an associated EIP is answered where the
+/// pool is on-link; what is for another of a pool's addresses ends here, since the kernel would
+/// route it; all else is the kernel's.
 #[inline(always)]
 pub fn on_uplink<P: Packet, T: Tables<V6>>(
     packet: &mut P,

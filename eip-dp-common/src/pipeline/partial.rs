@@ -1,7 +1,9 @@
-//! Checksums that the device which sends a frame is still to write: only where that changes nothing that was looked at.
+//! Checksums that the device which sends a frame is still to write: only where that changes nothing
+//! that was looked at.
 //!
-//! Who sends a frame through a tap or veth says where its checksum begins and where the device writes it. Over the source
-//! address, say, it would make the packet another tenant's, after all checks.
+//! Who sends a frame through a tap or veth says where its checksum begins and where the device
+//! writes it. Over the source address, say, it would make the packet another tenant's, after all
+//! checks.
 
 use crate::{
     family::{Chain, Datagram, Family, protocol},
@@ -11,15 +13,16 @@ use crate::{
 /// Where UDP's destination port is, from the start of its header.
 const DESTINATION_PORT: usize = 2;
 
-/// Where SCTP's checksum is, a `CRC32c` that covers no addresses and that devices complete, too (RFC 9260 3.1).
+/// Where SCTP's checksum is, a `CRC32c` that covers no addresses and that devices complete, too
+/// (RFC 9260 3.1).
 const SCTP_CHECKSUM: usize = 8;
 
-/// The UDP ports of tunnels whose stacks leave the inner packet's checksum to the device: VXLAN (RFC 7348; and what Linux
-/// took before there was a number), Geneve (RFC 8926).
+/// The UDP ports of tunnels whose stacks leave the inner packet's checksum to the device: VXLAN
+/// (RFC 7348; and what Linux took before there was a number), Geneve (RFC 8926).
 const TUNNELS: [u16; 3] = [4789, 8472, 6081];
 
-/// Whether what the device writes is the packet's own transport checksum, or lies in a tunnel's payload, at which nobody
-/// here looks.
+/// Whether what the device writes is the packet's own transport checksum, or lies in a tunnel's
+/// payload, at which nobody here looks.
 #[inline(always)]
 pub fn is_honest<F: Family, P: Packet>(packet: &mut P, datagram: &Datagram<F>) -> bool {
     let partial = packet.partial_checksum();
@@ -74,8 +77,8 @@ mod tests {
         },
     };
 
-    /// Whether a packet of this protocol, to this port, may have a checksum that begins and is written there, from its
-    /// transport header on.
+    /// Whether a packet of this protocol, to this port, may have a checksum that begins and is
+    /// written there, from its transport header on.
     fn may<F: Plan>(protocol: u8, port: u16, start: i32, field: i32) -> bool {
         let mut payload = transport(protocol, &[7; 200]);
         payload[2..4].copy_from_slice(&port.to_be_bytes());

@@ -87,8 +87,8 @@ fn with_port<P: Packet, L: LinkTables>(
     path(packet, &from)
 }
 
-/// A frame of a VLAN without a record of its own: the host's where it has an interface for the outer one, or takes all that is
-/// nobody's.
+/// A frame of a VLAN without a record of its own: the host's where it has an interface for the
+/// outer one, or takes all that is nobody's.
 #[inline(always)]
 fn of_another_vlan<L: LinkTables>(links: &L, key: LinkKey, port: &mut Port) -> Outcome {
     // A lone 802.1ad tag has a key like the outer one of two.
@@ -251,8 +251,9 @@ pub fn to_daemon<P: Packet, L: LinkTables>(
     }
 }
 
-/// Whether DHCP to this address is for the gateway: to all, to the VPC's router, or to the router that a pool's guests are
-/// told. All else is somebody's on the Internet, who may run a server there.
+/// Whether DHCP to this address is for the gateway: to all, to the VPC's router, or to the router
+/// that a pool's guests are told. All else is somebody's on the Internet, who may run a server
+/// there.
 #[inline(always)]
 fn is_for_gateway<F: LinkProtocols, T: Tables<F>>(
     tables: &T,
@@ -369,7 +370,8 @@ fn private<F: LinkProtocols, P: Packet, T: Tables<F>>(
     scratch: &mut Scratch<F::Address>,
     outcome: &mut Outcome,
 ) -> Result<Verdict, Reason> {
-    // What only the gateway may say on the link is looked for behind all headers, so they must end within what is looked at.
+    // What only the gateway may say on the link is looked for behind all headers, so they must end
+    // within what is looked at.
     if obstacle == NatObstacle::HEADERS_TOO_LONG {
         return Err(Reason::HeadersTooLong);
     }
@@ -412,7 +414,8 @@ fn private<F: LinkProtocols, P: Packet, T: Tables<F>>(
     forward(packet, tables, datagram, &onward, outcome)
 }
 
-/// The destination is outside the VPC: another EIP of this gateway, a neighbour on an uplink's link, or the Internet.
+/// The destination is outside the VPC: another EIP of this gateway, a neighbour on an uplink's
+/// link, or the Internet.
 #[inline(always)]
 fn public<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
@@ -444,7 +447,8 @@ fn public<F: LinkProtocols, P: Packet, T: Tables<F>>(
                 Some(AddressClass::Pool | AddressClass::Reserved) => {
                     return Err(Reason::NoAssociation);
                 }
-                // What it would answer comes back by the uplink, from an address that cannot be there.
+                // What it would answer comes back by the uplink, from an address that cannot be
+                // there.
                 Some(AddressClass::Host) => return Err(Reason::GatewayService),
                 // The kernel finds its MAC, for tc.
                 Some(AddressClass::OnLink) if !packet.can_reply() => return Ok(Verdict::Punt),
@@ -489,7 +493,8 @@ fn public<F: LinkProtocols, P: Packet, T: Tables<F>>(
     forward(packet, tables, datagram, &onward, outcome)
 }
 
-/// The target of an address on an uplink's link, which the kernel resolves, within the ENI's budget.
+/// The target of an address on an uplink's link, which the kernel resolves, within the ENI's
+/// budget.
 #[inline(always)]
 fn to_neighbour<F: Family, P: Packet, L: LinkTables>(
     packet: &P,
@@ -520,7 +525,8 @@ fn to_neighbour<F: Family, P: Packet, L: LinkTables>(
 /// How long the headers are that say which service a packet is of: ports, or an ICMP type.
 const PORTS: usize = 8;
 
-/// Whether it is what only the gateway may say to a guest of the VPC: DHCP and DHCPv6 from a server, neighbour discovery.
+/// Whether it is what only the gateway may say to a guest of the VPC: DHCP and DHCPv6 from a
+/// server, neighbour discovery.
 #[inline(always)]
 fn is_from_server<F: LinkProtocols, P: Packet>(packet: &P, datagram: &Datagram<F>) -> bool {
     has_ports(packet, datagram, F::DHCP_SERVER_PORTS) || F::is_neighbour_discovery(packet, datagram)

@@ -36,7 +36,8 @@ pub fn packet_from_uplink<F: LinkProtocols, P: Packet, T: Tables<F>>(
     }
 }
 
-/// Who has which address on the uplink's link. What the kernel's own neighbour discovery needs is never lost.
+/// Who has which address on the uplink's link. What the kernel's own neighbour discovery needs is
+/// never lost.
 #[inline(always)]
 pub fn discovery_from_uplink<F: LinkProtocols, P: Packet, T: Tables<F>>(
     packet: &mut P,
@@ -173,7 +174,8 @@ fn is_martian<F: Family, T: Tables<F>>(
         }
         match tables::class::<F, T>(&mut scratch.prefix, tables, source)? {
             Some(AddressClass::Host | AddressClass::PoolGateway) => return Ok(true),
-            // Of a pool that is routed here nobody else has an address, but an EIP's that another gateway serves.
+            // Of a pool that is routed here nobody else has an address, but an EIP's that another
+            // gateway serves.
             Some(AddressClass::Pool) if scratch.eip.mode != EipMode::Detached as u8 => {
                 return Ok(true);
             }
@@ -187,7 +189,8 @@ fn is_martian<F: Family, T: Tables<F>>(
     Ok(place != Place::Outside)
 }
 
-/// Whether it is an ICMP error about a packet of the EIP that it goes to: a router on the way may have a private address.
+/// Whether it is an ICMP error about a packet of the EIP that it goes to: a router on the way may
+/// have a private address.
 #[inline(always)]
 fn is_about_own_packet<F: Family, P: Packet, L: LinkTables>(
     packet: &P,

@@ -32,9 +32,11 @@ pub struct Draft<F: Plan> {
     pub hop: u8,
     /// DSCP and ECN.
     pub class: u8,
-    /// IPv4: flags and offset. IPv6: those of a fragment header, which is there where this is not 0.
+    /// IPv4: flags and offset. IPv6: those of a fragment header, which is there where this is not
+    /// 0.
     pub fragment: u16,
-    /// IPv4: options, of which four bytes each are there. IPv6: extension headers, the first's type in front.
+    /// IPv4: options, of which four bytes each are there. IPv6: extension headers, the first's type
+    /// in front.
     pub options: Vec<u8>,
 }
 
@@ -183,7 +185,8 @@ pub fn echo<F: Plan>(request: bool, data: &[u8]) -> (u8, Vec<u8>) {
     (protocol, [&[kind, 0, 0, 0, 0, 1, 0, 2][..], data].concat())
 }
 
-/// Who has `wanted`? From the sender of this frame, who has `own`: ARP in IPv4, a neighbour solicitation in IPv6.
+/// Who has `wanted`? From the sender of this frame, who has `own`: ARP in IPv4, a neighbour
+/// solicitation in IPv6.
 pub fn asks<F: Plan>(link: Link, own: F::Address, wanted: F::Address) -> Vec<u8> {
     let (own_bytes, wanted_bytes) = (F::bytes(&own), F::bytes(&wanted));
     if size_of::<F::Address>() == 4 {

@@ -1,5 +1,6 @@
-//! Tables that change while a packet is on its way: records that are gone, that are another key's, as where the kernel
-//! hands out an element anew while it is read, and that hold what the daemon may write in another state, or never.
+//! Tables that change while a packet is on its way: records that are gone, that are another key's,
+//! as where the kernel hands out an element anew while it is read, and that hold what the daemon
+//! may write in another state, or never.
 
 use std::cell::{Cell, RefCell};
 
@@ -25,7 +26,8 @@ struct Decay<'a, 'b> {
 }
 
 impl Decay<'_, '_> {
-    /// What a lookup finds: mostly what is there; `other` is another key's record, `odd` changes one by a rolled byte.
+    /// What a lookup finds: mostly what is there; `other` is another key's record, `odd` changes
+    /// one by a rolled byte.
     fn find<T: Checksummed + PartialEq>(
         &self,
         key: &T::Key,

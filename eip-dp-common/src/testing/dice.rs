@@ -1,4 +1,5 @@
-//! Frames out of bytes: what a fuzzer or a property test rolls decides, field by field, what is built.
+//! Frames out of bytes: what a fuzzer or a property test rolls decides, field by field, what is
+//! built.
 
 use super::{
     craft::{Draft, INWARD, Link, asks, echo, icmp_error, outward, transport},

@@ -82,7 +82,8 @@ fn judge<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u8]) 
         }
         Verdict::Drop(reason) => {
             assert_eq!(after, before, "{outcome:?}");
-            // A bound that was not checked before the first write; a table that is not as it was written.
+            // A bound that was not checked before the first write; a table that is not as it was
+            // written.
             let impossible = [
                 Reason::KernelRefused,
                 Reason::TableBusy,
@@ -271,7 +272,8 @@ fn forwarded<F: Plan>(ifindex: u32, before: &[u8], outcome: &Outcome, after: &[u
                 before[ip.destination.clone()],
                 "a quotation of somebody else's packet"
             );
-            // Only where the source changes need it be the one that the packet went to: routers on the way send errors, too.
+            // Only where the source changes need it be the one that the packet went to: routers on
+            // the way send errors, too.
             if onward.source != source {
                 assert_eq!(
                     before[embedded.destination.clone()],

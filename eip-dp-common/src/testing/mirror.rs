@@ -12,17 +12,20 @@ use crate::{
     pipeline::{Outcome, Verdict},
 };
 
-/// Sends a packet that left by the uplink back in with its addresses exchanged, which no checksum sees. `before` is what it
-/// was when it came from the port with this interface index, and `sent` what it left as.
+/// Sends a packet that left by the uplink back in with its addresses exchanged, which no checksum
+/// sees. `before` is what it was when it came from the port with this interface index, and `sent`
+/// what it left as.
 ///
 /// # Panics
-/// If it does not come back to its sender as it was, but for addresses exchanged, hop limit, Ethernet, and its padding.
+/// If it does not come back to its sender as it was, but for addresses exchanged, hop limit,
+/// Ethernet, and its padding.
 pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent: &[u8]) {
     if outcome.verdict != Verdict::Send || outcome.egress.ifindex != UPLINK {
         return;
     }
     let ip = Ip::read(sent, IP, sent.len()).expect("a packet");
-    // Its hop limit ends here, what it quotes is, exchanged, about another packet, or the checksum covers one address alone.
+    // Its hop limit ends here, what it quotes is, exchanged, about another packet, or the checksum
+    // covers one address alone.
     if sent[ip.hop] <= 1 || ip.is_icmp_error(sent) || ip.segments_left {
         return;
     }
@@ -48,7 +51,8 @@ pub fn back(world: &World, ifindex: u32, before: &[u8], outcome: &Outcome, sent:
     expected[ip.hop] -= 2;
     // Padding that did not fit.
     expected.truncate(got.len());
-    // An IPv4 header's checksum counts the hops; 0x0000 and 0xffff are the two zeros of the transport's.
+    // An IPv4 header's checksum counts the hops; 0x0000 and 0xffff are the two zeros of the
+    // transport's.
     if ip.version == 4 {
         let header = ip.at + 10;
         expected[header..header + 2].copy_from_slice(&got[header..header + 2]);

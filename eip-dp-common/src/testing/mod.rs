@@ -1,8 +1,10 @@
-//! The packet path on the host: a packet in a buffer, tables in collections, and what must hold whatever comes.
+//! The packet path on the host: a packet in a buffer, tables in collections, and what must hold
+//! whatever comes.
 //!
-//! [`site`] says who stands where, [`World`] holds the tables for it, [`craft`] and [`dice`] make frames, and [`hold`] runs one
-//! through the path and checks the outcome against a reading of the frame of its own ([`wire`]), which shares no code with
-//! the path. Property tests and fuzz targets are both built of these.
+//! [`site`] says who stands where, [`World`] holds the tables for it, [`craft`] and [`dice`] make
+//! frames, and [`hold`] runs one through the path and checks the outcome against a reading of the
+//! frame of its own ([`wire`]), which shares no code with the path. Property tests and fuzz targets
+//! are both built of these.
 
 mod answers;
 mod buffer;

@@ -12,8 +12,8 @@ use crate::{
     pipeline::{Verdict, from_port, from_uplink},
 };
 
-/// Runs a frame that the dice make, with a checksum wherever they say, through the path, and writes it as the kernel does.
-/// Gives whether it was sent.
+/// Runs a frame that the dice make, with a checksum wherever they say, through the path, and writes
+/// it as the kernel does. Gives whether it was sent.
 ///
 /// # Panics
 /// If that changes what was looked at.
@@ -33,7 +33,8 @@ pub fn roll(world: &World, dice: &mut Dice<'_>) -> bool {
     hold(world, ifindex, &frame, partial)
 }
 
-/// Likewise a frame from this interface, whose checksum covers what is behind the first place, and is written at the second.
+/// Likewise a frame from this interface, whose checksum covers what is behind the first place, and
+/// is written at the second.
 ///
 /// # Panics
 /// See [`roll`].

@@ -1,4 +1,5 @@
-//! A frame in pieces, as XDP gets it from a driver with large frames: the program may touch the first piece alone.
+//! A frame in pieces, as XDP gets it from a driver with large frames: the program may touch the
+//! first piece alone.
 
 use super::{Buffer, World, dice::Dice, run, site::UPLINK, wire::TYPE6};
 use crate::{
@@ -12,8 +13,9 @@ use crate::{
     tables::Tables,
 };
 
-/// A frame of which the path can touch a first piece of any length. What else it is asked, it answers as the XDP programs'
-/// does: it leaves replies and what the kernel is to cut to tc, and where a frame ends is only known of its first piece.
+/// A frame of which the path can touch a first piece of any length. What else it is asked, it
+/// answers as the XDP programs' does: it leaves replies and what the kernel is to cut to tc, and
+/// where a frame ends is only known of its first piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pieces {
     /// The first piece.
@@ -102,7 +104,8 @@ enum Egress {
     Whole,
 }
 
-/// Runs a frame that the dice make, and of which they say how long the first piece is: all of it at most.
+/// Runs a frame that the dice make, and of which they say how long the first piece is: all of it at
+/// most.
 ///
 /// # Panics
 /// See [`hold`].
@@ -112,7 +115,8 @@ pub fn roll(world: &World, dice: &mut Dice<'_>) -> Outcome {
     hold(world, ifindex, &frame, first % (frame.len() + 1))
 }
 
-/// Runs a frame from this interface whose first piece has so many bytes, or none, through the path as XDP does.
+/// Runs a frame from this interface whose first piece has so many bytes, or none, through the path
+/// as XDP does.
 ///
 /// # Panics
 /// If it is sent as another frame than that which it becomes in one piece, or not sent and changed.
@@ -192,7 +196,8 @@ fn is_that_of_one_piece(
     assert_eq!(*outcome, in_one);
     let (sent, trimmed) = (after.len(), expected.len());
     if sent != trimmed {
-        // Padding behind the first piece is nothing that the program sees; a device that it is too long for drops it.
+        // Padding behind the first piece is nothing that the program sees; a device that it is too
+        // long for drops it.
         assert!(sent == frame.len() && sent > trimmed && first < sent);
         expected.extend(&frame[trimmed..]);
     }

@@ -1,5 +1,6 @@
-//! Who stands where. The IPv4 side is that of `tests/cases/world.py` as far as it goes, so that frames of its cases mean
-//! here what they mean there; the IPv6 side is the same once more, with the same ENIs.
+//! Who stands where. The IPv4 side is that of `tests/cases/world.py` as far as it goes, so that
+//! frames of its cases mean here what they mean there; the IPv6 side is the same once more, with
+//! the same ENIs.
 
 use crate::{
     abi::{EipMode, FIRST_ENI_TARGET, NONE, SourceState, TargetFlags},

@@ -39,7 +39,8 @@ pub struct Ip {
     pub more: bool,
     /// Whether routers may not cut it.
     pub unbroken: bool,
-    /// Whether the destination is not its last: the transport checksum covers another (RFC 8200 8.1).
+    /// Whether the destination is not its last: the transport checksum covers another (RFC 8200
+    /// 8.1).
     pub segments_left: bool,
 }
 
@@ -55,7 +56,8 @@ pub struct Checksum {
 }
 
 impl Ip {
-    /// The packet at `at`, of what is there up to `limit`; `None` where there is no whole fixed header of it.
+    /// The packet at `at`, of what is there up to `limit`; `None` where there is no whole fixed
+    /// header of it.
     pub fn read(bytes: &[u8], at: usize, limit: usize) -> Option<Self> {
         let bytes = bytes.get(..limit)?;
         match bytes.get(at)? >> 4 {
@@ -159,8 +161,8 @@ impl Ip {
         })
     }
 
-    /// Whether it is a fragment that may not be translated: the first without its checksum (RFC 1858), or one that
-    /// overwrites all but TCP's ports (RFC 3128).
+    /// Whether it is a fragment that may not be translated: the first without its checksum (RFC
+    /// 1858), or one that overwrites all but TCP's ports (RFC 3128).
     pub fn is_tiny(&self) -> bool {
         let has_checksum =
             matches!(self.protocol, 6 | 17 | 33 | 136) || (self.version, self.protocol) == (6, 58);
@@ -189,7 +191,8 @@ impl Ip {
         Self::read(bytes, self.transport? + 8, self.end).filter(|ip| ip.version == self.version)
     }
 
-    /// The sum of what its transport checksum covers, as far as it is there and may change: 0 where that is right.
+    /// The sum of what its transport checksum covers, as far as it is there and may change: 0 where
+    /// that is right.
     pub fn sum(&self, bytes: &[u8], checksum: Checksum) -> u64 {
         let start = self.transport.expect("a checksum is in a transport header");
         let message = sum(&bytes[start..self.end]);

@@ -29,7 +29,8 @@ use crate::unaligned;
 trait Indexed: Family {
     /// The other address that an entry names.
     fn other(other: u32) -> Self::Address;
-    /// Has that fetched which the entry of this key names, of an EIP or of an ENI's address, if it is at home.
+    /// Has that fetched which the entry of this key names, of an EIP or of an ENI's address, if it
+    /// is at home.
     fn prefetch_nat_peer(key: &Key, of_eip: bool);
     /// The checksum difference between two addresses.
     fn delta(old: &Self::Address, new: &Self::Address) -> Delta;
@@ -260,7 +261,7 @@ static SCRATCH6: PerCpuArray<Scratch<[u8; 16]>> = PerCpuArray::with_max_entries(
 #[inline(always)]
 fn in_map<R>(path: impl FnOnce(&mut Scratch<[u8; 16]>) -> R) -> Option<R> {
     let scratch = SCRATCH6.get_ptr_mut(0)?;
-    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU run one after the other
-    // (in a softirq), and none asks for it twice at a time.
+    // SAFETY: the pointer is to this CPU's copy, valid while the program runs; programs of a CPU
+    // run one after the other (in a softirq), and none asks for it twice at a time.
     Some(path(unsafe { &mut *scratch }))
 }

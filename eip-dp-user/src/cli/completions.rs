@@ -38,7 +38,8 @@ pub(super) fn print(shell: Shell) -> Result<(), Failure> {
     }
     let mut script = String::from_utf8_lossy(&script).into_owned();
     if let Shell::Bash = shell {
-        // clap_complete 4.6 spells a `-` in the program's name in two ways, and so finds no verb's completions.
+        // clap_complete 4.6 spells a `-` in the program's name in two ways, and so finds no verb's
+        // completions.
         script = script.replace("eip__subcmd__dp", "eip__dp");
     }
     output::write(|out| out.write_all(script.as_bytes()))

@@ -73,8 +73,8 @@ pub struct Create {
     /// The region that its EIPs must share with it
     #[arg(long, value_name = "R", value_parser = values::id)]
     region: Option<String>,
-    /// Whose source addresses its port accepts: every ENI's of the same instance and VPC, or its own only
-    /// [default: instance]
+    /// Whose source addresses its port accepts: every ENI's of the same instance and VPC, or its
+    /// own only [default: instance]
     #[arg(long, value_parser = values::antispoof())]
     antispoof: Option<Antispoof>,
     #[command(flatten)]

@@ -28,7 +28,8 @@ pub enum Failure {
     /// It is done, and what the table wants is not forwarded all the same: exit code 4. Text has
     /// said so as the verb's result.
     NotForwarded(String),
-    /// What was found is bad and has been printed as the verb's result: exit code 1, and no message.
+    /// What was found is bad and has been printed as the verb's result: exit code 1, and no
+    /// message.
     Reported,
 }
 
@@ -89,7 +90,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Writes a warning to stderr: something that the operator should know about a command that succeeds.
+/// Writes a warning to stderr: something that the operator should know about a command that
+/// succeeds.
 pub fn warn(format: Format, message: &str) {
     match format {
         Format::Text => eprint(&format!("warning: {}", in_line(message))),
@@ -106,7 +108,8 @@ pub fn note(format: Format, message: &str) {
     }
 }
 
-/// Reports what clap found wrong with the arguments, or prints the help or version that was asked for.
+/// Reports what clap found wrong with the arguments, or prints the help or version that was asked
+/// for.
 pub(super) fn usage(mut error: clap::Error) -> ExitCode {
     take_out_what_is_optional(&mut error);
     let asked_for = matches!(

@@ -1,7 +1,7 @@
 //! The command line: what can be said, and what each verb does with the table or the data plane.
 //!
-//! One file per object. A verb returns [`Failure`] or prints what it did; [`main`] turns that into the exit code:
-//! 0 done, 1 failed, 2 usage, 3 refused by a rule, 4 done but not forwarded.
+//! One file per object. A verb returns [`Failure`] or prints what it did; [`main`] turns that into
+//! the exit code: 0 done, 1 failed, 2 usage, 3 refused by a rule, 4 done but not forwarded.
 
 pub mod association;
 pub mod check;
@@ -160,7 +160,8 @@ pub struct HostArgs {
     /// The daemon's configuration [default: /etc/eip-dp/config.toml, where there is one]
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// An interface towards the Internet, besides those of the configuration; may be given several times
+    /// An interface towards the Internet, besides those of the configuration; may be given several
+    /// times
     #[arg(long = "uplink", value_name = "IF", value_parser = values::interface)]
     pub uplinks: Vec<String>,
 }

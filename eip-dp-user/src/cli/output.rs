@@ -38,7 +38,8 @@ pub fn write_as(
             "standard output cannot be written: {error}"
         ))),
         _ => {
-            // What is left in the buffer has no reader: writing it again on drop would only fail again.
+            // What is left in the buffer has no reader: writing it again on drop would only fail
+            // again.
             let _ = out.into_parts();
             Ok(())
         }
@@ -165,7 +166,8 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
 /// No column is wider: one cell that is much longer would move all others off the screen.
 const WIDEST: usize = 80;
 
-/// Writes rows under a header, each column as wide as its widest cell. An empty cell is written as `-`.
+/// Writes rows under a header, each column as wide as its widest cell. An empty cell is written as
+/// `-`.
 ///
 /// The rows are gone through twice rather than kept: a table may hold a million objects.
 pub fn table<const N: usize>(

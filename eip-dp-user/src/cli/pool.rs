@@ -37,8 +37,8 @@ pub struct Create {
     /// The prefix, such as 203.0.113.0/24
     #[arg(value_parser = values::prefix)]
     cidr: IpNet,
-    /// The router of guests in cut-through mode, or `none` for a routed pool whose every address is usable
-    /// [default: the first host address]
+    /// The router of guests in cut-through mode, or `none` for a routed pool whose every address is
+    /// usable [default: the first host address]
     #[arg(long, value_name = "A|none")]
     gateway: Option<PoolGateway>,
     /// Addresses that are never handed out; may be given several times

@@ -298,7 +298,8 @@ impl<'a> Session<'a> {
         outcome
     }
 
-    /// The object of that key as a command left it, or as it was before it went; unchanged ones are read.
+    /// The object of that key as a command left it, or as it was before it went; unchanged ones are
+    /// read.
     fn result<T: Object>(&self, key: &str, outcome: &Outcome) -> Result<T, Failure> {
         let changed = outcome
             .changes

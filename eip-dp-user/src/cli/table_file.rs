@@ -96,7 +96,8 @@ impl Apply {
             return Ok(());
         }
         let finished = session.finish(self.wait, outcome.revision, &outcome.changes);
-        // The process ends: to free a million objects one by one takes longer than to have written them.
+        // The process ends: to free a million objects one by one takes longer than to have written
+        // them.
         std::mem::forget((command, outcome));
         finished
     }
@@ -166,7 +167,8 @@ pub(super) fn export(global: &Global) -> Result<(), Failure> {
     })
 }
 
-/// Writes each object as an element of its kind's array of tables, so that a large table needs no large text in memory.
+/// Writes each object as an element of its kind's array of tables, so that a large table needs no
+/// large text in memory.
 fn section<T: Object>(out: &mut dyn io::Write, first: &mut bool, objects: &[T]) -> io::Result<()> {
     for object in objects {
         if !std::mem::take(first) {

@@ -1,4 +1,5 @@
-//! How the command line's values are read. Each error names the form that is expected; clap adds the value.
+//! How the command line's values are read. Each error names the form that is expected; clap adds
+//! the value.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 

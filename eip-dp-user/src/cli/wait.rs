@@ -25,15 +25,17 @@ use crate::{
 /// The option of every verb that changes the table.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Wait {
-    /// Return once the daemon has applied the change; fails after 5 s, or at once when no daemon runs
+    /// Return once the daemon has applied the change; fails after 5 s, or at once when no daemon
+    /// runs
     #[arg(long)]
     pub wait: bool,
 }
 
 /// How long a committed change may take to be applied.
 const LIMIT: Duration = Duration::from_secs(5);
-/// A BPF array raises no event, so it is read again: soon at first, because a change is applied within milliseconds, and
-/// later after a part of the time that has passed, so that little is added to it.
+/// A BPF array raises no event, so it is read again: soon at first, because a change is applied
+/// within milliseconds, and later after a part of the time that has passed, so that little is added
+/// to it.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 const PART: u32 = 16;
@@ -44,7 +46,8 @@ pub trait AppliedRevision {
     fn applied(&self) -> anyhow::Result<u64>;
     /// Whether a daemon of this gateway runs: it holds the lock of that name.
     fn daemon_runs(&self) -> anyhow::Result<bool>;
-    /// Whether the revision is of the file that was written; another at that location has revisions of its own.
+    /// Whether the revision is of the file that was written; another at that location has revisions
+    /// of its own.
     fn is_of_this_file(&self) -> bool;
     /// How the table stands to the one that the revision is of.
     fn relation(&self) -> Relation;

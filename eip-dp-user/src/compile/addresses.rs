@@ -91,8 +91,9 @@ impl<A: Address> Found<A> {
             (false, None) => Some((EipMode::Detached, SourceState::Detached)),
             (false, Some(_)) => None,
         };
-        // Where the link is down, packets from the Internet are counted as for a detached ENI; the ENI's own
-        // addresses stay usable, so that its first packets after the link came up are not lost.
+        // Where the link is down, packets from the Internet are counted as for a detached ENI; the
+        // ENI's own addresses stay usable, so that its first packets after the link came up are not
+        // lost.
         let link_up = placed.stand.as_ref().is_some_and(|stand| stand.link.up);
         let first = self.private.len();
         for one in placed.associations {

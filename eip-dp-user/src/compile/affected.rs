@@ -40,7 +40,8 @@ impl<'a> Ids<'a> {
     }
 
     fn sort(&mut self) {
-        // The changes of a kind are in order, and so are those of the next one: runs, which this merges.
+        // The changes of a kind are in order, and so are those of the next one: runs, which this
+        // merges.
         self.0.sort();
         self.0.dedup();
     }

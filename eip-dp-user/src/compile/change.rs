@@ -1,9 +1,10 @@
 //! What a change of the table changes: only the objects that it touches are compiled anew.
 //!
-//! [`HostPlan::change`] compiles the touched ENIs and EIPs twice, as the table was and as it becomes, by the same code as
-//! the whole table; the difference is what changes in the maps. That is right while each object is served by itself. As
-//! soon as two want what one can have, or something does not fit, who gets it hangs on all the others, and the whole
-//! table has to be compiled.
+//! [`HostPlan::change`] compiles the touched ENIs and EIPs twice, as the table was and as it
+//! becomes, by the same code as the whole table; the difference is what changes in the maps. That
+//! is right while each object is served by itself. As soon as two want what one can have, or
+//! something does not fit, who gets it hangs on all the others, and the whole table has to be
+//! compiled.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,8 +45,8 @@ pub struct Changed {
 }
 
 impl HostPlan {
-    /// Makes the changes in the model, and finds what they change. `None`: the whole table has to be compiled, from the
-    /// model as it is then.
+    /// Makes the changes in the model, and finds what they change. `None`: the whole table has to
+    /// be compiled, from the model as it is then.
     pub fn change(
         &mut self,
         model: &mut Model,
@@ -114,8 +115,8 @@ impl HostPlan {
         limits::fits(have, &result.old, &result.new).then_some(result)
     }
 
-    /// Attaches what is needed on interfaces that the first ENI, of all or of those on VLANs, has come to, and that the last one has
-    /// left.
+    /// Attaches what is needed on interfaces that the first ENI, of all or of those on VLANs, has
+    /// come to, and that the last one has left.
     fn attach(
         &mut self,
         before: &BTreeMap<u32, InterfaceUse>,
@@ -185,8 +186,9 @@ struct Look {
 }
 
 impl Look {
-    /// Compiles what is touched, once `allocate` has seen to the indexes. `None` if there is something to warn about,
-    /// which is said in the order of the whole table, or if there are not enough indexes.
+    /// Compiles what is touched, once `allocate` has seen to the indexes. `None` if there is
+    /// something to warn about, which is said in the order of the whole table, or if there are not
+    /// enough indexes.
     fn at(
         known: &CompileContext,
         table: (&Model, &HostFacts, &Config),
@@ -236,8 +238,8 @@ impl Look {
     }
 }
 
-/// Takes back the indexes of what is served no longer, then gives what is new those that are free. `false` if they do not
-/// suffice.
+/// Takes back the indexes of what is served no longer, then gives what is new those that are free.
+/// `false` if they do not suffice.
 fn reallocate(
     allocations: &mut Allocations,
     known: &CompileContext,

@@ -91,8 +91,8 @@ pub fn networks<A: Address>(vpc: &objects::Vpc) -> impl Iterator<Item = (IpNet, 
 }
 
 impl<'a> Resolved<'a> {
-    /// Looks at these ENIs, which come in the order of their ids. What cannot be served is left out with a warning. The
-    /// EIPs are still to be named.
+    /// Looks at these ENIs, which come in the order of their ids. What cannot be served is left out
+    /// with a warning. The EIPs are still to be named.
     pub fn new(
         warnings: &mut Vec<String>,
         (model, facts, config): (&'a Model, &'a HostFacts, &'a Config),
@@ -218,7 +218,8 @@ impl<'a> Resolved<'a> {
         }
     }
 
-    /// Fills in targets and MACs. Returns whether two ENIs have one Ethernet address on the same port.
+    /// Fills in targets and MACs. Returns whether two ENIs have one Ethernet address on the same
+    /// port.
     pub fn places(
         &self,
         targets: &mut BTreeMap<u32, Target>,
@@ -283,8 +284,8 @@ pub fn port(key: LinkKey, first: Member, is_alone: bool, facts: &HostFacts) -> O
     Some(port.sealed(&key))
 }
 
-/// What of an interface with ports may be the host's own, unless ENIs stand there: its untagged frames, and the VLANs that it has
-/// interfaces for, or all of them as a bridge's member.
+/// What of an interface with ports may be the host's own, unless ENIs stand there: its untagged
+/// frames, and the VLANs that it has interfaces for, or all of them as a bridge's member.
 pub fn host_keys(facts: &HostFacts) -> HashMap<u32, Vec<LinkKey>> {
     let mut keys: HashMap<u32, Vec<LinkKey>> = HashMap::default();
     for (ifindex, link) in &facts.links {
@@ -306,9 +307,9 @@ pub fn host_keys(facts: &HostFacts) -> HashMap<u32, Vec<LinkKey>> {
     keys
 }
 
-/// Whether untagged frames of an interface are the host's where they are no ENI's. A veth or tap is there for a guest, and what
-/// comes in untagged beside its VLANs is nobody's, unless the host uses the interface itself. (Every interface gets a link-local
-/// IPv6 address: that says nothing.)
+/// Whether untagged frames of an interface are the host's where they are no ENI's. A veth or tap is
+/// there for a guest, and what comes in untagged beside its VLANs is nobody's, unless the host uses
+/// the interface itself. (Every interface gets a link-local IPv6 address: that says nothing.)
 fn is_untagged_hosts(ifindex: u32, link: &host::Link, facts: &HostFacts) -> bool {
     let is_given = |net: IpNet| match net.addr() {
         IpAddr::V4(_) => true,

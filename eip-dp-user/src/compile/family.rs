@@ -1,4 +1,5 @@
-//! What IPv4 and IPv6 differ in when the table is compiled, so that everything else is written once.
+//! What IPv4 and IPv6 differ in when the table is compiled, so that everything else is written
+//! once.
 
 use std::{
     fmt::Debug,
@@ -42,7 +43,8 @@ pub trait Address: abi::Address + Ord + Hash + Debug + Default + Send + Sync + P
     const MAPS: FamilyMaps;
     /// The target that stands for the next hop of the family.
     const UPLINK_TARGET: u32;
-    /// The lengths of the prefixes that the screen has bits for, see [`eip_dp_common::family::Family::PREFILTERED`].
+    /// The lengths of the prefixes that the screen has bits for, see
+    /// [`eip_dp_common::family::Family::PREFILTERED`].
     const PREFILTERED: [u32; 2];
 
     /// The address, if it is of this family.

@@ -1,5 +1,5 @@
-//! Which guests have to learn by which Ethernet address they reach their gateway: those on a port that ENIs come to, whose Ethernet
-//! address is another one, or whose VPC got another router.
+//! Which guests have to learn by which Ethernet address they reach their gateway: those on a port
+//! that ENIs come to, whose Ethernet address is another one, or whose VPC got another router.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -27,12 +27,14 @@ pub struct Unaware {
     moved: BTreeSet<[u8; 4]>,
     /// Interfaces whose link came up.
     pub interfaces: BTreeSet<u32>,
-    /// Ports that are no more, or are another VPC's: nobody there is to be told of the gateways that were there.
+    /// Ports that are no more, or are another VPC's: nobody there is to be told of the gateways
+    /// that were there.
     pub left: BTreeSet<LinkKey>,
 }
 
 impl Unaware {
-    /// Who they are when `old` becomes `new`, as a whole or the elements that are touched, by which these EIPs move.
+    /// Who they are when `old` becomes `new`, as a whole or the elements that are touched, by which
+    /// these EIPs move.
     pub fn between(old: &Content, new: &Content, moved: &[IpAddr]) -> Self {
         let mut unaware = Self::default();
         let is_enis = |port: &&Port| port.role == PortRole::Enis as u32;

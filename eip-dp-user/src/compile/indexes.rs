@@ -1,11 +1,12 @@
 //! Who has which index in the kernel's arrays.
 //!
-//! An index is a name that a program may still hold when the daemon has moved on. So an index that is given back
-//! rests first: it is handed out again only after [`Indexes::wake`], which the daemon calls once the kernel's maps
-//! no longer lead to it and every program that ran meanwhile has ended.
+//! An index is a name that a program may still hold when the daemon has moved on. So an index that
+//! is given back rests first: it is handed out again only after [`Indexes::wake`], which the daemon
+//! calls once the kernel's maps no longer lead to it and every program that ran meanwhile has
+//! ended.
 //!
-//! An index may have a home: the few elements of an array among which programs look for it before they know it. Who comes
-//! first has it; the others get the lowest that is free.
+//! An index may have a home: the few elements of an array among which programs look for it before
+//! they know it. Who comes first has it; the others get the lowest that is free.
 
 use std::{collections::BTreeSet, hash::Hash, ops::Range};
 
@@ -48,7 +49,8 @@ impl<K: Eq + Hash> PartialEq for Indexes<K> {
 impl<K: Eq + Hash> Eq for Indexes<K> {}
 
 impl<K: Eq + Hash + Copy> Indexes<K> {
-    /// Nothing is used yet; `first` is the lowest index to hand out, `end` is one above the highest.
+    /// Nothing is used yet; `first` is the lowest index to hand out, `end` is one above the
+    /// highest.
     pub fn new(first: u32, end: u32) -> Self {
         Self {
             used: HashMap::default(),
@@ -57,7 +59,8 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
         }
     }
 
-    /// Takes over what the kernel's maps say. An index that two claim, or that is out of range, stays with none.
+    /// Takes over what the kernel's maps say. An index that two claim, or that is out of range,
+    /// stays with none.
     pub fn recover(&mut self, claims: impl IntoIterator<Item = (K, u32)>) {
         for (key, index) in claims {
             if !self.used.contains_key(&key) && self.places.claim(index) {
@@ -75,8 +78,8 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
         }
     }
 
-    /// Gives every wanted key an index, in their order; what had one keeps it, what is no longer wanted loses it. Returns
-    /// how many keys found no free index.
+    /// Gives every wanted key an index, in their order; what had one keeps it, what is no longer
+    /// wanted loses it. Returns how many keys found no free index.
     pub fn assign(&mut self, wanted: &[Wanted<K>]) -> usize {
         if !self.used.is_empty() {
             let wanted: HashSet<K> = wanted.iter().map(|one| one.key).collect();
@@ -93,8 +96,8 @@ impl<K: Eq + Hash + Copy> Indexes<K> {
         self.add(wanted)
     }
 
-    /// Gives those of the keys an index that have none: first to each the one at home, if it is free, then to the others in their
-    /// order the lowest that is. Returns how many found none.
+    /// Gives those of the keys an index that have none: first to each the one at home, if it is
+    /// free, then to the others in their order the lowest that is. Returns how many found none.
     pub fn add(&mut self, wanted: &[Wanted<K>]) -> usize {
         let mut others = Vec::new();
         for Wanted { key, home } in wanted {

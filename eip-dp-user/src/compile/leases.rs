@@ -25,9 +25,9 @@ use crate::{
     model::objects::{EniState, Mac, Pool},
 };
 
-/// The router that a guest in a routed pool is told. It has no address in the pool to name, and what it says in ARP
-/// is the port's MAC, so an address that is no one's serves: link-local, and the same on every port. (In IPv6 every
-/// router goes by its link-local address.)
+/// The router that a guest in a routed pool is told. It has no address in the pool to name, and
+/// what it says in ARP is the port's MAC, so an address that is no one's serves: link-local, and
+/// the same on every port. (In IPv6 every router goes by its link-local address.)
 const ROUTER_OF_ROUTED_POOLS: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
 /// What one guest is told: it has a lease of one family, of both, or of none.
@@ -60,7 +60,8 @@ pub fn name_servers<'a>(config: &'a Config, facts: &'a HostFacts) -> &'a [IpAddr
     configured.unwrap_or(&facts.resolver.servers)
 }
 
-/// What the guests of a scene are told. A stranded ENI, and one whose port is not there, gets no lease.
+/// What the guests of a scene are told. A stranded ENI, and one whose port is not there, gets no
+/// lease.
 pub fn compile<'a>(
     scene: &'a Resolved<'_>,
     config: &Config,
@@ -89,7 +90,8 @@ enum Leased<'a> {
 
 fn leased<'a, A: Address>(scene: &Resolved<'a>, placed: &ResolvedEni<'a>) -> Option<Leased<'a>> {
     if placed.is_cut_through() {
-        // Of a guest whose only EIP is of the other family, the private networking is off all the same.
+        // Of a guest whose only EIP is of the other family, the private networking is off all the
+        // same.
         let eip = placed.cut_through::<A>()?.ip();
         let mut pools = scene.model.pools.values();
         let pool = pools.find(|pool| pool.cidr.contains(&eip))?;

@@ -29,7 +29,8 @@ pub struct Limits {
     pub prefixes: u32,
     /// `VPCS`.
     pub vpcs: u32,
-    /// `NEXT_HOPS`: a third more than ENIs, so that most have theirs at home, and two for the next hops.
+    /// `NEXT_HOPS`: a third more than ENIs, so that most have theirs at home, and two for the next
+    /// hops.
     pub targets: u32,
     /// `MACS`.
     pub macs: u32,
@@ -47,8 +48,9 @@ impl Default for Limits {
     }
 }
 
-/// Prefixes: pools, what is reserved of them (a range is up to 62 prefixes of IPv4, 254 of IPv6), host addresses, next hops
-/// and pool gateways. Few on most hosts, and no memory is taken for those that there are not.
+/// Prefixes: pools, what is reserved of them (a range is up to 62 prefixes of IPv4, 254 of IPv6),
+/// host addresses, next hops and pool gateways. Few on most hosts, and no memory is taken for those
+/// that there are not.
 const PREFIXES: u32 = 16_384;
 /// Uplinks.
 const UPLINKS: u32 = 64;
@@ -74,7 +76,8 @@ impl From<&MapSizes> for Limits {
 }
 
 impl Limits {
-    /// The sizes that the maps are created with; the maps that are not named keep the size in the BPF object.
+    /// The sizes that the maps are created with; the maps that are not named keep the size in the
+    /// BPF object.
     pub fn by_map(&self) -> [(&'static str, u32); 17] {
         [
             (maps::EIP4, self.eips),
@@ -138,7 +141,8 @@ pub fn says_full(warning: &str) -> bool {
     warning.starts_with("map ") && warning.contains(" is full: it holds ")
 }
 
-/// The EIPs that may have a slot, and how many may not: IPv6's beyond `eips6`. Those that have one already keep it.
+/// The EIPs that may have a slot, and how many may not: IPv6's beyond `eips6`. Those that have one
+/// already keep it.
 pub fn eips<'a>(
     all: &'a [IpAddr],
     allocations: &Allocations,
@@ -218,7 +222,8 @@ fn fit_family<A: Address>(image: &mut DesiredState, have: &Applied) {
     );
     let excess = want.prefixes.len().saturating_sub(limits.prefixes as usize);
     if excess > 0 {
-        // Those of all records whose lack does the least: their addresses are the pool's then, and nobody's.
+        // Those of all records whose lack does the least: their addresses are the pool's then, and
+        // nobody's.
         let reserved = want.prefixes.iter().rev();
         let reserved = reserved.filter(|(_, record)| record.class == AddressClass::Reserved as u32);
         let victims: Vec<_> = reserved.map(|(key, _)| *key).take(excess).collect();

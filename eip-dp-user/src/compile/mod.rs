@@ -1,8 +1,9 @@
 //! What the kernel should hold: the association table, compiled for this host.
 //!
-//! [`compile`] is pure. It takes the table, what the kernel says about the host, the configuration and what was
-//! handed out before, and gives the wanted content of every map, what is to be attached where, and what the DHCP
-//! server answers. What cannot be served is left out with a warning that names the object and the cure.
+//! [`compile`] is pure. It takes the table, what the kernel says about the host, the configuration
+//! and what was handed out before, and gives the wanted content of every map, what is to be
+//! attached where, and what the DHCP server answers. What cannot be served is left out with a
+//! warning that names the object and the cure.
 
 mod addresses;
 mod affected;
@@ -92,7 +93,8 @@ pub struct DesiredState {
     pub directory: LeaseTable,
     /// The settings of interfaces that are needed, by index.
     pub settings: BTreeSet<(u32, Setting)>,
-    /// What is not served and why, what is served in another way than one may think; a sentence each.
+    /// What is not served and why, what is served in another way than one may think; a sentence
+    /// each.
     pub warnings: Vec<String>,
     /// What of it is wanted and cannot be served at all.
     pub unserved: Vec<Unserved>,
@@ -115,7 +117,8 @@ pub struct HostPlan {
     pub directory: LeaseTable,
     /// The settings of interfaces that are needed, by index.
     pub settings: BTreeSet<(u32, Setting)>,
-    /// What is not served and why, what is served in another way than one may think; a sentence each.
+    /// What is not served and why, what is served in another way than one may think; a sentence
+    /// each.
     warnings: Vec<String>,
     /// ENIs whose ports are not known yet to be the interfaces of that index.
     unbound: Vec<(String, u32)>,
@@ -128,7 +131,8 @@ pub struct HostPlan {
 }
 
 impl HostPlan {
-    /// What is not served and why, what is served in another way than one may think; a sentence each.
+    /// What is not served and why, what is served in another way than one may think; a sentence
+    /// each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -210,7 +214,8 @@ impl Allocations {
         enis.map(of).collect()
     }
 
-    /// What the kernel's maps say about who has which index. Records that are not whole say nothing.
+    /// What the kernel's maps say about who has which index. Records that are not whole say
+    /// nothing.
     pub fn recover(content: &Content, limits: &Limits, preferred: PreferredBuckets) -> Self {
         let mut allocations = Self::new(limits, preferred);
         let (v4, v6) = (Seen::of::<[u8; 4]>(content), Seen::of::<[u8; 16]>(content));
@@ -248,8 +253,8 @@ impl Allocations {
         allocations
     }
 
-    /// Makes what rested free. Only once the maps hold what these allocations were made for, and every program that
-    /// was running meanwhile has ended.
+    /// Makes what rested free. Only once the maps hold what these allocations were made for, and
+    /// every program that was running meanwhile has ended.
     pub fn end_quarantine(&mut self) {
         self.slots.end_quarantine();
         self.targets.end_quarantine();
@@ -309,16 +314,17 @@ pub fn compile(model: &Model, facts: &HostFacts, config: &Config, have: &Applied
     image
 }
 
-/// The same in two parts: what the kernel is to hold, and what else is served, with all that [`HostPlan::change`] has to
-/// know. The first without attachments, directory, settings and warnings, which are in the second.
+/// The same in two parts: what the kernel is to hold, and what else is served, with all that
+/// [`HostPlan::change`] has to know. The first without attachments, directory, settings and
+/// warnings, which are in the second.
 pub fn compile_all(
     model: &Model,
     facts: &HostFacts,
     config: &Config,
     have: &Applied,
 ) -> (DesiredState, HostPlan) {
-    // That two ENIs have one Ethernet address on the same port is rare: to look for it first would take longer than to see
-    // that there are fewer records than ENIs, and to begin again.
+    // That two ENIs have one Ethernet address on the same port is rare: to look for it first would
+    // take longer than to see that there are fewer records than ENIs, and to begin again.
     let quick = compile_with(model, facts, config, have, false);
     if quick.0.conflicting || quick.0.over_capacity {
         return compile_with(model, facts, config, have, true);
@@ -435,7 +441,8 @@ fn served_eips(
     eips
 }
 
-/// Adds records to a map; a later one of the same key replaces an earlier one. Returns whether there was such a one.
+/// Adds records to a map; a later one of the same key replaces an earlier one. Returns whether
+/// there was such a one.
 fn fill<K: Ord, V>(map: &mut BTreeMap<K, V>, records: Vec<(K, V)>) -> bool {
     let all = map.len() + records.len();
     // Built at once it takes a fraction of the time.
@@ -456,7 +463,8 @@ pub fn withdrawn(old: &Content, new: &Content) -> Vec<IpAddr> {
         .collect()
 }
 
-/// The EIPs that begin to be served, or move, when `old` becomes `new`, in order: upstream routers are told.
+/// The EIPs that begin to be served, or move, when `old` becomes `new`, in order: upstream routers
+/// are told.
 pub fn moved(old: &Content, new: &Content) -> Vec<IpAddr> {
     let moves = |new: Option<u32>, old: Option<u32>| new.is_some() && new != old;
     targets_where::<[u8; 4]>(old, new, moves)
@@ -464,7 +472,8 @@ pub fn moved(old: &Content, new: &Content) -> Vec<IpAddr> {
         .collect()
 }
 
-/// The EIPs for whose targets, new and old, `is_meant` says so. An EIP that nothing is delivered for has none.
+/// The EIPs for whose targets, new and old, `is_meant` says so. An EIP that nothing is delivered
+/// for has none.
 fn targets_where<'a, A: Address>(
     old: &'a Content,
     new: &'a Content,

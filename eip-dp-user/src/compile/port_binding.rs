@@ -84,7 +84,8 @@ impl fmt::Display for Unserved {
 }
 
 impl<'a> PortBinder<'a> {
-    /// Nobody stands anywhere yet. Only a careful one refuses an Ethernet address that another ENI has on the same port.
+    /// Nobody stands anywhere yet. Only a careful one refuses an Ethernet address that another ENI
+    /// has on the same port.
     pub fn new(
         facts: &'a HostFacts,
         config: &'a Config,

@@ -1,8 +1,8 @@
 //! Tags: the 64 bits by which the kernel's records name an object.
 
-/// FNV-1a, 64 bits (draft-eastlake-fnv): the kernel's maps outlive the daemon, so the hash must never change with a
-/// compiler or a library. Never 0, which stands for no object. Two ids with one tag are found by the compiler of the
-/// image and refused.
+/// FNV-1a, 64 bits (draft-eastlake-fnv): the kernel's maps outlive the daemon, so the hash must
+/// never change with a compiler or a library. Never 0, which stands for no object. Two ids with one
+/// tag are found by the compiler of the image and refused.
 pub fn tag(id: &str) -> u64 {
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

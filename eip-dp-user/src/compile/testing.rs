@@ -1,4 +1,5 @@
-//! Tables and hosts for tests: small worlds in which everything is close to everything else, so that changes collide.
+//! Tables and hosts for tests: small worlds in which everything is close to everything else, so
+//! that changes collide.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +47,8 @@ pub fn link(name: &str, number: u8, kind: LinkKind) -> Link {
     }
 }
 
-/// A host with the uplink `wan` (index 1, next hops 192.0.2.1 and `fe80::1`) and the ports `p0` … (index 10 …).
+/// A host with the uplink `wan` (index 1, next hops 192.0.2.1 and `fe80::1`) and the ports `p0` …
+/// (index 10 …).
 pub fn host() -> HostFacts {
     let mut facts = HostFacts::default();
     facts.links.insert(1, link("wan", 1, LinkKind::Physical));
@@ -216,7 +218,8 @@ impl Choice<'_> {
     }
 }
 
-/// A table and a host that are drawn from bytes: any table that the rules could allow, and some that they do not.
+/// A table and a host that are drawn from bytes: any table that the rules could allow, and some
+/// that they do not.
 pub fn world(bytes: &[u8]) -> (Model, HostFacts) {
     let mut choice = Choice(bytes.iter());
     let mut model = table();

@@ -562,8 +562,8 @@ fn a_full_map_leaves_the_new_out_and_names_the_key() {
     }
 }
 
-/// Where every index is in use, one that is given back goes to the next owner within the same step, but only after
-/// a grace period.
+/// Where every index is in use, one that is given back goes to the next owner within the same step,
+/// but only after a grace period.
 #[test]
 fn at_the_limit_an_index_changes_hands_after_a_grace_period() {
     let config = config("");

@@ -289,7 +289,8 @@ fn one_interface_carries_ports_of_several_vpcs() {
     );
 }
 
-/// The host of the tests with the uplink `wan` on VLAN 100, which the kernel has the interface `wan.100` (index 3) for.
+/// The host of the tests with the uplink `wan` on VLAN 100, which the kernel has the interface
+/// `wan.100` (index 3) for.
 fn on_vlan() -> (HostFacts, Config) {
     let mut facts = host();
     let mut vlan = link("wan.100", 3, LinkKind::Other("vlan".to_owned()));
@@ -446,7 +447,8 @@ fn ipv6_eips_beyond_their_limit_are_left_out_and_the_key_is_named() {
     assert!(said, "{:?}", image.warnings);
 }
 
-/// In a private cloud an ICMPv6 error may come from a unique local address; to the Internet it may not.
+/// In a private cloud an ICMPv6 error may come from a unique local address; to the Internet it may
+/// not.
 #[test]
 fn errors_come_from_the_uplinks_unique_local_address_in_a_private_cloud_only() {
     let sender = |pool: &str, address: &str| {

@@ -341,7 +341,8 @@ fn what_is_on_two_links_is_asked_for_on_one_that_is_up() {
     assert_eq!(on(&facts), Some((OnLink, 2)));
 }
 
-/// Without them a neighbour's address passes for nobody's; without a host's own, the host cannot be reached.
+/// Without them a neighbour's address passes for nobody's; without a host's own, the host cannot be
+/// reached.
 #[test]
 fn where_prefixes_do_not_fit_reserved_ones_are_left_out() {
     let model = pools(&[("203.0.113.0/24", &["203.0.113.1-203.0.113.254"])]);

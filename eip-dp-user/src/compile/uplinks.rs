@@ -34,8 +34,8 @@ pub struct Way<'a> {
     pub key: LinkKey,
     /// The interface.
     pub link: &'a Link,
-    /// The interface whose addresses, routes and neighbours are the uplink's: itself, or the kernel's interface for the
-    /// VLAN. `None`: the kernel has none for the VLAN.
+    /// The interface whose addresses, routes and neighbours are the uplink's: itself, or the
+    /// kernel's interface for the VLAN. `None`: the kernel has none for the VLAN.
     pub home: Option<(u32, &'a Link)>,
 }
 
@@ -113,8 +113,9 @@ pub fn next_hop(facts: &HostFacts, way: &Way<'_>, family: Family) -> Option<(u32
     Some((home, address))
 }
 
-/// Whether packets of a family are sent through an uplink without Ethernet: there is a next hop, which is not asked for, or a
-/// default route. Which router that names does not matter, the other end of the tunnel gets all.
+/// Whether packets of a family are sent through an uplink without Ethernet: there is a next hop,
+/// which is not asked for, or a default route. Which router that names does not matter, the other
+/// end of the tunnel gets all.
 pub fn leads_on(facts: &HostFacts, way: &Way<'_>, family: Family) -> bool {
     let Some((home, _)) = way.home else {
         return false;
@@ -166,7 +167,8 @@ pub fn next_hop_mac(
     configured.or_else(|| facts.mac_of(home, next_hop))
 }
 
-/// The group address that the neighbour table has for that next hop, where nothing else is configured.
+/// The group address that the neighbour table has for that next hop, where nothing else is
+/// configured.
 pub fn refused_mac(
     facts: &HostFacts,
     way: &Way<'_>,
@@ -209,7 +211,8 @@ pub fn compile(image: &mut DesiredState, model: &Model, facts: &HostFacts, confi
         };
         insert(way.key);
         match way.home {
-            // Where the kernel is to find the next hop's MAC, packets leave through its own interface for the VLAN.
+            // Where the kernel is to find the next hop's MAC, packets leave through its own
+            // interface for the VLAN.
             Some((home, _)) => insert(LinkKey::untagged(home)),
             None => image.warnings.push(format!(
                 "uplink {}: this host has no interface for the VLAN, so its next hop cannot be resolved and nothing is \
@@ -307,7 +310,8 @@ impl Egress {
                 }
             }
             let Some(hop) = found else { continue };
-            // The kernel is not asked to send there either: it would, and everybody on the link would read it.
+            // The kernel is not asked to send there either: it would, and everybody on the link
+            // would read it.
             if let Some(mac) = refused_mac(facts, way, hop) {
                 self.told.insert(family);
                 warnings.push(format!(
@@ -510,7 +514,8 @@ fn egress_target(facts: &HostFacts, way: &Way<'_>, hop: (u32, IpAddr), family: F
     if mac.is_some() {
         target.flags |= TargetFlags::RESOLVED;
     } else if way.key.vlan != 0 {
-        // The kernel asks for the next hop on its own interface for the VLAN, which tags what it sends.
+        // The kernel asks for the next hop on its own interface for the VLAN, which tags what it
+        // sends.
         (target.ifindex, target.flags) = (hop.0, 0);
         (target.vlan, target.outer) = (0, 0);
     }
@@ -565,8 +570,8 @@ struct OnLink {
     mtu: u32,
 }
 
-/// The networks on the uplinks' links, and the next hops there, which may be outside of them. What is on two links counts for
-/// the first of them that is up.
+/// The networks on the uplinks' links, and the next hops there, which may be outside of them. What
+/// is on two links counts for the first of them that is up.
 fn on_links(facts: &HostFacts, config: &Config) -> (Vec<OnLink>, Vec<OnLink>) {
     let (up, down): (Vec<_>, Vec<_>) = ways(config, facts)
         .filter(|way| attach::can_be_uplink(way.link, way.uplink.vlan).is_ok())
@@ -579,8 +584,8 @@ fn on_links(facts: &HostFacts, config: &Config) -> (Vec<OnLink>, Vec<OnLink>) {
             home,
             mtu: way.mtu(),
         };
-        // The other end of a tunnel has all of its network, whatever prefix an address was given: a pool's part there is
-        // routed to this host as all of it is.
+        // The other end of a tunnel has all of its network, whatever prefix an address was given: a
+        // pool's part there is routed to this host as all of it is.
         if !way.is_layer3() {
             let networks = facts.addresses_of(home).map(|address| address.trunc());
             nets.extend(networks.map(on_link));
@@ -647,7 +652,8 @@ pub fn overlap(vpc: &str, cidr: &IpNet, uplink: &str, net: &IpNet) -> String {
     )
 }
 
-/// Whether an address means something on its own link only, so that no packet from elsewhere has it.
+/// Whether an address means something on its own link only, so that no packet from elsewhere has
+/// it.
 fn is_of_a_link(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback(),
@@ -655,7 +661,8 @@ fn is_of_a_link(address: IpAddr) -> bool {
     }
 }
 
-/// Fills in what addresses are that are no EIP's, and the screen. What is said last of an address holds.
+/// Fills in what addresses are that are no EIP's, and the screen. What is said last of an address
+/// holds.
 fn prefixes<A: Address>(
     image: &mut DesiredState,
     model: &Model,
@@ -762,7 +769,8 @@ fn plain<A: Address>(class: AddressClass) -> PrefixRecord<A> {
     }
 }
 
-/// Puts a prefix, if it is of the family. A program asks for the record of an address only where the screen has it.
+/// Puts a prefix, if it is of the family. A program asks for the record of an address only where
+/// the screen has it.
 fn put<A: Address>(content: &mut FamilyContent<A>, cidr: &IpNet, record: PrefixRecord<A>) {
     let Some(network) = A::of(cidr.network()) else {
         return;

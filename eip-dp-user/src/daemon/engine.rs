@@ -1,4 +1,5 @@
-//! The part of the daemon that blocks: table, maps and links. It runs beside the reactor, one sync at a time.
+//! The part of the daemon that blocks: table, maps and links. It runs beside the reactor, one sync
+//! at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -82,7 +83,8 @@ pub struct Engine {
     settings: Arc<BTreeSet<(u32, Setting)>>,
     facts: Arc<HostFacts>,
     next_hops: BTreeSet<(u32, IpAddr)>,
-    /// What was cut off of the model because its time was over, and is not known to be so in the table.
+    /// What was cut off of the model because its time was over, and is not known to be so in the
+    /// table.
     cut_off: Vec<Change>,
     /// Which ENIs have the private addresses that several share.
     shared: Shared,
@@ -158,7 +160,8 @@ enum TableUpdate {
     All,
 }
 
-/// With so many ENIs the report, which looks at all of them, is made after what was waited for, and not for each change.
+/// With so many ENIs the report, which looks at all of them, is made after what was waited for, and
+/// not for each change.
 const LARGE: usize = 4096;
 
 impl Engine {
@@ -407,7 +410,8 @@ impl Engine {
         resize.switch(kernel, &mut self.programs, &mut self.links)
     }
 
-    /// What of the facts the image hangs on: a busy link has neighbours that come and go all the time.
+    /// What of the facts the image hangs on: a busy link has neighbours that come and go all the
+    /// time.
     fn relevant<'a>(&self, facts: &'a HostFacts) -> Relevant<'a> {
         let macs = compile::next_hops(&self.config, facts)
             .map(|(_, (ifindex, address))| (ifindex, address, facts.offered_mac(ifindex, address)))
@@ -722,8 +726,9 @@ impl Engine {
         is_any
     }
 
-    /// Tries again to attach what could not be attached. Returns whether that changed anything: compiling a large table
-    /// every two seconds because another XDP program is on the uplink would be too much.
+    /// Tries again to attach what could not be attached. Returns whether that changed anything:
+    /// compiling a large table every two seconds because another XDP program is on the uplink would
+    /// be too much.
     fn retry_failures(&mut self) -> bool {
         if self.failures.is_empty() {
             return false;
@@ -763,7 +768,8 @@ impl Engine {
         all
     }
 
-    /// Publishes what the maps hold. Once the guests' servers know it, too: who waited for it asks them next.
+    /// Publishes what the maps hold. Once the guests' servers know it, too: who waited for it asks
+    /// them next.
     pub fn publish(&mut self) {
         if !std::mem::take(&mut self.unpublished) {
             return;
@@ -795,7 +801,8 @@ impl Engine {
         )
     }
 
-    /// Lets indexes that were taken back be used again; waits for running programs if there are such.
+    /// Lets indexes that were taken back be used again; waits for running programs if there are
+    /// such.
     pub fn reclaim(&mut self) {
         if let Err(error) = self.reconciler.reclaim() {
             warn!(%error, "the end of running programs cannot be awaited");
@@ -898,8 +905,9 @@ impl Engine {
         }
     }
 
-    /// Reads the maps back, looks at each program's link, and mends what another program changed. Fails if the pins are
-    /// gone: then nothing is forwarded, and only a daemon that starts anew can load all of it again.
+    /// Reads the maps back, looks at each program's link, and mends what another program changed.
+    /// Fails if the pins are gone: then nothing is forwarded, and only a daemon that starts anew
+    /// can load all of it again.
     pub fn audit(&mut self) -> Result<(), PlaneError> {
         self.links.check_maps()?;
         self.report_is_due = true;
@@ -937,8 +945,8 @@ impl Engine {
         }
     }
 
-    /// Finds out what has to be cut off because its time is over: until it is written to the table, or where it cannot be,
-    /// it is not served all the same.
+    /// Finds out what has to be cut off because its time is over: until it is written to the table,
+    /// or where it cannot be, it is not served all the same.
     fn cut_off(&mut self) -> Vec<Change> {
         let context = context(&self.facts, &self.config);
         match rules::decide(&self.snapshot.model, &Command::Expire, &context) {
@@ -1020,8 +1028,8 @@ fn expire(table: &mut Table, facts: &HostFacts, config: &Config) -> Vec<Change> 
     }
 }
 
-/// How many programs to have verified at a time: all processors' worth, but for one while a large table is read, compiled and
-/// written beside.
+/// How many programs to have verified at a time: all processors' worth, but for one while a large
+/// table is read, compiled and written beside.
 fn programs_at_once(table: &Table) -> NonZero<usize> {
     let processors = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     if table.is_large() {
@@ -1031,8 +1039,8 @@ fn programs_at_once(table: &Table) -> NonZero<usize> {
     }
 }
 
-/// Refuses a table without any content where one with content was: most likely the file was moved away, and the next
-/// command made a new one. Nobody wants every guest cut off for it.
+/// Refuses a table without any content where one with content was: most likely the file was moved
+/// away, and the next command made a new one. Nobody wants every guest cut off for it.
 fn check_not_emptied(table: &Table, snapshot: &Snapshot, applied: u64) -> Result<(), TableError> {
     if snapshot.revision == 0 && applied > 0 {
         return Err(TableError::Emptied {

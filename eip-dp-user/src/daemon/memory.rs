@@ -1,11 +1,13 @@
 //! How the process gets its memory.
 
-/// Has the allocator ask for 64 MiB at a time, the most that glibc takes for the heap of a thread: by the page, as it would
-/// else, reading a million objects is tens of thousands of system calls. What is not touched is not in memory.
+/// Has the allocator ask for 64 MiB at a time, the most that glibc takes for the heap of a thread:
+/// by the page, as it would else, reading a million objects is tens of thousands of system calls.
+/// What is not touched is not in memory.
 #[cfg(target_env = "gnu")]
 pub fn grow_in_large_steps() {
     const STEP: libc::c_int = 64 << 20;
-    // Setting one of them ends the adapting of this one: a vector that grows keeps its memory up to there, as it would.
+    // Setting one of them ends the adapting of this one: a vector that grows keeps its memory up to
+    // there, as it would.
     const LARGEST_IN_HEAP: libc::c_int = 32 << 20;
     for (parameter, value) in [
         (libc::M_TOP_PAD, STEP),

@@ -1,8 +1,9 @@
 //! The daemon: keeps the kernel what the table wants.
 //!
-//! It watches first, then does a full sync, then follows events: the table's file, the host's interfaces, addresses,
-//! routes and neighbours, the time at which an EIP expires; and it reads the maps back once a minute. It can be
-//! killed at any moment: forwarding goes on, and the next one adopts what is there.
+//! It watches first, then does a full sync, then follows events: the table's file, the host's
+//! interfaces, addresses, routes and neighbours, the time at which an EIP expires; and it reads the
+//! maps back once a minute. It can be killed at any moment: forwarding goes on, and the next one
+//! adopts what is there.
 
 mod answering;
 mod engine;
@@ -67,7 +68,8 @@ use table_watch::TableWatch;
 const AUDIT: Duration = Duration::from_mins(1);
 /// How long to wait before trying again what failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long what nobody waits for may be put off: the next change, which may come at once, goes first.
+/// How long what nobody waits for may be put off: the next change, which may come at once, goes
+/// first.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// Without any news the engine looks again by then.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
@@ -373,7 +375,8 @@ fn kin_of(location: String, identity: Option<Identity>) -> Kin {
     })
 }
 
-/// Answers guests. The maps have to be there; the ring among them stays when others take their place.
+/// Answers guests. The maps have to be there; the ring among them stays when others take their
+/// place.
 fn server_of_guests(name: &Name, claims: Claims) -> anyhow::Result<guests::Server> {
     let ring = kernel::requests(&Pins::new(name))?;
     let requests = guests::Requests::new(ring).context("guests' requests cannot be awaited")?;
@@ -454,8 +457,8 @@ struct Servers {
 }
 
 impl Servers {
-    /// What has to be so before anybody is told that a revision is applied: the next thing may be a guest that asks for
-    /// its lease. Returns whether all of it is.
+    /// What has to be so before anybody is told that a revision is applied: the next thing may be a
+    /// guest that asks for its lease. Returns whether all of it is.
     async fn tell(&mut self, outcome: &SyncOutcome) -> bool {
         if let Some(directory) = &outcome.directory {
             self.directories.send_replace(directory.clone());
@@ -525,8 +528,8 @@ async fn blocking<T: Send + 'static>(
         .context("a part of the daemon failed")
 }
 
-/// Returns when `time` has come, not before `at_least` has passed; never without a time. The clock may be set meanwhile: it is
-/// looked at every second.
+/// Returns when `time` has come, not before `at_least` has passed; never without a time. The clock
+/// may be set meanwhile: it is looked at every second.
 async fn wait_until(time: Option<Timestamp>, at_least: Duration) {
     const LOOK: Duration = Duration::from_secs(1);
     let Some(time) = time else {

@@ -177,7 +177,8 @@ pub struct UplinkReport {
     /// That router's Ethernet address, once it is resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop6_mac: Option<String>,
-    /// Of an uplink whose packets have no Ethernet header: what it is, and which packets are sent there.
+    /// Of an uplink whose packets have no Ethernet header: what it is, and which packets are sent
+    /// there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer3: Option<Layer3Report>,
     /// The networks on its link, without link-local ones.

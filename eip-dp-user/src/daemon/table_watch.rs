@@ -29,7 +29,8 @@ use tokio::{
 
 /// The first look after a write …
 const FIRST_LOOK: Duration = Duration::from_micros(250);
-/// … and the last; each comes after twice the pause of the one before. Slow disks take longest to sync a commit.
+/// … and the last; each comes after twice the pause of the one before. Slow disks take longest to
+/// sync a commit.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// So many links are followed, as the kernel does.
 const MOST_LINKS: usize = 40;
@@ -76,7 +77,8 @@ impl TableWatch {
         }
         // SAFETY: the descriptor was just opened and nobody else has it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: an owned descriptor stays open, and the same, until it is dropped with this value.
+        // SAFETY: an owned descriptor stays open, and the same, until it is dropped with this
+        // value.
         let inotify = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
         let mounts = File::open("/proc/self/mountinfo")?;
         // SAFETY: an open file stays open, and the same, until it is dropped with this value.
@@ -289,7 +291,8 @@ fn read(inotify: &AsyncFd<OwnedFd>) -> io::Result<Vec<Event>> {
     let mut buffer = [0_u8; 4096];
     let mut events = Vec::new();
     loop {
-        // SAFETY: the buffer is writable for its whole length, and the kernel writes no more than that.
+        // SAFETY: the buffer is writable for its whole length, and the kernel writes no more than
+        // that.
         let read = unsafe {
             libc::read(
                 inotify.as_raw_fd(),

@@ -1,5 +1,5 @@
-//! Ethernet frames that the daemon reads and writes itself: those of its guests, and those that announce EIPs. VLAN tags
-//! are the business of the programs and of the packet socket.
+//! Ethernet frames that the daemon reads and writes itself: those of its guests, and those that
+//! announce EIPs. VLAN tags are the business of the programs and of the packet socket.
 
 pub mod v4;
 pub mod v6;
@@ -84,12 +84,14 @@ pub fn is_vrrp(frame: &[u8]) -> bool {
     v4().or_else(v6).unwrap_or(false)
 }
 
-/// A length on the wire. What is written here is far below the limit; were it above, the receiver drops the packet.
+/// A length on the wire. What is written here is far below the limit; were it above, the receiver
+/// drops the packet.
 fn length_field(length: usize) -> [u8; 2] {
     u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
 }
 
-/// The Internet checksum (RFC 1071) of all parts together. Every part but the last must have an even length.
+/// The Internet checksum (RFC 1071) of all parts together. Every part but the last must have an
+/// even length.
 fn checksum(parts: &[&[u8]]) -> u16 {
     !parts.iter().fold(0, |total, part| sum(total, part))
 }

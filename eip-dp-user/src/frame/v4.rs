@@ -22,7 +22,8 @@ pub struct Received<'a> {
 
 /// Reads a frame to the server port. `None`: it is something else, a fragment, or cut.
 ///
-/// The UDP checksum is not looked at: a packet that a local stack sent through a veth or tap does not have it yet.
+/// The UDP checksum is not looked at: a packet that a local stack sent through a veth or tap does
+/// not have it yet.
 pub fn parse(frame: &[u8]) -> Option<Received<'_>> {
     let (source, packet) = open(frame, ethertype::IPV4)?;
     let header = packet.first_chunk::<IPV4>()?;

@@ -17,8 +17,8 @@ pub const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 /// The hop limit of neighbour discovery: a packet that a router passed on has another (RFC 4861).
 pub const UNFORWARDED: u8 = 255;
 
-/// The link-local address of an interface with that Ethernet address (RFC 4291, appendix A): who the gateway is on a
-/// port.
+/// The link-local address of an interface with that Ethernet address (RFC 4291, appendix A): who
+/// the gateway is on a port.
 pub fn link_local(mac: [u8; 6]) -> Ipv6Addr {
     let mut address = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0];
     address[8..11].copy_from_slice(&mac[..3]);
@@ -52,10 +52,11 @@ pub enum Message<'a> {
     Dhcp(&'a [u8]),
 }
 
-/// Reads a frame. `None`: it is something else, has extension headers, which no client sends here, or is cut.
+/// Reads a frame. `None`: it is something else, has extension headers, which no client sends here,
+/// or is cut.
 ///
-/// The UDP checksum is not looked at: a packet that a local stack sent through a veth or tap does not have it yet.
-/// That of ICMPv6 every stack writes itself.
+/// The UDP checksum is not looked at: a packet that a local stack sent through a veth or tap does
+/// not have it yet. That of ICMPv6 every stack writes itself.
 pub fn parse(frame: &[u8]) -> Option<Received<'_>> {
     let (mac, packet) = open(frame, ethertype::IPV6)?;
     let (header, rest) = packet.split_first_chunk::<IPV6>()?;
@@ -145,7 +146,8 @@ impl Envelope {
     }
 }
 
-/// What a checksum over `payload` covers (RFC 8200, 8.1); the order of the words in a sum does not matter.
+/// What a checksum over `payload` covers (RFC 8200, 8.1); the order of the words in a sum does not
+/// matter.
 fn pseudo_header<'a>(header: &'a [u8; IPV6], payload: &'a [u8]) -> [&'a [u8]; 4] {
     let next: &[u8] = match header[6] {
         NEXT_UDP => &[0, NEXT_UDP],

@@ -8,8 +8,8 @@ use super::{Client, Leases};
 
 /// A client may send this many requests at once …
 const BURST: u32 = 40;
-/// … and one more for each such interval; what goes beyond is dropped. As much as the programs hand over of an ENI
-/// ([`eip_dp_common::budget`]).
+/// … and one more for each such interval; what goes beyond is dropped. As much as the programs hand
+/// over of an ENI ([`eip_dp_common::budget`]).
 const REFILL: Duration = Duration::from_millis(50);
 
 /// Token buckets, one for each client of the directory that ever asked.

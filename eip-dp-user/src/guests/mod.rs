@@ -29,8 +29,8 @@ pub use server::Server;
 
 use crate::shared::Sharers;
 
-/// Whom to answer, and with what. An ENI that is not served (stranded, detached) is in none of it; one with addresses
-/// of one family is in that half.
+/// Whom to answer, and with what. An ENI that is not served (stranded, detached) is in none of it;
+/// one with addresses of one family is in that half.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseTable {
     /// The IPv4 lease of each ENI.

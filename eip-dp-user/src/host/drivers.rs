@@ -1,9 +1,11 @@
-//! What drivers offer to XDP where the kernel does not tell: before Linux 6.3, which has no netlink family for it.
+//! What drivers offer to XDP where the kernel does not tell: before Linux 6.3, which has no netlink
+//! family for it.
 
 use super::{XdpFeatures, offloads::driver};
 
-/// Drivers that run XDP programs natively and redirect from them in Linux 6.1, by the name that they give ethtool
-/// (`ndo_bpf` and `xdp_do_redirect` in drivers/net). Others are taken for drivers that do not.
+/// Drivers that run XDP programs natively and redirect from them in Linux 6.1, by the name that
+/// they give ethtool (`ndo_bpf` and `xdp_do_redirect` in drivers/net). Others are taken for drivers
+/// that do not.
 const NATIVE: [&str; 10] = [
     "bnxt_en",
     "ena",
@@ -17,8 +19,9 @@ const NATIVE: [&str; 10] = [
     "virtio_net",
 ];
 
-/// What the interface of that name offers, as far as its driver's name says. Never that it takes redirected frames: of
-/// many drivers that hangs on what else is set up on the interface, and then frames would vanish.
+/// What the interface of that name offers, as far as its driver's name says. Never that it takes
+/// redirected frames: of many drivers that hangs on what else is set up on the interface, and then
+/// frames would vanish.
 pub(super) fn features(interface: &str) -> Option<XdpFeatures> {
     of_driver(&driver(interface).ok()?)
 }

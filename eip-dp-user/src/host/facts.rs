@@ -17,7 +17,8 @@ use crate::model::Vlan;
 pub struct HostFacts {
     /// Interfaces by their index.
     pub links: BTreeMap<u32, Link>,
-    /// Addresses that this host itself has, each with the index of its interface; sorted, without duplicates.
+    /// Addresses that this host itself has, each with the index of its interface; sorted, without
+    /// duplicates.
     pub addresses: Vec<(u32, IpNet)>,
     /// The default routes to which the kernel's rules lead through each interface, one for each
     /// next hop; sorted, without duplicates. Other routes are left out on purpose: a gateway may
@@ -53,13 +54,14 @@ pub struct Link {
     pub master: Option<u32>,
     /// Of a VLAN interface: the index of the interface below it, and the tag.
     pub vlan: Option<(u32, VlanTag)>,
-    /// Whether it is a NIC that takes VLAN tags off: XDP then takes a frame of any VLAN for an untagged one. Of other kinds never:
-    /// what they call by that name leaves the tags of the frames that they receive.
+    /// Whether it is a NIC that takes VLAN tags off: XDP then takes a frame of any VLAN for an
+    /// untagged one. Of other kinds never: what they call by that name leaves the tags of the
+    /// frames that they receive.
     pub takes_tags: bool,
     /// What tells it from others that have had its index. `None`: nobody can say.
     pub incarnation: Option<u64>,
-    /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3), and the driver is
-    /// none that is known to.
+    /// What its driver offers to XDP at this moment. `None`: the kernel does not tell (before 6.3),
+    /// and the driver is none that is known to.
     pub xdp: Option<XdpFeatures>,
 }
 
@@ -71,7 +73,8 @@ pub enum Framing {
     Ethernet,
     /// Nothing: they go to the other end of a tunnel (WireGuard, GRE, tun).
     None,
-    /// Nothing, and there is no one other end: the tunnel wants to be told with each packet where to.
+    /// Nothing, and there is no one other end: the tunnel wants to be told with each packet where
+    /// to.
     NoneToMany,
     /// Something else.
     Other,
@@ -92,8 +95,9 @@ impl Link {
         self.framing == Framing::None
     }
 
-    /// The largest packet that fits a frame of this link: by the kernel's count one tag is beside the MTU (`VLAN_HLEN` in
-    /// `xdp_ok_fwd_dev` and `is_skb_forwardable`), a second one is part of it.
+    /// The largest packet that fits a frame of this link: by the kernel's count one tag is beside
+    /// the MTU (`VLAN_HLEN` in `xdp_ok_fwd_dev` and `is_skb_forwardable`), a second one is part of
+    /// it.
     pub fn mtu_behind(&self, key: LinkKey) -> u32 {
         const TAG: u32 = 4;
         if key.outer == 0 {
@@ -222,8 +226,9 @@ impl HostFacts {
         link.is_some_and(|link| link.name == name) || self.altnames.get(name) == Some(&index)
     }
 
-    /// The interface that carries the kernel's own traffic of a VLAN on `interface`: the VLAN interface upon it, or the
-    /// interface itself without one. Its addresses, routes and neighbours are those of that VLAN.
+    /// The interface that carries the kernel's own traffic of a VLAN on `interface`: the VLAN
+    /// interface upon it, or the interface itself without one. Its addresses, routes and neighbours
+    /// are those of that VLAN.
     pub fn vlan_interface(&self, interface: u32, vlan: Option<Vlan>) -> Option<u32> {
         let Some(vlan) = vlan else {
             return Some(interface);
@@ -272,13 +277,15 @@ impl HostFacts {
             .min_by_key(|route| route.metric)
     }
 
-    /// The Ethernet address of a neighbour that packets may be sent to now: never a group's, which others would read, too.
+    /// The Ethernet address of a neighbour that packets may be sent to now: never a group's, which
+    /// others would read, too.
     pub fn mac_of(&self, interface: u32, address: IpAddr) -> Option<[u8; 6]> {
         self.offered_mac(interface, address)
             .filter(|mac| !is_group(*mac))
     }
 
-    /// The group address that the neighbour table has in place of a neighbour's own: the kernel would send to it.
+    /// The group address that the neighbour table has in place of a neighbour's own: the kernel
+    /// would send to it.
     pub fn group_mac_of(&self, interface: u32, address: IpAddr) -> Option<[u8; 6]> {
         self.offered_mac(interface, address)
             .filter(|mac| is_group(*mac))
@@ -300,8 +307,8 @@ impl HostFacts {
             .map(|(_, address)| *address)
     }
 
-    /// The first address of an interface that others on the Internet can answer to: neither loopback nor link-local
-    /// nor unique-local.
+    /// The first address of an interface that others on the Internet can answer to: neither
+    /// loopback nor link-local nor unique-local.
     pub fn first_global(&self, interface: u32, family: Family) -> Option<IpAddr> {
         self.addresses_of(interface)
             .map(|net| net.addr())
@@ -325,7 +332,8 @@ impl HostFacts {
             .map(|(_, address)| address)
     }
 
-    /// Whether the host itself uses VLANs of the interface: it has interfaces for them, or a bridge has the interface.
+    /// Whether the host itself uses VLANs of the interface: it has interfaces for them, or a bridge
+    /// has the interface.
     pub fn uses_vlans_of(&self, interface: u32) -> bool {
         let mut links = self.links.values();
         let master = || self.links.get(&self.links.get(&interface)?.master?);
@@ -423,8 +431,8 @@ impl LinkKind {
         matches!(self, Self::Other(kind) if kind == "bond" || kind == "team")
     }
 
-    /// Whether frames that it delivers come from a local network stack (and may carry partial checksums and GSO)
-    /// and not off a wire.
+    /// Whether frames that it delivers come from a local network stack (and may carry partial
+    /// checksums and GSO) and not off a wire.
     pub fn is_virtual_port(&self) -> bool {
         matches!(self, Self::Veth | Self::Tap)
     }
@@ -467,8 +475,8 @@ impl XdpFeatures {
         self.bit(1)
     }
 
-    /// Frames redirected to this interface are sent. For a veth this comes and goes with its peer (GRO, or an XDP
-    /// program there).
+    /// Frames redirected to this interface are sent. For a veth this comes and goes with its peer
+    /// (GRO, or an XDP program there).
     pub fn ndo_xmit(self) -> bool {
         self.bit(2)
     }

@@ -1,8 +1,9 @@
 //! Firewall rules on the forward hook, which packets between uplink and ports do not pass.
 //!
-//! XDP and tc redirect packets before netfilter sees them. An operator who believes that such a rule protects the
-//! guests must be told that it does not. nftables is asked by netlink, so that the `nft` command need not be there;
-//! the rules of `iptables-legacy` have no netlink and are asked by socket option.
+//! XDP and tc redirect packets before netfilter sees them. An operator who believes that such a
+//! rule protects the guests must be told that it does not. nftables is asked by netlink, so that
+//! the `nft` command need not be there; the rules of `iptables-legacy` have no netlink and are
+//! asked by socket option.
 
 use std::{fmt, io};
 
@@ -61,8 +62,8 @@ impl fmt::Display for ForwardChain {
     }
 }
 
-/// The chains on the forward hook of this network namespace that would have an effect, IPv4 and IPv6. Needs
-/// `CAP_NET_ADMIN`. A kernel without netfilter has none.
+/// The chains on the forward hook of this network namespace that would have an effect, IPv4 and
+/// IPv6. Needs `CAP_NET_ADMIN`. A kernel without netfilter has none.
 pub fn forward_hook_rules() -> Result<Vec<ForwardChain>, HostError> {
     let mut chains =
         nftables().map_err(|error| HostError::netlink("nftables chains", error.to_string()))?;

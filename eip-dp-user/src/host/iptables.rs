@@ -40,7 +40,8 @@ struct Info {
     size: u32,
 }
 
-/// The chain, if the table exists. Asking for a table that does not exist would make it, so that is looked up first.
+/// The chain, if the table exists. Asking for a table that does not exist would make it, so that is
+/// looked up first.
 pub(super) fn forward_chain() -> io::Result<Option<ForwardChain>> {
     let exists = fs::read(TABLES)
         .is_ok_and(|names| names.split(|byte| *byte == b'\n').any(|name| name == TABLE));
@@ -65,8 +66,8 @@ fn info(socket: &OwnedFd) -> io::Result<Info> {
     let mut info = Info::default();
     info.name[..TABLE.len()].copy_from_slice(TABLE);
     let mut length = socklen(size_of::<Info>());
-    // SAFETY: the option reads and writes a `struct ipt_getinfo`, of which `Info` has the layout; the pointers are to
-    // live values, and the length is that of the value.
+    // SAFETY: the option reads and writes a `struct ipt_getinfo`, of which `Info` has the layout;
+    // the pointers are to live values, and the length is that of the value.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -89,8 +90,8 @@ fn entries(socket: &OwnedFd, size: u32) -> io::Result<Vec<u8>> {
     buffer[..TABLE.len()].copy_from_slice(TABLE);
     buffer[32..36].copy_from_slice(&size.to_ne_bytes());
     let mut length = socklen(buffer.len());
-    // SAFETY: the option reads and writes a `struct ipt_get_entries` with `size` bytes of entries behind it: just what
-    // the buffer has room for, as the length says.
+    // SAFETY: the option reads and writes a `struct ipt_get_entries` with `size` bytes of entries
+    // behind it: just what the buffer has room for, as the length says.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

@@ -1,9 +1,9 @@
 //! Keeps next hops resolved, so that the packet path finds their Ethernet addresses without asking.
 //!
-//! The kernel does the work: an entry that is *managed* (Linux 5.16) is probed again before it goes stale, for ever.
-//! Our entries carry a protocol number of their own, by which `unload` knows them. Gateways on the same host share the
-//! number, so that a running one releases only what it asked for itself; and what another's `unload` released, it asks
-//! for again as soon as its facts say so.
+//! The kernel does the work: an entry that is *managed* (Linux 5.16) is probed again before it goes
+//! stale, for ever. Our entries carry a protocol number of their own, by which `unload` knows them.
+//! Gateways on the same host share the number, so that a running one releases only what it asked
+//! for itself; and what another's `unload` released, it asks for again as soon as its facts say so.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -24,7 +24,8 @@ use tracing::debug;
 
 use super::{Family, HostError, HostFacts, Manager, Neighbour, state};
 
-/// Marks our entries (`ip neighbour` shows it as `proto 225`); none of the numbers in use by routing daemons.
+/// Marks our entries (`ip neighbour` shows it as `proto 225`); none of the numbers in use by
+/// routing daemons.
 pub(super) const OUR_PROTOCOL: RouteProtocol = RouteProtocol::Other(225);
 
 /// Asks the kernel to keep neighbours resolved, and to stop it.
@@ -59,9 +60,10 @@ impl NeighbourKeeper {
         })
     }
 
-    /// Makes the kernel's managed entries equal to the wanted ones: those that are missing are added, those that
-    /// this keeper added and nobody wants any more are released. Call it whenever the facts or the next hops change;
-    /// it does nothing when there is nothing to do. Every next hop is tried; the first error is returned.
+    /// Makes the kernel's managed entries equal to the wanted ones: those that are missing are
+    /// added, those that this keeper added and nobody wants any more are released. Call it whenever
+    /// the facts or the next hops change; it does nothing when there is nothing to do. Every next
+    /// hop is tried; the first error is returned.
     pub async fn reconcile(
         &mut self,
         facts: &HostFacts,
@@ -129,7 +131,8 @@ impl NeighbourKeeper {
             return Ok(());
         }
         let mut message = request(interface, address);
-        // An update by the administrator without the managed flag clears it, and `Use` keeps the state.
+        // An update by the administrator without the managed flag clears it, and `Use` keeps the
+        // state.
         message.header.flags = NeighbourFlags::Use;
         match self.put(message).await {
             Ok(()) => Ok(()),

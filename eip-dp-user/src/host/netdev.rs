@@ -1,7 +1,7 @@
 //! The generic netlink family `netdev`: what each interface offers to XDP.
 //!
-//! Linux has it since 6.3. The features of a veth change at run time, when its peer begins or ends to receive
-//! through NAPI, so that the notifications matter as much as the dump.
+//! Linux has it since 6.3. The features of a veth change at run time, when its peer begins or ends
+//! to receive through NAPI, so that the notifications matter as much as the dump.
 
 use futures::StreamExt;
 use genetlink::{GenetlinkError, GenetlinkHandle};
@@ -41,7 +41,8 @@ pub(super) enum Change {
 }
 
 impl Netdev {
-    /// What a notification of this form changes; `None` for answers about queues, pages and the like.
+    /// What a notification of this form changes; `None` for answers about queues, pages and the
+    /// like.
     pub(super) fn change(&self) -> Option<Change> {
         match self.command {
             COMMAND_DEV_GET | COMMAND_DEV_ADD_NTF | COMMAND_DEV_CHANGE_NTF => {
@@ -105,8 +106,9 @@ pub(super) async fn dump(handle: &mut GenetlinkHandle) -> Result<Vec<Change>, Ho
         features: XdpFeatures::default(),
     };
     let mut message = NetlinkMessage::from(GenlMessage::from_payload(request));
-    // The kernel leaves out the multi-part flag in the answers of this family. Without the acknowledgement flag the
-    // first answer would be taken for the only one; with it, the end of the dump is awaited.
+    // The kernel leaves out the multi-part flag in the answers of this family. Without the
+    // acknowledgement flag the first answer would be taken for the only one; with it, the end of
+    // the dump is awaited.
     message.header.flags = NLM_F_REQUEST | NLM_F_DUMP | NLM_F_ACK;
     let mut answers = handle.request(message).await.map_err(failed)?;
     let mut changes = Vec::new();
@@ -141,7 +143,8 @@ mod tests {
         GenlHeader { cmd, version: 1 }
     }
 
-    /// A notification as kernel 6.18 sends it: ifindex 7, xdp-features 0x23, zero-copy segments, rx metadata.
+    /// A notification as kernel 6.18 sends it: ifindex 7, xdp-features 0x23, zero-copy segments, rx
+    /// metadata.
     const NOTIFICATION: [u8; 32] = [
         8, 0, 1, 0, 7, 0, 0, 0, 12, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 3, 0, 0x23, 0, 0, 0, 0,
         0, 0, 0,

@@ -1,4 +1,5 @@
-//! What ethtool tells of an interface: offloads that change what XDP gets to see, and its driver; and its flags.
+//! What ethtool tells of an interface: offloads that change what XDP gets to see, and its driver;
+//! and its flags.
 
 use std::{
     io,
@@ -41,7 +42,8 @@ struct Driver {
     rest: [u8; 160],
 }
 
-/// Asks for the offloads of the interface of that name, in the network namespace of the calling thread.
+/// Asks for the offloads of the interface of that name, in the network namespace of the calling
+/// thread.
 pub fn offloads(interface: &str) -> io::Result<Offloads> {
     let mut value = Value {
         command: GET_FLAGS,
@@ -79,8 +81,9 @@ fn ethtool<T: Command>(interface: &str, value: &mut T) -> io::Result<()> {
             ifru_data: ptr::from_mut(value).cast(),
         },
     };
-    // SAFETY: the request holds the name of an interface, ended by a zero, and a pointer to the struct of its command,
-    // which outlives the call; these commands read and write nothing beyond it.
+    // SAFETY: the request holds the name of an interface, ended by a zero, and a pointer to the
+    // struct of its command, which outlives the call; these commands read and write nothing beyond
+    // it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
     if result < 0 {
         return Err(io::Error::last_os_error());
@@ -88,14 +91,16 @@ fn ethtool<T: Command>(interface: &str, value: &mut T) -> io::Result<()> {
     Ok(())
 }
 
-/// The flags of the interface of that name (`IFF_…`), in the network namespace of the calling thread.
+/// The flags of the interface of that name (`IFF_…`), in the network namespace of the calling
+/// thread.
 pub(super) fn flags(interface: &str) -> io::Result<i32> {
     let socket = any_socket()?;
     let mut request = libc::ifreq {
         ifr_name: name(interface)?,
         ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: 0 },
     };
-    // SAFETY: the request holds the name of an interface, ended by a zero; the kernel writes the flags into it.
+    // SAFETY: the request holds the name of an interface, ended by a zero; the kernel writes the
+    // flags into it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
     if result < 0 {
         return Err(io::Error::last_os_error());

@@ -1,8 +1,9 @@
 //! Settings of interfaces that the data plane needs, put back once it needs them no longer.
 //!
-//! What a setting was is written to a file before it is changed, so that the next daemon, or `unload`, can put it back
-//! after this one was killed. Forwarding goes on without a daemon, so the settings do, too: they end with `unload`. One
-//! that somebody else has changed since is left as it is.
+//! What a setting was is written to a file before it is changed, so that the next daemon, or
+//! `unload`, can put it back after this one was killed. Forwarding goes on without a daemon, so the
+//! settings do, too: they end with `unload`. One that somebody else has changed since is left as it
+//! is.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,13 +24,15 @@ use crate::private;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Setting {
-    /// It receives frames to every multicast address (`ip link set … allmulticast on`): neighbour solicitations for EIPs
-    /// and for gateways come to addresses that the host itself has not joined.
+    /// It receives frames to every multicast address (`ip link set … allmulticast on`): neighbour
+    /// solicitations for EIPs and for gateways come to addresses that the host itself has not
+    /// joined.
     AllMulticast,
-    /// The kernel forwards IPv4 packets that come in on it (`net.ipv4.conf.….forwarding`). Nothing asks for it any more:
-    /// versions before this one did, and it is put back.
+    /// The kernel forwards IPv4 packets that come in on it (`net.ipv4.conf.….forwarding`). Nothing
+    /// asks for it any more: versions before this one did, and it is put back.
     Forwarding,
-    /// The kernel takes packets although the route to their source leads elsewhere (`net.ipv4.conf.….rp_filter`); likewise.
+    /// The kernel takes packets although the route to their source leads elsewhere
+    /// (`net.ipv4.conf.….rp_filter`); likewise.
     NoReversePath,
 }
 
@@ -112,8 +115,8 @@ pub(crate) fn read_changed(content: &[u8]) -> io::Result<Vec<Changed>> {
 }
 
 impl Settings {
-    /// Takes over what an earlier daemon has changed, as `file` says. Must be called within a tokio runtime, in the
-    /// network namespace of the interfaces.
+    /// Takes over what an earlier daemon has changed, as `file` says. Must be called within a tokio
+    /// runtime, in the network namespace of the interfaces.
     pub fn open(file: PathBuf) -> Result<Self, HostError> {
         let before = match changed(&file) {
             Ok(before) => before,
@@ -145,8 +148,8 @@ impl Settings {
         })
     }
 
-    /// Makes the settings as wanted, and puts back those that are wanted no longer. It does nothing when there is nothing
-    /// to do. Every setting is tried; the first error is returned.
+    /// Makes the settings as wanted, and puts back those that are wanted no longer. It does nothing
+    /// when there is nothing to do. Every setting is tried; the first error is returned.
     pub async fn reconcile(&mut self, wanted: &BTreeSet<(u32, Setting)>) -> Result<(), HostError> {
         let mut outcome = Ok(());
         self.set.retain(|key| wanted.contains(key));
@@ -170,7 +173,8 @@ impl Settings {
     async fn make(&mut self, key: (u32, Setting)) -> Result<(), HostError> {
         let (interface, setting) = key;
         let failed = |error| HostError::setting("change", interface, setting, error);
-        // The interface may have gone a moment ago: then it is wanted no longer, as soon as that is known.
+        // The interface may have gone a moment ago: then it is wanted no longer, as soon as that is
+        // known.
         let before = read(interface, setting).map_err(failed)?;
         if before != setting.wanted() {
             // What another daemon found there before counts, not what somebody made of it since.

@@ -112,8 +112,9 @@ pub(super) struct State {
     ways_stale: bool,
     neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
     resolver: Resolver,
-    /// Whether the routes must be asked for again. The kernel drops IPv4 routes without a word when an interface
-    /// goes down or loses an address, so that route messages alone do not tell the whole story.
+    /// Whether the routes must be asked for again. The kernel drops IPv4 routes without a word when
+    /// an interface goes down or loses an address, so that route messages alone do not tell the
+    /// whole story.
     routes_stale: bool,
     rules_stale: bool,
 }
@@ -227,7 +228,8 @@ impl State {
         self.resolver = resolver;
     }
 
-    /// Notes the XDP features of an interface. They arrive apart from the interface, in either order.
+    /// Notes the XDP features of an interface. They arrive apart from the interface, in either
+    /// order.
     pub(super) fn set_xdp(&mut self, interface: u32, features: XdpFeatures) {
         self.xdp.insert(interface, features);
     }
@@ -242,7 +244,8 @@ impl State {
         self.links.keys().any(|index| !self.xdp.contains_key(index))
     }
 
-    /// Notes the XDP features of interfaces of which they are not known, by what `features` says of their names.
+    /// Notes the XDP features of interfaces of which they are not known, by what `features` says of
+    /// their names.
     pub(super) fn fill_xdp(&mut self, features: impl Fn(&str) -> Option<XdpFeatures>) {
         for (index, link) in &self.links {
             if !self.xdp.contains_key(index)
@@ -253,7 +256,8 @@ impl State {
         }
     }
 
-    /// Asks `takes_tags` by name of each NIC that is new, or that the kernel told of since: of a change of its offloads, too.
+    /// Asks `takes_tags` by name of each NIC that is new, or that the kernel told of since: of a
+    /// change of its offloads, too.
     pub(super) fn refresh_tags(&mut self, takes_tags: impl Fn(&str) -> Option<bool>) {
         for index in std::mem::take(&mut self.tags_stale) {
             if let Some(link) = self.links.get(&index)
@@ -350,13 +354,14 @@ impl State {
     }
 }
 
-/// Whether a message is about the interface itself: bridges speak of their ports with the same messages, and say
-/// `DelLink` when a port leaves the bridge.
+/// Whether a message is about the interface itself: bridges speak of their ports with the same
+/// messages, and say `DelLink` when a port leaves the bridge.
 fn is_whole(message: &LinkMessage) -> bool {
     message.header.interface_family == AddressFamily::Unspec
 }
 
-/// The interface that a message describes. `None`: a partial message (wireless events), which changes nothing here.
+/// The interface that a message describes. `None`: a partial message (wireless events), which
+/// changes nothing here.
 fn link(message: &LinkMessage) -> Option<Link> {
     let header = &message.header;
     let (mut name, mut mtu, mut mac, mut master, mut kind) = (None, None, [0; 6], None, None);
@@ -413,8 +418,9 @@ fn link(message: &LinkMessage) -> Option<Link> {
     })
 }
 
-/// What stands in front of an interface's packets. Nothing does where the kernel takes Ethernet headers off what is redirected
-/// there (`include/linux/if_arp.h`, `dev_is_mac_header_xmit`), but for PPP, which Linux 6.1 leaves them on.
+/// What stands in front of an interface's packets. Nothing does where the kernel takes Ethernet
+/// headers off what is redirected there (`include/linux/if_arp.h`, `dev_is_mac_header_xmit`), but
+/// for PPP, which Linux 6.1 leaves them on.
 fn framing(kind: LinkLayerType, remote: &[u8]) -> Framing {
     match kind {
         LinkLayerType::Ether => Framing::Ethernet,
@@ -491,7 +497,8 @@ fn vlan_of(info: &LinkInfo) -> Option<VlanTag> {
     )
 }
 
-/// The host's own address that a message speaks of. On a point-to-point interface `Address` is the peer's.
+/// The host's own address that a message speaks of. On a point-to-point interface `Address` is the
+/// peer's.
 fn address(message: &AddressMessage) -> Option<(u32, IpNet)> {
     let mut peer_or_own = None;
     let mut own = None;
@@ -506,8 +513,8 @@ fn address(message: &AddressMessage) -> Option<(u32, IpNet)> {
     Some((message.header.index, net))
 }
 
-/// The neighbour that a message describes. Bridge and proxy entries are none, and neither are multicast groups, which
-/// the kernel keeps in the same table.
+/// The neighbour that a message describes. Bridge and proxy entries are none, and neither are
+/// multicast groups, which the kernel keeps in the same table.
 pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
     let header = &message.header;
     family(header.family)?;

@@ -1,8 +1,8 @@
 //! Keeps [`HostFacts`] current.
 //!
-//! Notifications are subscribed to first, then everything is dumped, then notifications are applied, so that nothing
-//! falls between. When the kernel says that it lost notifications, all of that is done anew; every few minutes, in any
-//! case, everything is dumped again.
+//! Notifications are subscribed to first, then everything is dumped, then notifications are
+//! applied, so that nothing falls between. When the kernel says that it lost notifications, all of
+//! that is done anew; every few minutes, in any case, everything is dumped again.
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -53,8 +53,8 @@ const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Ipv6Rule,
 ];
 
-/// A task that keeps the facts of the network namespace in which it was started. Dropping it ends the task; the
-/// receivers then keep the last facts.
+/// A task that keeps the facts of the network namespace in which it was started. Dropping it ends
+/// the task; the receivers then keep the last facts.
 #[derive(Debug)]
 pub struct Watcher {
     facts: watch::Receiver<Arc<HostFacts>>,
@@ -102,7 +102,8 @@ async fn keep_watching(mut session: Session, publish: watch::Sender<Arc<HostFact
         warn!(%error, "watching the kernel's networking failed; starting again");
         session = loop {
             tokio::time::sleep(RETRY).await;
-            // Complete, because whatever it knows is published: without the interfaces everything would be withdrawn.
+            // Complete, because whatever it knows is published: without the interfaces everything
+            // would be withdrawn.
             match Session::complete().await {
                 Ok(session) => break session,
                 Err(error) => {
@@ -255,7 +256,8 @@ impl Session {
         Ok(())
     }
 
-    /// Applies notifications for ever, and publishes what they change. Returns the error that ended it.
+    /// Applies notifications for ever, and publishes what they change. Returns the error that ended
+    /// it.
     async fn follow(&mut self, publish: &watch::Sender<Arc<HostFacts>>) -> HostError {
         let mut resync = tokio::time::interval_at(Instant::now() + RESYNC, RESYNC);
         loop {
@@ -311,8 +313,8 @@ impl Session {
             self.take_netdev_message(message, &mut overrun)?;
         }
         if overrun {
-            // What is still queued is older than what a dump tells now, and what would correct it is lost: new sockets
-            // have no such queue.
+            // What is still queued is older than what a dump tells now, and what would correct it
+            // is lost: new sockets have no such queue.
             debug!("the kernel dropped notifications; asking for everything again");
             *self = Self::complete().await?;
             return Ok(());

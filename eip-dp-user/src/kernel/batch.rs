@@ -1,4 +1,5 @@
-//! Many elements of a hash map by one system call (Linux 5.6, `BPF_MAP_UPDATE_BATCH`), which aya has no call for.
+//! Many elements of a hash map by one system call (Linux 5.6, `BPF_MAP_UPDATE_BATCH`), which aya
+//! has no call for.
 
 use std::{
     io,
@@ -29,7 +30,8 @@ struct Attributes {
     flags: u64,
 }
 
-/// Inserts or replaces the elements of these keys, each by its value, in order. Else says how many were, and why not the next.
+/// Inserts or replaces the elements of these keys, each by its value, in order. Else says how many
+/// were, and why not the next.
 pub(super) fn insert_all<K: Pod, V: Pod>(
     map: &MapData,
     keys: &[K],
@@ -46,8 +48,8 @@ pub(super) fn insert_all<K: Pod, V: Pod>(
             map: map.fd().as_fd().as_raw_fd().unsigned_abs(),
             ..Attributes::default()
         };
-        // SAFETY: keys and values are so many elements of the map's types, plain old data, and outlive the call, which reads them
-        // and writes the count alone.
+        // SAFETY: keys and values are so many elements of the map's types, plain old data, and
+        // outlive the call, which reads them and writes the count alone.
         let code = unsafe {
             libc::syscall(
                 libc::SYS_bpf,

@@ -1,7 +1,9 @@
-//! tc programs before Linux 6.6, which has no links for them: filters of a clsact queueing discipline.
+//! tc programs before Linux 6.6, which has no links for them: filters of a clsact queueing
+//! discipline.
 //!
-//! A filter is ours by its preference and its handle, which is made of the gateway's name; nothing else of the interface's
-//! is touched. The kernel replaces the program of a filter in one step, so that a daemon that starts anew leaves no gap.
+//! A filter is ours by its preference and its handle, which is made of the gateway's name; nothing
+//! else of the interface's is touched. The kernel replaces the program of a filter in one step, so
+//! that a daemon that starts anew leaves no gap.
 
 use std::{
     io,
@@ -31,10 +33,11 @@ const ATTRIBUTE_NAME: u16 = 7;
 const ATTRIBUTE_FLAGS: u16 = 8;
 /// The program itself says what becomes of the packet.
 const DIRECT_ACTION: u32 = 1;
-/// `NLM_F_REPLACE` says nothing to this kind of filter: it replaces where there is one, and only creates when told to.
+/// `NLM_F_REPLACE` says nothing to this kind of filter: it replaces where there is one, and only
+/// creates when told to.
 const REPLACE: u16 = 0;
-/// First of all: what another filter there does, it does with packets that are not ours. In the upper half; the lower
-/// one says "any protocol", `htons(ETH_P_ALL)`.
+/// First of all: what another filter there does, it does with packets that are not ours. In the
+/// upper half; the lower one says "any protocol", `htons(ETH_P_ALL)`.
 const FIRST_OF_ALL: u32 = 1 << 16 | 0x0300;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,8 +57,8 @@ impl Clsact {
         }
     }
 
-    /// Lets the program run on the interface in place of the one that ran there for this gateway, or as a new one.
-    /// Returns whether the queueing discipline was made for it.
+    /// Lets the program run on the interface in place of the one that ran there for this gateway,
+    /// or as a new one. Returns whether the queueing discipline was made for it.
     pub fn set(self, program: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
         let made = self.make_qdisc()?;
         let mut message = self.message(NEW_FILTER, INGRESS, FIRST_OF_ALL);
@@ -130,7 +133,8 @@ fn handle(name: &str) -> u32 {
     u32::from_ne_bytes([a, b, c, d]) | 1 << 31
 }
 
-/// An interface that is gone has taken everything with it; a queueing discipline that is gone, its filters (`EINVAL`).
+/// An interface that is gone has taken everything with it; a queueing discipline that is gone, its
+/// filters (`EINVAL`).
 fn absent_is_fine(result: io::Result<usize>) -> io::Result<()> {
     const ABSENT: [i32; 3] = [libc::ENOENT, libc::ENODEV, libc::EINVAL];
     match result {

@@ -1,8 +1,8 @@
 //! The EIPs' counters.
 //!
-//! What an EIP receives is counted at its slot. What it sends is counted at its *out slot*, so that both are where programs look
-//! first: the one by the EIP, the other by the private address. An EIP gets its out slot with its first private address and
-//! keeps it as long as its slot.
+//! What an EIP receives is counted at its slot. What it sends is counted at its *out slot*, so that
+//! both are where programs look first: the one by the EIP, the other by the private address. An EIP
+//! gets its out slot with its first private address and keeps it as long as its slot.
 
 use std::ops::Range;
 
@@ -247,9 +247,10 @@ pub(super) const fn rows_for_all(carries: bool) -> u32 {
     1 + carries as u32
 }
 
-/// What is seen of a flow in a look with one before it that saw no more and one after it that saw no less. A program that adds to
-/// the halves and has not yet taken from its word is seen twice, one that has meanwhile not at all: never in all three, unless
-/// its processor stands still in between.
+/// What is seen of a flow in a look with one before it that saw no more and one after it that saw
+/// no less. A program that adds to the halves and has not yet taken from its word is seen twice,
+/// one that has meanwhile not at all: never in all three, unless its processor stands still in
+/// between.
 fn steady(mut look: impl FnMut() -> Flow) -> Flow {
     let is_in_order = |one: &Flow, two: &Flow| one.packets <= two.packets && one.bytes <= two.bytes;
     let (mut first, mut second) = (look(), look());

@@ -1,4 +1,5 @@
-//! The writer of an index: see [`eip_dp_common::cuckoo`] for what stands where and what readers rely on.
+//! The writer of an index: see [`eip_dp_common::cuckoo`] for what stands where and what readers
+//! rely on.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -72,7 +73,8 @@ impl<S: Shape, W: Words> CuckooTable<S, W> {
             .map_or(Found::NOTHING, |at| self.found(at))
     }
 
-    /// Has the processor fetch the lines of a key that is looked up soon: for each by itself it would wait.
+    /// Has the processor fetch the lines of a key that is looked up soon: for each by itself it
+    /// would wait.
     pub fn fetch(&self, key: &Key) {
         let (first, second) = self.geometry.buckets_of(key);
         for bucket in [first, second] {
@@ -85,9 +87,9 @@ impl<S: Shape, W: Words> CuckooTable<S, W> {
         self.places().map(|at| self.entry(at))
     }
 
-    /// Stores an entry. One with another head under the same key is replaced, without a moment in which there is none: by one
-    /// behind it, where who did not find it any more looks next. If only places in front of it are free, [`Self::replace`]
-    /// has to be called.
+    /// Stores an entry. One with another head under the same key is replaced, without a moment in
+    /// which there is none: by one behind it, where who did not find it any more looks next. If
+    /// only places in front of it are free, [`Self::replace`] has to be called.
     pub fn put(&mut self, key: &Key, key_word: u64, value_word: u64) -> Result<(), BucketsFull> {
         let Some(before) = self.place_of(key) else {
             return self.add(key, key_word, value_word);
@@ -111,8 +113,8 @@ impl<S: Shape, W: Words> CuckooTable<S, W> {
         Ok(())
     }
 
-    /// Begins to replace an entry by one in front of it. None if there is no entry, or no room. A grace period later
-    /// [`Self::end`] has to follow.
+    /// Begins to replace an entry by one in front of it. None if there is no entry, or no room. A
+    /// grace period later [`Self::end`] has to follow.
     pub fn replace(&mut self, key: &Key, key_word: u64, value_word: u64) -> Displacements {
         let Some(before) = self.place_of(key) else {
             return Displacements::default();
@@ -136,13 +138,15 @@ impl<S: Shape, W: Words> CuckooTable<S, W> {
         !self.quarantined.is_empty()
     }
 
-    /// Makes the places that rested free: every program that ran when they were taken away has ended.
+    /// Makes the places that rested free: every program that ran when they were taken away has
+    /// ended.
     pub fn end_quarantine(&mut self) {
         self.quarantined.clear();
     }
 
-    /// Begins to make room for keys that had none: entries in their way, or in the way of those, are written to their other
-    /// lines, too. A grace period later [`Self::end`] has to follow. More than one round of this may be needed.
+    /// Begins to make room for keys that had none: entries in their way, or in the way of those,
+    /// are written to their other lines, too. A grace period later [`Self::end`] has to follow.
+    /// More than one round of this may be needed.
     pub fn begin<'a>(&mut self, keys: impl IntoIterator<Item = &'a Key>) -> Displacements {
         let mut taken = HashSet::new();
         let mut moves = Vec::new();
@@ -164,7 +168,8 @@ impl<S: Shape, W: Words> CuckooTable<S, W> {
         }
     }
 
-    /// Takes away what stands twice since a writer ended before [`Self::end`]: the one that a look finds stays.
+    /// Takes away what stands twice since a writer ended before [`Self::end`]: the one that a look
+    /// finds stays.
     pub fn repair_duplicates(&mut self) {
         let places: Vec<usize> = self.places().collect();
         for at in places {
@@ -178,7 +183,8 @@ impl<S: Shape, W: Words> CuckooTable<S, W> {
     /// The place that can be emptied into a free one, on the shortest way to room for a key.
     fn last_step(&self, key: &Key, taken: &HashSet<usize>) -> Option<(usize, usize)> {
         let (first, second) = self.geometry.buckets_of(key);
-        // Who has put a place into the queue stands for it: the first hop of the way is made last, in a later round.
+        // Who has put a place into the queue stands for it: the first hop of the way is made last,
+        // in a later round.
         let mut queue: VecDeque<u32> = [first, second].into();
         let mut seen: HashSet<u32> = [first, second].into();
         let mut looked_at = 0;
@@ -287,7 +293,8 @@ impl<S: Shape, W: Words> CuckooTable<S, W> {
     }
 }
 
-/// Numbers of elements that are handed out, used by many, and rest before another content gets them.
+/// Numbers of elements that are handed out, used by many, and rest before another content gets
+/// them.
 #[derive(Debug)]
 pub struct Pool {
     users: HashMap<u32, u32>,
@@ -310,7 +317,8 @@ impl Pool {
         }
     }
 
-    /// The numbers that are in use already, each as often as it is named; those of `seen` in between rest.
+    /// The numbers that are in use already, each as often as it is named; those of `seen` in
+    /// between rest.
     pub fn recover(first: u32, end: u32, used: impl IntoIterator<Item = u32>) -> Self {
         let mut pool = Self::new(first, end);
         for number in used {

@@ -1,4 +1,5 @@
-//! Whose the EIPs are whose entries say where the ENI is, and not which target it has: when a target moves, they move along.
+//! Whose the EIPs are whose entries say where the ENI is, and not which target it has: when a
+//! target moves, they move along.
 
 use std::collections::HashMap;
 

@@ -379,7 +379,8 @@ where
             FamilyWrite::Cidr(index, value) => {
                 let value = value.unwrap_or_else(Checksummed::zeroed);
                 self.cidrs.set(*index, value, 0).map_err(Refused::Error)?;
-                // A daemon that ends here leaves one that is not there, see `read_cidrs`, or one too many, which costs time.
+                // A daemon that ends here leaves one that is not there, see `read_cidrs`, or one
+                // too many, which costs time.
                 self.nets.set(*index, &net_of(&value).word());
                 Ok(())
             }
@@ -537,7 +538,8 @@ where
         !self.waiting.is_empty()
     }
 
-    /// Puts in what has room by now, and begins to make room for the rest. Returns `None` if none can be made.
+    /// Puts in what has room by now, and begins to make room for the rest. Returns `None` if none
+    /// can be made.
     pub(super) fn begin(&mut self) -> Option<(Displacements, Displacements)> {
         for waiting in std::mem::take(&mut self.waiting) {
             self.put(waiting, false);

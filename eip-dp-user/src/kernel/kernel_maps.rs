@@ -49,7 +49,8 @@ pub struct Kernel {
     receivers: EipsByTarget,
     /// Whether no program runs yet that reads these maps.
     not_live: bool,
-    /// The maps whose place these take, while programs change over: what they count is not carried over yet.
+    /// The maps whose place these take, while programs change over: what they count is not carried
+    /// over yet.
     pub(super) before: Option<Box<Self>>,
 }
 
@@ -130,7 +131,8 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Says that no program runs yet that reads these maps: until [`Self::put_to_use`], nothing has to be waited for.
+    /// Says that no program runs yet that reads these maps: until [`Self::put_to_use`], nothing has
+    /// to be waited for.
     #[must_use]
     pub fn is_unread(mut self) -> Self {
         self.not_live = true;
@@ -142,7 +144,8 @@ impl Kernel {
         self.not_live = false;
     }
 
-    /// Mends what a daemon left behind that ended in the middle of a change: entries that stand twice.
+    /// Mends what a daemon left behind that ended in the middle of a change: entries that stand
+    /// twice.
     pub(super) fn repair_duplicates(&mut self) -> Result<(), PlaneError> {
         if !self.not_live {
             self.v4.repair_duplicates();
@@ -436,9 +439,9 @@ impl Plane for Kernel {
         Ok(())
     }
 
-    /// `membarrier(MEMBARRIER_CMD_GLOBAL)` is `synchronize_rcu()` (Linux, kernel/sched/membarrier.c), and BPF
-    /// programs run inside of RCU read sections. A kernel with `nohz_full` CPUs refuses it: there the daemon waits
-    /// longer than any program can run.
+    /// `membarrier(MEMBARRIER_CMD_GLOBAL)` is `synchronize_rcu()` (Linux,
+    /// kernel/sched/membarrier.c), and BPF programs run inside of RCU read sections. A kernel with
+    /// `nohz_full` CPUs refuses it: there the daemon waits longer than any program can run.
     fn grace(&mut self) -> Result<(), PlaneError> {
         const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
         if self.not_live {

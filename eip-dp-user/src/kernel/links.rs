@@ -83,7 +83,8 @@ impl ProgramLinks {
         }
     }
 
-    /// Has the next [`Self::sync`] look at every link: another program may have detached or removed one.
+    /// Has the next [`Self::sync`] look at every link: another program may have detached or removed
+    /// one.
     pub fn forget(&mut self) {
         self.ours.clear();
     }
@@ -115,8 +116,8 @@ impl ProgramLinks {
         self.path(pin).exists()
     }
 
-    /// Attaches what is wanted and detaches what is not. What fails is told, by program and interface; the rest is
-    /// done all the same.
+    /// Attaches what is wanted and detaches what is not. What fails is told, by program and
+    /// interface; the rest is done all the same.
     pub fn sync(
         &mut self,
         programs: &mut Programs,
@@ -151,7 +152,8 @@ impl ProgramLinks {
         Ok(failures)
     }
 
-    /// Lets every link that there is run this daemon's programs. One that cannot be made to is taken away.
+    /// Lets every link that there is run this daemon's programs. One that cannot be made to is
+    /// taken away.
     pub fn take_over(&mut self, programs: &mut Programs) -> Result<(), PlaneError> {
         for pin in self.pinned()? {
             let Ok(interface) = if_indextoname(pin.ifindex) else {
@@ -299,7 +301,8 @@ impl ProgramLinks {
         Ok(())
     }
 
-    /// Removes the filter, and the queueing discipline if it was made for it and nobody else uses it.
+    /// Removes the filter, and the queueing discipline if it was made for it and nobody else uses
+    /// it.
     fn remove_filter(&self, pin: Pinned) -> Result<(), PlaneError> {
         let clsact = self.clsact(pin);
         let mark = self.qdisc_mark(pin);

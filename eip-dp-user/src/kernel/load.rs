@@ -37,9 +37,10 @@ pub struct Loaded {
     pub resize: Option<Resize>,
 }
 
-/// Opens the programs' maps, and has the programs verified, `at_once` of them at a time, which may last longer than this call.
-/// Maps that are pinned already are adopted if they are of this version and of these sizes; `table` tells them from another
-/// table's. Of other sizes, new ones are made beside them.
+/// Opens the programs' maps, and has the programs verified, `at_once` of them at a time, which may
+/// last longer than this call. Maps that are pinned already are adopted if they are of this version
+/// and of these sizes; `table` tells them from another table's. Of other sizes, new ones are made
+/// beside them.
 pub fn load(
     pins: &Pins,
     limits: &Limits,
@@ -168,8 +169,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// For these limits. `seed` spreads the keys of the indexes: nobody but this host is to know it. `carries`: with a row of
-    /// what was counted in maps before.
+    /// For these limits. `seed` spreads the keys of the indexes: nobody but this host is to know
+    /// it. `carries`: with a row of what was counted in maps before.
     pub fn new(limits: &Limits, seed: u64, carries: bool) -> Result<Self, PlaneError> {
         let cpus = nr_cpus().map_err(|(file, error)| PlaneError(format!("{file}: {error}")))?;
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
@@ -196,7 +197,8 @@ impl Layout {
                 "`eips` of [maps]: {eips} on {cpus} processors are more counters than a map can have; have fewer"
             ))
         })?;
-        // A link stands for an interface or VLAN; a changed one stands beside what it was for a moment.
+        // A link stands for an interface or VLAN; a changed one stands beside what it was for a
+        // moment.
         let links = limits.devices.saturating_mul(2).saturating_add(SPARE);
         let mut entries = vec![
             (maps::EIP4, eip4),

@@ -12,7 +12,8 @@ use aya::{
     maps::{MapData, MapError},
 };
 
-/// The words of an array, which programs read while they are stored, and counters that programs change while they are read.
+/// The words of an array, which programs read while they are stored, and counters that programs
+/// change while they are read.
 pub struct Mapped<T> {
     words: NonNull<AtomicU64>,
     /// How many words the array has.
@@ -46,7 +47,8 @@ impl<T: Pod> Mapped<T> {
         let bytes = elements as usize * size_of::<T>();
         let page = page_size();
         let mapped = bytes.div_ceil(page) * page;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of this process.
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of this
+        // process.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -76,8 +78,8 @@ impl<T: Pod> Mapped<T> {
     }
 
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: so many words are mapped, page-aligned, for as long as the value lives; whoever else changes them does so by
-        // stores of whole words, or, for counters, by such additions.
+        // SAFETY: so many words are mapped, page-aligned, for as long as the value lives; whoever
+        // else changes them does so by stores of whole words, or, for counters, by such additions.
         unsafe { std::slice::from_raw_parts(self.words.as_ptr(), self.len) }
     }
 

@@ -48,7 +48,8 @@ pub trait Plane {
     /// Reads everything.
     fn read(&self) -> Result<Content, PlaneError>;
 
-    /// Makes the changes, in order, and stops at the first that fails; what was written before it stays.
+    /// Makes the changes, in order, and stops at the first that fails; what was written before it
+    /// stays.
     fn write(&mut self, writes: &[Write]) -> Result<(), WriteError>;
 
     /// Returns once every program that was running when it was called has ended.

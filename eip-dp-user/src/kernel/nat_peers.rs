@@ -58,14 +58,16 @@ impl Others<[u8; 4]> for Inline {
     fn end_quarantine(&mut self) {}
 }
 
-/// They stand in a map of their own, whose elements never change while an entry names them, most at home by the entry's key, those
-/// of EIPs in the first half, so that what one direction needs stands together. Element 0 is zeros.
+/// They stand in a map of their own, whose elements never change while an entry names them, most at
+/// home by the entry's key, those of EIPs in the first half, so that what one direction needs
+/// stands together. Element 0 is zeros.
 pub(super) struct Indirect {
     addresses: Mapped<[u8; 16]>,
     seed: u64,
     places: Places,
     quarantined: Vec<u32>,
-    /// Whether a program may still look at any that is free: another daemon may just have given it back.
+    /// Whether a program may still look at any that is free: another daemon may just have given it
+    /// back.
     all_rest: bool,
 }
 

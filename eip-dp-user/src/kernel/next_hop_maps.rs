@@ -130,8 +130,8 @@ impl NextHopMaps {
         places.filter(|(place, _)| *place != 0).collect()
     }
 
-    /// An entry says that an ENI is there, and no target is: who moved it ended before the entry followed. Its link stays as it is,
-    /// as long as this daemon runs.
+    /// An entry says that an ENI is there, and no target is: who moved it ended before the entry
+    /// followed. Its link stays as it is, as long as this daemon runs.
     pub(super) fn hold(&mut self, place: u64) {
         self.writer.pool.claim(NextHop::from_word(place).link());
     }

@@ -1,5 +1,5 @@
-//! The programs in the kernel. To have them verified takes longer than most of a start, and only attaching them needs it done:
-//! the maps are filled meanwhile.
+//! The programs in the kernel. To have them verified takes longer than most of a start, and only
+//! attaching them needs it done: the maps are filled meanwhile.
 
 use std::{
     num::NonZero,
@@ -37,7 +37,8 @@ impl Programs {
         }
     }
 
-    /// Has the maps that are pinned there removed if the programs are not verified by [`Self::wait`] before this value goes.
+    /// Has the maps that are pinned there removed if the programs are not verified by
+    /// [`Self::wait`] before this value goes.
     pub(super) fn or_remove(mut self, maps: &Pins) -> Self {
         self.made = Some(maps.clone());
         self
@@ -96,7 +97,8 @@ fn verified(mut object: Ebpf, at_once: NonZero<usize>) -> Result<Ebpf, PlaneErro
     Ok(object)
 }
 
-/// The object with the stages where the other programs find them: one of an earlier daemon is replaced in one step.
+/// The object with the stages where the other programs find them: one of an earlier daemon is
+/// replaced in one step.
 fn entered(mut object: Ebpf) -> Result<Ebpf, PlaneError> {
     for (map, place, name) in stages::ALL {
         enter(&mut object, map, place, name)?;

@@ -1,9 +1,10 @@
 //! Maps of other sizes take the place of those in use, while packets are forwarded.
 //!
-//! The new maps are pinned in a folder of their own, and are filled before any program uses them. Then one link after another
-//! runs the new programs. A grace period later nothing counts in the old maps any more: their counters are carried over, and the
-//! new pins take the place of the old ones. The word [`StatusWord::Switch`] of the new maps says how far that is, so that a
-//! daemon that ends at any point leaves what the next one understands: it begins anew, or goes on.
+//! The new maps are pinned in a folder of their own, and are filled before any program uses them.
+//! Then one link after another runs the new programs. A grace period later nothing counts in the
+//! old maps any more: their counters are carried over, and the new pins take the place of the old
+//! ones. The word [`StatusWord::Switch`] of the new maps says how far that is, so that a daemon
+//! that ends at any point leaves what the next one understands: it begins anew, or goes on.
 
 use aya::maps::{Array, Map, MapData, MapError};
 use eip_dp_common::abi::{StatusWord, maps};
@@ -160,7 +161,8 @@ impl Drop for Resize {
     }
 }
 
-/// Puts maps that all programs use by now where all look for them. `STATUS` last: till then it says that they are moving.
+/// Puts maps that all programs use by now where all look for them. `STATUS` last: till then it says
+/// that they are moving.
 pub(super) fn finish(pins: &Pins) -> Result<(), PlaneError> {
     let others = maps::ALL.into_iter().filter(|map| *map != maps::STATUS);
     pins.replace(others.chain([maps::STATUS]))

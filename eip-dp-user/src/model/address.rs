@@ -7,8 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::objects::{Pool, PoolGateway, Vpc};
 
 impl Pool {
-    /// The router of the prefix for guests in cut-through mode; a pool of one address, or with `gateway = none`,
-    /// has none.
+    /// The router of the prefix for guests in cut-through mode; a pool of one address, or with
+    /// `gateway = none`, has none.
     pub fn router(&self) -> Option<IpAddr> {
         match self.gateway {
             Some(PoolGateway::None) => None,
@@ -82,8 +82,9 @@ fn first_host(cidr: &IpNet) -> IpAddr {
     }
 }
 
-/// The first and last address of a prefix where they are not a host's: IPv4's network and broadcast address, and
-/// IPv6's subnet-router anycast address. Point-to-point prefixes (RFC 3021, RFC 6164) have neither.
+/// The first and last address of a prefix where they are not a host's: IPv4's network and broadcast
+/// address, and IPv6's subnet-router anycast address. Point-to-point prefixes (RFC 3021, RFC 6164)
+/// have neither.
 pub(crate) fn edges(cidr: &IpNet) -> Vec<(IpAddr, IpAddr, &'static str)> {
     if cidr.prefix_len() + 1 >= cidr.max_prefix_len() {
         return Vec::new();
@@ -136,8 +137,8 @@ pub(crate) fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-/// Whether every address of the prefix can be an EIP as far as its family goes: IPv6's global unicast space (RFC 4291 2.4)
-/// as far as it is given out, and its unique local one (RFC 4193).
+/// Whether every address of the prefix can be an EIP as far as its family goes: IPv6's global
+/// unicast space (RFC 4291 2.4) as far as it is given out, and its unique local one (RFC 4193).
 pub(crate) fn can_be_eips(cidr: &IpNet) -> bool {
     let within = |block: Ipv6Net| matches!(cidr, IpNet::V6(v6) if block.contains(v6));
     cidr.addr().is_ipv4() || within(GLOBAL) || within(UNIQUE_LOCAL)
@@ -146,8 +147,8 @@ pub(crate) fn can_be_eips(cidr: &IpNet) -> bool {
 const GLOBAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 const UNIQUE_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7);
 
-/// The block of private addresses that shares some with the prefix: RFC 1918, RFC 6598, RFC 4193. Other networks have them, too,
-/// and the Internet reaches none.
+/// The block of private addresses that shares some with the prefix: RFC 1918, RFC 6598, RFC 4193.
+/// Other networks have them, too, and the Internet reaches none.
 pub(crate) fn private_block(cidr: &IpNet) -> Option<IpNet> {
     const BLOCKS: [(Ipv4Addr, u8); 4] = [
         (Ipv4Addr::new(10, 0, 0, 0), 8),

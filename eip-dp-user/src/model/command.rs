@@ -1,4 +1,5 @@
-//! What an operator, or the daemon, can ask of the table: one variant for each verb that changes it.
+//! What an operator, or the daemon, can ask of the table: one variant for each verb that changes
+//! it.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -155,7 +156,8 @@ pub enum Command {
         eni: String,
         /// How packets change.
         mode: Mode,
-        /// The private IP that the EIP stands for; left out, the ENI's primary private IP of the EIP's family.
+        /// The private IP that the EIP stands for; left out, the ENI's primary private IP of the
+        /// EIP's family.
         private_ip: Option<IpAddr>,
     },
     /// `disassociate`.
@@ -170,7 +172,8 @@ pub enum Command {
         /// Whether what the document leaves out is deleted.
         prune: Prune,
     },
-    /// Ends every association whose EIP's time is over; the daemon's, when [`super::View::next_expiry`] is reached.
+    /// Ends every association whose EIP's time is over; the daemon's, when
+    /// [`super::View::next_expiry`] is reached.
     Expire,
 }
 
@@ -251,8 +254,8 @@ pub struct EipSpec {
     pub id: String,
     /// Its address; left out, the lowest free one of `pool`.
     pub address: Option<IpAddr>,
-    /// The pool to take an address of; left out, the first that has one: of the IPv4 pools, or where there are none, of the
-    /// IPv6 pools.
+    /// The pool to take an address of; left out, the first that has one: of the IPv4 pools, or
+    /// where there are none, of the IPv6 pools.
     pub pool: Option<IpNet>,
     /// Its region.
     pub region: Option<String>,
@@ -332,7 +335,8 @@ fn later_by(text: &str) -> Option<SignedDuration> {
     Some(SignedDuration::from_secs(i64::from(number) * seconds))
 }
 
-/// A command that is not put to the rules at all: an argument cannot be meant, whatever the table holds.
+/// A command that is not put to the rules at all: an argument cannot be meant, whatever the table
+/// holds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unacceptable(pub String);

@@ -9,8 +9,8 @@ use super::{
 
 /// A whole table, or a part of one, as an operator writes it.
 ///
-/// The `state` of ENIs and EIPs is what `export` says of them; the rules derive it from the other fields when the
-/// document is applied (see [`super::rules`]).
+/// The `state` of ENIs and EIPs is what `export` says of them; the rules derive it from the other
+/// fields when the document is applied (see [`super::rules`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {

@@ -1,7 +1,8 @@
 //! The association table's objects and every rule of the service, without any I/O.
 //!
-//! A [`command::Command`] goes through [`rules::decide`], which asks a [`View`] of the table what it needs to know
-//! and answers with the [`Change`]s to make, or with a [`Refusal`]. Start reading at [`rules`].
+//! A [`command::Command`] goes through [`rules::decide`], which asks a [`View`] of the table what
+//! it needs to know and answers with the [`Change`]s to make, or with a [`Refusal`]. Start reading
+//! at [`rules`].
 
 mod address;
 mod change;
@@ -111,7 +112,8 @@ impl Context {
 /// What a command that no rule refuses does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// The rows to change, each object once; empty when the table is as the command wants it already.
+    /// The rows to change, each object once; empty when the table is as the command wants it
+    /// already.
     pub changes: Vec<Change>,
     /// What the operator should know, a sentence each.
     pub warnings: Vec<String>,

@@ -1,7 +1,7 @@
 //! The objects of the association table, as they are stored, exported and printed.
 //!
-//! Field names are the contract of the JSON output and of the table file. A field that has no value is left out
-//! of both. Lists keep the order in which the operator gave them.
+//! Field names are the contract of the JSON output and of the table file. A field that has no value
+//! is left out of both. Lists keep the order in which the operator gave them.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -72,7 +72,8 @@ pub struct Vpc {
     pub id: String,
     /// Its prefixes, disjoint.
     pub cidrs: Vec<IpNet>,
-    /// The router of the CIDR that contains it; every other CIDR's router is its first host address.
+    /// The router of the CIDR that contains it; every other CIDR's router is its first host
+    /// address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
     /// The VXLAN network identifier, 24 bits.
@@ -208,7 +209,8 @@ pub enum EniState {
     Detached,
     /// On an instance, behind a port.
     Attached,
-    /// Attached, but its cut-through EIP went away: no traffic until it is detached and attached again.
+    /// Attached, but its cut-through EIP went away: no traffic until it is detached and attached
+    /// again.
     Stranded,
 }
 

@@ -1,4 +1,5 @@
-//! What tests of the table share: commands as short lines of text, and the invariants, written without the rules.
+//! What tests of the table share: commands as short lines of text, and the invariants, written
+//! without the rules.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -44,8 +45,8 @@ pub(crate) fn mac(number: u8) -> Mac {
     Mac([2, 0, 0, 0, 0, number])
 }
 
-/// The command of one line, such as `eni e1 v1 secondary 1 10.0.0.5,10.0.0.6 region=r`: a verb, positional arguments,
-/// and options as `name=value`.
+/// The command of one line, such as `eni e1 v1 secondary 1 10.0.0.5,10.0.0.6 region=r`: a verb,
+/// positional arguments, and options as `name=value`.
 #[expect(clippy::too_many_lines, reason = "one arm for each verb")]
 pub(crate) fn command(line: &str) -> Command {
     let (options, words): (Vec<_>, Vec<_>) = line.split_whitespace().partition(|w| w.contains('='));

@@ -15,7 +15,8 @@ use super::{
 
 /// The narrow questions that the rules ask of a table. A store answers each by an index.
 ///
-/// Questions do not fail: a store that cannot answer remembers why, answers "nothing", and discards the decision.
+/// Questions do not fail: a store that cannot answer remembers why, answers "nothing", and discards
+/// the decision.
 pub trait View {
     /// All pools: few, so they are read at once.
     fn pools(&self) -> Pools;
@@ -107,7 +108,8 @@ impl EniFilter<'_> {
     }
 }
 
-/// A table in memory, by identity. As a [`View`] it searches without an index: it is for small tables and for tests.
+/// A table in memory, by identity. As a [`View`] it searches without an index: it is for small
+/// tables and for tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     /// The pools by prefix.

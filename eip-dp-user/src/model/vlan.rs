@@ -5,7 +5,8 @@ use std::{fmt, num::ParseIntError, str::FromStr};
 use eip_dp_common::abi::LinkKey;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A VLAN on an interface: that of an 802.1Q tag, written `7`, or of one within an outer 802.1ad tag, written `100.7`.
+/// A VLAN on an interface: that of an 802.1Q tag, written `7`, or of one within an outer 802.1ad
+/// tag, written `100.7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Vlan {
     /// The VLAN of the outer tag.

@@ -107,7 +107,8 @@ impl Owners {
                 );
                 let eip = eips.get(&private.public);
                 prop_assert_eq!(eip.map(|eip| eip.slot), Some(private.slot));
-                // The EIP may be silent while its port's link is down, but it never leads to another ENI.
+                // The EIP may be silent while its port's link is down, but it never leads to
+                // another ENI.
                 let target = eip.map_or(NONE, |eip| eip.target);
                 prop_assert!(
                     target == NONE || target == private.target,

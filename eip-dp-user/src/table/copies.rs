@@ -64,8 +64,8 @@ impl Table {
         Ok(revision)
     }
 
-    /// Writes a copy of the table, as it is at one moment, for readers: `give` says who may read it.
-    /// Returns its revision.
+    /// Writes a copy of the table, as it is at one moment, for readers: `give` says who may read
+    /// it. Returns its revision.
     pub fn copy_for(
         &self,
         file: &Path,

@@ -13,7 +13,8 @@ pub enum ExecuteError {
     /// A rule refuses it: exit code 3, and its code is printed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// An argument that cannot be meant (exit code 2), or something that is not built yet (exit code 1).
+    /// An argument that cannot be meant (exit code 2), or something that is not built yet (exit
+    /// code 1).
     #[error(transparent)]
     Unacceptable(#[from] Unacceptable),
     /// The table cannot be read or written: exit code 1.
@@ -214,7 +215,8 @@ impl TableError {
             return Self::Replaced { path };
         }
         match source.sqlite_error_code() {
-            // `None` is not SQLite's: a value that is not of the column's type, or a column that is missing.
+            // `None` is not SQLite's: a value that is not of the column's type, or a column that is
+            // missing.
             None | Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged {
                 path,
                 detail: source.to_string(),

@@ -8,8 +8,8 @@ use crate::model::Change;
 /// How many bytes of changes are kept: those of some 300,000 new associations.
 pub(super) const LIMIT: usize = 32 << 20;
 
-/// Notes what made the table that revision. Older revisions leave when the log would be longer than `limit`; more changes
-/// than that empty it. Run it inside the transaction that makes the changes.
+/// Notes what made the table that revision. Older revisions leave when the log would be longer than
+/// `limit`; more changes than that empty it. Run it inside the transaction that makes the changes.
 pub(super) fn append(
     connection: &Connection,
     revision: u64,
@@ -62,7 +62,8 @@ pub(super) fn clear(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM log", []).map(drop)
 }
 
-/// What has changed since `revision`; `None` where the log does not say. Run it inside a transaction.
+/// What has changed since `revision`; `None` where the log does not say. Run it inside a
+/// transaction.
 pub(super) fn since(connection: &Connection, revision: u64) -> Result<Option<Delta>> {
     let now = read::revision(connection)?;
     if revision > now {

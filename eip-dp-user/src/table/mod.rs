@@ -1,7 +1,8 @@
 //! The association table where it is kept: a URL names it, and every writer passes the rules.
 //!
-//! [`Table::execute`] is the only way to change it: one transaction in which [`rules::decide`] sees the table and its
-//! changes are written. The schema's constraints are a second guard behind the rules.
+//! [`Table::execute`] is the only way to change it: one transaction in which [`rules::decide`] sees
+//! the table and its changes are written. The schema's constraints are a second guard behind the
+//! rules.
 
 mod copies;
 mod encode;
@@ -233,9 +234,9 @@ impl Table {
     }
 
     /// What is at its path by now, opened by another connection. SQLite keeps what it has read of a
-    /// file while the file's counter of changes stays the same: that is so in two copies of a table,
-    /// one written over the other, and of half a copy it may have read anything. Refuses what is
-    /// not whole, and every table but this one and its copies.
+    /// file while the file's counter of changes stays the same: that is so in two copies of a
+    /// table, one written over the other, and of half a copy it may have read anything. Refuses
+    /// what is not whole, and every table but this one and its copies.
     pub fn opened_anew(&self) -> Result<Self, TableError> {
         let cure = Cure {
             make: false,
@@ -373,8 +374,9 @@ impl Table {
         read().map_err(|error| self.failed(error))
     }
 
-    /// What has changed since the table had that revision; `None` where the table does not remember that long: only a
-    /// snapshot tells then. Asks for the revision of the same file: that of another one means another content.
+    /// What has changed since the table had that revision; `None` where the table does not remember
+    /// that long: only a snapshot tells then. Asks for the revision of the same file: that of
+    /// another one means another content.
     pub fn changes_since(&self, revision: u64) -> Result<Option<Delta>, TableError> {
         let transaction = self.begin(TransactionBehavior::Deferred)?;
         log::since(&transaction, revision).map_err(|error| self.failed(error))
@@ -411,7 +413,8 @@ impl Table {
         pages.is_ok_and(|pages: u32| pages >= self.shared_from)
     }
 
-    /// Another connection that sees the table as the transaction does, where the table is so large that it is worth it.
+    /// Another connection that sees the table as the transaction does, where the table is so large
+    /// that it is worth it.
     fn second(&self, revision: u64) -> Option<Connection> {
         if !self.is_large() {
             return None;
@@ -466,8 +469,8 @@ impl Table {
         Ok(decision?)
     }
 
-    /// Begins a transaction; dropped, it is rolled back. A table has one at a time: none outlives the call that
-    /// begins it.
+    /// Begins a transaction; dropped, it is rolled back. A table has one at a time: none outlives
+    /// the call that begins it.
     fn begin(&self, behavior: TransactionBehavior) -> Result<Transaction<'_>, TableError> {
         Transaction::new_unchecked(&self.connection, behavior).map_err(|error| self.failed(error))
     }

@@ -287,7 +287,8 @@ pub(super) fn each_eip(connection: &Connection, show: &mut dyn FnMut(&str, IpAdd
 
 /// Everything, table by table in the order of the keys. Run it inside a transaction.
 ///
-/// A second connection that sees the same shares the work: reading a million objects is work for the processor.
+/// A second connection that sees the same shares the work: reading a million objects is work for
+/// the processor.
 pub(super) fn model(connection: &Connection, second: Option<Connection>) -> Result<Model> {
     let taken = AtomicBool::new(false);
     // Whoever is free first takes them.
@@ -378,7 +379,8 @@ fn enis(connection: &Connection) -> Result<BTreeMap<String, Eni>> {
     Ok(enis.into_iter().map(|one| (one.id.clone(), one)).collect())
 }
 
-/// Gives each parent its rows, by the parent's id in the statement's first column; both are sorted by it.
+/// Gives each parent its rows, by the parent's id in the statement's first column; both are sorted
+/// by it.
 fn distribute<P, T>(
     connection: &Connection,
     sql: &str,

@@ -1,7 +1,7 @@
 //! Changes as bytes, for the log: field after field, in the order in which they are listed here.
 //!
-//! Nothing tells one layout from another: an object with another field is a new version of the schema, and the way there
-//! empties the log.
+//! Nothing tells one layout from another: an object with another field is a new version of the
+//! schema, and the way there empties the log.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,5 @@
-//! Changes become rows: all that goes first, then all that comes, so that no order of objects trips a constraint.
+//! Changes become rows: all that goes first, then all that comes, so that no order of objects trips
+//! a constraint.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -240,7 +241,8 @@ fn only(one: Option<&Eni>, other: Option<&Eni>) -> Vec<(i64, IpAddr, bool)> {
     one
 }
 
-/// `added` are the addresses of all new EIPs: one that comes behind another is known before it is there.
+/// `added` are the addresses of all new EIPs: one that comes behind another is known before it is
+/// there.
 fn insert_eip(
     connection: &Connection,
     before: Option<&Eip>,

@@ -1,4 +1,5 @@
-//! Each class of errors: its exit code, its form on stderr, nothing on stdout, and an unchanged table.
+//! Each class of errors: its exit code, its form on stderr, nothing on stdout, and an unchanged
+//! table.
 
 use eip_dp_user::model::Code;
 use serde_json::Value;

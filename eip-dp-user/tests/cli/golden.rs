@@ -6,7 +6,8 @@ use similar_asserts::assert_eq;
 
 use crate::bench::{Bench, Run};
 
-/// Runs the lines on a table, once for text and once for JSON, and compares each transcript with its file.
+/// Runs the lines on a table, once for text and once for JSON, and compares each transcript with
+/// its file.
 fn transcript(name: &str, make: impl Fn() -> Bench, lines: &[&str]) {
     for (format, extension) in [("text", "txt"), ("json", "json.txt")] {
         let bench = make();

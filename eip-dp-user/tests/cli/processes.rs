@@ -1,4 +1,5 @@
-//! The program among others: writers at once, readers that go away, daemons that are not there, shells.
+//! The program among others: writers at once, readers that go away, daemons that are not there,
+//! shells.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

@@ -26,7 +26,8 @@ fn with_stdin(command: &mut Command, input: &str) -> Run {
     }
 }
 
-/// Applies a file that is wrong, on a table that must stay as it is, and returns what the program says.
+/// Applies a file that is wrong, on a table that must stay as it is, and returns what the program
+/// says.
 fn refused(content: &str) -> Run {
     let bench = Bench::rich();
     let before = bench.line("export");

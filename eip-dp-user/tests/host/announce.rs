@@ -1,4 +1,5 @@
-//! Gratuitous ARP and unsolicited neighbour advertisements, as the neighbours on an uplink take them.
+//! Gratuitous ARP and unsolicited neighbour advertisements, as the neighbours on an uplink take
+//! them.
 
 use std::{collections::HashSet, net::IpAddr};
 

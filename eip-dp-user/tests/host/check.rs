@@ -4,7 +4,8 @@ use std::{fs, process::Command};
 
 use crate::netns::{run, sh};
 
-/// Runs `check`, with a bpffs in a mount namespace of its own. Returns what it printed and its exit code.
+/// Runs `check`, with a bpffs in a mount namespace of its own. Returns what it printed and its exit
+/// code.
 fn check(arguments: &[&str], directory: &std::path::Path) -> (String, i32) {
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c"])

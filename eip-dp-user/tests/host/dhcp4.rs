@@ -1,4 +1,5 @@
-//! The DHCP server: which frames it answers, and a client from Debian that is content with the answers.
+//! The DHCP server: which frames it answers, and a client from Debian that is content with the
+//! answers.
 
 use std::{net::Ipv4Addr, os::fd::AsRawFd, process::Command, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! IPv6 for guests: the kernel's own handling of router advertisements, and Debian's DHCPv6 clients.
+//! IPv6 for guests: the kernel's own handling of router advertisements, and Debian's DHCPv6
+//! clients.
 
 use std::{net::Ipv6Addr, os::fd::AsRawFd, sync::Arc, time::Duration};
 

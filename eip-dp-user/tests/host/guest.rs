@@ -30,8 +30,8 @@ pub const GUEST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The port's.
 pub const PORT_MAC: [u8; 6] = [2, 0, 0, 0, 0xff, 1];
 
-/// Makes the pair and raises it; the gateway's end is `port`, the guest's is `guest`, in the same namespace. The port is
-/// no interface of the host's own IPv6.
+/// Makes the pair and raises it; the gateway's end is `port`, the guest's is `guest`, in the same
+/// namespace. The port is no interface of the host's own IPv6.
 pub async fn plug() -> Client {
     sh("ip link add port address 02:00:00:00:ff:01 type veth peer name guest");
     sh("ip link set guest address 02:00:00:00:00:01");
@@ -68,8 +68,8 @@ pub fn packet_socket(interface: &str) -> OwnedFd {
     socket
 }
 
-/// Runs a client where its files are new and its own. The shell stays: a client that changes its user is not ended with
-/// its parent.
+/// Runs a client where its files are new and its own. The shell stays: a client that changes its
+/// user is not ended with its parent.
 const HIDE: &str = "for folder in /run /var/lib/dhcpcd; do \
                     [ ! -d $folder ] || mount -t tmpfs none $folder; done; \"$0\" \"$@\" || exit";
 
@@ -81,8 +81,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a client whose arguments are given by the folder for its files and its script's path. The script prints
-    /// `line`, in the shell's words.
+    /// Starts a client whose arguments are given by the folder for its files and its script's path.
+    /// The script prints `line`, in the shell's words.
     pub fn start(
         program: &str,
         line: &str,
@@ -93,8 +93,8 @@ impl Running {
         let script = folder.path().join("script");
         std::fs::write(&script, format!("#!/bin/sh\necho \"{line}\"\n")).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
-        // Clients leave processes of their own behind: with the first of this process namespace all of them end. What
-        // they write is seen by nobody else.
+        // Clients leave processes of their own behind: with the first of this process namespace all
+        // of them end. What they write is seen by nobody else.
         let mut child = Command::new("unshare")
             .args([
                 "--pid",

@@ -10,7 +10,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A pair of which the far end answers ARP for 192.0.2.2; it is in another namespace, held by the returned child.
+/// A pair of which the far end answers ARP for 192.0.2.2; it is in another namespace, held by the
+/// returned child.
 struct Peer(std::process::Child);
 
 impl Peer {

@@ -13,7 +13,8 @@ const LIMIT: Duration = Duration::from_mins(3);
 /// The longest wait for one thing to happen.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Runs `test` on a thread of its own, in a new network namespace where only the loopback interface exists.
+/// Runs `test` on a thread of its own, in a new network namespace where only the loopback interface
+/// exists.
 pub fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace (are you root?)");

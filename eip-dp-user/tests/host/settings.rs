@@ -1,4 +1,5 @@
-//! Settings of the host: changed, remembered, put back; and what the kernel makes of large packets with them.
+//! Settings of the host: changed, remembered, put back; and what the kernel makes of large packets
+//! with them.
 
 use std::{
     collections::BTreeSet,
@@ -112,7 +113,8 @@ fn what_others_set_stays_theirs() {
         assert_eq!(sysctl("port", "rp_filter"), "1");
         assert!(!takes_all_multicast("port"));
 
-        // A renamed interface is the same; one that is gone has nothing to put back, and is an error to whoever wants it.
+        // A renamed interface is the same; one that is gone has nothing to put back, and is an
+        // error to whoever wants it.
         settings.reconcile(&of(port, &ALL)).await.unwrap();
         sh("ip link set port down");
         sh("ip link set port name renamed");
@@ -129,8 +131,8 @@ fn what_others_set_stays_theirs() {
     });
 }
 
-/// A frame with a UDP packet of that many bytes from 203.0.113.10 to 198.51.100.7, which may be fragmented: what the
-/// port's program leaves to the kernel is translated already.
+/// A frame with a UDP packet of that many bytes from 203.0.113.10 to 198.51.100.7, which may be
+/// fragmented: what the port's program leaves to the kernel is translated already.
 fn large(length: u16, identification: u8) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0xff, 1, 2, 0, 0, 0, 0, 1, 8, 0];
     let mut header = vec![0x45, 0];
@@ -150,7 +152,8 @@ fn large(length: u16, identification: u8) -> Vec<u8> {
     frame
 }
 
-/// Returns once the host has handled what the guest sent: it answers a question whether 192.0.2.2 is taken (RFC 5227).
+/// Returns once the host has handled what the guest sent: it answers a question whether 192.0.2.2
+/// is taken (RFC 5227).
 fn barrier(guest: &OwnedFd) {
     let mut probe = vec![0xff; 6];
     probe.extend([2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
@@ -165,7 +168,8 @@ fn barrier(guest: &OwnedFd) {
     }
 }
 
-/// R4: only with both settings does the kernel send on, in fragments, what came in on a port without an address.
+/// R4: only with both settings does the kernel send on, in fragments, what came in on a port
+/// without an address.
 #[test]
 fn the_kernel_fragments_what_ports_send() {
     run(|| async {
@@ -182,7 +186,8 @@ fn the_kernel_fragments_what_ports_send() {
             send(guest.as_raw_fd(), &frame, MsgFlags::empty()).unwrap();
             barrier(&guest);
         };
-        // Lengths of IPv4 packets that the router gets, with their identification, to the last one of 9.
+        // Lengths of IPv4 packets that the router gets, with their identification, to the last one
+        // of 9.
         let seen = || {
             let mut seen = Vec::new();
             let mut buffer = [0; 9100];

@@ -73,8 +73,8 @@ fn a_dual_stack_eni_on_a_vlan_is_served_and_recovered() {
     });
 }
 
-/// What neighbour solicitations for EIPs need, while the daemon runs, after it, and until the unload; and nothing else, also
-/// where ports are larger than the uplink.
+/// What neighbour solicitations for EIPs need, while the daemon runs, after it, and until the
+/// unload; and nothing else, also where ports are larger than the uplink.
 #[test]
 fn settings_of_the_host_last_until_the_unload() {
     run(|| {

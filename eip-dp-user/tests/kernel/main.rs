@@ -1,7 +1,7 @@
 //! The daemon and the verbs of the data plane against the real kernel.
 //!
-//! Each test has a network namespace with the uplink `wan` and the port `p0`, a BPF file system and a `/run` of its
-//! own ([`gateway::run`]). Needs root and the command `ip`.
+//! Each test has a network namespace with the uplink `wan` and the port `p0`, a BPF file system and
+//! a `/run` of its own ([`gateway::run`]). Needs root and the command `ip`.
 
 mod families;
 mod gateway;
@@ -418,7 +418,8 @@ fn links_and_pins_that_somebody_removed_are_noticed() {
     });
 }
 
-/// An EIP in cut-through mode has in its entry where its ENI is. When that is elsewhere, so does the entry say.
+/// An EIP in cut-through mode has in its entry where its ENI is. When that is elsewhere, so does
+/// the entry say.
 #[test]
 fn an_eip_follows_its_eni() {
     run(|| {
@@ -469,7 +470,8 @@ fn an_eip_follows_its_eni() {
     });
 }
 
-/// A daemon may end when a target has moved and the EIP's entry has not: nobody else gets the link that the entry still leads to.
+/// A daemon may end when a target has moved and the EIP's entry has not: nobody else gets the link
+/// that the entry still leads to.
 #[test]
 fn a_link_that_only_an_entry_leads_to_stays_as_it_is() {
     run(|| {

@@ -220,7 +220,8 @@ fn cut_off_at(until: Until, sizes: &'static str, eips: u32) {
         let (mut loaded, mut resize) = filled();
         check_counted(&gateway, 3);
         gateway.ok("status");
-        // The programs of the new maps write to it, too: whoever reads it has all requests at any moment.
+        // The programs of the new maps write to it, too: whoever reads it has all requests at any
+        // moment.
         assert!(!pins().next().root().join(maps::REQUESTS).exists());
         let mut counted = 3;
         if until != Until::Loaded {

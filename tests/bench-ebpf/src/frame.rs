@@ -15,7 +15,8 @@ pub fn head<const N: usize>(context: &XdpContext) -> Option<&mut [u8; N]> {
     if start + N > end {
         return None;
     }
-    // SAFETY: the kernel gives a program the frame from `data` to `data_end`, which holds `N` bytes here; nobody else has it.
+    // SAFETY: the kernel gives a program the frame from `data` to `data_end`, which holds `N` bytes
+    // here; nobody else has it.
     Some(unsafe { &mut *(start as *mut [u8; N]) })
 }
 

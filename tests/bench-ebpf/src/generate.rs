@@ -23,7 +23,8 @@ const PROTOCOL_ICMP6: u32 = 58;
 const UNREACHABLE4: u32 = 0x0303;
 const UNREACHABLE6: u32 = 0x0104;
 
-/// Of every twelve mixed frames seven, four and one: what the Internet's mix was taken for, in bytes of the frame.
+/// Of every twelve mixed frames seven, four and one: what the Internet's mix was taken for, in
+/// bytes of the frame.
 const SMALL: i32 = 64;
 const MIDDLE: i32 = 570;
 const LARGE: i32 = 1514;
@@ -257,7 +258,8 @@ fn udp<const N: usize>(frame: &mut [u8; N], at: usize, length: u32, ports: u32, 
 fn parts() -> Option<(&'static Plan, &'static mut State)> {
     let plan = PLAN.get(0)?;
     let state = STATES.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own, valid while the program runs; a run is not interrupted by another on its CPU.
+    // SAFETY: this CPU's own, valid while the program runs; a run is not interrupted by another on
+    // its CPU.
     Some((plan, unsafe { &mut *state }))
 }
 

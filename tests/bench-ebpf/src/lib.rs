@@ -6,7 +6,8 @@
 /// How many VPCs a run can have; also how many interfaces the generator sends through.
 pub const MAX_VPCS: u32 = 64;
 
-/// How many frames the kernel takes from the generator at a time, which all go through one interface.
+/// How many frames the kernel takes from the generator at a time, which all go through one
+/// interface.
 pub const BATCH: u32 = 64;
 
 /// How many steps the sequence of EIPs has that are not uniformly random.
@@ -15,8 +16,9 @@ pub const SEQUENCE: u32 = 1 << 20;
 /// How many steps one element of the map holds.
 pub const STEPS: u32 = 16;
 
-/// The upper bits of both ports, which tell the bench's frames from others. Below the lower one has 14 bits of the EIP's
-/// number; the upper one the flow's number, its complement, and the other bits of the EIP's.
+/// The upper bits of both ports, which tell the bench's frames from others. Below the lower one has
+/// 14 bits of the EIP's number; the upper one the flow's number, its complement, and the other bits
+/// of the EIP's.
 pub const PORT_MARK: u16 = 0x4000;
 
 /// How many flows each EIP has: so many source ports.

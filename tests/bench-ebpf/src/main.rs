@@ -1,5 +1,6 @@
-//! The XDP programs of `cargo xtask bench`: who sends, who counts, whom eip-dp is held against, and what programs are timed
-//! with. What they and the driver tell each other is in the library of this package.
+//! The XDP programs of `cargo xtask bench`: who sends, who counts, whom eip-dp is held against, and
+//! what programs are timed with. What they and the driver tell each other is in the library of this
+//! package.
 #![no_std]
 #![no_main]
 

@@ -14,13 +14,15 @@ pub fn bare(context: &XdpContext) -> Option<u32> {
     Some(DEVICES.redirect(0, 0).unwrap_or(xdp_action::XDP_ABORTED))
 }
 
-/// A checksum after a change, RFC 1624 (3): of words that add up to `old` into such that add up to `new`.
+/// A checksum after a change, RFC 1624 (3): of words that add up to `old` into such that add up to
+/// `new`.
 #[inline(always)]
 fn changed(old_checksum: u16, old: u32, new: u32) -> u16 {
     checksum(u32::from(!old_checksum) + old + new)
 }
 
-/// Packets to an EIP: its private address, a TTL less one, both checksums by the difference, the MACs of the next link.
+/// Packets to an EIP: its private address, a TTL less one, both checksums by the difference, the
+/// MACs of the next link.
 #[inline(always)]
 pub fn textbook(context: &XdpContext) -> Option<u32> {
     const TTL: usize = ETHERNET + 8;

@@ -1,4 +1,5 @@
-//! The sink: counts frames, those that arrive as they have to apart from all others, and keeps none.
+//! The sink: counts frames, those that arrive as they have to apart from all others, and keeps
+//! none.
 
 use aya_ebpf::programs::XdpContext;
 use eip_dp_bench_ebpf::{
@@ -29,7 +30,8 @@ pub fn count(context: &XdpContext, judge: impl FnOnce(&Plan, &XdpContext) -> Opt
     let (Some(plan), Some(seen)) = (PLAN.get(0), SEEN.get_ptr_mut(0)) else {
         return;
     };
-    // SAFETY: this CPU's own, valid while the program runs; programs of a CPU run one after the other, in a softirq.
+    // SAFETY: this CPU's own, valid while the program runs; programs of a CPU run one after the
+    // other, in a softirq.
     let seen: &mut Seen = unsafe { &mut *seen };
     match judge(plan, context) {
         Some(0) => {
@@ -44,7 +46,8 @@ pub fn count(context: &XdpContext, judge: impl FnOnce(&Plan, &XdpContext) -> Opt
     }
 }
 
-/// The number that the ports carry; of ports with another flow than was sent, a number that no EIP has.
+/// The number that the ports carry; of ports with another flow than was sent, a number that no EIP
+/// has.
 #[inline(always)]
 fn number<const N: usize>(frame: &[u8; N], at: usize) -> Option<u32> {
     const MARK: u32 = PORT_MARK as u32;

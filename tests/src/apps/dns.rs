@@ -51,8 +51,8 @@ pub fn ask(stage: &Stage, ends: &Ends, way: Way) -> Result<Seen> {
     Ok(Seen::when(good, words))
 }
 
-/// A server in the guest that answers with the guest's own address, as dynamic DNS and service discovery do; the client
-/// on the Internet then turns to that address.
+/// A server in the guest that answers with the guest's own address, as dynamic DNS and service
+/// discovery do; the client on the Internet then turns to that address.
 pub fn own_address(stage: &Stage, party: &Party) -> Result<Seen> {
     let ends = stage.into(party);
     let name = format!("--host-record=self.test,{}", party.inside());

@@ -23,7 +23,8 @@ pub fn client(stage: &Stage, party: &Party, data: Data) -> Result<Seen> {
     })
 }
 
-/// The same in active mode with a client that names the EIP as its own address: lftp, which can be told so.
+/// The same in active mode with a client that names the EIP as its own address: lftp, which can be
+/// told so.
 pub fn client_told_its_eip(stage: &Stage, party: &Party) -> Result<Seen> {
     let server = FtpServer::start(stage.internet(), INTERNET, &stage.folder("ftp")?)?;
     let mut command = party.guest.guest_command("lftp")?;
@@ -45,7 +46,8 @@ pub fn client_told_its_eip(stage: &Stage, party: &Party) -> Result<Seen> {
     })
 }
 
-/// Somebody on the Internet fetches a file from the guest; `more` are further lines of the server's configuration.
+/// Somebody on the Internet fetches a file from the guest; `more` are further lines of the server's
+/// configuration.
 pub fn server(stage: &Stage, party: &Party, data: Data, more: &str) -> Result<Seen> {
     let server = FtpServer::configured(party.guest, party.inside(), &stage.folder("ftp")?, more)?;
     let astray = stage.astray(party)?;

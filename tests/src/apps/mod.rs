@@ -1,7 +1,8 @@
 //! Real applications between the Internet and a guest, each as its users run it.
 //!
-//! The stage is the scene of the demo and, beyond its Internet host, a router and a distant host. Each application says
-//! what was seen of it; what that should be is for the matrix and the tests to say.
+//! The stage is the scene of the demo and, beyond its Internet host, a router and a distant host.
+//! Each application says what was seen of it; what that should be is for the matrix and the tests
+//! to say.
 
 pub mod dns;
 pub mod ftp;
@@ -144,7 +145,8 @@ impl Stage {
             ..Options::default()
         })?;
         let beyond = Beyond::new(&scene.lab, &scene.backbone.internet)?;
-        // B's programs that choose no address shall use the EIP, as where the ENI is the guest's way to the Internet.
+        // B's programs that choose no address shall use the EIP, as where the ENI is the guest's
+        // way to the Internet.
         scene
             .b
             .ip("route replace default via 203.0.113.1 dev eth1")?;

@@ -12,8 +12,8 @@ use crate::lab::{
     traffic::{Amount, IperfServer, Transferred, iperf},
 };
 
-/// The small link is on the Internet. The guest sends too much, and what the router there says about it has to reach the
-/// guest's stack as one about its own packet.
+/// The small link is on the Internet. The guest sends too much, and what the router there says
+/// about it has to reach the guest's stack as one about its own packet.
 pub fn beyond(stage: &Stage, party: &Party) -> Result<Seen> {
     let distant = &stage.beyond.distant;
     let _server = IperfServer::start(distant, &stage.folder("path-mtu")?.join("log"))?;
@@ -23,8 +23,9 @@ pub fn beyond(stage: &Stage, party: &Party) -> Result<Seen> {
     Ok(judge(&there, &back, learned, SMALL_MTU))
 }
 
-/// The small link is behind the guest, which forwards to something of its own as a container host does. The Internet host
-/// sends too much, and what the guest says about it has to reach that host as one about a packet to the EIP.
+/// The small link is behind the guest, which forwards to something of its own as a container host
+/// does. The Internet host sends too much, and what the guest says about it has to reach that host
+/// as one about a packet to the EIP.
 pub fn behind(stage: &Stage, party: &Party) -> Result<Seen> {
     let inner = stage
         .scene
@@ -47,7 +48,8 @@ pub fn behind(stage: &Stage, party: &Party) -> Result<Seen> {
 const INNER_LINK: &str = "inner0";
 const INNER_MTU: u32 = 1300;
 
-/// Gives the guest a container: a link whose guest's end is small, and what comes to the EIP for iperf3 goes there.
+/// Gives the guest a container: a link whose guest's end is small, and what comes to the EIP for
+/// iperf3 goes there.
 fn contain(party: &Party, inner: &Netns) -> Result<()> {
     let guest = party.guest;
     guest.ip(&format!(

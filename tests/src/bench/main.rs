@@ -32,7 +32,8 @@ struct Arguments {
     /// Under three minutes: IPv4, fewer sizes and rounds
     #[arg(long)]
     quick: bool,
-    /// Only rows whose name contains this, of those of a full run; or all of `iperf3`, or of `table`
+    /// Only rows whose name contains this, of those of a full run; or all of `iperf3`, or of
+    /// `table`
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
     /// Send with the kernel's pktgen: rows from the Internet over IPv4 alone
@@ -41,7 +42,8 @@ struct Arguments {
     /// How many rounds
     #[arg(long)]
     rounds: Option<u32>,
-    /// Instead of all that: the size of each BPF program beside the recorded one, and the time of each path
+    /// Instead of all that: the size of each BPF program beside the recorded one, and the time of
+    /// each path
     #[arg(long)]
     programs: bool,
     /// Record the sizes as what later ones are held against

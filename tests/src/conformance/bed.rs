@@ -1,4 +1,5 @@
-//! The bed: a gateway's network namespace with an uplink and ports, whose other ends are packet sockets.
+//! The bed: a gateway's network namespace with an uplink and ports, whose other ends are packet
+//! sockets.
 
 use std::{fs, net::IpAddr, path::Path};
 
@@ -16,8 +17,8 @@ use crate::lab::{Lab, netns::Netns, process::run};
 /// The gateway's interface towards the Internet.
 pub const UPLINK: &str = "up0";
 
-/// Everything around one gateway. The gateway has its interfaces, its address on the uplink, the default route and the next
-/// hop's Ethernet address; all else is the adapter's.
+/// Everything around one gateway. The gateway has its interfaces, its address on the uplink, the
+/// default route and the next hop's Ethernet address; all else is the adapter's.
 pub struct Bed {
     /// What the gateway is to be set up for.
     pub world: World,

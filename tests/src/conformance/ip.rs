@@ -10,7 +10,8 @@ pub const UDP: u8 = 17;
 /// UDP-Lite's.
 pub const UDP_LITE: u8 = 136;
 
-/// The Internet checksum over several pieces, each but the last of even length; 0 over data that holds a right one.
+/// The Internet checksum over several pieces, each but the last of even length; 0 over data that
+/// holds a right one.
 pub fn checksum(pieces: &[&[u8]]) -> u16 {
     let mut sum = 0_u64;
     for piece in pieces {

@@ -107,7 +107,8 @@ fn carried(family: Family, seen: &Seen) -> String {
     format!("type {:04x}, ", u16::from_be_bytes(seen.ethertype))
 }
 
-/// The packet with its open fields as the expected one has them, if the checksums over them are right.
+/// The packet with its open fields as the expected one has them, if the checksums over them are
+/// right.
 fn settled(family: Family, arrival: &Arrival, packet: &[u8]) -> Vec<u8> {
     let expected = &arrival.packet.0;
     if arrival.open.is_empty() || packet.len() != expected.len() {

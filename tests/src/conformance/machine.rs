@@ -1,4 +1,5 @@
-//! A gateway that this kernel may lack, in a virtual machine with a kernel that has it: there the runner runs itself.
+//! A gateway that this kernel may lack, in a virtual machine with a kernel that has it: there the
+//! runner runs itself.
 
 use std::{env, path::Path, time::Duration};
 
@@ -43,7 +44,8 @@ pub fn kernel(cache: &Cache) -> Result<Kernel> {
         .or_else(|error| cache.kernel(second).map_err(|_| error))
 }
 
-/// Runs the runner there for one gateway; `chosen` are its arguments that say which of the cases in `folder`.
+/// Runs the runner there for one gateway; `chosen` are its arguments that say which of the cases in
+/// `folder`.
 pub fn run(
     cache: &Cache,
     kernel: &Kernel,

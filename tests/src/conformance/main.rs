@@ -1,4 +1,5 @@
-//! `cargo xtask conformance`: 1:1 NAT gateways held against what `docs/packets.md` says, and the table of who passes what.
+//! `cargo xtask conformance`: 1:1 NAT gateways held against what `docs/packets.md` says, and the
+//! table of who passes what.
 
 use std::{
     fmt::Write as _,
@@ -25,7 +26,8 @@ use eip_dp_vm::Cache;
     about = "Holds 1:1 NAT gateways against packets and what has to become of them"
 )]
 struct Arguments {
-    /// Only this gateway (may be repeated): one of those listed by --list, or the path of a program (docs/conformance.md)
+    /// Only this gateway (may be repeated): one of those listed by --list, or the path of a program
+    /// (docs/conformance.md)
     #[arg(long)]
     adapter: Vec<String>,
     /// Only this case, or those whose names begin with it (may be repeated)
@@ -58,7 +60,8 @@ struct Arguments {
     /// The folder of cases
     #[arg(long)]
     cases: Option<PathBuf>,
-    /// Instead of the cases, send so many random packets through eip-dp and nftables stateless, and compare
+    /// Instead of the cases, send so many random packets through eip-dp and nftables stateless, and
+    /// compare
     #[arg(long, visible_alias = "count")]
     random: Option<u32>,
     /// Which random packets

@@ -1,5 +1,5 @@
-//! The conformance suite for 1:1 NAT gateways: cases as data (`tests/conformance`), a bed of packet sockets around the
-//! gateway, an adapter for each gateway, and a table of who passes what.
+//! The conformance suite for 1:1 NAT gateways: cases as data (`tests/conformance`), a bed of packet
+//! sockets around the gateway, an adapter for each gateway, and a table of who passes what.
 
 pub mod adapters;
 pub mod bed;
@@ -26,7 +26,8 @@ use data::{Case, Table};
 use play::Player;
 use report::{Outcome, Verdict};
 
-/// Holds one gateway against `cases` of one family's table; `patience` is what waits are multiplied by.
+/// Holds one gateway against `cases` of one family's table; `patience` is what waits are multiplied
+/// by.
 pub fn run(
     adapter: &dyn Adapter,
     table: &Table,

@@ -1,4 +1,5 @@
-//! Playing cases: send, then a marker behind it. What has not come out when the marker has been seen does not come.
+//! Playing cases: send, then a marker behind it. What has not come out when the marker has been
+//! seen does not come.
 
 use std::{
     thread,
@@ -27,13 +28,15 @@ use super::{
 /// How long a marker may take.
 const MARKER: Duration = Duration::from_secs(3);
 
-/// How long what was overtaken by its marker may still take: another queue of the kernel, a loaded machine.
+/// How long what was overtaken by its marker may still take: another queue of the kernel, a loaded
+/// machine.
 const LATE: Duration = Duration::from_millis(100);
 
 /// The same for what the gateway says itself, which a program of it may have to write.
 const LATE_ANSWER: Duration = Duration::from_millis(500);
 
-/// A gateway limits the rate of its own messages (RFC 1812 4.3.2.8): they are not asked for faster than this.
+/// A gateway limits the rate of its own messages (RFC 1812 4.3.2.8): they are not asked for faster
+/// than this.
 const BETWEEN_ANSWERS: Duration = Duration::from_millis(20);
 
 /// What plays cases in a bed.
@@ -103,7 +106,8 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Some messages come seconds after what they are about, in the middle of another case. They do not come twice.
+    /// Some messages come seconds after what they are about, in the middle of another case. They do
+    /// not come twice.
     fn play_twice(&mut self, case: &Case) -> Result<Judgement> {
         let (judgement, seen) = self.play(case)?;
         let family = self.bed.world.family;
@@ -248,8 +252,8 @@ fn settle(seen: &mut Vec<Seen>, asked: &Asked) {
     seen.retain(|seen| !is_marker(&seen.packet) && !asked.is_spontaneous(seen));
 }
 
-/// Whether it is one of the ICMP errors that tell what did not happen for a while: an address that did not resolve, fragments
-/// that never came.
+/// Whether it is one of the ICMP errors that tell what did not happen for a while: an address that
+/// did not resolve, fragments that never came.
 fn is_late(family: Family, packet: &[u8]) -> bool {
     let (protocol, header, kinds) = match family {
         Family::V4 => (packet.get(9) == Some(&1), 20, [[3, 1], [11, 1]]),

@@ -1,7 +1,7 @@
 //! Random packets through two gateways: both have to make the same of them, byte for byte.
 //!
-//! What is sent is valid (but for transport checksums, which may be wrong) and of a kind that both translate: TCP, UDP, UDP-Lite,
-//! ICMP queries, other protocols, fragments.
+//! What is sent is valid (but for transport checksums, which may be wrong) and of a kind that both
+//! translate: TCP, UDP, UDP-Lite, ICMP queries, other protocols, fragments.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -81,8 +81,8 @@ fn same(
     Ok(())
 }
 
-/// The packet with a TCP checksum of all ones as 0: Linux writes the one, others the other, and to a receiver they are the
-/// same (RFC 1624).
+/// The packet with a TCP checksum of all ones as 0: Linux writes the one, others the other, and to
+/// a receiver they are the same (RFC 1624).
 fn settled(packet: &[u8]) -> Vec<u8> {
     let mut packet = packet.to_vec();
     let (protocol, transport, later) = match packet[0] >> 4 {
@@ -220,7 +220,8 @@ fn content(
     let data = random.some(size);
     if later {
         header.protocol = random.byte();
-        // A TCP fragment at 8 bytes could rewrite flags (RFC 3128): not from 2 on. Nor beyond what a packet can hold.
+        // A TCP fragment at 8 bytes could rewrite flags (RFC 3128): not from 2 on. Nor beyond what
+        // a packet can hold.
         let offset = 2 + u32::try_from(random.below(8000 - 200)).unwrap_or_default();
         let more = u32::from(random.one_in(2)) << 13;
         let whole = data.len() & !7;
@@ -285,7 +286,8 @@ fn transport(
     if protocol == UDP && family == Family::V4 && random.one_in(4) {
         segment[6..8].fill(0);
     } else if random.one_in(10) {
-        // Wrong, but not "no checksum", and not an all-ones one that would be that after the translation.
+        // Wrong, but not "no checksum", and not an all-ones one that would be that after the
+        // translation.
         segment[place] = segment[place].wrapping_add(1).max(1);
     }
     segment

@@ -173,7 +173,8 @@ impl Report {
         markdown(&rows)
     }
 
-    /// The failures of one gateway. What could not be set up is said once, and always; the others if `all` are wanted.
+    /// The failures of one gateway. What could not be set up is said once, and always; the others
+    /// if `all` are wanted.
     pub fn failures(&self, adapter: &str, all: bool) -> String {
         let mut text = String::new();
         let mut said = None;

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: an Internet host, a gateway and two instances in network namespaces, and what the product does
-//! between them, line by line.
+//! `cargo xtask demo`: an Internet host, a gateway and two instances in network namespaces, and
+//! what the product does between them, line by line.
 
 mod lines;
 

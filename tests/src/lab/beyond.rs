@@ -41,7 +41,8 @@ pub struct Beyond {
 }
 
 impl Beyond {
-    /// Both, behind `internet`, which forwards from now on and sends to the router what it has no route for.
+    /// Both, behind `internet`, which forwards from now on and sends to the router what it has no
+    /// route for.
     pub fn new(lab: &Lab, internet: &Netns) -> Result<Self> {
         let router = lab.namespace("router")?;
         let distant = lab.namespace("distant")?;

@@ -1,7 +1,7 @@
 //! Frames as they are on an interface: seen, kept, verified by tshark, and sent.
 //!
-//! A packet socket and not a capture program: a test can wait for the frame it is about, and none is lost in a
-//! buffer when the capture ends.
+//! A packet socket and not a capture program: a test can wait for the frame it is about, and none
+//! is lost in a buffer when the capture ends.
 
 use std::{
     fs,
@@ -36,20 +36,22 @@ pub struct Frame {
     pub at: SystemTime,
     /// Whether it came in over the interface; else this side sent it.
     pub incoming: bool,
-    /// Whether the sender left the transport checksum to the network card (a stack on this machine, whose packet
-    /// has not been on a wire).
+    /// Whether the sender left the transport checksum to the network card (a stack on this machine,
+    /// whose packet has not been on a wire).
     pub checksum_left_open: bool,
     /// From the Ethernet header on, with the tag that the kernel has taken off.
     pub bytes: Vec<u8>,
 }
 
 impl Frame {
-    /// What follows the Ethernet header, up to the length that an IPv4 header gives; padding is left out.
+    /// What follows the Ethernet header, up to the length that an IPv4 header gives; padding is
+    /// left out.
     pub fn packet(&self) -> &[u8] {
         ip_of(&self.bytes)
     }
 
-    /// The VLAN of the frame's 802.1Q tag, with that of an 802.1ad tag around it; `None` without one.
+    /// The VLAN of the frame's 802.1Q tag, with that of an 802.1ad tag around it; `None` without
+    /// one.
     pub fn vlan(&self) -> Option<Vlan> {
         let id = |high, low| u16::from_be_bytes([high, low]) & 0xfff;
         match *self.bytes.get(12..)? {
@@ -71,7 +73,8 @@ impl Frame {
     }
 }
 
-/// The IPv4 packet in `frame` without padding; all that follows the Ethernet header if it is something else.
+/// The IPv4 packet in `frame` without padding; all that follows the Ethernet header if it is
+/// something else.
 pub fn ip_of(frame: &[u8]) -> &[u8] {
     let payload = frame.get(14..).unwrap_or_default();
     if frame.get(12..14) != Some(&[8, 0]) {
@@ -158,9 +161,9 @@ impl Capture {
         })
     }
 
-    /// Has tshark check every checksum of every frame; returns how many frames it checked. Where a sender on this machine
-    /// left the transport checksum open, the field has to hold what a network card goes on from. `expected_wrong` picks
-    /// the frames that are sent wrong on purpose.
+    /// Has tshark check every checksum of every frame; returns how many frames it checked. Where a
+    /// sender on this machine left the transport checksum open, the field has to hold what a
+    /// network card goes on from. `expected_wrong` picks the frames that are sent wrong on purpose.
     pub fn verify(&self, file: &Path, expected_wrong: impl Fn(&Frame) -> bool) -> Result<usize> {
         let mut frames = self.frames();
         frames.retain(|frame| !expected_wrong(frame));
@@ -195,11 +198,12 @@ pub fn verify(frames: &[Frame], file: &Path) -> Result<()> {
         let [header, tcp, udp, icmp, icmp6, ones] = fields[..] else {
             bail!("tshark printed {row:?}");
         };
-        // Of several headers the outer one comes first. Where there is one of ICMP, the transport's is quoted: cut short, or
-        // never complete.
+        // Of several headers the outer one comes first. Where there is one of ICMP, the transport's
+        // is quoted: cut short, or never complete.
         let bad = |field: &str| field.split(',').next() == Some(BAD);
         let transport = if icmp.is_empty() && icmp6.is_empty() {
-            // All ones stand for zero: Linux writes them into TCP too where a checksum comes out as 0.
+            // All ones stand for zero: Linux writes them into TCP too where a checksum comes out as
+            // 0.
             (bad(tcp) && ones.is_empty()) || bad(udp)
         } else {
             bad(icmp) || bad(icmp6)
@@ -221,8 +225,8 @@ pub fn verify(frames: &[Frame], file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether the checksum of a TCP segment or a UDP datagram is the sum of its pseudo-header (RFC 9293, RFC 8200 8.1), to which a
-/// network card adds the segment's.
+/// Whether the checksum of a TCP segment or a UDP datagram is the sum of its pseudo-header (RFC
+/// 9293, RFC 8200 8.1), to which a network card adds the segment's.
 fn is_ready_to_complete(frame: &[u8]) -> bool {
     let packet = ip_of(frame);
     let (addresses, protocol, segment) = match packet.first().map(|first| (first >> 4, first & 15))
@@ -347,8 +351,8 @@ pub(crate) fn receive(socket: &OwnedFd, flags: MsgFlags) -> Result<Frame> {
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
     bytes.truncate(length);
     let mut checksum_left_open = false;
-    // SAFETY: the kernel filled `message`, whose control buffer is alive; the first record, if there is one, is
-    // read as what its type says it is.
+    // SAFETY: the kernel filled `message`, whose control buffer is alive; the first record, if
+    // there is one, is read as what its type says it is.
     unsafe {
         let record = libc::CMSG_FIRSTHDR(&raw const message);
         if !record.is_null()

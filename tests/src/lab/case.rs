@@ -1,7 +1,8 @@
 //! Tables of packets: each case says what is sent where, and what becomes of it.
 //!
-//! Every packet of a table has an identification of its own in its IP header (IPv6: the flow label), by which it is found
-//! wherever it comes out. At the end of a table each case was seen in exactly the places that it names.
+//! Every packet of a table has an identification of its own in its IP header (IPv6: the flow
+//! label), by which it is found wherever it comes out. At the end of a table each case was seen in
+//! exactly the places that it names.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,12 +25,13 @@ pub const OUTSIDE: &str = "192.0.2.1";
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug)]
 pub enum Expect {
-    /// It comes out at this side with this source and destination, and this TTL; all else is as the packet's
-    /// expression gives it for these.
+    /// It comes out at this side with this source and destination, and this TTL; all else is as the
+    /// packet's expression gives it for these.
     Arrives(&'static str, [&'static str; 2], u8),
     /// It is dropped and counted under this reason.
     Dropped(&'static str),
-    /// It comes out nowhere, and no drop is counted under any reason: the gateway's own kernel has it.
+    /// It comes out nowhere, and no drop is counted under any reason: the gateway's own kernel has
+    /// it.
     ToTheHost,
 }
 
@@ -40,8 +42,8 @@ pub struct Case {
     pub id: String,
     /// The side that sends.
     pub from: &'static str,
-    /// The packet in scapy's words, of the source `S`, the destination `D` and the TTL `T`; `I(…)` is the IP header with
-    /// them.
+    /// The packet in scapy's words, of the source `S`, the destination `D` and the TTL `T`; `I(…)`
+    /// is the IP header with them.
     pub packet: &'static str,
     /// The source and destination that are sent.
     pub sent: [&'static str; 2],
@@ -145,7 +147,8 @@ impl<'a> Bench<'a> {
         self.add_vlan(port, (port, None), guest, interface, own)
     }
 
-    /// Likewise, with a name of its own: a VLAN of the wire at the gateway's interface, or the wire untagged.
+    /// Likewise, with a name of its own: a VLAN of the wire at the gateway's interface, or the wire
+    /// untagged.
     pub fn add_vlan(
         &mut self,
         name: &'static str,
@@ -176,7 +179,8 @@ impl<'a> Bench<'a> {
         side.capture.send(&side.frame(ether_type, packet))
     }
 
-    /// Waits for the first frame that comes to a side and that `wanted` picks; it is looked at without its tags.
+    /// Waits for the first frame that comes to a side and that `wanted` picks; it is looked at
+    /// without its tags.
     pub fn wait_at(&self, at: &str, what: &str, wanted: impl Fn(&Frame) -> bool) -> Result<Frame> {
         let side = self.side(at)?;
         side.capture.wait_for(what, |seen| {

@@ -15,8 +15,8 @@ pub fn bind(guest: &Netns, interface: &str) -> Result<()> {
     Ok(())
 }
 
-/// Gets IPv6 for `interface`: the kernel its router from an advertisement, `dhclient` the address, which then is of use.
-/// The client stays in the background and renews.
+/// Gets IPv6 for `interface`: the kernel its router from an advertisement, `dhclient` the address,
+/// which then is of use. The client stays in the background and renews.
 pub fn bind6(guest: &Netns, interface: &str) -> Result<()> {
     guest.ip(&format!("link set dev {interface} up"))?;
     has_address(guest, interface, "link")?;
@@ -29,7 +29,8 @@ pub fn bind6(guest: &Netns, interface: &str) -> Result<()> {
     has_address(guest, interface, "global")
 }
 
-/// Waits until the guest may use an IPv6 address of that scope, and every one that it has: no other answers for it.
+/// Waits until the guest may use an IPv6 address of that scope, and every one that it has: no other
+/// answers for it.
 fn has_address(guest: &Netns, interface: &str, scope: &str) -> Result<()> {
     until(
         PATIENCE,
@@ -69,7 +70,8 @@ pub fn gets_lease(guest: &Netns, interface: &str, seconds: u32) -> Result<bool> 
     try_for(guest, interface, "-4", seconds)
 }
 
-/// Likewise an IPv6 lease. The client begins anew: one that has an old lease, and is not told otherwise, goes on with it.
+/// Likewise an IPv6 lease. The client begins anew: one that has an old lease, and is not told
+/// otherwise, goes on with it.
 pub fn gets_lease6(guest: &Netns, interface: &str, seconds: u32) -> Result<bool> {
     run(guest
         .guest_command("rm")?

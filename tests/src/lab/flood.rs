@@ -1,4 +1,5 @@
-//! Frames as fast as they go, or at a rate, bounded in count and time: what somebody sends who wants to take something from others.
+//! Frames as fast as they go, or at a rate, bounded in count and time: what somebody sends who
+//! wants to take something from others.
 
 use std::{
     os::fd::AsRawFd,
@@ -24,7 +25,8 @@ const MOST: u64 = 20_000_000;
 pub enum Rate {
     /// As fast as it goes, on a wire of the flood's own.
     Full,
-    /// Some thousand a second, on a wire that its victim sends on, too: many times any budget, and the wire is not full.
+    /// Some thousand a second, on a wire that its victim sends on, too: many times any budget, and
+    /// the wire is not full.
     Shared,
 }
 
@@ -36,7 +38,8 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Sends these frames out of `interface` of `namespace`, one after the other and again from the first, at a [`Rate`].
+    /// Sends these frames out of `interface` of `namespace`, one after the other and again from the
+    /// first, at a [`Rate`].
     pub fn start(
         namespace: &Netns,
         interface: &str,

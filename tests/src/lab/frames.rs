@@ -1,5 +1,5 @@
-//! Packets from scapy: what goes in and what has to come out, built by a source that shares nothing with the code
-//! under test.
+//! Packets from scapy: what goes in and what has to come out, built by a source that shares nothing
+//! with the code under test.
 
 use std::process::Command;
 

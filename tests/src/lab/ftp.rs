@@ -71,7 +71,8 @@ impl FtpServer {
         })
     }
 
-    /// Fetches the file as a client does that uses the address `source` and knows the server as `target`.
+    /// Fetches the file as a client does that uses the address `source` and knows the server as
+    /// `target`.
     pub fn fetch(
         &self,
         client: &Netns,
@@ -105,8 +106,8 @@ impl FtpServer {
         log.contains(&format!("\"{command}"))
     }
 
-    /// The server's words about the last data connection that it refused to open, and the address that the client had
-    /// named.
+    /// The server's words about the last data connection that it refused to open, and the address
+    /// that the client had named.
     pub fn refusal(&self) -> Option<String> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let (_, after) = log.rsplit_once("\"PORT ")?;

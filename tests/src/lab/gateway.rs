@@ -1,4 +1,5 @@
-//! The command under test, as the daemon and as the operator's tool, in the gateway's network namespace.
+//! The command under test, as the daemon and as the operator's tool, in the gateway's network
+//! namespace.
 
 use std::{
     env, fs,

@@ -1,8 +1,8 @@
-//! The lab: network namespaces that play an Internet host, a gateway and guests, and that vanish however the
-//! process ends.
+//! The lab: network namespaces that play an Internet host, a gateway and guests, and that vanish
+//! however the process ends.
 //!
-//! Everything carries the name of the lab, which holds the process id: two runs never meet, and what a killed run
-//! left is found and swept away by the next one.
+//! Everything carries the name of the lab, which holds the process id: two runs never meet, and
+//! what a killed run left is found and swept away by the next one.
 
 pub mod arp;
 pub mod beyond;
@@ -56,7 +56,8 @@ static LABS: Mutex<Vec<Arc<Inner>>> = Mutex::new(Vec::new());
 /// Whether this process mounted the host's bpffs.
 static MOUNTED: AtomicBool = AtomicBool::new(false);
 
-/// A set of network namespaces and a folder, taken away on drop, on panic and on SIGINT, SIGTERM and SIGHUP.
+/// A set of network namespaces and a folder, taken away on drop, on panic and on SIGINT, SIGTERM
+/// and SIGHUP.
 pub struct Lab {
     inner: Arc<Inner>,
 }

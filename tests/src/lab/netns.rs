@@ -72,11 +72,13 @@ impl Netns {
         &self.shared.etc
     }
 
-    /// A command that enters the network namespace and nothing else: it sees the host's files and its bpffs.
+    /// A command that enters the network namespace and nothing else: it sees the host's files and
+    /// its bpffs.
     pub fn command(&self, program: &str) -> Command {
         let shared = Arc::clone(&self.shared);
         let mut command = Command::new(program);
-        // SAFETY: between fork and exec only one system call is made, on a descriptor opened before.
+        // SAFETY: between fork and exec only one system call is made, on a descriptor opened
+        // before.
         unsafe {
             command.pre_exec(move || {
                 setns(shared.handle.as_fd(), CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
@@ -105,15 +107,16 @@ impl Netns {
         Ok(command)
     }
 
-    /// A command of the guest: besides the network it has its own host name, `/etc`, `/run` and DHCP leases, so that a
-    /// DHCP client and daemons can do to them what they do to a machine's.
+    /// A command of the guest: besides the network it has its own host name, `/etc`, `/run` and
+    /// DHCP leases, so that a DHCP client and daemons can do to them what they do to a machine's.
     pub fn guest_command(&self, program: &str) -> Result<Command> {
         let shared = Arc::clone(&self.shared);
         let etc = CString::new(self.shared.etc.as_os_str().as_encoded_bytes())?;
         let leases = CString::new(self.shared.leases.as_os_str().as_encoded_bytes())?;
         let running = CString::new(self.shared.running.as_os_str().as_encoded_bytes())?;
         let mut command = Command::new(program);
-        // SAFETY: between fork and exec only system calls are made, on values that were allocated before.
+        // SAFETY: between fork and exec only system calls are made, on values that were allocated
+        // before.
         unsafe {
             command.pre_exec(move || {
                 setns(shared.handle.as_fd(), CloneFlags::CLONE_NEWNET)?;
@@ -169,8 +172,9 @@ impl Netns {
     }
 }
 
-/// A small `/etc`: what programs need to start, and a DHCP client's configuration without the hooks that other
-/// packages of this machine may have added (they would tell the machine's own services about the guest's lease).
+/// A small `/etc`: what programs need to start, and a DHCP client's configuration without the hooks
+/// that other packages of this machine may have added (they would tell the machine's own services
+/// about the guest's lease).
 fn guest_etc(etc: &Path) -> Result<()> {
     const HOOKS: &str = "dhcp/dhclient-exit-hooks.d";
     fs::create_dir_all(etc.join(HOOKS))?;

@@ -23,9 +23,11 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// Read while a program is being started, written when no more may start.
 static STARTING: RwLock<()> = RwLock::new(());
 
-/// Waits for the programs that are being started, and lets no other one start: who tries waits for ever.
+/// Waits for the programs that are being started, and lets no other one start: who tries waits for
+/// ever.
 ///
-/// For a process that takes its labs away and ends: a program that started meanwhile would outlive them.
+/// For a process that takes its labs away and ends: a program that started meanwhile would outlive
+/// them.
 pub(super) fn start_no_more() {
     std::mem::forget(STARTING.write().unwrap_or_else(PoisonError::into_inner));
 }
@@ -43,8 +45,8 @@ pub fn run(command: &mut Command) -> Result<String> {
     checked(command, &output)
 }
 
-/// Likewise, also while no other program may start. For steps that end before a lab can be taken away, because they
-/// hold a lock that this needs.
+/// Likewise, also while no other program may start. For steps that end before a lab can be taken
+/// away, because they hold a lock that this needs.
 pub(super) fn run_regardless(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())

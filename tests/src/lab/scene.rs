@@ -179,10 +179,11 @@ pub struct Options {
     pub pool: &'static str,
     /// Further lines of the daemon's configuration.
     pub configuration: &'static str,
-    /// Whether the guests only raise their interfaces, without addresses: their stacks then stay silent, and every packet
-    /// that comes or goes is the test's own.
+    /// Whether the guests only raise their interfaces, without addresses: their stacks then stay
+    /// silent, and every packet that comes or goes is the test's own.
     pub silent: bool,
-    /// Whether the pool is on the uplink's own network for the Internet host: it asks for each EIP by ARP.
+    /// Whether the pool is on the uplink's own network for the Internet host: it asks for each EIP
+    /// by ARP.
     pub on_link: bool,
     /// Whether there is IPv6 beside IPv4: on the uplink, in the table, and in the guests.
     pub dual_stack: bool,
@@ -312,8 +313,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Makes every port able to take XDP frames (its peer polls with `gro on`), and waits until the daemon, configured so,
-    /// delivers to them by XDP.
+    /// Makes every port able to take XDP frames (its peer polls with `gro on`), and waits until the
+    /// daemon, configured so, delivers to them by XDP.
     pub fn deliver_by_xdp(&self) -> Result<()> {
         for eni in &ENIS {
             let guest = self.guest(eni.instance);
@@ -334,15 +335,16 @@ impl Scene {
         self.guest(&eip.eni[..1])
     }
 
-    /// DHCP gives an interface one address. The second private IP of an ENI is added in the guest by its administrator:
-    /// an address, no route.
+    /// DHCP gives an interface one address. The second private IP of an ENI is added in the guest
+    /// by its administrator: an address, no route.
     pub fn add_second_address(&self, instance: &str, interface: &str) -> Result<()> {
         self.guest(instance)
             .ip(&format!("address add 10.0.0.12/24 dev {interface}"))?;
         Ok(())
     }
 
-    /// Sends one packet, given in scapy's words, from the guest behind `port`, with its ENI's MAC address.
+    /// Sends one packet, given in scapy's words, from the guest behind `port`, with its ENI's MAC
+    /// address.
     pub fn send_from(&self, port: &str, packet: &str) -> Result<()> {
         let eni = eni_on(port)?;
         let frame = format!(

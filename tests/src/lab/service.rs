@@ -24,7 +24,8 @@ pub enum Port {
     Udp(u16),
 }
 
-/// A daemon. Dropping the handle asks it to end, so that it ends its own children, and waits for that.
+/// A daemon. Dropping the handle asks it to end, so that it ends its own children, and waits for
+/// that.
 pub struct Service {
     job: Job,
 }
@@ -57,7 +58,8 @@ impl Drop for Service {
     }
 }
 
-/// Whether this thread's network namespace has a socket that waits on `port`, in `/proc/net` of either family.
+/// Whether this thread's network namespace has a socket that waits on `port`, in `/proc/net` of
+/// either family.
 fn listens(port: Port) -> Result<bool> {
     // The kernel's states: a TCP socket that listens, a UDP socket that is not connected.
     let (files, state, number) = match port {

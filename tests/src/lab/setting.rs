@@ -1,4 +1,5 @@
-//! Settings of the whole host that no namespace has of its own: raised for a while, and put back however the process ends.
+//! Settings of the whole host that no namespace has of its own: raised for a while, and put back
+//! however the process ends.
 
 use std::{
     fs,

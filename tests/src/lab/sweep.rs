@@ -133,7 +133,8 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 fn kill_all_in(namespace: &str) {
-    // A process may start another one while the list is read: until the list is empty, but not for ever.
+    // A process may start another one while the list is read: until the list is empty, but not for
+    // ever.
     for _ in 0..20 {
         let Ok(output) = Command::new("ip")
             .args(["netns", "pids", namespace])
@@ -155,7 +156,8 @@ fn kill_all_in(namespace: &str) {
             // It may have ended by itself.
             let _ = kill(id, Signal::SIGKILL);
         }
-        // A killed child of this process stays a zombie, and outside the list, until it is waited for.
+        // A killed child of this process stays a zombie, and outside the list, until it is waited
+        // for.
         std::thread::yield_now();
     }
 }

@@ -1,4 +1,5 @@
-//! The wires: an uplink between the Internet host and the gateway, ports between the gateway and guests.
+//! The wires: an uplink between the Internet host and the gateway, ports between the gateway and
+//! guests.
 
 use anyhow::{Context as _, Result};
 
@@ -37,7 +38,8 @@ impl Backbone {
             gateway.name()
         ))?;
         for (side, address) in [(&internet, INTERNET), (&gateway, GATEWAY)] {
-            // This pair plays a wire: what goes over it is complete, as a network card would have made it.
+            // This pair plays a wire: what goes over it is complete, as a network card would have
+            // made it.
             run(side.command("ethtool").args(["-K", UPLINK, "tx", "off"]))?;
             side.ip(&format!("address add {address}/24 dev {UPLINK}"))?;
             side.ip(&format!("link set dev {UPLINK} up"))?;

@@ -100,7 +100,8 @@ impl Pinging {
         self.job.said().matches("bytes from").count()
     }
 
-    /// Ends it; what it saw up to the last reply. (A request after that may still have been on its way.)
+    /// Ends it; what it saw up to the last reply. (A request after that may still have been on its
+    /// way.)
     pub fn stop(mut self) -> Result<Pinged> {
         self.job.signal(Signal::SIGINT)?;
         self.job.wait()?;
@@ -150,7 +151,8 @@ pub enum Amount {
 /// What a TCP transfer did.
 #[derive(Clone, Copy, Debug)]
 pub struct Transferred {
-    /// Bytes that the receiver had read when the sender was done. (What was still under way then is not in it.)
+    /// Bytes that the receiver had read when the sender was done. (What was still under way then is
+    /// not in it.)
     pub received: u64,
     /// Its rate.
     pub bits_per_second: f64,
@@ -245,7 +247,8 @@ pub struct Exchanged {
     pub server: SocketAddr,
 }
 
-/// One datagram from a socket at `source` to `target`, where a socket at `bound` answers it with the same words.
+/// One datagram from a socket at `source` to `target`, where a socket at `bound` answers it with
+/// the same words.
 pub fn udp(
     client: &Netns,
     source: &str,
@@ -276,8 +279,8 @@ pub fn udp(
     })
 }
 
-/// Datagrams of one system call, which the kernel hands on in one piece to be cut as late as possible (`UDP_SEGMENT`); all of
-/// them arrive.
+/// Datagrams of one system call, which the kernel hands on in one piece to be cut as late as
+/// possible (`UDP_SEGMENT`); all of them arrive.
 pub fn udp_segmented(
     client: &Netns,
     source: &str,

@@ -23,7 +23,8 @@ use super::{
     topology::{INTERNET_MAC, UPLINK},
 };
 
-/// The uplink's VLANs, in words of the configuration. Who sends ICMP errors there is said, as they have no address.
+/// The uplink's VLANs, in words of the configuration. Who sends ICMP errors there is said, as they
+/// have no address.
 macro_rules! uplink_vlans {
     () => {
         "[[uplink]]\ninterface = \"up0\"\nvlan = 100\nicmp_source = \"198.51.100.9\"\n\

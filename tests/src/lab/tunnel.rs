@@ -43,7 +43,8 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// In place of the backbone's wire: interfaces of the same name, with the same addresses and `mtu`, and the pools' routes.
+    /// In place of the backbone's wire: interfaces of the same name, with the same addresses and
+    /// `mtu`, and the pools' routes.
     pub fn replace_wire(backbone: &Backbone, mtu: u32, pools: &[&str]) -> Result<Self> {
         backbone.gateway.ip(&format!("link delete dev {UPLINK}"))?;
         let sides = [&backbone.internet, &backbone.gateway];

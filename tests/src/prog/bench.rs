@@ -30,7 +30,8 @@ use super::{
 const ROOM: usize = 16 * 1024;
 /// Enough for the world's EIPs, few enough to look at all of them after each packet.
 const SLOTS: u32 = 32;
-/// The budgets for the gateway's own ICMP errors: of an ENI or EIP, by index and kind, and of the receivers.
+/// The budgets for the gateway's own ICMP errors: of an ENI or EIP, by index and kind, and of the
+/// receivers.
 const BUDGETS: &str = "BUDGETS";
 const RECEIVER_BUDGETS: &str = "RECEIVER_BUDGETS";
 /// How many kinds there are, and how many targets and slots the world has.
@@ -135,7 +136,8 @@ impl Bench {
         for map in [stages::XDP, stages::TC] {
             arrays.push(take(&mut ebpf, map)?);
         }
-        // The kernel takes a veth as the source of a test frame only while an XDP program is attached to it.
+        // The kernel takes a veth as the source of a test frame only while an XDP program is
+        // attached to it.
         for interface in &world.interfaces {
             let name = Hook::Xdp.program(&interface.name);
             let program: &mut Xdp = program_named(&mut ebpf, name)?.try_into()?;
@@ -173,8 +175,9 @@ impl Bench {
         Ok(())
     }
 
-    /// Makes the far ends take the frames that XDP programs send to their pairs: a veth hands such frames over only to
-    /// a peer that has an XDP program. Theirs knows none of these interfaces and leaves everything alone.
+    /// Makes the far ends take the frames that XDP programs send to their pairs: a veth hands such
+    /// frames over only to a peer that has an XDP program. Theirs knows none of these interfaces
+    /// and leaves everything alone.
     pub fn open_far_ends(&mut self, world: &World) -> Result<()> {
         for interface in &world.interfaces {
             let program: &mut Xdp =
@@ -332,7 +335,8 @@ impl Runner<'_> {
     }
 }
 
-/// `struct xdp_md` (include/uapi/linux/bpf.h): data, `data_end`, `data_meta`, ifindex, queue, egress ifindex.
+/// `struct xdp_md` (include/uapi/linux/bpf.h): data, `data_end`, `data_meta`, ifindex, queue,
+/// egress ifindex.
 fn xdp_context(ifindex: u32, len: usize) -> Vec<u8> {
     let len = u32::try_from(len).expect("frames are short");
     words(&[0, len, 0, ifindex, 0, 0])

@@ -51,7 +51,8 @@ pub fn run_case(
     }))
 }
 
-/// What is wrong with the requests that were handed over: at most this frame, which came in on that link.
+/// What is wrong with the requests that were handed over: at most this frame, which came in on that
+/// link.
 pub fn of_requests(
     handed_over: &[(RequestHeader, Vec<u8>)],
     frame: Option<&[u8]>,

@@ -1,7 +1,8 @@
 //! The packet path in the kernel, driven packet by packet over `BPF_PROG_TEST_RUN`.
 //!
-//! A table of cases (`tests/cases/ipv4.json` and `ipv6.json`, written by `generate.py` with scapy) says what goes in and exactly what
-//! must come out; [`Bench`] is a network namespace with the interfaces and filled maps of the table's world.
+//! A table of cases (`tests/cases/ipv4.json` and `ipv6.json`, written by `generate.py` with scapy)
+//! says what goes in and exactly what must come out; [`Bench`] is a network namespace with the
+//! interfaces and filled maps of the table's world.
 
 mod bench;
 pub mod check;

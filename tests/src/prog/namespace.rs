@@ -13,8 +13,8 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::table::Interface;
 
-/// Runs `body` on a thread of its own in a new network namespace, which ends with the thread and with it everything
-/// in the namespace.
+/// Runs `body` on a thread of its own in a new network namespace, which ends with the thread and
+/// with it everything in the namespace.
 pub fn with_namespace<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         scope
@@ -42,7 +42,8 @@ pub fn peer(name: &str) -> String {
     format!("{name}-far")
 }
 
-/// Creates veth pairs with these names and MACs, both ends up, and an MTU that is larger than any of the table.
+/// Creates veth pairs with these names and MACs, both ends up, and an MTU that is larger than any
+/// of the table.
 pub fn create(interfaces: &[Interface]) -> Result<()> {
     let mut batch = String::from("link set lo up\n");
     for Interface { name, mac } in interfaces {

@@ -1,4 +1,5 @@
-//! What holds for every packet, whatever the table says: nothing but headers changes, and no error is repaired.
+//! What holds for every packet, whatever the table says: nothing but headers changes, and no error
+//! is repaired.
 
 use std::ops::Range;
 
@@ -24,7 +25,8 @@ pub struct Shape {
     total_len: usize,
     protocol: u8,
     later_fragment: bool,
-    /// Whether a routing header leads on from the destination, so that no checksum of a payload covers it (RFC 8200 8.1).
+    /// Whether a routing header leads on from the destination, so that no checksum of a payload
+    /// covers it (RFC 8200 8.1).
     leads_on: bool,
 }
 
@@ -105,7 +107,8 @@ impl Shape {
         if self.is_ipv6 { 40 } else { self.header_len }
     }
 
-    /// The header's bytes that nobody changes: all but the addresses, the hop limit and the checksum.
+    /// The header's bytes that nobody changes: all but the addresses, the hop limit and the
+    /// checksum.
     fn fixed(self) -> [Range<usize>; 3] {
         if self.is_ipv6 {
             [0..7, 40..40, 40..self.header_len]
@@ -305,8 +308,9 @@ fn tells(input: &[u8], output: &[u8]) -> bool {
         && (covered + u32::from(sum(&output[message..]))) % 0xffff == 0
 }
 
-/// Whether the output is the input but for its Ethernet addresses and one hop less, and its chain of extension headers leaves
-/// the packet beyond what anybody looks through: 8 headers, and 120 bytes of them. Nothing of it is translated.
+/// Whether the output is the input but for its Ethernet addresses and one hop less, and its chain
+/// of extension headers leaves the packet beyond what anybody looks through: 8 headers, and 120
+/// bytes of them. Nothing of it is translated.
 fn passes_by(input: &[u8], output: &[u8]) -> bool {
     const HOP_LIMIT: usize = NETWORK + 7;
     const FIRST: usize = NETWORK + 40;
@@ -339,8 +343,9 @@ fn passes_by(input: &[u8], output: &[u8]) -> bool {
     end <= input.len()
 }
 
-/// Whether the output is the last one of the fragments that the input was cut into (RFC 791 3.2): not translated, and in its
-/// header nothing changed but length, flags, offset and checksum, and options that only the first one has.
+/// Whether the output is the last one of the fragments that the input was cut into (RFC 791 3.2):
+/// not translated, and in its header nothing changed but length, flags, offset and checksum, and
+/// options that only the first one has.
 fn ends(input: &[u8], output: &[u8]) -> bool {
     const DO_NOT_FRAGMENT: u16 = 0x4000;
     const NO_OPERATION: u8 = 1;
@@ -454,7 +459,8 @@ pub fn check_rewritten(input: &[u8], output: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Nothing behind the headers changes but checksums, what an answered ping is called, and the addresses in a quotation.
+/// Nothing behind the headers changes but checksums, what an answered ping is called, and the
+/// addresses in a quotation.
 fn check_payload(input: &[u8], output: &[u8], shape: Shape) -> Result<()> {
     let transport = shape.transport();
     let echo = shape.is_icmp() && input[shape.addresses()] == swapped(&output[shape.addresses()]);

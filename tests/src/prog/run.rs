@@ -16,8 +16,9 @@ impl Hook {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
 
-    /// Whether the kernel runs a program at this hook over such a frame for a test. No tc program sees a frame of more
-    /// than a page that way, nor (since Linux 6.18) an IP packet without a whole header; over a wire it does.
+    /// Whether the kernel runs a program at this hook over such a frame for a test. No tc program
+    /// sees a frame of more than a page that way, nor (since Linux 6.18) an IP packet without a
+    /// whole header; over a wire it does.
     pub fn is_testable(self, frame: &[u8]) -> bool {
         const ETHERNET: usize = 14;
         const PAGE_WITHOUT_SKB_OVERHEAD: usize = 3500;
@@ -34,7 +35,8 @@ impl Hook {
         }
     }
 
-    /// The program that stands at this hook of an interface; uplinks are those whose name begins with `up`.
+    /// The program that stands at this hook of an interface; uplinks are those whose name begins
+    /// with `up`.
     pub fn program(self, interface: &str) -> &'static str {
         match (self, interface.starts_with("up")) {
             (Self::Xdp, true) => programs::UPLINK_XDP,

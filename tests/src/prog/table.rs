@@ -81,7 +81,8 @@ pub enum Expect {
         /// Where it would have gone, for a reason that is found last.
         to: Option<String>,
     },
-    /// Sent out of an interface to the neighbour there that has the destination, by the kernel's neighbour table.
+    /// Sent out of an interface to the neighbour there that has the destination, by the kernel's
+    /// neighbour table.
     Neighbour {
         /// The interface.
         to: String,
@@ -96,7 +97,8 @@ pub enum Expect {
         out: Frame,
         /// The frames that leave in the end.
         sent: Vec<Frame>,
-        /// Whether to the neighbour there that has the destination, by the kernel's neighbour table.
+        /// Whether to the neighbour there that has the destination, by the kernel's neighbour
+        /// table.
         neighbour: bool,
     },
     /// Put into the map of guests' requests.

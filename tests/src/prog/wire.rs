@@ -91,7 +91,8 @@ fn receive(socket: &Socket, flags: libc::c_int) -> Result<Option<Vec<u8>>> {
 
 /// The tag of a message that was received.
 fn tag_beside(message: &libc::msghdr) -> Option<([u8; 2], u16)> {
-    // SAFETY: the kernel has filled the control messages in, within the buffer that `message` points to.
+    // SAFETY: the kernel has filled the control messages in, within the buffer that `message`
+    // points to.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
         // SAFETY: the pointer is one of libc's to a control message of the buffer.

@@ -41,7 +41,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether the documents of the service that has the two modes name its protocol as not supported in NAT mode.
+    /// Whether the documents of the service that has the two modes name its protocol as not
+    /// supported in NAT mode.
     pub fn named(&self) -> bool {
         ["H.323", "SIP", "DNS", "RTSP", "TFTP"]
             .iter()

@@ -35,7 +35,8 @@ pub struct Effort {
     pub all: bool,
 }
 
-/// How long a transfer is: many short ones, in turn, are held against each other in what the machine does just then.
+/// How long a transfer is: many short ones, in turn, are held against each other in what the
+/// machine does just then.
 const SECONDS: u32 = 1;
 
 /// A gateway between the two.
@@ -99,7 +100,8 @@ pub fn run_all(effort: &Effort, say: &mut dyn FnMut(&str)) -> Result<Vec<Bulk>> 
     Ok(all)
 }
 
-/// The guest's program and the Internet's each on a core of its own, where there are two: the same for all.
+/// The guest's program and the Internet's each on a core of its own, where there are two: the same
+/// for all.
 fn placement() -> Result<Option<[&'static str; 2]>> {
     Ok((cpus()? > 1).then_some(["-A", "0,1"]))
 }
@@ -147,7 +149,8 @@ fn scene(
     guest.ip(&format!("address add {GUEST}/24 dev eth0"))?;
     guest.ip("link set dev eth0 up")?;
     guest.ip(&format!("route add default via {ROUTER}"))?;
-    // What an uplink's NIC does for its host, this end of the wire does too: segments and checksums.
+    // What an uplink's NIC does for its host, this end of the wire does too: segments and
+    // checksums.
     run(backbone
         .gateway
         .command("ethtool")
@@ -193,7 +196,8 @@ fn eip_dp(delivery: &str) -> Result<Scene> {
     })
 }
 
-/// Has the gateway's interfaces poll, and merge what belongs together: off for a veth, on for a NIC.
+/// Has the gateway's interfaces poll, and merge what belongs together: off for a veth, on for a
+/// NIC.
 fn with_gro(gateway: &Netns) -> Result<()> {
     for interface in [UPLINK, PORT] {
         run(gateway

@@ -1,4 +1,5 @@
-//! The time that a closed loop had of its cores. On a machine where others run, too, it is less than what passed.
+//! The time that a closed loop had of its cores. On a machine where others run, too, it is less
+//! than what passed.
 
 use std::{
     fs,
@@ -11,7 +12,8 @@ use std::{
 
 use nix::libc::{clock_gettime, timespec};
 
-/// The clocks of the generators, whose threads run most of the loop's softirqs, and of the kernel's threads for the others.
+/// The clocks of the generators, whose threads run most of the loop's softirqs, and of the kernel's
+/// threads for the others.
 pub struct Clocks {
     /// How many cores there are.
     pub cores: f64,
@@ -68,8 +70,8 @@ fn time_of(thread: i32, kind: i32) -> Duration {
     Duration::from_secs(seconds) + Duration::from_nanos(nanos)
 }
 
-/// The threads of the kernel with this name: pktgen has some of each name, for each network namespace, and those that are idle
-/// add nothing. None is seen from within a container.
+/// The threads of the kernel with this name: pktgen has some of each name, for each network
+/// namespace, and those that are idle add nothing. None is seen from within a container.
 fn kernel_threads(wanted: &str) -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries

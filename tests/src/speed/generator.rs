@@ -1,5 +1,5 @@
-//! Sending and counting: one closed loop a core. The generator's call is a long one, since each costs tens of milliseconds
-//! before the first frame, and a window inside it is what is counted.
+//! Sending and counting: one closed loop a core. The generator's call is a long one, since each
+//! costs tens of milliseconds before the first frame, and a window inside it is what is counted.
 
 use std::{
     sync::{
@@ -37,19 +37,21 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What passes after the first frame before counting begins.
 const WARM_UP: Duration = Duration::from_millis(20);
 
-/// Of its cores' time the loop has to have so much of a window, else the window is made longer, but not by more than so often.
+/// Of its cores' time the loop has to have so much of a window, else the window is made longer, but
+/// not by more than so often.
 const LEAST_SHARE: f64 = 0.25;
 const MOST_WINDOWS: u32 = 50;
 
 /// What was counted in a window.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
-    /// Frames a second of the cores' time, times the cores: those that arrived as they have to, or of a row where none may
-    /// arrive, those sent.
+    /// Frames a second of the cores' time, times the cores: those that arrived as they have to, or
+    /// of a row where none may arrive, those sent.
     pub rate: f64,
     /// Bits a second of them, frames as they are in memory.
     pub bits: f64,
-    /// The share of the cores' time that the loop had: less than all of it where others want them too.
+    /// The share of the cores' time that the loop had: less than all of it where others want them
+    /// too.
     pub share: f64,
     /// The share of frames that were sent and did not arrive.
     pub lost: f64,
@@ -65,7 +67,8 @@ pub enum Sender {
     Pktgen,
 }
 
-/// Runs one row for a window of this length. It fails if frames arrive that should not, or none that should.
+/// Runs one row for a window of this length. It fails if frames arrive that should not, or none
+/// that should.
 pub fn measure(
     site: &mut Site,
     row: &Row,

@@ -1,4 +1,5 @@
-//! The bench: how fast gateways forward, and how fast eip-dp's table is, by the method that `docs/performance.md` tells.
+//! The bench: how fast gateways forward, and how fast eip-dp's table is, by the method that
+//! `docs/performance.md` tells.
 //!
 //! ```text
 //!  source                 gateway                     sink
@@ -6,8 +7,9 @@
 //!    counted ◀─ up0 ◀══ up0 ◀─ [candidate] ◀─ p0 ◀══ e0 ◀─ generator    out
 //! ```
 //!
-//! Each candidate has a lab of its own; all of them stand while rounds go over them in turn. What is sent and what has to
-//! arrive is a [`bench_ebpf::Plan`](eip_dp_bench_ebpf::Plan); [`site`] builds the namespaces, [`generator`] sends and counts.
+//! Each candidate has a lab of its own; all of them stand while rounds go over them in turn. What
+//! is sent and what has to arrive is a [`bench_ebpf::Plan`](eip_dp_bench_ebpf::Plan); [`site`]
+//! builds the namespaces, [`generator`] sends and counts.
 
 pub mod applied;
 pub mod bulk;

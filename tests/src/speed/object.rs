@@ -19,7 +19,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ei
 #[derive(Clone, Copy)]
 struct Plain<T: Copy>(T);
 
-// SAFETY: what the driver and its programs exchange are `repr(C)` structs of integers without padding, see `sizes`.
+// SAFETY: what the driver and its programs exchange are `repr(C)` structs of integers without
+// padding, see `sizes`.
 unsafe impl<T: Copy + 'static> Pod for Plain<T> {}
 
 /// No padding: the sizes are those of the fields together.

@@ -1,5 +1,5 @@
-//! The kernel's packet generator in place of the bench's own, on hosts that have it: whole packets of its own making, sent through the
-//! stack's transmit path.
+//! The kernel's packet generator in place of the bench's own, on hosts that have it: whole packets
+//! of its own making, sent through the stack's transmit path.
 
 use std::{fs, path::Path as File};
 
@@ -24,7 +24,8 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// Whether it can send what the row is about: UDP over IPv4 from the Internet, to EIPs that are drawn uniformly.
+/// Whether it can send what the row is about: UDP over IPv4 from the Internet, to EIPs that are
+/// drawn uniformly.
 pub fn can_send(row: &Row) -> bool {
     row.path == Path::In
         && row.shape.family == Family::V4

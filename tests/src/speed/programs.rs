@@ -1,5 +1,5 @@
-//! The instruction budget: what the verifier and the JIT made of each program, and what a path takes by `BPF_PROG_TEST_RUN`. A
-//! regression is seen without a quiet machine.
+//! The instruction budget: what the verifier and the JIT made of each program, and what a path
+//! takes by `BPF_PROG_TEST_RUN`. A regression is seen without a quiet machine.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
-//! Rounds: every row once in each, in turn, so that a machine that becomes slower meanwhile does so for all.
+//! Rounds: every row once in each, in turn, so that a machine that becomes slower meanwhile does so
+//! for all.
 
 use std::{any::Any, collections::BTreeMap, path::Path as File, time::Duration};
 
@@ -51,7 +52,8 @@ struct Standing {
     site: Site,
 }
 
-/// Where the frames of a row are forwarded: one site serves all rows that differ in the traffic alone.
+/// Where the frames of a row are forwarded: one site serves all rows that differ in the traffic
+/// alone.
 type Place = (Gateway, Shape);
 
 /// What was measured, and what could not be.
@@ -202,7 +204,8 @@ impl Bare {
     /// How many rows are held against one measurement.
     const LASTS: u32 = 3;
 
-    /// The rate for a row; nothing for a row that needs none, or whose bare redirect is not among what stands.
+    /// The rate for a row; nothing for a row that needs none, or whose bare redirect is not among
+    /// what stands.
     fn rate(
         &mut self,
         standing: &mut BTreeMap<Place, Standing>,
@@ -236,7 +239,8 @@ fn place<'a>(standing: &'a mut BTreeMap<Place, Standing>, row: &Row) -> Result<&
     place.context("no site for a row")
 }
 
-/// A sequence of numbers below `members` by Zipf's law, exponent 1; which are the frequent ones is scattered.
+/// A sequence of numbers below `members` by Zipf's law, exponent 1; which are the frequent ones is
+/// scattered.
 fn zipf(members: u32) -> Vec<u32> {
     /// Prime, and larger than any table: no two ranks fall on one number.
     const SCATTER: u64 = 2_654_435_761;

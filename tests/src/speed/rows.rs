@@ -12,7 +12,8 @@ pub const SIZES: [u32; 3] = [1_024, 65_536, 1_000_000];
 /// The VPCs of tables with many.
 pub const VPCS: u32 = 64;
 
-/// All rows of a full run, or those of a quick one: IPv4, two sizes of tables, one core, the shortest frames.
+/// All rows of a full run, or those of a quick one: IPv4, two sizes of tables, one core, the
+/// shortest frames.
 pub fn all(quick: bool) -> Vec<Row> {
     let mut rows = Vec::new();
     let sizes = if quick { &SIZES[..2] } else { &SIZES[..] };

@@ -33,7 +33,8 @@ pub struct Shape {
     pub mode: Mode,
     /// How many EIPs, all associated.
     pub eips: u32,
-    /// How many VPCs, a power of two; each stands behind a port of its own, and their private addresses are the same.
+    /// How many VPCs, a power of two; each stands behind a port of its own, and their private
+    /// addresses are the same.
     pub vpcs: u32,
 }
 

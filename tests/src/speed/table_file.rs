@@ -21,11 +21,13 @@ use super::{
 /// ENIs of an instance in cut-through mode.
 const ENIS_OF_INSTANCE: u32 = 16;
 
-/// EIPs that a table has besides, associated with nothing, and ENIs with as many private addresses without one.
+/// EIPs that a table has besides, associated with nothing, and ENIs with as many private addresses
+/// without one.
 #[derive(Clone, Copy, Debug)]
 pub struct Spare(pub u32);
 
-/// The ENI and the private address that wait for an EIP with a number beyond the shape's, in the first VPC.
+/// The ENI and the private address that wait for an EIP with a number beyond the shape's, in the
+/// first VPC.
 pub fn spare(shape: &Shape, number: u32) -> (String, IpAddr) {
     let member = number - shape.eips + shape.members();
     let eni = shape.enis() / shape.vpcs + ((number - shape.eips) >> shape.eni_bits());

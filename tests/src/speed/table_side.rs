@@ -1,4 +1,5 @@
-//! The table's side: how long a cold load takes, a delta, one association; and what the kernel's memory holds for each.
+//! The table's side: how long a cold load takes, a delta, one association; and what the kernel's
+//! memory holds for each.
 
 use std::{
     collections::BTreeMap,

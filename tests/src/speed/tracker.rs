@@ -1,5 +1,6 @@
-//! Connection tracking: room for every flow of a row, and all of them in the table before frames are counted. What is measured
-//! are packets of connections that the tracker knows; those that it has to enter first cost it more.
+//! Connection tracking: room for every flow of a row, and all of them in the table before frames
+//! are counted. What is measured are packets of connections that the tracker knows; those that it
+//! has to enter first cost it more.
 
 use std::{fs, path::Path};
 
@@ -12,7 +13,8 @@ use super::{
 };
 use crate::lab::{netns::Netns, setting::Raised};
 
-/// How many connections the whole host may have, in each namespace, and how many chains they are kept in.
+/// How many connections the whole host may have, in each namespace, and how many chains they are
+/// kept in.
 const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 const BUCKETS: &str = "/proc/sys/net/netfilter/nf_conntrack_buckets";
 /// A namespace's: how long, in seconds, one is kept that nobody answers.
@@ -27,7 +29,8 @@ pub fn is_in(gateway: Gateway) -> bool {
     matches!(gateway, Gateway::NftConntrack | Gateway::Netmap)
 }
 
-/// How many flows there are between the Internet and a table's EIPs. Those of pktgen have the same ports.
+/// How many flows there are between the Internet and a table's EIPs. Those of pktgen have the same
+/// ports.
 pub fn flows(shape: &Shape, sender: Sender) -> u64 {
     let of_eip = match sender {
         Sender::LiveFrames => FLOWS,
@@ -36,8 +39,8 @@ pub fn flows(shape: &Shape, sender: Sender) -> u64 {
     u64::from(shape.eips) * u64::from(of_eip)
 }
 
-/// How many chains there are for each flow. The kernel's defaults have one, but all candidates that stand share them, and a
-/// flow is in two.
+/// How many chains there are for each flow. The kernel's defaults have one, but all candidates that
+/// stand share them, and a flow is in two.
 const CHAINS: u64 = 4;
 
 /// Room for the flows of one candidate.

@@ -1,5 +1,5 @@
-//! The bench with the kernel's packet generator: these kernels have one. What it measures in here says nothing; that it does, and that
-//! every frame comes out as it has to, is checked.
+//! The bench with the kernel's packet generator: these kernels have one. What it measures in here
+//! says nothing; that it does, and that every frame comes out as it has to, is checked.
 
 use std::{path::Path, process::Command};
 
@@ -8,7 +8,8 @@ use eip_dp_tests::speed::{report::Report as Measured, shape::Gateway};
 
 use crate::report::Report;
 
-/// From the Internet to 1,024 EIPs as eip-dp delivers by itself, which the oldest kernel can, too; and the bare redirect.
+/// From the Internet to 1,024 EIPs as eip-dp delivers by itself, which the oldest kernel can, too;
+/// and the bare redirect.
 const ROWS: &str = "eip-dp-auto nat v4 1024 in";
 
 const FOLDER: &str = "/tmp/bench";

@@ -1,5 +1,6 @@
-//! ESP in transport mode (RFC 4303) by the kernel's own stack. Its authentication leaves the outer header out, so that it
-//! passes stateless NAT; what is inside keeps a checksum over the sender's view of the addresses, which ICMP has not.
+//! ESP in transport mode (RFC 4303) by the kernel's own stack. Its authentication leaves the outer
+//! header out, so that it passes stateless NAT; what is inside keeps a checksum over the sender's
+//! view of the addresses, which ICMP has not.
 
 use anyhow::{Context, Result, ensure};
 use eip_dp_tests::lab::{netns::Netns, process::run, topology::INTERNET, traffic::ping};
@@ -14,7 +15,8 @@ const PINGS: u32 = 10;
 const TO_GUEST: &str = "0x100";
 const FROM_GUEST: &str = "0x200";
 
-/// Pings in ESP between the Internet and the guest; expected are replies, and as many packets unpacked by the guest.
+/// Pings in ESP between the Internet and the guest; expected are replies, and as many packets
+/// unpacked by the guest.
 pub fn transport(report: &mut Report, site: &Site, guest: &Guest) {
     let what = format!(
         "{}, {}: ESP, packets that the guest unpacked",

@@ -1,4 +1,5 @@
-//! What `cargo xtask vm` runs in each virtual machine: the product on this kernel, one line a check.
+//! What `cargo xtask vm` runs in each virtual machine: the product on this kernel, one line a
+//! check.
 
 mod bench;
 mod esp;

@@ -1,5 +1,6 @@
-//! SCTP by the kernel's own stack, whose checksum covers no address: an association through stateless NAT holds as long
-//! as either side names no other address than the one that it sends from.
+//! SCTP by the kernel's own stack, whose checksum covers no address: an association through
+//! stateless NAT holds as long as either side names no other address than the one that it sends
+//! from.
 
 use std::{
     io::{Read, Write},
@@ -22,7 +23,8 @@ const PORT: u16 = 9899;
 const LENGTH: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An association from the guest to the Internet and one from there; expected is the peer that the server sees.
+/// An association from the guest to the Internet and one from there; expected is the peer that the
+/// server sees.
 pub fn both_ways(report: &mut Report, site: &Site, guest: &Guest) {
     let Guest {
         namespace,
@@ -46,8 +48,8 @@ pub fn both_ways(report: &mut Report, site: &Site, guest: &Guest) {
     report.expect(&what, &INTERNET.to_owned(), back);
 }
 
-/// Connects from the address of the one side to `target`, which is the address of the other there, and has everything
-/// that is sent sent back.
+/// Connects from the address of the one side to `target`, which is the address of the other there,
+/// and has everything that is sent sent back.
 fn associate(client: (&Netns, &str), server: (&Netns, &str), target: &str) -> Result<String> {
     let listener = server.0.enter(|| {
         let socket = bound(server.1, PORT)?;

@@ -1,5 +1,5 @@
-//! A gateway at work in the machine: an Internet host, an uplink of the kind to be tried, a guest with NAT and one with
-//! cut-through, addresses by DHCP.
+//! A gateway at work in the machine: an Internet host, an uplink of the kind to be tried, a guest
+//! with NAT and one with cut-through, addresses by DHCP.
 
 use std::{fmt, fs, path::Path, process::Command, time::Duration};
 
@@ -33,9 +33,11 @@ pub enum Wire {
     Virtio,
     /// A VLAN (802.1Q) over a pair of virtual interfaces.
     Vlan,
-    /// A VLAN within another (802.1ad) over a pair of virtual interfaces, whose tags are the data plane's.
+    /// A VLAN within another (802.1ad) over a pair of virtual interfaces, whose tags are the data
+    /// plane's.
     Stack,
-    /// WireGuard, over a pair of virtual interfaces as the next ones: packets have no Ethernet header.
+    /// WireGuard, over a pair of virtual interfaces as the next ones: packets have no Ethernet
+    /// header.
     WireGuard,
     /// GRE over IPv4, with a key, which leaves the outer headers in front of a packet.
     Gre,
@@ -133,7 +135,8 @@ impl Site {
         } else {
             format!("\"{INTERNET}\"")
         };
-        // XDP on the uplink whatever it is; these guests' ports take no frames from it, and are served by tc.
+        // XDP on the uplink whatever it is; these guests' ports take no frames from it, and are
+        // served by tc.
         let configuration =
             format!("[[uplink]]\n{uplink}\nnext_hop = {next_hop}\n[ports]\ndelivery = \"xdp\"\n");
         let gateway = Gateway::new(&lab, &backbone.gateway, &configuration)?;
@@ -303,7 +306,8 @@ fn vlan(backbone: Backbone) -> Result<Backbone> {
     Ok(backbone)
 }
 
-/// Moves both ends' addresses to a VLAN within another; the wire takes the second tag beside the packets of the others.
+/// Moves both ends' addresses to a VLAN within another; the wire takes the second tag beside the
+/// packets of the others.
 fn stack(backbone: Backbone) -> Result<Backbone> {
     let inner = Wire::Stack.interface();
     for (side, address) in [(&backbone.internet, INTERNET), (&backbone.gateway, GATEWAY)] {

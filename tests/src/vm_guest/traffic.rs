@@ -101,7 +101,8 @@ fn tcp(report: &mut Report, site: &Site, guest: &Guest) {
     }
 }
 
-/// Sends [`PACKETS`] to the EIP with pktgen; how many the guest's stack got. What the gateway counted has to be the same.
+/// Sends [`PACKETS`] to the EIP with pktgen; how many the guest's stack got. What the gateway
+/// counted has to be the same.
 fn flood(site: &Site, guest: &Guest) -> Result<u64> {
     let counted = || -> Result<u64> {
         let stats = site.gateway.json(&format!("stats {}", guest.eip))?;
@@ -125,7 +126,8 @@ fn flood(site: &Site, guest: &Guest) -> Result<u64> {
     got()
 }
 
-/// Has the kernel's packet generator send [`PACKETS`] from `interface` to `address`; how many it says that it sent.
+/// Has the kernel's packet generator send [`PACKETS`] from `interface` to `address`; how many it
+/// says that it sent.
 fn pktgen(internet: &Netns, interface: &str, address: &str) -> Result<u64> {
     const FOLDER: &str = "/proc/thread-self/net/pktgen";
     const THREAD: &str = "kpktgend_0";
@@ -167,7 +169,8 @@ fn pktgen(internet: &Netns, interface: &str, address: &str) -> Result<u64> {
     })
 }
 
-/// How many UDP datagrams came for which no socket was open: pktgen's, in a guest where nothing else listens.
+/// How many UDP datagrams came for which no socket was open: pktgen's, in a guest where nothing
+/// else listens.
 fn unclaimed_datagrams(guest: &Netns) -> Result<u64> {
     let text = guest.enter(|| Ok(fs::read_to_string("/proc/thread-self/net/snmp")?))?;
     let rows: Vec<Vec<&str>> = text

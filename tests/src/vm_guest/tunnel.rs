@@ -1,4 +1,5 @@
-//! Uplinks without Ethernet: this kernel's own WireGuard and GRE between the Internet host and the gateway.
+//! Uplinks without Ethernet: this kernel's own WireGuard and GRE between the Internet host and the
+//! gateway.
 
 use anyhow::{Context, Result};
 use eip_dp_tests::lab::{

@@ -1,7 +1,7 @@
 //! Where a compiler and the library source of exactly its release come from, in the order to try.
 //!
-//! The BPF target has no prebuilt `core`, so cargo compiles it from source (`-Z build-std`), which works only with
-//! the source of the compiler's own release.
+//! The BPF target has no prebuilt `core`, so cargo compiles it from source (`-Z build-std`), which
+//! works only with the source of the compiler's own release.
 
 use std::{
     env, fs,
@@ -174,8 +174,8 @@ fn distribution_here() -> Result<Vec<Compiler>> {
 
 /// The packages that hold a matched pair, by what `/etc/os-release` says of the distribution.
 fn distribution_packages(os_release: &str) -> Result<&'static [&'static str]> {
-    // The pair that Debian keeps up to date in stable releases, for browsers; their `rustc` is older than this
-    // project's lowest.
+    // The pair that Debian keeps up to date in stable releases, for browsers; their `rustc` is
+    // older than this project's lowest.
     const STABLE: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
     const LATER: &[&str] = &["rustc", "cargo", "rust-src"];
     let value = |key: &str| {

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::run::{capture, cargo, find, root, show};
 
-/// The release that is known to fit. Its default features load the LLVM library at run time, so that no LLVM
-/// development package is needed.
+/// The release that is known to fit. Its default features load the LLVM library at run time, so
+/// that no LLVM development package is needed.
 const VERSION: &str = "0.10.3";
 
 /// A bpf-linker that fits; built if there is none.

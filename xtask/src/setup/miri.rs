@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use super::candidates::{Compiler, first_complaint};
 use crate::run::{capture, find};
 
-/// The folder of `cargo-miri` beside this compiler; asked for from rustup's server where it is not there.
+/// The folder of `cargo-miri` beside this compiler; asked for from rustup's server where it is not
+/// there.
 pub fn ensure(compiler: &Compiler) -> Result<PathBuf> {
     let folder = compiler
         .rustc

@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: brings what is missing, and says what it does. When nothing is missing it takes a moment.
+//! `cargo xtask setup`: brings what is missing, and says what it does. When nothing is missing it
+//! takes a moment.
 
 mod candidates;
 mod linker;

@@ -1,5 +1,5 @@
-//! Builds a small BPF program, as the real ones are built: the proof that compiler, source, linker and LLVM
-//! library fit together.
+//! Builds a small BPF program, as the real ones are built: the proof that compiler, source, linker
+//! and LLVM library fit together.
 
 use std::{
     env, fs,
@@ -29,8 +29,8 @@ pub extern "C" fn probe(_: *mut core::ffi::c_void) -> u32 {
 
 /// The folder with an LLVM library through which `linker` links what `compiler` compiles.
 ///
-/// bpf-linker opens the first `libLLVM*` of the folders in `LD_LIBRARY_PATH`; a folder of ours holds a link to
-/// exactly one, whatever other releases stand beside it.
+/// bpf-linker opens the first `libLLVM*` of the folders in `LD_LIBRARY_PATH`; a folder of ours
+/// holds a link to exactly one, whatever other releases stand beside it.
 pub fn find_llvm(compiler: &Compiler, linker: &Path) -> Result<PathBuf> {
     let needed = llvm_of(&compiler.rustc)?;
     let folder = root().join(".tools/llvm");
@@ -99,7 +99,8 @@ fn llvm_of(rustc: &Path) -> Result<u32> {
         .with_context(|| format!("{version:?} is no LLVM version"))
 }
 
-/// LLVM libraries at least as new as the compiler's: the nearest release first, the compiler's own before others.
+/// LLVM libraries at least as new as the compiler's: the nearest release first, the compiler's own
+/// before others.
 fn libraries(rustc: &Path, needed: u32) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     if let Some(prefix) = rustc.parent().and_then(Path::parent) {

@@ -155,7 +155,8 @@ fn modules(wanted: Wanted) -> impl Iterator<Item = &'static str> {
     missing.map(|(_, package)| *package)
 }
 
-/// Of files below the folders of libraries: `/usr/lib`, and `/usr/lib/x86_64-linux-gnu` and its like.
+/// Of files below the folders of libraries: `/usr/lib`, and `/usr/lib/x86_64-linux-gnu` and its
+/// like.
 fn files(wanted: Wanted) -> Result<impl Iterator<Item = &'static str>> {
     let root = Path::new("/usr/lib");
     let mut folders = vec![root.to_owned()];
@@ -174,7 +175,8 @@ fn has_module(module: &str) -> bool {
     capture(Command::new("/usr/bin/python3").args(["-c", &question])).is_ok()
 }
 
-/// Installs packages with apt-get; no service of theirs starts, and nothing that is here is removed for them.
+/// Installs packages with apt-get; no service of theirs starts, and nothing that is here is removed
+/// for them.
 pub fn apt_install(packages: &[&str]) -> Result<()> {
     let command = format!(
         "apt-get install --no-install-recommends {}",
@@ -215,7 +217,8 @@ fn apt_get() -> Command {
 const POLICY: &str =
     "#!/bin/sh\n# Written by `cargo xtask setup` while it installs packages.\nexit 101\n";
 
-/// While it exists, no package starts a service: what `policy-rc.d` is for. Signals wait until it is gone.
+/// While it exists, no package starts a service: what `policy-rc.d` is for. Signals wait until it
+/// is gone.
 struct NoServices {
     path: Option<&'static Path>,
     signals: &'static Signals,

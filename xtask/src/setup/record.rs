@@ -1,7 +1,9 @@
-//! `.tools/ebpf-toolchain`: which compiler, source, linker and LLVM library compile the BPF programs.
+//! `.tools/ebpf-toolchain`: which compiler, source, linker and LLVM library compile the BPF
+//! programs.
 //!
-//! The build script of `eip-dp-user` reads it. It is written only after a BPF program was really built with what
-//! it names, and holds what the compiler and the linker said of themselves then, so that an update is noticed.
+//! The build script of `eip-dp-user` reads it. It is written only after a BPF program was really
+//! built with what it names, and holds what the compiler and the linker said of themselves then, so
+//! that an update is noticed.
 
 use std::{
     collections::HashMap,

@@ -35,7 +35,8 @@ pub struct Found {
     pub segments_left: u8,
 }
 
-/// How a walk ended: a number and not an enum, so that it can be verifier_opaque, and what follows is looked at once.
+/// How a walk ended: a number and not an enum, so that it can be verifier_opaque, and what follows
+/// is looked at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain(u8);
 
@@ -56,8 +57,9 @@ impl Chain {
     }
 }
 
-/// Walks the headers of the packet whose IPv6 header is at `network` and whose last byte is before `end`. An
-/// authentication header is one of them: behind it, the transport header is as it is without.
+/// Walks the headers of the packet whose IPv6 header is at `network` and whose last byte is before
+/// `end`. An authentication header is one of them: behind it, the transport header is as it is
+/// without.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "what was eight bits is")]
 pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Found {
@@ -70,8 +72,8 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
         authenticated: 0,
         segments_left: 0,
     };
-    // From `start`. The mask changes no value that passes the check, and shows the verifier that all ways through the loop come
-    // to the same.
+    // From `start`. The mask changes no value that passes the check, and shows the verifier that
+    // all ways through the loop come to the same.
     let mut at = 0usize;
     let mut count = 0;
     while count < MOST_HEADERS {
@@ -108,7 +110,8 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
             }
             _ => length = (usize::from(len) + 1) * 8,
         }
-        // One that is not looked over stays what it is: at the place of `transport` nothing else stands.
+        // One that is not looked over stays what it is: at the place of `transport` nothing else
+        // stands.
         if at + length > LONGEST_CHAIN {
             break;
         }
@@ -139,7 +142,8 @@ pub fn walk<P: Packet>(packet: &P, network: usize, end: usize, next: u8) -> Foun
     found
 }
 
-/// Whether a chain that is too long for [`walk`] may end at an ICMP error: it is one, or is longer still.
+/// Whether a chain that is too long for [`walk`] may end at an ICMP error: it is one, or is longer
+/// still.
 #[inline(always)]
 pub fn may_hide_error<P: Packet>(packet: &P, datagram: &Datagram<V6>) -> bool {
     const MORE_HEADERS: usize = 24;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::pipeline::Outcome;
 
-/// ICMP errors about every kind of packet, with each length of quotation, behind each option, and with extensions.
+/// ICMP errors about every kind of packet, with each length of quotation, behind each option, and
+/// with extensions.
 fn quotations<F: Plan>() {
     let world = world();
     let header = if size_of::<F::Address>() == 4 { 20 } else { 40 };
@@ -61,7 +62,8 @@ fn extensions_behind_a_short_quotation_are_left_alone() {
     extended::<V6>();
 }
 
-/// A guest with an EIP cannot tell the Internet of its neighbours' private addresses, not in a quotation either.
+/// A guest with an EIP cannot tell the Internet of its neighbours' private addresses, not in a
+/// quotation either.
 fn foreign_quotation<F: Plan>() {
     let world = world();
     for (source, destination) in [(11, NAT), (NAT, 11)] {
@@ -89,7 +91,8 @@ fn a_quotation_of_another_packet_never_leaves() {
     foreign_quotation::<V6>();
 }
 
-/// A packet whose hop limit ends here, and one that is too long, is answered once, whatever it is, unless it is an ICMP error.
+/// A packet whose hop limit ends here, and one that is too long, is answered once, whatever it is,
+/// unless it is an ICMP error.
 fn own_errors<F: Plan>() {
     let world = world();
     for route in routes::<F>() {

@@ -1,6 +1,6 @@
-//! The path over buffers, each property for both address families. What holds of any outcome at all is in
-//! [`hold`]; here are the packets, and what has to come of them. The table of cases, byte for byte and against the
-//! kernel, is in the `tests` package.
+//! The path over buffers, each property for both address families. What holds of any outcome at all
+//! is in [`hold`]; here are the packets, and what has to come of them. The table of cases, byte for
+//! byte and against the kernel, is in the `tests` package.
 
 mod corpora;
 mod errors;
@@ -128,7 +128,8 @@ fn every_kind_is_delivered_by_every_way() {
     every_kind_is_delivered::<V6>();
 }
 
-/// What there is most of goes the fast path, between an EIP and the Internet, the pool's own neighbours included.
+/// What there is most of goes the fast path, between an EIP and the Internet, the pool's own
+/// neighbours included.
 fn plain_packets_take_the_fast_path<F: Plan>() {
     let world = world();
     let mut bytes = F::bytes(&F::public(7)).to_vec();
@@ -192,7 +193,8 @@ fn every_truncation_is_dropped_or_left_alone() {
     truncated::<V6>();
 }
 
-/// A packet that says itself that it is so short is delivered: as much of it is translated as is there.
+/// A packet that says itself that it is so short is delivered: as much of it is translated as is
+/// there.
 fn short<F: Plan>() {
     let world = world();
     for route in routes::<F>() {
@@ -218,7 +220,8 @@ fn a_payload_of_every_length_is_translated_as_far_as_it_is_there() {
     short::<V6>();
 }
 
-/// R8, R9: who asks on a port is told of everybody but its own instance, on the uplink of associated EIPs.
+/// R8, R9: who asks on a port is told of everybody but its own instance, on the uplink of
+/// associated EIPs.
 fn neighbours<F: Plan>() {
     let world = world();
     let answers = |ifindex, link, own, wanted| {
@@ -309,7 +312,8 @@ fn padding_is_none_of_the_packet() {
     padded::<V6>();
 }
 
-/// A record that is another's, or half another's, is never acted upon: the packet is dropped, untouched.
+/// A record that is another's, or half another's, is never acted upon: the packet is dropped,
+/// untouched.
 #[test]
 fn a_table_that_changes_under_a_packet_drops_it_untouched() {
     let mut torn = world();

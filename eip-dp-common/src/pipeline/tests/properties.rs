@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::{decay, dice::Dice, mirror, partial, pieces};
 
-/// Out and in again is the identity, but for TTL and Ethernet: also for payloads whose checksum was wrong, for every
-/// protocol, and for every part of a fragmented packet.
+/// Out and in again is the identity, but for TTL and Ethernet: also for payloads whose checksum was
+/// wrong, for every protocol, and for every part of a fragmented packet.
 fn there_and_back<F: Plan>(
     protocol: u8,
     payload: Vec<u8>,

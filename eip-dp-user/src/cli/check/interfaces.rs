@@ -11,8 +11,8 @@ use crate::{
     model::{Model, objects::Mac},
 };
 
-/// The largest packet that fits one page beside what drivers and programs keep there; larger ones need a driver that
-/// hands them to XDP in several buffers.
+/// The largest packet that fits one page beside what drivers and programs keep there; larger ones
+/// need a driver that hands them to XDP in several buffers.
 const LARGEST_IN_ONE_BUFFER: u32 = 3498;
 
 /// What there is to say about an uplink.
@@ -63,7 +63,8 @@ fn state(subject: &str, link: &Link) -> Line {
 }
 
 fn xdp(subject: &str, index: u32, link: &Link) -> Line {
-    // What the driver can do, whether the configuration asks for it or not; tags that it takes off are another line.
+    // What the driver can do, whether the configuration asks for it or not; tags that it takes off
+    // are another line.
     if let Some(reason) = attach::uplink(index, link, true, false).no_xdp {
         return Line::warn(
             subject,

@@ -71,7 +71,8 @@ fn capabilities(missing: &[(Capability, &str)]) -> Line {
     )
 }
 
-/// Whether the programs and maps of the data plane are of types that the kernel has, by loading a small one of each.
+/// Whether the programs and maps of the data plane are of types that the kernel has, by loading a
+/// small one of each.
 fn bpf() -> Line {
     let subject = "bpf";
     let cure = "use a kernel with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, and see that neither lockdown nor \

@@ -189,7 +189,8 @@ impl Verifier {
         })
     }
 
-    /// The tc programs that are not attached: without one nothing passes. XDP is only faster; `status` tells about it.
+    /// The tc programs that are not attached: without one nothing passes. XDP is only faster;
+    /// `status` tells about it.
     fn missing_programs(&self, wanted: &[Attachment]) -> Result<Vec<Difference>, Failure> {
         let pinned = self.links.pinned()?;
         let mut missing = Vec::new();

@@ -23,7 +23,8 @@ pub(super) struct Source {
     text: String,
 }
 
-/// A large file is read in parts of about that many bytes: the tree that TOML's reader makes takes twenty times the room.
+/// A large file is read in parts of about that many bytes: the tree that TOML's reader makes takes
+/// twenty times the room.
 const PART: usize = 1 << 20;
 
 /// A part of a file, whose objects know where they stand in it.

@@ -1,7 +1,7 @@
 //! The DHCP server for ports: every attached ENI gets the one address that it is meant to have.
 //!
-//! An ENI that asks for another address than its own is refused (NAK), so that it asks afresh and gets the right one
-//! after an association changed.
+//! An ENI that asks for another address than its own is refused (NAK), so that it asks afresh and
+//! gets the right one after an association changed.
 
 mod protocol;
 mod request;

@@ -51,8 +51,8 @@ pub(super) fn respond(request: &Request<'_>, lease: &Lease) -> Option<Reply> {
     }
 }
 
-/// A request selects an offer, renews a lease, or asks after a restart whether an old one still holds
-/// (RFC 2131, 4.3.2).
+/// A request selects an offer, renews a lease, or asks after a restart whether an old one still
+/// holds (RFC 2131, 4.3.2).
 fn answer_request(request: &Request<'_>, lease: &Lease) -> Option<Reply> {
     if request.server.is_some_and(|server| server != lease.server) {
         // The client took another server's offer.
@@ -85,7 +85,8 @@ fn ack(request: &Request<'_>, lease: &Lease) -> Reply {
     deliver(request, message, lease)
 }
 
-/// Parameters alone, for a client that has its address from elsewhere: no address and no times (RFC 2131, 4.3.5).
+/// Parameters alone, for a client that has its address from elsewhere: no address and no times (RFC
+/// 2131, 4.3.5).
 fn inform(request: &Request<'_>, lease: &Lease) -> Reply {
     let mut message = reply_to(request, lease, MessageType::Ack);
     message.set_ciaddr(lease.address);
@@ -105,8 +106,8 @@ fn nak(request: &Request<'_>, lease: &Lease, asked: Ipv4Addr) -> Reply {
     }
 }
 
-/// Where a reply goes: to the address that the client has, to everybody if it asks for that, else to the address
-/// that it is about to have.
+/// Where a reply goes: to the address that the client has, to everybody if it asks for that, else
+/// to the address that it is about to have.
 fn deliver(request: &Request<'_>, message: Message, lease: &Lease) -> Reply {
     let (to, broadcast) = match request.current {
         Some(current) => (current, false),

@@ -1,8 +1,9 @@
 //! Reads a client's message (RFC 2131, figure 1; RFC 2132).
 //!
-//! The reader is our own because it faces whatever a guest sends: `dhcproto`, which writes the replies, asserts that
-//! some options are empty, and gives up on all that follows an option that it cannot decode (a host name that is not
-//! UTF-8). Here only the few options that decide anything are looked at.
+//! The reader is our own because it faces whatever a guest sends: `dhcproto`, which writes the
+//! replies, asserts that some options are empty, and gives up on all that follows an option that it
+//! cannot decode (a host name that is not UTF-8). Here only the few options that decide anything
+//! are looked at.
 
 use std::net::Ipv4Addr;
 
@@ -46,7 +47,8 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a message. `None`: it is no client's, not over Ethernet, relayed, or without a message type (BOOTP).
+    /// Reads a message. `None`: it is no client's, not over Ethernet, relayed, or without a message
+    /// type (BOOTP).
     pub(super) fn parse(message: &'a [u8]) -> Option<Self> {
         let (header, rest) = message.split_at_checked(HEADER)?;
         let options = rest.strip_prefix(&MAGIC)?;

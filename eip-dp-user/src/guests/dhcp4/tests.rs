@@ -1,5 +1,5 @@
-//! The conversation from frame to frame. Requests are written byte by byte and replies are read by a reader of this
-//! module's own, so that an error of the code under test cannot hide itself.
+//! The conversation from frame to frame. Requests are written byte by byte and replies are read by
+//! a reader of this module's own, so that an error of the code under test cannot hide itself.
 
 #![allow(
     clippy::cast_possible_truncation,

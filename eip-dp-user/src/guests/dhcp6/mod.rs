@@ -1,8 +1,9 @@
-//! The DHCPv6 server for ports (RFC 8415): every attached ENI gets the one IPv6 address that it is meant to have.
+//! The DHCPv6 server for ports (RFC 8415): every attached ENI gets the one IPv6 address that it is
+//! meant to have.
 //!
-//! Nothing is remembered of a client: its binding is what the table says. A client that comes with an address of
-//! before an association changed is told that it is not of this link, or, as it renews, that its time is over and which
-//! one has taken its place.
+//! Nothing is remembered of a client: its binding is what the table says. A client that comes with
+//! an address of before an association changed is told that it is not of this link, or, as it
+//! renews, that its time is over and which one has taken its place.
 
 mod protocol;
 mod request;
@@ -28,11 +29,13 @@ use request::Request;
 /// Where clients send to.
 const ALL_SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 
-/// The identifier (DUID) of the server that the ENIs of a VPC have: a UUID (RFC 6355) made of the VPC's id.
+/// The identifier (DUID) of the server that the ENIs of a VPC have: a UUID (RFC 6355) made of the
+/// VPC's id.
 ///
-/// So it is the same on whichever host, port and address an ENI comes to be: a client that moved renews its lease as
-/// it did before, and learns at once what has changed. A DUID of the port's Ethernet address would leave it without an
-/// answer until it asks any server there is. Two VPCs have two servers, for each is a network of its own.
+/// So it is the same on whichever host, port and address an ENI comes to be: a client that moved
+/// renews its lease as it did before, and learns at once what has changed. A DUID of the port's
+/// Ethernet address would leave it without an answer until it asks any server there is. Two VPCs
+/// have two servers, for each is a network of its own.
 pub fn server_identifier(vpc: &str) -> [u8; 18] {
     const DUID_UUID: [u8; 2] = [0, 4];
     let halves = [tag(vpc), tag(&format!("dhcpv6 server of {vpc}"))];
@@ -46,7 +49,8 @@ pub fn server_identifier(vpc: &str) -> [u8; 18] {
     identifier
 }
 
-/// The frame that answers a message to the server port, which came in on `link`, if it gets an answer.
+/// The frame that answers a message to the server port, which came in on `link`, if it gets an
+/// answer.
 ///
 /// `allow` is asked once it is known whose request it is, before any further work.
 pub fn answer(

@@ -60,8 +60,8 @@ pub(super) fn respond(request: &Request<'_>, lease: &Lease6) -> Option<Message> 
     }
 }
 
-/// The reply to a message that was sent to the gateway's own address, which no client may do unless it is told to
-/// (RFC 8415, 18.4).
+/// The reply to a message that was sent to the gateway's own address, which no client may do unless
+/// it is told to (RFC 8415, 18.4).
 pub(super) fn refuse_unicast(request: &Request<'_>, lease: &Lease6) -> Option<Message> {
     let to_us = request.server == Some(&lease.server[..]) && request.client.is_some();
     match MessageType::from(request.kind) {
@@ -152,7 +152,8 @@ enum Manner {
     Extended,
 }
 
-/// Gives the address to one association, the one that has it already or the first, and nothing to others.
+/// Gives the address to one association, the one that has it already or the first, and nothing to
+/// others.
 fn add_associations(message: &mut Message, request: &Request<'_>, lease: &Lease6, manner: Manner) {
     let has_it = |association: &&Association| association.addresses.contains(&lease.address);
     let of_addresses = || {

@@ -1,7 +1,7 @@
 //! Reads a client's message (RFC 8415, 8 and 21).
 //!
-//! The reader is our own for the reason that the DHCPv4 server's is: it faces whatever a guest sends, and an option
-//! that means nothing here must not hide the next one.
+//! The reader is our own for the reason that the DHCPv4 server's is: it faces whatever a guest
+//! sends, and an option that means nothing here must not hide the next one.
 
 use std::net::Ipv6Addr;
 
@@ -18,7 +18,8 @@ const PREFIXES: u16 = 25;
 
 /// The longest identifier that a client may have (RFC 8415, 11.1).
 const LONGEST_IDENTIFIER: usize = 130;
-/// So many identity associations are looked at; a client has one or two. More would be a reply that fits no frame.
+/// So many identity associations are looked at; a client has one or two. More would be a reply that
+/// fits no frame.
 const MOST_ASSOCIATIONS: usize = 8;
 /// Likewise the addresses of an association.
 const MOST_ADDRESSES: usize = 8;
@@ -128,7 +129,8 @@ fn identifier(value: &[u8]) -> Option<&[u8]> {
         .then_some(value)
 }
 
-/// The options in a message or in another option: code and value, or `None` for one that is cut, which is the last.
+/// The options in a message or in another option: code and value, or `None` for one that is cut,
+/// which is the last.
 struct Options<'a>(&'a [u8]);
 
 impl<'a> Iterator for Options<'a> {

@@ -16,14 +16,16 @@ use crate::{
     schedule::Schedule,
 };
 
-/// Between two advertisements to all nodes that nobody asked for, at the longest (`MaxRtrAdvInterval`) …
+/// Between two advertisements to all nodes that nobody asked for, at the longest
+/// (`MaxRtrAdvInterval`) …
 const LONGEST_INTERVAL: Duration = Duration::from_mins(10);
 /// … and at the shortest (`MinRtrAdvInterval`).
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(198);
-/// How long a guest keeps what it was told (`AdvDefaultLifetime`). As long as may be: forwarding goes on while no daemon
-/// runs, and who is not served any more is told so.
+/// How long a guest keeps what it was told (`AdvDefaultLifetime`). As long as may be: forwarding
+/// goes on while no daemon runs, and who is not served any more is told so.
 const LIFETIME: Duration = Duration::from_mins(150);
-/// The first few follow each other sooner (`MAX_INITIAL_RTR_ADVERTISEMENTS`, `MAX_INITIAL_RTR_ADVERT_INTERVAL`).
+/// The first few follow each other sooner (`MAX_INITIAL_RTR_ADVERTISEMENTS`,
+/// `MAX_INITIAL_RTR_ADVERT_INTERVAL`).
 const INITIAL: u8 = 3;
 const INITIAL_INTERVAL: Duration = Duration::from_secs(16);
 /// So many take back what was said (`MAX_FINAL_RTR_ADVERTISEMENTS`).
@@ -42,7 +44,8 @@ pub(in crate::guests) struct Advertiser {
     random: Rng,
 }
 
-/// The gateway as a guest knows it: by the port's Ethernet address. With another one it is another router.
+/// The gateway as a guest knows it: by the port's Ethernet address. With another one it is another
+/// router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Router {
     guest: Client,
@@ -177,8 +180,8 @@ impl Advertiser {
         }
     }
 
-    /// Answers a solicitation of `guest`, sent from `source`: to that address, or to all nodes if it has none yet
-    /// (RFC 4861, 6.2.6).
+    /// Answers a solicitation of `guest`, sent from `source`: to that address, or to all nodes if
+    /// it has none yet (RFC 4861, 6.2.6).
     pub(in crate::guests) fn answer(&mut self, guest: Client, source: Ipv6Addr, now: Instant) {
         let Some(lease) = self.directory.leases6.get(&guest) else {
             return;

@@ -53,8 +53,8 @@ impl Prefix {
     }
 }
 
-/// An advertisement whose checksum, as yet, is zero. All of it holds for `lifetime`; zero takes it back. `gone` is a
-/// prefix that was another one before.
+/// An advertisement whose checksum, as yet, is zero. All of it holds for `lifetime`; zero takes it
+/// back. `gone` is a prefix that was another one before.
 pub(super) fn advertisement(lease: &Lease6, lifetime: Duration, gone: Option<Prefix>) -> Vec<u8> {
     let lifetime = lifetime.as_secs();
     let seconds = u32::try_from(lifetime).unwrap_or(u32::MAX).to_be_bytes();

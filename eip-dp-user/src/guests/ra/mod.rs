@@ -2,9 +2,9 @@
 //! router, and the address comes by DHCPv6. Only where the one that a guest would make itself, of
 //! the prefix and its Ethernet address, is the one that it is to have, may it do that, too.
 //!
-//! Each ENI has its own advertisements, in a frame to its own Ethernet address also where the IPv6 destination is every
-//! node (RFC 6085): on one port there may be an ENI that has the VPC on its link beside one that has not, or one that is
-//! not served.
+//! Each ENI has its own advertisements, in a frame to its own Ethernet address also where the IPv6
+//! destination is every node (RFC 6085): on one port there may be an ENI that has the VPC on its
+//! link beside one that has not, or one that is not served.
 
 mod advertiser;
 mod message;
@@ -20,8 +20,8 @@ use crate::frame::v6::UNFORWARDED;
 const ROUTER_SOLICITATION: u8 = 133;
 const SOURCE_LINK_ADDRESS: u8 = 1;
 
-/// Who solicits advertisements, if that is what the ICMPv6 message does and it is valid (RFC 4861, 6.1.1). A guest
-/// that has no address yet is the unspecified one.
+/// Who solicits advertisements, if that is what the ICMPv6 message does and it is valid (RFC 4861,
+/// 6.1.1). A guest that has no address yet is the unspecified one.
 pub(super) fn solicitor(source: Ipv6Addr, hop_limit: u8, message: &[u8]) -> Option<Ipv6Addr> {
     let (header, mut options) = message.split_first_chunk::<8>()?;
     if header[..2] != [ROUTER_SOLICITATION, 0] || hop_limit != UNFORWARDED {

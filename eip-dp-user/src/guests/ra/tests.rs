@@ -283,7 +283,8 @@ fn who_is_not_served_any_more_is_told_so_and_then_nothing() {
     assert!(sent.iter().all(|(_, sent)| *sent == over()));
     assert!(test.advertiser.next_due().is_none());
 
-    // Stranded so soon that the first advertisement has just gone out, and served again before the last words.
+    // Stranded so soon that the first advertisement has just gone out, and served again before the
+    // last words.
     test.follow(20.0, [(guest(1), lease())]);
     assert_eq!(test.until(20.0), [(20.0, served())]);
     test.follow(21.0, []);

@@ -1,4 +1,5 @@
-//! Router advertisements, held against RFC 4861 6.1.2 and 6.2: whatever changes and whoever asks, in any order.
+//! Router advertisements, held against RFC 4861 6.1.2 and 6.2: whatever changes and whoever asks,
+//! in any order.
 
 use std::{collections::HashMap, net::Ipv6Addr, sync::Arc, time::Duration};
 

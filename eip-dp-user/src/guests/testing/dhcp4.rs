@@ -28,8 +28,8 @@ const HEADERS: usize = 14 + 20 + 8;
 const FIXED: usize = 240;
 /// What clients expect a message to have at least (RFC 1542 2.1).
 const SHORTEST: usize = HEADERS + 300;
-/// A reply is by no more than this longer than what was asked, unless it is of the least length: the options that the server
-/// adds. No name server of the [site](super::site) is worth a fragment.
+/// A reply is by no more than this longer than what was asked, unless it is of the least length:
+/// the options that the server adds. No name server of the [site](super::site) is worth a fragment.
 const MOST_ADDED: usize = 192;
 /// What a client takes that does not say otherwise.
 const LEAST_ROOM: usize = 576;
@@ -39,7 +39,8 @@ const LONGEST: usize = HEADERS + FIXED + MOST_ADDED + 257;
 /// Sends a frame to the server; gives the type of the reply.
 ///
 /// # Panics
-/// If it is answered in another way than RFC 2131 has it, for another than its sender, or with more than it may be.
+/// If it is answered in another way than RFC 2131 has it, for another than its sender, or with more
+/// than it may be.
 pub fn hold(bytes: &[u8]) -> Option<u8> {
     let input = Input::read(bytes)?;
     let directory = site::directory();
@@ -124,7 +125,8 @@ impl<'a> Asked<'a> {
         (*typed != 0).then_some(asked)
     }
 
-    /// The value of an option; an error where it is there twice, of which the server may take either.
+    /// The value of an option; an error where it is there twice, of which the server may take
+    /// either.
     fn option(&self, code: u8) -> Result<Option<&'a [u8]>, ()> {
         match self.options.get(&code).map(Vec::as_slice) {
             None => Ok(None),
@@ -172,7 +174,8 @@ impl<'a> Asked<'a> {
         said.unwrap_or(0).clamp(LEAST_ROOM, 1450)
     }
 
-    /// The options of a reply with addresses of this lease, or of a refusal; `None` where the message is not clear.
+    /// The options of a reply with addresses of this lease, or of a refusal; `None` where the
+    /// message is not clear.
     fn told(&self, lease: &Lease, kind: u8, informed: bool) -> Option<BTreeMap<u8, Vec<u8>>> {
         let mut told = BTreeMap::from([(53, vec![kind]), (54, lease.server.octets().to_vec())]);
         // RFC 6842 3; an empty one is none (RFC 2132 9.14).

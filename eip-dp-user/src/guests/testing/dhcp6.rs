@@ -34,8 +34,8 @@ const SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 
 /// Associations, and addresses of each, that the server has to look at.
 const MOST: usize = 8;
-/// A reply is by no more than this longer than what was asked: its server, its name servers, and for each of the [`MOST`]
-/// associations why it gets nothing.
+/// A reply is by no more than this longer than what was asked: its server, its name servers, and
+/// for each of the [`MOST`] associations why it gets nothing.
 const MOST_ADDED: usize = 512;
 /// No reply needs a larger link than IPv6 does.
 const LONGEST: usize = 14 + 1280;
@@ -43,7 +43,8 @@ const LONGEST: usize = 14 + 1280;
 /// Sends a frame to the server; gives the types of the message and of the reply.
 ///
 /// # Panics
-/// If it is answered in another way than RFC 8415 has it, for another than its sender, or with more than it may be.
+/// If it is answered in another way than RFC 8415 has it, for another than its sender, or with more
+/// than it may be.
 pub fn hold(bytes: &[u8]) -> Option<(u8, u8)> {
     let input = Input::read(bytes)?;
     let received = v6::parse(&input.frame)?;
@@ -223,7 +224,8 @@ impl Association {
         for (code, value) in options(rest)? {
             match code {
                 5 => {
-                    // Of a client's, the times say nothing, and the server does not look at more than a few.
+                    // Of a client's, the times say nothing, and the server does not look at more
+                    // than a few.
                     let time = |at| value.get(at..at + 4).map_or(0, long);
                     if association.addresses.len() < MOST || value.len() >= 16 {
                         let address = address6(value.get(..16)?);

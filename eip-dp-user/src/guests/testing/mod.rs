@@ -1,8 +1,9 @@
-//! What must hold of what guests are told, whatever they send: for the fuzz targets, and for the tests that replay their
-//! corpora.
+//! What must hold of what guests are told, whatever they send: for the fuzz targets, and for the
+//! tests that replay their corpora.
 //!
-//! Each function takes any bytes and panics if something does not hold. Frames are read by [`wire`], which shares no code
-//! with the servers, and what has to come is said again after the RFCs, for each input that they are clear about.
+//! Each function takes any bytes and panics if something does not hold. Frames are read by
+//! [`wire`], which shares no code with the servers, and what has to come is said again after the
+//! RFCs, for each input that they are clear about.
 
 pub mod advertise;
 pub mod dhcp4;

@@ -14,7 +14,8 @@ use crate::guests::{
     dhcp4::{Lease, Router},
 };
 
-/// Two ENIs on one untagged port; one in a VLAN of it, with the MAC of the first; one within two tags; a port without any.
+/// Two ENIs on one untagged port; one in a VLAN of it, with the MAC of the first; one within two
+/// tags; a port without any.
 pub const PORTS: [LinkKey; 4] = [
     LinkKey::untagged(7),
     LinkKey::tagged(7, 9),
@@ -60,8 +61,8 @@ fn parameters(place: usize) -> &'static Arc<Parameters> {
     if place == 2 { &ALL } else { &NONE }
 }
 
-/// NAT in a VPC; cut-through in a routed pool; cut-through in a pool on the uplink's link; NAT again, without an MTU or name
-/// servers that are worth a word.
+/// NAT in a VPC; cut-through in a routed pool; cut-through in a pool on the uplink's link; NAT
+/// again, without an MTU or name servers that are worth a word.
 fn lease4(place: usize) -> Lease {
     let on_link = |address: [u8; 4], server: [u8; 4]| Lease {
         address: address.into(),
@@ -130,9 +131,11 @@ pub fn directory() -> &'static Arc<LeaseTable> {
     &DIRECTORY
 }
 
-/// A frame as a socket hands it over, out of any bytes: the first says on which port, and whether the guest may ask.
+/// A frame as a socket hands it over, out of any bytes: the first says on which port, and whether
+/// the guest may ask.
 ///
-/// It may also say that lengths are to be right, and ICMPv6's checksum, which few changes of a frame leave right.
+/// It may also say that lengths are to be right, and ICMPv6's checksum, which few changes of a
+/// frame leave right.
 pub struct Input {
     /// The port.
     pub port: LinkKey,

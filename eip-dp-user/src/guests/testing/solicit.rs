@@ -72,7 +72,8 @@ fn answered(guest: Client, source: Ipv6Addr) -> bool {
     let start = Instant::now();
     let mut advertiser = Advertiser::new(Rng::with_seed(1));
     advertiser.follow(directory, start);
-    // The first that nobody asked for; no other is due for a while, and after three seconds one to all nodes may be sent.
+    // The first that nobody asked for; no other is due for a while, and after three seconds one to
+    // all nodes may be sent.
     while advertiser.pop(start).is_some() {}
     let asked = start + Duration::from_secs(3);
     advertiser.answer(guest, source, asked);

@@ -122,7 +122,8 @@ impl<'a> Packet<'a> {
         Some((short(header), short(&header[2..4]), payload))
     }
 
-    /// The ones' complement sum of what the checksum of a UDP datagram or ICMPv6 message covers: all ones where it is right.
+    /// The ones' complement sum of what the checksum of a UDP datagram or ICMPv6 message covers:
+    /// all ones where it is right.
     pub fn sum(&self) -> u16 {
         sum(&self.pseudo_header(), self.payload)
     }

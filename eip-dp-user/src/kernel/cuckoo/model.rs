@@ -1,7 +1,9 @@
-//! Every interleaving of one look with one change, and every value that the memory model lets a load have.
+//! Every interleaving of one look with one change, and every value that the memory model lets a
+//! load have.
 //!
-//! The look's loads acquire, which on x86-64 all loads do. A grace period is modelled by a lock that the look holds: who takes
-//! it after a store knows that a look either has ended or sees the store.
+//! The look's loads acquire, which on x86-64 all loads do. A grace period is modelled by a lock
+//! that the look holds: who takes it after a store knows that a look either has ended or sees the
+//! store.
 
 use std::sync::Arc;
 
@@ -108,8 +110,8 @@ fn look<S: Shape>(words: &Modelled, key: &Key) -> Found {
     )
 }
 
-/// Explores a change to what `prepare` made while there is a look for the key that it returns; `change` gets what waits for
-/// looks that have begun. `expect` judges what the look found.
+/// Explores a change to what `prepare` made while there is a look for the key that it returns;
+/// `change` gets what waits for looks that have begun. `expect` judges what the look found.
 fn explore<S: Shape + 'static>(
     prepare: fn(&mut Modelling<S>) -> Key,
     change: fn(&mut Modelling<S>, Grace<'_>),

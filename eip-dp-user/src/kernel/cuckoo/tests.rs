@@ -27,7 +27,8 @@ fn key<S: Shape>(number: u32) -> Key {
     }
 }
 
-/// Puts an entry in, making room where there is none. Returns how many rounds that took, `None` if there is no way.
+/// Puts an entry in, making room where there is none. Returns how many rounds that took, `None` if
+/// there is no way.
 fn insert<S: Shape, W: Words>(
     index: &mut CuckooTable<S, W>,
     key: &Key,
@@ -170,7 +171,8 @@ fn an_index_is_a_map() {
     like_a_map::<Long>();
 }
 
-/// A reader that runs beside the writer finds every entry that is there all the time, and never another one's payload.
+/// A reader that runs beside the writer finds every entry that is there all the time, and never
+/// another one's payload.
 fn under_churn<S: Shape + Sync + Send + 'static>() {
     const STEADY: u32 = 24;
     // So few lines that entries are in each other's way.
@@ -229,7 +231,8 @@ fn under_churn<S: Shape + Sync + Send + 'static>() {
             }
         }
     });
-    // Once the reader is out of the look that it was in, nothing that was seen before is in its hands.
+    // Once the reader is out of the look that it was in, nothing that was seen before is in its
+    // hands.
     let grace = |_: &CuckooTable<S, Shared>| {
         let begun = looks.load(Ordering::SeqCst);
         while begun % 2 == 1 && looks.load(Ordering::SeqCst) == begun {

@@ -1,5 +1,5 @@
-//! A document becomes the table: the same steps as the verbs', in the order detach, disassociate, delete, create and
-//! change, associate, attach.
+//! A document becomes the table: the same steps as the verbs', in the order detach, disassociate,
+//! delete, create and change, associate, attach.
 //!
 //! Which fields of an object that exists can change: a pool's `gateway` and `reserve`; a VPC's
 //! `cidrs`, `gateway` and `vni`; an instance's `max_enis`; an ENI's `mac`, `region`, `private_ips`,

@@ -1,4 +1,5 @@
-//! The table before the command. An object that is asked for several times in a row, as the rules do, is read once.
+//! The table before the command. An object that is asked for several times in a row, as the rules
+//! do, is read once.
 
 use std::cell::RefCell;
 

@@ -13,8 +13,8 @@ use crate::model::{
     objects::{Association, Eip, Eni, EniKind, Instance, Mac, Mode, Vpc},
 };
 
-/// A view with changes upon it. Every question of the rules is answered as if the changes were made; indexes keep
-/// the answers quick when a document changes a million objects.
+/// A view with changes upon it. Every question of the rules is answered as if the changes were
+/// made; indexes keep the answers quick when a document changes a million objects.
 pub(super) struct Draft<'v> {
     base: Base<'v>,
     pools_before: Pools,
@@ -234,7 +234,8 @@ impl<'v> Draft<'v> {
 
     /// The EIPs of an ENI.
     pub(super) fn uses(&mut self, eni: &str) -> &mut Uses {
-        // Loaded before the first change of this ENI's associations, and kept up to date from then on.
+        // Loaded before the first change of this ENI's associations, and kept up to date from then
+        // on.
         self.uses.entry(eni.to_owned()).or_insert_with(|| {
             let mut uses = Uses::default();
             for one in self.base.view.associations_of(eni) {
@@ -392,7 +393,8 @@ impl<'v> Draft<'v> {
 
     /// The prefix of the pool that covers the address.
     pub(super) fn pool_of(&self, address: IpAddr) -> Option<IpNet> {
-        // Pools are disjoint and sorted by address: only the last one that starts at or below it can cover it.
+        // Pools are disjoint and sorted by address: only the last one that starts at or below it
+        // can cover it.
         let upper = IpNet::from(address);
         let (cidr, _) = self.pools.range(..=upper).next_back()?;
         cidr.contains(&address).then_some(*cidr)

@@ -172,7 +172,8 @@ fn allocate(
             ),
         }
     }
-    // IPv4's pools sort first, and who did not ask for an IPv6 address gets none in the place of an IPv4 one.
+    // IPv4's pools sort first, and who did not ask for an IPv6 address gets none in the place of an
+    // IPv4 one.
     let is_ipv4 = |cidr: &IpNet| cidr.addr().is_ipv4();
     let family = draft.pools.keys().next().map(is_ipv4);
     let pools = draft.pools.values();

@@ -64,8 +64,8 @@ pub(super) fn set(
     Ok(())
 }
 
-/// Attaches a detached ENI, or moves an attached one in one step. A move counts as detach and attach, so it ends
-/// `stranded`.
+/// Attaches a detached ENI, or moves an attached one in one step. A move counts as detach and
+/// attach, so it ends `stranded`.
 pub(super) fn attach(
     draft: &mut Draft,
     id: &str,

@@ -1,4 +1,5 @@
-//! Which changed objects have a key: one flat set, because most keys have one object, and a document may have a million.
+//! Which changed objects have a key: one flat set, because most keys have one object, and a
+//! document may have a million.
 
 use std::collections::BTreeSet;
 

@@ -25,8 +25,8 @@ pub(super) fn set(
     Ok(())
 }
 
-/// Takes the primary ENI along. Other ENIs that are still attached, or an EIP of the primary one, are the state
-/// rules' to refuse.
+/// Takes the primary ENI along. Other ENIs that are still attached, or an EIP of the primary one,
+/// are the state rules' to refuse.
 pub(super) fn delete(draft: &mut Draft, id: &str) -> Result<(), Refusal> {
     draft
         .instance(id)

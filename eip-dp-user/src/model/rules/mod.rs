@@ -1,21 +1,26 @@
-//! Every rule of the service: pure functions from a view of the table and a command to changes or a refusal.
+//! Every rule of the service: pure functions from a view of the table and a command to changes or a
+//! refusal.
 //!
 //! A command is decided in two steps upon a [`draft::Draft`], the table as the command makes it:
 //!
-//! 1. *Transition rules* look at what the command does to what is there, object by object, and make the changes in
-//!    the draft: [`association`], [`eni`], [`eip`], [`network`], [`instance`]. [`apply`] is made of the same steps.
-//! 2. *State rules* ([`state`]) look at every changed object, as it stands in the end, among all others.
+//! 1. *Transition rules* look at what the command does to what is there, object by object, and make
+//!    the changes in the draft: [`association`], [`eni`], [`eip`], [`network`], [`instance`].
+//!    [`apply`] is made of the same steps.
+//! 2. *State rules* ([`state`]) look at every changed object, as it stands in the end, among all
+//!    others.
 //!
 //! Where the service's documents are silent, this is how it is decided here:
 //!
 //! - A region is compared as it is: an EIP or ENI without one matches only another without one.
-//! - An ENI has NAT EIPs or cut-through ones, never both; cut-through allows one per address family.
-//! - A stranded ENI takes NAT EIPs, with a warning: it forwards nothing until it is detached and attached again.
-//!   A cut-through EIP needs a detached ENI, and a stranded one is attached.
-//! - `eni attach` to the place where the ENI stands changes nothing, except that it ends `stranded`.
+//! - An ENI has NAT EIPs or cut-through ones, never both; cut-through allows one per address
+//!   family.
+//! - A stranded ENI takes NAT EIPs, with a warning: it forwards nothing until it is detached and
+//!   attached again. A cut-through EIP needs a detached ENI, and a stranded one is attached.
+//! - `eni attach` to the place where the ENI stands changes nothing, except that it ends
+//!   `stranded`.
 //! - An instance has one primary ENI (`instance-eni-limit`), which counts towards `max_enis`.
-//! - A pool and a VPC share no addresses (`overlapping-cidr`), and neither holds addresses that no router forwards
-//!   (`reserved-address`).
+//! - A pool and a VPC share no addresses (`overlapping-cidr`), and neither holds addresses that no
+//!   router forwards (`reserved-address`).
 //! - A time that has passed cannot be set (`eip-expired`). Renewing an expired EIP makes its
 //!   association again where no rule is against it by now, with a warning where one is; a
 //!   cut-through EIP's ENI is attached again if it is still stranded.
@@ -28,8 +33,9 @@
 //!   .0 or .255, which some hosts take for a network's. Pools are tried in the order of their
 //!   priorities, then of their addresses, IPv6 ones only where there is no other. A pool can be
 //!   named.
-//! - IPv6 pools hold global unicast addresses (`2000::/3`, the documentation prefixes among them) or, in a private cloud,
-//!   unique local ones (`fc00::/7`), as IPv4 pools may hold private ones; a VPC may have either.
+//! - IPv6 pools hold global unicast addresses (`2000::/3`, the documentation prefixes among them)
+//!   or, in a private cloud, unique local ones (`fc00::/7`), as IPv4 pools may hold private ones; a
+//!   VPC may have either.
 
 mod apply;
 mod association;

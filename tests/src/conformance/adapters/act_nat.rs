@@ -27,8 +27,8 @@ impl Adapter for ActNat {
             run(bed.gateway.command("tc").args(arguments)).map(|_| ())
         };
         let pairs = || bed.world.translated();
-        // All of them one after another: of an ICMP error whose own addresses stay, each action changes the packet inside
-        // if that went to its address.
+        // All of them one after another: of an ICMP error whose own addresses stay, each action
+        // changes the packet inside if that went to its address.
         let inside: Vec<String> = pairs()
             .map(|(guest, public)| format!("action nat egress {}/32 {public} pipe", guest.private))
             .collect();
@@ -41,7 +41,8 @@ impl Adapter for ActNat {
                     "filter add dev {interface} {hook} protocol ip {rest}"
                 ))
             };
-            // What goes back to a guest is translated only if it was sent to a public address, which the mark tells.
+            // What goes back to a guest is translated only if it was sent to a public address,
+            // which the mark tells.
             let marked = if interface == UPLINK {
                 ""
             } else {

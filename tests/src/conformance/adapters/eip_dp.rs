@@ -107,8 +107,8 @@ fn uplinks(bed: &Bed) -> String {
 /// The VPC of the guest that nothing gets to.
 const OTHER_VPC: &str = "w";
 
-/// Each guest is an instance of its own. Cut-through is for a secondary ENI, beside which there is a primary one that is
-/// plugged nowhere.
+/// Each guest is an instance of its own. Cut-through is for a secondary ENI, beside which there is
+/// a primary one that is plugged nowhere.
 fn fill_table(gateway: &Gateway, bed: &Bed) -> Result<()> {
     let world = &bed.world;
     let mut pool = vec!["pool create".to_owned(), world.pool.clone()];

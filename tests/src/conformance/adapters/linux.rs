@@ -7,8 +7,8 @@ use super::super::{
     data::{Family, Mode},
 };
 
-/// Makes the bed's kernel a router between the Internet and the guests, but for those in cut-through mode: a strict one, that
-/// limits its own messages to no rate.
+/// Makes the bed's kernel a router between the Internet and the guests, but for those in
+/// cut-through mode: a strict one, that limits its own messages to no rate.
 pub fn route(bed: &Bed) -> Result<()> {
     let world = &bed.world;
     let family = world.family;

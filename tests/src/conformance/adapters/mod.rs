@@ -31,7 +31,8 @@ pub trait Adapter: Sync {
         false
     }
 
-    /// Sets it up in the bed's namespace, for what the bed's world says. When this returns it forwards.
+    /// Sets it up in the bed's namespace, for what the bed's world says. When this returns it
+    /// forwards.
     fn start(&self, bed: &Bed) -> Result<Start>;
 }
 
@@ -107,7 +108,8 @@ pub const USUAL: &[&str] = &[
     "netmap",
 ];
 
-/// The one that many kernels come without: it is run as well where there is a virtual machine for it.
+/// The one that many kernels come without: it is run as well where there is a virtual machine for
+/// it.
 pub const RARE: &str = "act-nat";
 
 /// One of them.

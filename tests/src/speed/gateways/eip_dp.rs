@@ -39,7 +39,8 @@ pub fn prepared(site: &Site, delivery: &str, cache: &Path, spare: Spare) -> Resu
     Ok(gateway)
 }
 
-/// Starts it, waits until it delivers as asked, and ends the daemon: its housekeeping is not to be on the cores.
+/// Starts it, waits until it delivers as asked, and ends the daemon: its housekeeping is not to be
+/// on the cores.
 pub fn start(site: &Site, delivery: &str, cache: &Path) -> Result<Gateway> {
     let mut gateway = run(site, delivery, cache)?;
     if delivery == "xdp" {

@@ -3,7 +3,8 @@
 use super::WORLD;
 use crate::{model::Code, table::testing::Pair};
 
-/// `refused` is refused with the code after `setup`; then `accepted` (lines, the last is the point) is done.
+/// `refused` is refused with the code after `setup`; then `accepted` (lines, the last is the point)
+/// is done.
 fn both(code: Code, setup: &str, refused: &str, accepted: &str) {
     let mut pair = Pair::with(WORLD);
     pair.accept_all(setup);
@@ -167,7 +168,8 @@ fn codes_are_stable() {
     assert_eq!(codes, expected.split_whitespace().collect::<Vec<_>>());
 }
 
-/// One `associate` that breaks many rules at once is refused by the first; each step repairs that one.
+/// One `associate` that breaks many rules at once is refused by the first; each step repairs that
+/// one.
 #[test]
 fn associate_names_the_first_rule_that_it_breaks() {
     let mut pair = Pair::with(WORLD);

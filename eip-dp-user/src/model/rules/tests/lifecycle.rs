@@ -198,7 +198,8 @@ fn the_next_free_address_is_the_lowest_that_an_eip_can_have() {
         "pool 203.0.113.64/28 gateway=203.0.113.66 reserve=203.0.113.68-203.0.113.75
          pool 203.0.114.0/31 gateway=none",
     );
-    // .64 network, .66 gateway, .68-.75 reserved, .77 the host's, .79 broadcast; then the second pool, all of it.
+    // .64 network, .66 gateway, .68-.75 reserved, .77 the host's, .79 broadcast; then the second
+    // pool, all of it.
     for (id, expected) in ["a 65", "b 67", "c 76", "d 78"]
         .iter()
         .map(|one| one.split_once(' ').unwrap())

@@ -448,7 +448,8 @@ proptest! {
         prop_assert_eq!(restored.model, pair.model);
     }
 
-    /// However long the log is: who follows the table has what is in it, or is told to read all of it.
+    /// However long the log is: who follows the table has what is in it, or is told to read all of
+    /// it.
     #[test]
     fn a_follower_has_the_table(steps in vec(step(), 16..48), limit in prop_oneof![0..2_000_usize, Just(1 << 20)]) {
         let mut pair = Pair::new();
