@@ -53,8 +53,9 @@ counted! {
     /// The kernel refused a change of the packet or its way out (out of memory, a frame it cannot
     /// change).
     KernelRefused = 21 "kernel-refused";
-    /// ARP or neighbour discovery on a port that asks for the ENI's own address, or is an answer:
-    /// nobody else is there to see it.
+    /// Neighbour discovery on an uplink to an address of a pool that is not answered for; ARP or
+    /// neighbour discovery on a port that asks for the ENI's own address, or is an answer: nobody
+    /// else is there to see it.
     ArpIgnored = 22 "arp-ignored";
     /// To the VPC's gateway, which answers ARP or neighbour discovery, DHCP and ping only, or to
     /// the gateway host itself.

@@ -657,7 +657,8 @@ mod tests {
     }
 
     /// By scapy:
-    /// `Ether(src=…,dst='33:33:ff:00:00:09')/IPv6(src='::',dst='ff02::1:ff00:9',hlim=255)/ICMPv6ND_NS(tgt=…)`.
+    /// `Ether(src=…,dst='33:33:ff:00:00:09')/IPv6(src='::',dst='ff02::1:ff00:9',hlim=255)` and
+    /// `/ICMPv6ND_NS(tgt=…)`.
     #[test]
     fn an_ipv6_eip_is_asked_for_as_a_duplicate_is() {
         let expected = [

@@ -131,7 +131,7 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Says that no program runs yet that reads these maps: until [`Self::put_to_use`], nothing has
+    /// Says that no program runs yet that reads these maps: until [`Self::go_live`], nothing has
     /// to be waited for.
     #[must_use]
     pub fn is_unread(mut self) -> Self {
