@@ -489,6 +489,38 @@ fn as_user(scene: &Scene, gid: u32, words: &str) -> Result<Output> {
 const GROUP: (&str, u32) = ("daemon", 1);
 const NO_MEMBER: u32 = 65_533;
 
+/// Nothing is written by a member of the group, and nothing but the copies opened; by others not
+/// even those.
+fn nothing_else_is_opened(scene: &Scene, gid: u32) -> Result<()> {
+    let said = complaint(&as_user(scene, gid, "instance create mine")?);
+    assert!(said.contains("may read a copy"), "{said}");
+    let live = table(&scene.gateway);
+    let tries = [
+        live.clone(),
+        in_run(&scene.gateway, "status.json"),
+        in_run(&scene.gateway, "lock"),
+    ];
+    for path in tries {
+        for gid in [gid, NO_MEMBER] {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65533", &format!("--regid={gid}"), "--clear-groups"]);
+            let output = outcome(
+                command
+                    .args(["flock", "--shared", "--nonblock"])
+                    .arg(&path)
+                    .arg("true"),
+            )?;
+            assert!(!output.status.success(), "{}", path.display());
+        }
+    }
+    for words in ["status", "stats", "drops"] {
+        let said = complaint(&as_user(scene, NO_MEMBER, words)?);
+        assert!(said.contains("[files] group"), "{words}: {said}");
+    }
+    complaint(&as_user(scene, NO_MEMBER, "eip list")?);
+    Ok(())
+}
+
 /// Members of the group that the configuration names read status, counters and the table, by copies
 /// that lock nothing; nobody else does.
 #[test]
@@ -559,33 +591,7 @@ fn a_group_reads_copies_and_nobody_else_anything() -> Result<()> {
             .success()
             .then_some(()))
     })?;
-    // Nothing is to be written, and nothing else to be opened.
-    let said = complaint(&as_user(&scene, gid, "instance create mine")?);
-    assert!(said.contains("may read a copy"), "{said}");
-    let live = table(&scene.gateway);
-    let tries = [
-        live.clone(),
-        in_run(&scene.gateway, "status.json"),
-        in_run(&scene.gateway, "lock"),
-    ];
-    for path in tries {
-        for gid in [gid, NO_MEMBER] {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=65533", &format!("--regid={gid}"), "--clear-groups"]);
-            let output = outcome(
-                command
-                    .args(["flock", "--shared", "--nonblock"])
-                    .arg(&path)
-                    .arg("true"),
-            )?;
-            assert!(!output.status.success(), "{}", path.display());
-        }
-    }
-    for words in ["status", "stats", "drops"] {
-        let said = complaint(&as_user(&scene, NO_MEMBER, words)?);
-        assert!(said.contains("[files] group"), "{words}: {said}");
-    }
-    complaint(&as_user(&scene, NO_MEMBER, "eip list")?);
+    nothing_else_is_opened(&scene, gid)?;
     // Who reads is told that the daemon has ended.
     scene.gateway.stop()?;
     let output = as_user(&scene, gid, "status -o json")?;

@@ -32,7 +32,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("virtio", |report| traffic_over(report, Wire::Virtio)),
     ("vlan", |report| traffic_over(report, Wire::Vlan)),
     ("qinq", |report| traffic_over(report, Wire::Stack)),
-    ("wireguard", |report| tunnel::over(report, Wire::WireGuard)),
+    ("wireguard", |report| tunnel::over(report, Wire::Wireguard)),
     ("gre", |report| tunnel::over(report, Wire::Gre)),
     ("ip6gre", |report| tunnel::over(report, Wire::Gre6)),
     ("pktgen", bench::pktgen),

@@ -38,7 +38,7 @@ pub enum Wire {
     Stack,
     /// WireGuard, over a pair of virtual interfaces as the next ones: packets have no Ethernet
     /// header.
-    WireGuard,
+    Wireguard,
     /// GRE over IPv4, with a key, which leaves the outer headers in front of a packet.
     Gre,
     /// GRE over IPv6.
@@ -52,7 +52,7 @@ impl Wire {
             Self::Veth | Self::Virtio => UPLINK,
             Self::Vlan => "up0.100",
             Self::Stack => "up0.40.100",
-            Self::WireGuard | Self::Gre | Self::Gre6 => "tunnel",
+            Self::Wireguard | Self::Gre | Self::Gre6 => "tunnel",
         }
     }
 
@@ -63,7 +63,7 @@ impl Wire {
 
     /// Whether packets have no Ethernet header there.
     pub fn is_tunnel(self) -> bool {
-        matches!(self, Self::WireGuard | Self::Gre | Self::Gre6)
+        matches!(self, Self::Wireguard | Self::Gre | Self::Gre6)
     }
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for Wire {
             Self::Virtio => "virtio-net",
             Self::Vlan => "802.1Q",
             Self::Stack => "802.1ad",
-            Self::WireGuard => "wireguard",
+            Self::Wireguard => "wireguard",
             Self::Gre => "gre",
             Self::Gre6 => "ip6gre",
         })
@@ -121,7 +121,7 @@ impl Site {
             Wire::Virtio => cards(&lab)?,
             Wire::Vlan => vlan(Backbone::new(&lab)?)?,
             Wire::Stack => stack(Backbone::new(&lab)?)?,
-            Wire::WireGuard | Wire::Gre | Wire::Gre6 => {
+            Wire::Wireguard | Wire::Gre | Wire::Gre6 => {
                 tunnel(Backbone::new(&lab)?, wire, lab.folder())?
             }
         };
@@ -346,7 +346,7 @@ fn tunnel(backbone: Backbone, wire: Wire, folder: &Path) -> Result<Backbone> {
             ),
             _ => format!("link add {name} type wireguard"),
         })?;
-        if wire == Wire::WireGuard {
+        if wire == Wire::Wireguard {
             let key = folder.join(format!("key{number}"));
             fs::write(&key, run(Command::new("wg").arg("genkey"))?)?;
             let pipe = format!("wg pubkey < {}", key.display());

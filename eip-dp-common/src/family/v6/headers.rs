@@ -35,8 +35,8 @@ pub struct Found {
     pub segments_left: u8,
 }
 
-/// How a walk ended: a number and not an enum, so that it can be verifier_opaque, and what follows
-/// is looked at once.
+/// How a walk ended: a number and not an enum, so that it can be opaque to the verifier, and what
+/// follows is looked at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain(u8);
 
