@@ -651,11 +651,24 @@ fn an_older_copy_sets_nobody_back_unasked() -> Result<()> {
     let repaired = with_copy("verify --repair --older")?;
     ensure!(repaired.status.success(), "{repaired:?}");
     assert!(applied(&scene.gateway)? < forwarded);
+    // That does not make the copy's place the table's.
+    let (own, away) = (table(&scene.gateway), older.with_file_name("away.db"));
+    fs::rename(&own, &away)?;
+    let said = complaint(&scene.gateway.outcome("pool create 198.18.0.0/24")?);
+    assert!(said.contains("is gone or empty"), "{said}");
+    fs::rename(&away, &own)?;
     let said = complaint(&scene.gateway.outcome("status")?);
     assert!(said.is_empty(), "{said}");
     scene.gateway.ok("verify --repair")?;
     assert_eq!(applied(&scene.gateway)?, forwarded);
     scene.gateway.ok("status")?;
+    // Nor is a copy the same that took its place and came to the same revision by another change.
+    scene.gateway.ok(&format!("restore {}", older.display()))?;
+    scene.gateway.ok("instance create other")?;
+    let status = scene.gateway.outcome("status")?;
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(said.contains("need not be the same"), "{said}");
+    assert_eq!(status.status.code(), Some(1));
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     compile::tag,
     config::{self, DEFAULT_PATH},
-    daemon::{Lock, Report, location_of, location_of_path},
+    daemon::{Lock, Report, location_of, location_of_path, tag_of_file},
     kernel::{Pins, Relation, ServedTable, Standing},
     model::{Context, command::Command},
     table::{Identity, Table, TableError, path_of},
@@ -182,8 +182,10 @@ impl Place {
             failure::note(global.output, &message);
         }
         // What is written there, nobody follows.
-        if is_its_own && gateway.relation(&table) == Relation::Another {
-            return Err(gateway.refused(&self.url));
+        match gateway.relation(&table) {
+            Relation::Another if is_its_own => return Err(gateway.refused(&self.url)),
+            Relation::Copy => failure::warn(global.output, &gateway.is_a_copy(&self.url)),
+            Relation::Another | Relation::Same => {}
         }
         Ok(table)
     }
@@ -272,6 +274,7 @@ impl Gateway {
         Ok(Some(served.standing(
             location,
             table.identity(),
+            tag_of_file(table.file()),
             table.revision()?,
         )))
     }
@@ -290,10 +293,18 @@ impl Gateway {
                  --name {name} run` if going back is meant"
             ));
         }
-        standing.is_newer().then(|| {
-            format!(
+        if standing.is_newer() {
+            return Some(format!(
                 "the table is at revision {revision} and what is forwarded at revision {applied}: no daemon runs; start it \
                  with `eip-dp --name {name} run`"
+            ));
+        }
+        let is_replaced = standing.relation == Relation::Same && standing.is_other_file;
+        is_replaced.then(|| {
+            format!(
+                "the table's file is another one than what is forwarded was read from, and its revision {revision} need not \
+                 be the same: no daemon runs; start it with `eip-dp --name {name} run`, or compare them with `eip-dp \
+                 --name {name} verify`"
             )
         })
     }
@@ -302,8 +313,8 @@ impl Gateway {
     /// from.
     pub fn is_a_copy(&self, url: &str) -> String {
         format!(
-            "{url} is a copy of the table that gateway `{}` forwards by, at another path: leave out --table, or start its \
-             daemon with this one",
+            "{url} is a copy of the table that gateway `{}` forwards by, at another path, and is not followed: leave out \
+             --table, or start its daemon with this one",
             self.name
         )
     }

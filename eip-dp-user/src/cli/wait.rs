@@ -189,6 +189,7 @@ impl AppliedRevision for Published {
                 word(StatusWord::IdentityEnd),
             ]),
             applied: 0,
+            file: 0,
         };
         self.table.map_or(Relation::Same, |(location, identity)| {
             served.relation(location, identity)

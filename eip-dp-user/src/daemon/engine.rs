@@ -179,6 +179,7 @@ impl Engine {
             location: tag(&location),
             identity: table.identity(),
             applied: 0,
+            file: 0,
         };
         // What expired while no daemon ran is not served for another moment.
         expire(&mut table, &facts, &config);

@@ -149,6 +149,7 @@ fn open_table(options: &RunOptions, config: &Config) -> anyhow::Result<Table> {
         location,
         identity: table.identity(),
         applied: 0,
+        file: 0,
     };
     kernel::check_table(&Pins::new(&options.name), &own)?;
     if table.is_new() {
@@ -338,7 +339,8 @@ fn report_start(
         warnings: &[],
         failures: &failures,
     };
-    let report = Report::new(&location_of(table), &scene, &[]);
+    let mut report = Report::new(&location_of(table), &scene, &[]);
+    report.starting = true;
     let path = Report::path(name);
     let written = report.write(&path);
     written.with_context(|| format!("cannot write {}", path.display()))

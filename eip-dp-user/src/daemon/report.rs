@@ -33,6 +33,9 @@ use crate::{
 pub struct Report {
     /// The daemon's process.
     pub pid: u32,
+    /// Whether it has not synced yet: the rest says nothing then but what it runs with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starting: bool,
     /// The network namespace that it is in, see [`host::namespace`].
     #[serde(default)]
     pub namespace: u64,
@@ -374,6 +377,7 @@ impl Report {
             .collect();
         Self {
             pid: std::process::id(),
+            starting: false,
             namespace: host::namespace(),
             table: table.to_owned(),
             config: config.clone(),

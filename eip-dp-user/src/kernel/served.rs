@@ -14,6 +14,8 @@ pub struct ServedTable {
     pub identity: Option<Identity>,
     /// The revision of it that is forwarded by; 0 before the first.
     pub applied: u64,
+    /// The tag of the file that this revision was read from; 0 where nothing is known.
+    pub file: u64,
 }
 
 /// How a table stands to what a gateway forwards by: every verb and the daemon judge it by this.
@@ -25,6 +27,8 @@ pub struct Standing {
     pub revision: u64,
     /// The revision that is forwarded by; 0 where nothing is.
     pub applied: u64,
+    /// Whether that was read from another file: then equal revisions need not be equal tables.
+    pub is_other_file: bool,
 }
 
 impl Standing {
@@ -59,6 +63,7 @@ impl ServedTable {
         let word = |word| kernel_maps::word_of(pins, word).map(Option::unwrap_or_default);
         Ok(Some(Self {
             applied: word(StatusWord::Revision)?,
+            file: word(StatusWord::TableFile)?,
             location: word(StatusWord::Table)?,
             identity: Identity::of_words([
                 word(StatusWord::Identity)?,
@@ -81,11 +86,18 @@ impl ServedTable {
     }
 
     /// Likewise, and by which revision of it the gateway forwards.
-    pub fn standing(&self, location: u64, identity: Option<Identity>, revision: u64) -> Standing {
+    pub fn standing(
+        &self,
+        location: u64,
+        identity: Option<Identity>,
+        file: u64,
+        revision: u64,
+    ) -> Standing {
         Standing {
             relation: self.relation(location, identity),
             revision,
             applied: self.applied,
+            is_other_file: self.file != 0 && self.file != file,
         }
     }
 
@@ -135,6 +147,7 @@ mod tests {
             location: 7,
             identity: identity(1),
             applied: 5,
+            file: 9,
         };
         assert_eq!(served.relation(7, identity(1)), Relation::Same);
         assert_eq!(served.relation(8, identity(1)), Relation::Copy);
@@ -151,9 +164,11 @@ mod tests {
         assert_eq!(earlier.relation(8, identity(2)), Relation::Another);
         // A later revision of another table says nothing.
         let is_older = |location, number, revision| {
-            let standing = served.standing(location, identity(number), revision);
+            let standing = served.standing(location, identity(number), 9, revision);
             standing.is_older()
         };
+        let is_other = |file| served.standing(7, identity(1), file, 5).is_other_file;
+        assert!(is_other(8) && !is_other(9));
         assert!(is_older(7, 1, 4) && is_older(8, 1, 4));
         assert!(!is_older(7, 1, 5) && !is_older(8, 2, 4));
     }

@@ -69,6 +69,7 @@ fn new_maps_stay_only_if_their_programs_are_verified() {
             location: 1,
             identity: None,
             applied: 0,
+            file: 0,
         };
         let load = || {
             let limits = Limits::default();

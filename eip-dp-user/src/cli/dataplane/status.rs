@@ -139,10 +139,12 @@ fn look(global: &Global) -> Result<Status, Failure> {
             match standing.map(|standing| standing.relation) {
                 // That of another table would be taken for the one that is forwarded by.
                 Some(Relation::Another) => return Err(gateway.refused(&place.url)),
+                // What is asked of it is not what is forwarded.
                 Some(Relation::Copy) => of_table.copy = Some(gateway.is_a_copy(&place.url)),
                 Some(Relation::Same) | None => {}
             }
             of_table.lag = standing.and_then(|standing| gateway.lag(&standing));
+            of_table.is_newer = standing.is_some_and(|standing| standing.is_newer());
             of_table.revision = Some(revision);
             // A table that is empty asks for nothing.
             of_table.wants_anything = standing.is_none() && revision > 0 && {
@@ -168,6 +170,8 @@ struct OfTable {
     copy: Option<String>,
     /// Why the gateway does not forward by it as it is, if no daemon runs.
     lag: Option<String>,
+    /// Whether the gateway forwards by an earlier revision of it.
+    is_newer: bool,
     /// Whether it asks for something to be forwarded, where nothing is loaded.
     wants_anything: bool,
 }
@@ -235,7 +239,7 @@ impl Status {
             warnings.push(NO_DAEMON.to_owned());
         }
         warnings.extend(of_table.error.clone());
-        warnings.extend(of_table.copy);
+        warnings.extend(of_table.copy.clone());
         let mut status = Self {
             name: name.to_string(),
             copied_seconds_ago: None,
@@ -280,8 +284,17 @@ impl Status {
         }
         // What the table wants is not known where it cannot be read.
         let not_live = of_table.error.filter(|_| kernel.is_some());
-        let lag = of_table.lag.filter(|_| !running);
-        status.survey(report.as_ref(), [not_live, lag], of_table.wants_anything);
+        // A daemon that runs catches up, but for one that has not begun to.
+        let starting = report.as_ref().filter(|report| running && report.starting);
+        let lag = match starting {
+            Some(_) => of_table.is_newer.then(|| {
+                let applied = status.applied.as_ref().map_or(0, |applied| applied.revision);
+                format!("the daemon is starting: what is forwarded is at revision {applied} of the table")
+            }),
+            None => of_table.lag.filter(|_| !running),
+        };
+        let of_table_itself = [not_live, lag, of_table.copy];
+        status.survey(report.as_ref(), of_table_itself, of_table.wants_anything);
         if let Some(report) = report {
             status.report(report);
         }
@@ -331,7 +344,7 @@ impl Status {
     fn survey(
         &mut self,
         report: Option<&Report>,
-        of_table: [Option<String>; 2],
+        of_table: [Option<String>; 3],
         wants_anything: bool,
     ) {
         let mut survey = Survey::default();
@@ -423,6 +436,7 @@ impl Status {
         output::write(|out| {
             for uplink in &self.uplinks {
                 let name = link_name(&uplink.interface, uplink.vlan);
+                let name = output::in_line(&name);
                 let link = link(uplink.link);
                 let hops = next_hops(uplink);
                 writeln!(out, "\nuplink {name}: {link}, {hops}")?;
@@ -435,6 +449,7 @@ impl Status {
                     (enis, more) => format!("{}, and {more} more", enis.join(", ")),
                 };
                 let name = link_name(&port.interface, port.vlan);
+                let name = output::in_line(&name);
                 let enis = output::in_line(&enis);
                 writeln!(out, "\nport {name}: {}, {enis}", link(port.link))?;
                 attached(out, port.attached.as_ref())?;

@@ -20,7 +20,7 @@ use crate::{
     compile::{self, Allocations, Applied, Kind, tag},
     config::Config,
     daemon::{Lock, Report, location_of, shared_path, tag_of_file},
-    kernel::{self, Kernel, Pinned, Pins, Plane, ProgramLinks, Standing},
+    kernel::{self, Kernel, Pinned, Pins, Plane, ProgramLinks, ServedTable, Standing},
     plan::plan,
     shared::Shared,
     table::{Snapshot, Table},
@@ -233,8 +233,14 @@ impl Verifier {
             self.kernel
                 .write(&writes)
                 .map_err(|error| Failure::failed(error.to_string()))?;
-            // It is what the gateway forwards by from now on.
-            let location = tag(&location_of(&self.table));
+            // It is what the gateway forwards by from now on. A copy elsewhere does not move it
+            // there: the next daemon looks where the table was.
+            let own = tag(&location_of(&self.table));
+            let served = ServedTable::of(&Pins::new(name))?;
+            let location = served.map_or(own, |served| match served.location {
+                0 => own,
+                location => location,
+            });
             let file = tag_of_file(self.table.file());
             kernel::publish(&mut self.kernel, location, file, revision)?;
             return match self.missing_programs(&image.attachments)?.first() {
