@@ -113,6 +113,9 @@ where
     if unsafe { bpf_skb_change_head(skb.as_ptr(), NETWORK as u32, 0) } != 0 {
         return Err(Err(Reason::KernelRefused));
     }
+    // No tag was taken off. What the word holds at first is the kernel's: its receive offload has
+    // left numbers there.
+    skb.keep_outer(0);
     let ethertype = if LEN == 4 { IPV4 } else { IPV6 };
     Ethernet::write_addresses(skb, layer3::OWN_MAC, layer3::OTHER_MAC)
         .and_then(|()| skb.write(NETWORK - 2, ethertype))

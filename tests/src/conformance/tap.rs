@@ -23,6 +23,7 @@ const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 const TUNSETOFFLOAD: libc::c_ulong = 0x4004_54d0;
 const IFF_TUN: u16 = 0x0001;
 const IFF_TAP: u16 = 0x0002;
+const IFF_NAPI: u16 = 0x0010;
 const IFF_NO_PI: u16 = 0x1000;
 const IFF_VNET_HDR: u16 = 0x4000;
 const TUN_F_CSUM: libc::c_ulong = 1;
@@ -49,9 +50,10 @@ pub fn open(name: &str) -> Result<OwnedFd> {
     Ok(device)
 }
 
-/// Likewise a tun: what is read and written are IP packets, with nothing in front.
+/// Likewise a tun: what is read and written are IP packets, with nothing in front. What is written
+/// goes through the kernel's receive offload (GRO), as what comes in by WireGuard or GRE does.
 pub fn open_tun(name: &str) -> Result<OwnedFd> {
-    make(name, IFF_TUN | IFF_NO_PI)
+    make(name, IFF_TUN | IFF_NO_PI | IFF_NAPI)
 }
 
 fn make(name: &str, flags: u16) -> Result<OwnedFd> {
