@@ -116,6 +116,8 @@ where
     // No tag was taken off. What the word holds at first is the kernel's: its receive offload has
     // left numbers there.
     skb.keep_outer(0);
+    // Nor may the mark of a packet that was put back go on with it, to another gateway's uplink.
+    skb.swap_tc_index(0);
     let ethertype = if LEN == 4 { IPV4 } else { IPV6 };
     Ethernet::write_addresses(skb, layer3::OWN_MAC, layer3::OTHER_MAC)
         .and_then(|()| skb.write(NETWORK - 2, ethertype))
