@@ -50,7 +50,7 @@ impl Level {
     fn of(package: &str, target: &str, is_lib: bool) -> Self {
         match (package, target) {
             _ if is_lib => Self::Fast,
-            ("eip-dp-user", "host" | "plane" | "programs") => Self::Kernel,
+            ("eip-dp-user", "host" | "kernel" | "programs") => Self::Kernel,
             ("eip-dp-tests", name) if name.starts_with("prog") => Self::Kernel,
             ("eip-dp-tests", _) => Self::E2e,
             _ => Self::Fast,
@@ -80,7 +80,7 @@ const DOCUMENTED: &[&str] = &["eip-dp-common", "eip-dp-user", "eip-dp-vm"];
 
 /// The longest suites begin first, so that none of them is left over at the end.
 const LONGEST: &[&str] = &[
-    "plane",
+    "kernel",
     "prog_churn",
     "e2e_shared",
     "e2e_announce",
@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(level("tests", "test", "e2e_table"), Some(Level::E2e));
         assert_eq!(level("tests", "test", "prog_wire"), Some(Level::Kernel));
         assert_eq!(level("tests", "lib", "eip_dp_tests"), Some(Level::Fast));
-        assert_eq!(level("eip-dp-user", "test", "plane"), Some(Level::Kernel));
+        assert_eq!(level("eip-dp-user", "test", "kernel"), Some(Level::Kernel));
         assert_eq!(level("eip-dp-user", "test", "cli"), Some(Level::Fast));
         assert_eq!(level("elsewhere", "test", "cli"), None);
         let mut library = message("vm", "lib", "eip_dp_vm");
