@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fmt, fs, io,
+    fmt, io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -446,7 +446,7 @@ impl fmt::Display for Holder {
 
 /// What a file has; nothing if it is not there, or is damaged.
 fn kept_in(path: &Path) -> Option<Kept> {
-    let text = fs::read(path).ok()?;
+    let text = private::read(path).ok()?;
     let kept = serde_json::from_slice(&text);
     kept.inspect_err(|error| {
         warn!(%error, path = %path.display(), "where shared addresses are is unknown; each is where its association is");
@@ -526,6 +526,8 @@ impl Sharers {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::compile::testing::{
         add_eip, associate, attached, eni, host, put_association, table,

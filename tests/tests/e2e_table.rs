@@ -521,6 +521,56 @@ fn nothing_else_is_opened(scene: &Scene, gid: u32) -> Result<()> {
     Ok(())
 }
 
+/// Copies that are lost or damaged are made again; a link in their folder's place leads nowhere, and
+/// what it leads to stays whose it was.
+fn copies_are_made_again(scene: &Scene, gid: u32) -> Result<()> {
+    let folder = in_run(&scene.gateway, "readers");
+    let elsewhere = scene.lab.folder().join("elsewhere");
+    fs::create_dir(&elsewhere)?;
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o1777))?;
+    let before = fs::metadata(&elsewhere)?;
+    fs::remove_dir_all(&folder)?;
+    symlink(&elsewhere, &folder)?;
+    wait_for_log(&scene.gateway, "is no folder of this daemon's own")?;
+    let after = fs::metadata(&elsewhere)?;
+    assert_eq!((after.mode(), after.gid()), (before.mode(), before.gid()));
+    assert_eq!(fs::read_dir(&elsewhere)?.count(), 0);
+    fs::remove_file(&folder)?;
+    let read = |words: &str| Ok(as_user(scene, gid, words)?.status.success().then_some(()));
+    until(LONG, "the copies to be there again", || {
+        Ok(read("status")?.and(read("stats")?).and(read("export")?))
+    })?;
+    fs::write(folder.join("table.db"), "")?;
+    let said = complaint(&as_user(scene, gid, "export")?);
+    assert!(said.contains("gone or empty"), "{said}");
+    until(LONG, "the copy of the table to be whole", || read("export"))
+}
+
+/// Nobody is told that all is well by the copies of a daemon that has ended; a file in their place
+/// stops no daemon.
+fn copies_end_with_the_daemon(scene: &mut Scene, gid: u32) -> Result<()> {
+    scene.gateway.stop()?;
+    let output = as_user(scene, gid, "status -o json")?;
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(json["daemon"]["running"], false, "{json}");
+    let unknown = json["serving"]["unknown"].as_str().unwrap_or_default();
+    assert!(unknown.contains("no daemon runs"), "{json}");
+    for words in ["stats", "drops"] {
+        let said = complaint(&as_user(scene, gid, words)?);
+        assert!(said.contains("no daemon runs"), "{words}: {said}");
+    }
+    let folder = in_run(&scene.gateway, "readers");
+    fs::remove_file(folder.join("status.json"))?;
+    let said = complaint(&as_user(scene, gid, "status")?);
+    assert!(said.contains("no daemon runs that would"), "{said}");
+    fs::remove_dir_all(&folder)?;
+    let said = complaint(&as_user(scene, gid, "status")?);
+    assert!(said.contains("[files] group"), "{said}");
+    fs::write(&folder, "a file")?;
+    Ok(())
+}
+
 /// Members of the group that the configuration names read status, counters and the table, by copies
 /// that lock nothing; nobody else does.
 #[test]
@@ -592,11 +642,8 @@ fn a_group_reads_copies_and_nobody_else_anything() -> Result<()> {
             .then_some(()))
     })?;
     nothing_else_is_opened(&scene, gid)?;
-    // Who reads is told that the daemon has ended.
-    scene.gateway.stop()?;
-    let output = as_user(&scene, gid, "status -o json")?;
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!(json["daemon"]["running"], false, "{json}");
+    copies_are_made_again(&scene, gid)?;
+    copies_end_with_the_daemon(&mut scene, gid)?;
     // A group that is taken out of the configuration reads nothing any more.
     scene.gateway.configure(&plain)?;
     scene.gateway.start()?;

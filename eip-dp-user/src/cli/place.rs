@@ -114,6 +114,15 @@ impl Place {
     /// Opens the table for reading.
     pub fn read(&self, global: &Global) -> Result<Table, Failure> {
         self.tell(global.output);
+        if let SaidBy::Copy(of) = &self.said_by
+            && is_nothing(&path_of(&self.url)?)
+        {
+            return Err(Failure::failed(format!(
+                "the copy of {of} that this user may read is gone or empty: {}; a daemon that runs makes it anew within some \
+                 seconds: try again",
+                self.url
+            )));
+        }
         let table = match Table::open_read_only(&self.url) {
             Err(TableError::Access { path, .. }) if readers::may_not_read(&path) => {
                 return Err(readers::refused(&format!("the table {}", path.display())));
@@ -143,7 +152,9 @@ impl Place {
 
     /// Likewise; an empty one where there is none.
     pub fn read_or_begin(&self, global: &Global) -> Result<Table, Failure> {
-        if is_nothing(&path_of(&self.url)?) {
+        // A copy that is not there is no table that nobody has made yet.
+        let is_copy = matches!(self.said_by, SaidBy::Copy(_));
+        if !is_copy && is_nothing(&path_of(&self.url)?) {
             self.tell(global.output);
             return Ok(Table::in_memory()?);
         }
@@ -369,5 +380,32 @@ pub fn table_of_gateway(global: &Global, daemon_runs: bool) -> Result<(Place, Ta
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_is_not_there_is_no_empty_table() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("table.db");
+        let url = format!("sqlite:{}", path.display());
+        let global = Global {
+            table: None,
+            name: "gw".parse().expect("a name"),
+            output: Format::Json,
+        };
+        let read = || {
+            let read = Place::copy(&url, "/its/table.db").read_or_begin(&global);
+            read.map(drop).expect_err("no table").to_string()
+        };
+        assert!(read().contains("the copy of /its/table.db"), "{}", read());
+        fs::write(&path, "").expect("written");
+        assert!(read().contains("gone or empty"), "{}", read());
+        Place::new(&url, SaidBy::Operator)
+            .read_or_begin(&global)
+            .expect("one that nobody has made yet");
     }
 }

@@ -7,7 +7,7 @@ use std::{cell::OnceCell, fmt};
 use nix::net::if_::if_nametoindex;
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
-use super::{Failure, Global, dataplane::on_runtime};
+use super::{Failure, Global, dataplane::on_runtime, readers::Copies};
 use crate::{
     attach::Program,
     compile::{self, Applied, Egress, is_local, limits},
@@ -113,7 +113,10 @@ impl Subject {
         if sharers.is_empty() {
             return None;
         }
-        let holders = shared::holders_in(&daemon::shared_path(&global.name));
+        let holders = match Copies::of(global) {
+            Ok(Some(copies)) => copies.told().shared().to_vec(),
+            _ => shared::holders_in(&daemon::shared_path(&global.name)),
+        };
         let mut holders = holders.into_iter();
         holders.find(|holder| {
             holder.vpc == eni.vpc

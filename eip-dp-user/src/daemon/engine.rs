@@ -58,6 +58,8 @@ pub struct Engine {
     snapshot: Snapshot,
     /// The file that the snapshot is of.
     file: FileId,
+    /// How often all of it was read.
+    generation: u64,
     /// The history that it is of.
     trace: Option<Trace>,
     /// When the file was last written, as far as it was looked at.
@@ -226,6 +228,7 @@ impl Engine {
         Ok(Self {
             trace,
             file: table.file(),
+            generation: 0,
             table,
             location,
             snapshot,
@@ -497,6 +500,7 @@ impl Engine {
         self.snapshot = snapshot;
         self.shared.resolve(&mut self.snapshot.model);
         self.file = self.table.file();
+        self.generation += 1;
         self.cut_off.clear();
         self.full_sync_requested = false;
         Ok(TableUpdate::All)
@@ -788,7 +792,7 @@ impl Engine {
             readers.tell(Followed {
                 url: self.location.clone(),
                 identity: self.table.identity(),
-                applied: (self.file, self.snapshot.revision),
+                applied: (self.file, self.generation, self.snapshot.revision),
             });
         }
     }

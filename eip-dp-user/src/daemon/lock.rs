@@ -186,10 +186,14 @@ fn open_folder(path: &Path) -> anyhow::Result<File> {
 fn take_file(path: &Path, name: &Name) -> anyhow::Result<File> {
     let end = Instant::now() + PATIENCE;
     loop {
+        // What is no file tells nobody anything, and nobody locks it.
+        if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+            private::remove(path).with_context(|| format!("cannot replace {}", path.display()))?;
+        }
         let file = private::options()
             .create(true)
             .truncate(false)
-            .custom_flags(libc::O_NOFOLLOW)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(path)
             .with_context(|| format!("cannot open {}; run as root", path.display()))?;
         private::close(path, 0o077);
@@ -213,9 +217,17 @@ fn take_file(path: &Path, name: &Name) -> anyhow::Result<File> {
 
 /// What is locked at that path, if somebody has it.
 fn held(path: &Path) -> anyhow::Result<Option<File>> {
-    let file = match File::open(path) {
+    let opened = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A link, or a socket: nobody's lock.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) => {
+            return Ok(None);
+        }
         Err(error) => {
             return Err(error).with_context(|| format!("cannot read {}", path.display()));
         }

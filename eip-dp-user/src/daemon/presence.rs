@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs,
     io::{self, Read},
     net::IpAddr,
     path::{Path, PathBuf},
@@ -60,7 +60,7 @@ impl Presence {
     /// The one in a file; `None` if there is none that this version understands.
     pub fn read(path: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
-        let file = File::open(path).ok()?;
+        let file = private::open(path).ok()?;
         file.take(LONGEST).read_to_end(&mut bytes).ok()?;
         serde_json::from_slice(&bytes).ok()
     }

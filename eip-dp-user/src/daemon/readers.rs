@@ -7,10 +7,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, DirBuilder, Permissions},
+    fs::{self, DirBuilder, File, Permissions},
     io::{self, BufRead, BufWriter, Write},
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
@@ -19,12 +19,12 @@ use std::{
 
 use anyhow::Context as _;
 use eip_dp_common::abi::{EipCounters, Event, Reason};
-use nix::unistd::{Gid, Group, chown};
+use nix::unistd::{Gid, Group};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
 use super::{
-    lock::{Place, place_of},
+    lock::{Place, is_locked, place_of},
     run_folder::{self, RUN_FOLDER},
 };
 use crate::{
@@ -62,11 +62,25 @@ fn counters_file(folder: &Path) -> PathBuf {
     folder.join("stats.json")
 }
 
+fn daemon_file(folder: &Path) -> PathBuf {
+    folder.join("daemon.json")
+}
+
+/// Whether the daemon runs that makes the copies in the folder; `None` if it has not said who it
+/// is.
+pub fn is_served(folder: &Path) -> Option<bool> {
+    let content = private::read(&daemon_file(folder)).ok()?;
+    let lock: Option<Place> = serde_json::from_slice(&content).ok()?;
+    lock.map(is_locked)
+}
+
 /// What `status` said, and when.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StatusCopy {
     /// Nanoseconds since the machine started.
     pub at: u64,
+    /// In so many seconds there is another one.
+    pub again_in: u64,
     /// What the daemon holds for as long as it runs.
     pub lock: Option<Place>,
     /// What it said.
@@ -76,7 +90,7 @@ pub struct StatusCopy {
 impl StatusCopy {
     /// Reads the one in the folder.
     pub fn read(folder: &Path) -> io::Result<Self> {
-        let content = fs::read(status_file(folder))?;
+        let content = private::read(&status_file(folder))?;
         serde_json::from_slice(&content).map_err(io::Error::from)
     }
 }
@@ -92,6 +106,18 @@ pub struct Counted {
     pub drops: BTreeMap<u32, u64>,
     /// By the event's number.
     pub events: BTreeMap<u32, u64>,
+    /// Why not every EIP that the kernel knows is there.
+    #[serde(skip)]
+    pub incomplete: Option<String>,
+}
+
+/// A line of the copy, after the first.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Eip(Line),
+    /// Why there are no more.
+    Incomplete(String),
 }
 
 /// What was counted of an EIP: its id, its address, what came in as packets, bytes and drops, what
@@ -104,11 +130,17 @@ impl Counted {
         folder: &Path,
         mut show: impl FnMut(String, IpAddr, EipCounters),
     ) -> io::Result<Self> {
-        let mut lines = io::BufReader::new(fs::File::open(counters_file(folder))?).lines();
+        let mut lines = io::BufReader::new(private::open(&counters_file(folder))?).lines();
         let first = lines.next().transpose()?.unwrap_or_default();
-        let counted = serde_json::from_str(&first)?;
+        let mut counted: Self = serde_json::from_str(&first)?;
         for line in lines {
-            let (id, address, received, sent): Line = serde_json::from_str(&line?)?;
+            let (id, address, received, sent) = match serde_json::from_str(&line?)? {
+                Content::Eip(line) => line,
+                Content::Incomplete(why) => {
+                    counted.incomplete = Some(why);
+                    continue;
+                }
+            };
             let [in_packets, in_bytes, in_dropped] = received;
             let [out_packets, out_bytes, out_dropped] = sent;
             let counters = EipCounters {
@@ -148,8 +180,9 @@ pub struct Followed {
     pub url: String,
     /// What tells it from others.
     pub identity: Option<Identity>,
-    /// The file, and the revision of it that is applied.
-    pub applied: (FileId, u64),
+    /// The file, how often it was read as a whole, and the revision of it that is applied. A file
+    /// that was written over may come to the same revision with other content.
+    pub applied: (FileId, u64, u64),
 }
 
 /// Who makes the copies. It ends with this value.
@@ -161,9 +194,14 @@ impl Readers {
     /// reads anything.
     pub fn start(name: &Name, group: Option<&str>) -> anyhow::Result<Option<Self>> {
         let folder = folder(name);
-        take_away(&folder)?;
+        // None of it is worth a daemon that does not start.
+        if let Err(error) = remove(name) {
+            warn!(
+                error = format!("{error:#}"),
+                "copies that a group of users could read are still there"
+            );
+        }
         let Some(group) = group else {
-            run_folder::reclaim()?;
             return Ok(None);
         };
         let gid = Group::from_name(group)
@@ -171,13 +209,6 @@ impl Readers {
             .flatten()
             .with_context(|| format!("`[files] group`: there is no group {group:?} any more"))?
             .gid;
-        make(&folder, gid).with_context(|| {
-            format!(
-                "`[files] group = {group:?}`: {} cannot be given to that group; the daemon needs CAP_CHOWN, or to be a member \
-                 (under systemd `SupplementaryGroups={group}`)",
-                folder.display()
-            )
-        })?;
         let (tell, told) = channel();
         let clerk = Clerk {
             name: name.clone(),
@@ -187,7 +218,9 @@ impl Readers {
             status: Pace::default(),
             counters: Pace::default(),
             pause: COUNTING,
+            status_pause: SOON,
             copied: None,
+            marks: [None; 4],
         };
         thread::Builder::new()
             .name("readers".to_owned())
@@ -203,41 +236,60 @@ impl Readers {
     }
 }
 
-/// Takes the gateway's copies away, and gives the folder above back to root.
+/// Takes the gateway's copies away, or what is in their place, and gives the folder above back to
+/// root.
 pub fn remove(name: &Name) -> anyhow::Result<()> {
-    take_away(&folder(name))?;
+    let folder = folder(name);
+    let removed = private::remove(&folder)
+        .with_context(|| format!("cannot remove {}; remove it (`rm -r`)", folder.display()));
     if Path::new(RUN_FOLDER).exists() {
         run_folder::reclaim()?;
+    }
+    removed
+}
+
+/// Makes the folder, where it is not. What is another user's, or no folder, is refused: nothing is
+/// given away that is not this daemon's own.
+fn make(folder: &Path, gid: Gid) -> anyhow::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("cannot create {}", folder.display()));
+        }
+        _ => {}
+    }
+    let held = private::open_folder(folder).with_context(|| {
+        format!(
+            "{0} is no folder of this daemon's own; look who made it, and remove it: `rm -r {0}`",
+            folder.display()
+        )
+    })?;
+    let found = held.metadata()?;
+    if found.gid() != gid.as_raw() || found.mode() & 0o7777 != 0o750 {
+        give(&held, gid, 0o750).with_context(|| {
+            format!(
+                "{} cannot be given to group {gid} (`[files] group`); the daemon needs CAP_CHOWN, or to be a member (under \
+                 systemd `SupplementaryGroups=`)",
+                folder.display()
+            )
+        })?;
     }
     Ok(())
 }
 
-fn take_away(folder: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Makes the folder, where it is not, and lets the group through the one above.
-fn make(folder: &Path, gid: Gid) -> anyhow::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
-        _ => {}
-    }
-    let found = fs::symlink_metadata(folder)?;
-    if found.gid() != gid.as_raw() || found.mode() & 0o7777 != 0o750 {
-        give(folder, gid, 0o750)?;
-    }
-    run_folder::reclaim()
-}
-
 /// Lets the group read.
-fn give(path: &Path, gid: Gid, mode: u32) -> io::Result<()> {
-    chown(path, None, Some(gid))?;
-    fs::set_permissions(path, Permissions::from_mode(mode))
+fn give(file: &File, gid: Gid, mode: u32) -> io::Result<()> {
+    fchown(file, None, Some(gid.as_raw()))?;
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
+/// What tells whether a copy is still the one that was written: its inode, its length and when it
+/// last changed; `None` if it is not there.
+type Mark = Option<(u64, u64, i64, i64)>;
+
+fn mark(path: &Path) -> Mark {
+    let found = fs::symlink_metadata(path).ok()?;
+    let changed = (found.ctime(), found.ctime_nsec());
+    Some((found.ino(), found.len(), changed.0, changed.1))
 }
 
 /// The groups that may read something below the folder of all gateways.
@@ -246,7 +298,8 @@ pub(super) fn groups(run_folder: &Path) -> BTreeSet<u32> {
     entries
         .filter(|entry| entry.file_name().to_string_lossy().ends_with(SUFFIX))
         .filter_map(|entry| entry.metadata().ok())
-        .filter(|found| found.is_dir() && found.mode() & 0o050 == 0o050)
+        .filter(|found| found.is_dir() && private::is_own(found.uid()))
+        .filter(|found| found.mode() & 0o050 == 0o050)
         .map(|found| found.gid())
         .collect()
 }
@@ -295,8 +348,12 @@ struct Clerk {
     counters: Pace,
     /// After so long what is counted is copied again.
     pause: Duration,
+    /// After so long `status` is, at the earliest.
+    status_pause: Duration,
     /// What the copy of the table is of.
-    copied: Option<(FileId, u64)>,
+    copied: Option<(FileId, u64, u64)>,
+    /// The copies as they were written: of the table, the status, the counters; who makes them.
+    marks: [Mark; 4],
 }
 
 impl Clerk {
@@ -314,7 +371,9 @@ impl Clerk {
             loop {
                 let paces = [self.table, self.status, self.counters];
                 let next = paces.iter().filter_map(Pace::at).min();
-                let until = next.unwrap_or_else(|| Instant::now() + COUNTING);
+                // A cleaner may take them away meanwhile.
+                let look = Instant::now() + COUNTING;
+                let until = next.map_or(look, |next| next.min(look));
                 match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
                     Ok(news) => {
                         followed = news;
@@ -330,13 +389,26 @@ impl Clerk {
     /// Makes what is due.
     fn make(&mut self, followed: &Followed) {
         // A service manager, or a cleaner, may have changed it.
-        if let Err(error) = make(&self.folder, self.gid) {
-            warn!(error = format!("{error:#}"), folder = %self.folder.display(), "the group cannot read");
+        if let Err(error) = self.look() {
+            warn!(
+                error = format!("{error:#}"),
+                "the group `[files] group` cannot read"
+            );
+            for pace in [&mut self.table, &mut self.status, &mut self.counters] {
+                if pace.is_now() {
+                    pace.made(Duration::ZERO, COUNTING);
+                    pace.ask();
+                }
+            }
+            return;
         }
         if self.table.is_now() {
             let start = Instant::now();
             match self.copy_table(followed) {
-                Ok(()) => self.copied = Some(followed.applied),
+                Ok(()) => {
+                    self.copied = Some(followed.applied);
+                    self.marks[0] = mark(&table_in(&self.folder));
+                }
                 // It is copied once it is at rest.
                 Err(CopyError::Table(error @ TableError::Busy { .. })) => {
                     debug!(%error, "the group's copy of the table is made later");
@@ -354,7 +426,8 @@ impl Clerk {
             if let Err(error) = self.copy_status(followed) {
                 warn!(error = format!("{error:#}"), "no status for the group");
             }
-            self.status.made(start.elapsed(), SOON);
+            self.status_pause = self.status.made(start.elapsed(), SOON);
+            self.marks[1] = mark(&status_file(&self.folder));
         }
         if self.counters.is_now() {
             let start = Instant::now();
@@ -363,14 +436,45 @@ impl Clerk {
                 warn!(error = format!("{error:#}"), "no counters for the group");
             }
             self.pause = self.counters.made(start.elapsed(), COUNTING);
+            self.marks[2] = mark(&counters_file(&self.folder));
             self.counters.ask();
             self.status.ask();
         }
     }
 
+    /// Makes the folder, and has made again what is not there as it was written.
+    fn look(&mut self) -> anyhow::Result<()> {
+        make(&self.folder, self.gid)?;
+        run_folder::reclaim()?;
+        let folder = &self.folder;
+        let now = [
+            table_in(folder),
+            status_file(folder),
+            counters_file(folder),
+            daemon_file(folder),
+        ];
+        let [table, status, _, daemon] = now.map(|path| mark(&path));
+        if table != self.marks[0] {
+            self.copied = None;
+            self.table.ask();
+        }
+        if status != self.marks[1] {
+            self.status.ask();
+        }
+        // Counters come again and again by themselves.
+        if daemon.is_none() || daemon != self.marks[3] {
+            let lock = place_of(&self.name);
+            self.write(&daemon_file(folder), |out| {
+                serde_json::to_writer(out, &lock).map_err(io::Error::from)
+            })?;
+            self.marks[3] = mark(&daemon_file(folder));
+        }
+        Ok(())
+    }
+
     fn copy_table(&self, followed: &Followed) -> Result<(), CopyError> {
         let table = Table::open_beside(&followed.url, followed.identity)?;
-        let give = |path: &Path| give(path, self.gid, 0o640);
+        let give = |path: &Path| give(&private::open(path)?, self.gid, 0o640);
         table.copy_for(&table_in(&self.folder), give).map(drop)
     }
 
@@ -379,6 +483,7 @@ impl Clerk {
             Table::open_beside(&followed.url, followed.identity).and_then(|table| table.revision());
         let copy = StatusCopy {
             at: boot_time(),
+            again_in: self.pause.max(self.status_pause).as_secs(),
             lock: place_of(&self.name),
             status: Status::for_readers(&self.name, &followed.url, revision)
                 .map_err(|failure| anyhow::anyhow!("{failure}"))?,
@@ -392,17 +497,23 @@ impl Clerk {
         let kernel = Kernel::open(&Pins::new(&self.name))?.context("the maps are gone")?;
         let counted = Counted::of(&kernel, pause)?;
         let path = table_in(&self.folder);
-        let copy = Table::open_read_only(&format!("sqlite:{}", path.display()))?;
+        let copy = Table::open_read_only(&format!("sqlite:{}", path.display()));
         self.write(&counters_file(&self.folder), |out| {
             serde_json::to_writer(&mut *out, &counted)?;
             let mut written = Ok(());
-            let each = copy.each_eip(&mut |id, address| {
-                if written.is_ok() {
-                    written = line(&kernel, id, address, out);
-                }
+            let each = copy.and_then(|copy| {
+                copy.each_eip(&mut |id, address| {
+                    if written.is_ok() {
+                        written = line(&kernel, id, address, out);
+                    }
+                })
             });
             written?;
-            each.map_err(io::Error::other)?;
+            // Drops and events are counted all the same.
+            if let Err(error) = each {
+                writeln!(out)?;
+                serde_json::to_writer(&mut *out, &Content::Incomplete(error.to_string()))?;
+            }
             writeln!(out)
         })
     }
@@ -411,21 +522,16 @@ impl Clerk {
     fn write(
         &self,
         path: &Path,
-        content: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
+        content: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
     ) -> anyhow::Result<()> {
-        let put = || {
-            let new = path.with_extension("new");
-            match fs::remove_file(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut out = BufWriter::new(private::options().create_new(true).open(&new)?);
+        let written = private::write_with(path, |file| {
+            let mut out = BufWriter::new(&*file);
             content(&mut out)?;
             out.flush()?;
-            give(&new, self.gid, 0o640)?;
-            fs::rename(&new, path)
-        };
-        put().with_context(|| format!("cannot write {}", path.display()))
+            drop(out);
+            give(file, self.gid, 0o640)
+        });
+        written.with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -460,13 +566,61 @@ mod tests {
     }
 
     #[test]
+    fn only_a_folder_of_ones_own_is_given_away() {
+        let above = tempfile::tempdir().expect("a folder");
+        let (folder, other) = (above.path().join("gw.readers"), above.path().join("other"));
+        let gid = Gid::current();
+        let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o7777;
+        fs::create_dir(&other).expect("made");
+        fs::set_permissions(&other, Permissions::from_mode(0o1777)).expect("set");
+        std::os::unix::fs::symlink(&other, &folder).expect("linked");
+        let error = make(&folder, gid).expect_err("a link").to_string();
+        assert!(
+            error.contains("gw.readers") && error.contains("rm -r"),
+            "{error}"
+        );
+        assert_eq!(mode(&other), 0o1777);
+        fs::remove_file(&folder).expect("removed");
+        fs::write(&folder, "").expect("written");
+        make(&folder, gid).expect_err("a file");
+        private::remove(&folder).expect("removed");
+        make(&folder, gid).expect("made");
+        assert_eq!(mode(&folder), 0o750);
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).expect("set");
+        make(&folder, gid).expect("set again");
+        assert_eq!(mode(&folder), 0o750);
+        // Only root can give it to somebody else.
+        if nix::unistd::geteuid().is_root() {
+            nix::unistd::chown(&folder, Some(65_533.into()), None).expect("given");
+            let error = format!("{:#}", make(&folder, gid).expect_err("another's"));
+            assert!(error.contains("user 65533"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_damaged_is_told_from_the_one_that_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = table_in(folder.path());
+        assert_eq!(mark(&path), None);
+        fs::write(&path, "whole").expect("written");
+        let whole = mark(&path);
+        assert_eq!(mark(&path), whole);
+        for damage in ["", "longer than it was"] {
+            fs::write(&path, damage).expect("written");
+            assert_ne!(mark(&path), whole, "{damage}");
+        }
+        fs::remove_file(&path).expect("removed");
+        assert_ne!(mark(&path), whole);
+    }
+
+    #[test]
     fn counters_are_read_as_they_were_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let counted = Counted {
             at: 7,
             again_in: 10,
             drops: [(1, 2)].into(),
-            events: BTreeMap::new(),
+            ..Counted::default()
         };
         let first = serde_json::to_string(&counted).expect("JSON");
         let text = format!("{first}\n[\"a\",\"192.0.2.1\",[1,2,3],[4,5,6]]\n");
@@ -478,6 +632,9 @@ mod tests {
         });
         assert_eq!(read.expect("read"), counted);
         assert_eq!(eips, [("a".to_owned(), "192.0.2.1".to_owned(), 2, 6)]);
+        fs::write(&file, format!("{first}\n\"why\"\n")).expect("written");
+        let read = Counted::read(folder.path(), |_, _, _| {}).expect("read");
+        assert_eq!(read.incomplete.as_deref(), Some("why"));
         for damaged in ["", "{}", "[]\n", &format!("{first}\n[1]\n")] {
             fs::write(&file, damaged).expect("written");
             Counted::read(folder.path(), |_, _, _| {}).expect_err(damaged);

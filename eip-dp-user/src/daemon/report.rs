@@ -423,7 +423,7 @@ impl Report {
 
     /// Reads the last one; `None` if there is none that this version understands.
     pub fn read(path: &Path) -> Option<Self> {
-        Self::parse(&fs::read(path).ok()?)
+        Self::parse(&private::read(path).ok()?)
     }
 
     /// Reads such a file's content.

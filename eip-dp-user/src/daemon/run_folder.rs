@@ -4,12 +4,11 @@
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
     path::Path,
 };
 
 use anyhow::{Context as _, bail};
-use nix::unistd::{Gid, chown};
 
 use super::readers;
 use crate::private;
@@ -54,16 +53,18 @@ fn settle_at(folder: &Path, groups: &BTreeSet<u32>) -> anyhow::Result<()> {
         (Some(_), Some(_)) => (0o711, None),
     };
     let set = || {
-        let found = fs::metadata(folder)?;
+        let found = fs::symlink_metadata(folder)?;
+        // One that is root's is right as it is for who is not root.
+        if found.mode() & 0o7777 == mode && group.is_none_or(|group| group == found.gid()) {
+            return Ok(());
+        }
+        let held = private::open_folder(folder)?;
         if let Some(group) = group.filter(|group| *group != found.gid()) {
             // Nobody else's group is let through meanwhile.
-            fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-            chown(folder, None, Some(Gid::from_raw(group)))?;
+            held.set_permissions(Permissions::from_mode(0o700))?;
+            fchown(&held, None, Some(group))?;
         }
-        if found.mode() & 0o7777 != mode || group.is_some_and(|group| group != found.gid()) {
-            fs::set_permissions(folder, Permissions::from_mode(mode))?;
-        }
-        Ok(())
+        held.set_permissions(Permissions::from_mode(mode))
     };
     let set: std::io::Result<()> = set();
     set.with_context(|| format!("cannot set who may go through {}", folder.display()))
@@ -84,6 +85,10 @@ mod tests {
             make_at(&folder).expect("closed");
             assert_eq!(mode(), 0o700);
         }
+        let link = above.path().join("link");
+        std::os::unix::fs::symlink(&folder, &link).expect("linked");
+        settle_at(&link, &[0].into()).expect_err("a link is no folder");
+        assert_eq!(mode(), 0o700);
         fs::write(folder.join("file"), "").expect("written");
         make_at(&folder.join("file")).expect_err("a file is no folder");
     }

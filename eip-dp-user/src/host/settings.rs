@@ -102,7 +102,7 @@ impl fmt::Display for Changed {
 
 /// What a gateway has changed, by the file that it keeps.
 pub fn changed(file: &Path) -> io::Result<Vec<Changed>> {
-    match fs::read(file) {
+    match private::read(file) {
         Ok(content) => read_changed(&content),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
@@ -128,7 +128,7 @@ impl Settings {
             {
                 // What it said is lost; what is asked for from now on is written anew.
                 warn!(%error, file = %file.display(), "what an earlier daemon set is unknown, and stays as it is");
-                fs::remove_file(&file).map_err(|error| HostError::settings(&file, error))?;
+                private::remove(&file).map_err(|error| HostError::settings(&file, error))?;
                 Vec::new()
             }
             Err(error) => return Err(HostError::settings(&file, error)),

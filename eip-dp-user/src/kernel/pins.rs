@@ -108,6 +108,8 @@ impl Pins {
     pub fn make_lock(&self) -> Result<PathBuf, PlaneError> {
         Self::check_mounted()?;
         let lock = self.lock();
+        // Nothing is made where somebody's link leads to.
+        self.check_own()?;
         self.make_folder(&lock)?;
         self.check_own()?;
         Ok(lock)

@@ -280,7 +280,10 @@ pub(super) fn each_eip(connection: &Connection, show: &mut dyn FnMut(&str, IpAdd
     let mut statement = connection.prepare_cached("SELECT id, address FROM eip ORDER BY id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        show(row.get_ref(0)?.as_str()?, read_address(row, 1)?);
+        // A row that cannot be read is not served either.
+        if let (Ok(id), Ok(address)) = (row.get_ref(0)?.as_str(), read_address(row, 1)) {
+            show(id, address);
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::kernel;
 use crate::{
     cli::{
-        DropsArgs, Failure, Format, Global, StatsArgs, output, place::table_of_gateway,
+        DropsArgs, Failure, Format, Global, StatsArgs, failure, output, place::table_of_gateway,
         readers::Copies, session,
     },
     compile,
@@ -32,11 +32,25 @@ struct Row {
 
 /// `stats`: packets and bytes per EIP.
 pub fn stats(args: &StatsArgs, global: &Global) -> Result<(), Failure> {
-    let rows = match Copies::or_itself(global)? {
+    let (rows, is_current) = match Copies::or_itself(global)? {
         Some(copies) => copied_rows(args, global, &copies)?,
-        None => own_rows(args, global)?,
+        None => (own_rows(args, global)?, true),
     };
-    if let (Some(_), [row]) = (&args.eip, &rows[..]) {
+    print_rows(args, global, &rows)?;
+    ended(is_current)
+}
+
+/// Who reads old counters is told so by the exit code, too.
+fn ended(is_current: bool) -> Result<(), Failure> {
+    if is_current {
+        Ok(())
+    } else {
+        Err(Failure::Reported)
+    }
+}
+
+fn print_rows(args: &StatsArgs, global: &Global, rows: &[Row]) -> Result<(), Failure> {
+    if let (Some(_), [row]) = (&args.eip, rows) {
         return match global.output {
             Format::Json => output::json(row),
             Format::Text => row.print(),
@@ -67,7 +81,12 @@ fn own_rows(args: &StatsArgs, global: &Global) -> Result<Vec<Row>, Failure> {
     if let Some(id) = &args.eip {
         let eip = table.read(|view| session::find::<Eip>(view, id))??;
         let row = row(&kernel, &eip)?;
-        return Ok(vec![row.ok_or_else(|| no_counters(id, global))?]);
+        return Ok(vec![row.ok_or_else(|| {
+            Failure::failed(format!(
+                "EIP `{id}` has no counters: the daemon has not applied it; see `eip-dp --name {} status`",
+                global.name
+            ))
+        })?]);
     }
     let mut rows = Vec::new();
     for eip in table.snapshot()?.model.eips.values() {
@@ -77,7 +96,11 @@ fn own_rows(args: &StatsArgs, global: &Global) -> Result<Vec<Row>, Failure> {
 }
 
 /// As the daemon has copied it; likewise.
-fn copied_rows(args: &StatsArgs, global: &Global, copies: &Copies) -> Result<Vec<Row>, Failure> {
+fn copied_rows(
+    args: &StatsArgs,
+    global: &Global,
+    copies: &Copies,
+) -> Result<(Vec<Row>, bool), Failure> {
     let wanted = match &args.eip {
         Some(id) => Some(
             copies
@@ -88,22 +111,23 @@ fn copied_rows(args: &StatsArgs, global: &Global, copies: &Copies) -> Result<Vec
         None => None,
     };
     let mut rows = Vec::new();
-    copies.counted(global, |eip, address, counted| {
+    let (counted, is_current) = copies.counted(global, |eip, address, counted| {
         if wanted.as_ref().is_none_or(|wanted| *wanted == eip) {
             rows.push(Row::new(eip, address, counted));
         }
     })?;
-    match &wanted {
-        Some(id) if rows.is_empty() => Err(no_counters(id, global)),
-        _ => Ok(rows),
+    if let Some(why) = &counted.incomplete {
+        let message = format!("not every EIP's counters are in the copy: {why}");
+        failure::warn(global.output, &message);
     }
-}
-
-fn no_counters(id: &str, global: &Global) -> Failure {
-    Failure::failed(format!(
-        "EIP `{id}` has no counters: the daemon has not applied it; see `eip-dp --name {} status`",
-        global.name
-    ))
+    match &wanted {
+        Some(id) if rows.is_empty() => Err(Failure::failed(format!(
+            "EIP `{id}` is not in the copy of the counters, which may be older than the EIP: another is made every {} s; if it \
+             is not in that either, the daemon has not applied it: see `eip-dp --name {} status`",
+            counted.again_in, global.name
+        ))),
+        _ => Ok((rows, is_current && counted.incomplete.is_none())),
+    }
 }
 
 /// The counters of an EIP; `None` if the kernel does not know it.
@@ -188,20 +212,33 @@ struct Counted {
 }
 
 /// Why senders are not told of what is dropped, where an uplink has no address to tell them from.
-fn untold(global: &Global) -> Option<String> {
-    let report = Report::read(&Report::path(&global.name))?;
-    let mut warnings = report.warnings.into_iter();
-    warnings.find(|text| compile::says_untold(text))
+fn untold(warnings: &[String]) -> Option<String> {
+    let mut warnings = warnings.iter();
+    warnings.find(|text| compile::says_untold(text)).cloned()
 }
 
 /// `drops`: dropped packets by reason, and what else is counted.
 pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
-    let counted = match Copies::or_itself(global)? {
-        Some(copies) => copies.counted(global, |_, _, _| {})?,
-        None => readers::Counted::of(&kernel(global)?, Duration::ZERO)?,
+    let (counted, is_current, untold) = if let Some(copies) = Copies::or_itself(global)? {
+        let (counted, is_current) = copies.counted(global, |_, _, _| {})?;
+        (counted, is_current, untold(copies.told().warnings()))
+    } else {
+        let counted = readers::Counted::of(&kernel(global)?, Duration::ZERO)?;
+        let report = Report::read(&Report::path(&global.name));
+        let untold = report.and_then(|report| untold(&report.warnings));
+        (counted, true, untold)
     };
+    print_counted(args, global, &counted, untold.as_deref())?;
+    ended(is_current)
+}
+
+fn print_counted(
+    args: &DropsArgs,
+    global: &Global,
+    counted: &readers::Counted,
+    untold: Option<&str>,
+) -> Result<(), Failure> {
     let (mut drops, mut events) = (Vec::new(), Vec::new());
-    let untold = untold(global);
     for reason in Reason::ALL {
         let packets = counted.drops.get(&reason.index()).copied().unwrap_or(0);
         if packets > 0 || args.all {
@@ -209,7 +246,7 @@ pub fn drops(args: &DropsArgs, global: &Global) -> Result<(), Failure> {
                 number: reason.index(),
                 reason: reason.name(),
                 packets,
-                meaning: match (reason, &untold) {
+                meaning: match (reason, untold) {
                     (Reason::TtlExceeded | Reason::TooBig, Some(why)) => {
                         format!("{} Here not always: {why}", reason.sentence())
                     }

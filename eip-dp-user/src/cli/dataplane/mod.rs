@@ -4,19 +4,18 @@ mod counters;
 mod status;
 mod verify;
 
-use std::fs;
-
 use serde_json::json;
 
 pub use counters::{drops, stats};
 pub use status::{Status, status};
 pub use verify::verify;
 
-use super::{Failure, Format, Global, Name, RunArgs, output};
+use super::{Failure, Format, Global, Name, RunArgs, failure, output};
 use crate::{
     daemon::{self, Lock, Presence, Report, readers},
     host::{self, HostFacts, NeighbourKeeper, Settings},
     kernel::{Kernel, Pins, PlaneError, ProgramLinks},
+    private,
 };
 
 impl From<PlaneError> for Failure {
@@ -58,10 +57,17 @@ pub fn unload(global: &Global) -> Result<(), Failure> {
         release_neighbours()?;
     }
     put_settings_back(name)?;
-    let _ = fs::remove_file(Report::path(name));
-    let _ = fs::remove_file(Presence::path(name));
-    let _ = fs::remove_file(daemon::shared_path(name));
-    readers::remove(name)?;
+    for path in [
+        Report::path(name),
+        Presence::path(name),
+        daemon::shared_path(name),
+    ] {
+        let _ = private::remove(&path);
+    }
+    // Nothing is forwarded any more: that is what was asked for.
+    if let Err(error) = readers::remove(name) {
+        failure::warn(global.output, &format!("{error:#}"));
+    }
     match global.output {
         Format::Json => output::json(&json!({ "name": name.as_str(), "was_loaded": loaded })),
         Format::Text => output::write(|out| {

@@ -60,6 +60,9 @@ pub struct Status {
 struct Serving {
     /// Whether all of it is, or waits for an interface.
     ok: bool,
+    /// Why that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown: Option<String>,
     #[serde(flatten)]
     survey: Survey,
 }
@@ -245,6 +248,7 @@ impl Status {
             copied_seconds_ago: None,
             serving: Serving {
                 ok: true,
+                unknown: None,
                 survey: Survey::default(),
             },
             daemon: Daemon {
@@ -308,13 +312,26 @@ impl Status {
         Ok(status)
     }
 
-    /// Says that it is a copy of that age, and whether a daemon runs by now.
-    pub fn copied(&mut self, age: Duration, running: bool) {
+    /// Says that it is a copy of that age, whether a daemon runs by now, and why it is unknown what
+    /// is served now, if it is: what was not is so still.
+    pub fn copied(&mut self, age: Duration, running: bool, unknown: Option<String>) {
         self.copied_seconds_ago = Some(age.as_secs());
+        self.serving.ok &= unknown.is_none();
+        self.serving.unknown = unknown;
         if !running {
             self.daemon = Daemon { running, pid: None };
             self.warnings.insert(0, NO_DAEMON.to_owned());
         }
+    }
+
+    /// Where private addresses are that several ENIs share.
+    pub fn shared(&self) -> &[Holder] {
+        &self.shared
+    }
+
+    /// What it warns of.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Where the table is that it is about.
@@ -367,6 +384,7 @@ impl Status {
         }
         self.serving = Serving {
             ok: survey.is_good(),
+            unknown: None,
             survey,
         };
     }
@@ -400,6 +418,9 @@ impl Status {
         let mut fields = Vec::new();
         for sentence in &survey.unserved {
             fields.push(("serving", format!("no, {sentence}")));
+        }
+        if let Some(why) = &self.serving.unknown {
+            fields.push(("serving", format!("unknown, {why}")));
         }
         match survey.more_unserved {
             0 if self.serving.ok => fields.push(("serving", "yes".to_owned())),
