@@ -663,4 +663,12 @@ fn a_row_that_cannot_be_read_is_named_and_the_rest_is_not() {
         .expect("a value is not the file's structure");
     let sound = table.sound_snapshot().unwrap();
     assert_eq!((sound.not_live.len(), sound.revision), (1, whole.revision));
+    // Whose counters are copied.
+    let damage =
+        "PRAGMA ignore_check_constraints = 1; UPDATE eip SET address = x'0405' WHERE id = 'x1'";
+    table.connection.execute_batch(damage).unwrap();
+    let mut shown = Vec::new();
+    let show = &mut |id: &str, _| shown.push(id.to_owned());
+    table.each_eip(show).expect("the others");
+    assert_eq!(shown, ["x2"]);
 }
