@@ -521,8 +521,8 @@ fn nothing_else_is_opened(scene: &Scene, gid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Copies that are lost or damaged are made again; a link in their folder's place leads nowhere, and
-/// what it leads to stays whose it was.
+/// Copies that are lost or damaged are made again; a link in their folder's place is not followed,
+/// and what it leads to stays whose it was.
 fn copies_are_made_again(scene: &Scene, gid: u32) -> Result<()> {
     let folder = in_run(&scene.gateway, "readers");
     let elsewhere = scene.lab.folder().join("elsewhere");
