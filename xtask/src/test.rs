@@ -92,6 +92,9 @@ const LONGEST: &[&str] = &[
     "e2e_daemon",
 ];
 
+/// How long a suite may take, in seconds; the longest take some five minutes on two cores.
+const LONGEST_SUITE: &str = "1200";
+
 /// How many suites run at a time beyond one for each core: most tests wait most of the time, for an
 /// answer or for a timer of a protocol.
 const BEYOND_CORES: usize = 1;
@@ -198,8 +201,11 @@ fn suite(message: &str) -> Option<Suite> {
 
 impl Suite {
     fn command(&self, rest: &[String]) -> Command {
-        let mut command = Command::new(&self.program);
+        // One that hangs is ended, and named as failed, before whoever runs all of it loses patience.
+        let mut command = Command::new("timeout");
         command
+            .args(["--kill-after=10", LONGEST_SUITE])
+            .arg(&self.program)
             .args(rest)
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)

@@ -388,8 +388,8 @@ fn server_of_guests(name: &Name, claims: Claims) -> anyhow::Result<guests::Serve
 /// An operator may believe that these rules protect the guests, or that nobody else gets at the
 /// pins.
 fn tell_of_host() {
-    if let Some(warning) = Pins::lax_mount() {
-        warn!("{warning}");
+    if let Some((seen, cure)) = Pins::lax_mount() {
+        warn!("{seen}; {cure}");
     }
     match host::forward_hook_rules() {
         Ok(chains) => {

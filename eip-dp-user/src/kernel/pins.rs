@@ -87,15 +87,16 @@ impl Pins {
         )))
     }
 
-    /// What is said of a BPF file system in which anybody may make a folder; `None` where only root
-    /// may.
-    pub fn lax_mount() -> Option<String> {
+    /// What is said of a BPF file system in which anybody may make a folder, and the cure; `None`
+    /// where only root may.
+    pub fn lax_mount() -> Option<(String, String)> {
         let mode = fs::metadata(BPFFS).ok()?.mode() & 0o7777;
         (mode & 0o022 != 0).then(|| {
-            format!(
+            let seen = format!(
                 "{BPFFS} is open to every user (mode {mode:o}): one may take the place of this gateway's folder before it is \
-                 made; `mount -o remount,mode=700 {BPFFS}`"
-            )
+                 made"
+            );
+            (seen, format!("`mount -o remount,mode=700 {BPFFS}`"))
         })
     }
 

@@ -262,17 +262,21 @@ where
         .with_context(|| format!("map {name} is of another type"))
 }
 
-/// Loads a program.
+/// Loads a program, which may be a hook's and a stage.
 fn load<'a>(ebpf: &'a mut Ebpf, name: &str, is_xdp: bool) -> Result<&'a ProgramFd> {
     let program = program_named(ebpf, name)?;
     let refused = || format!("the verifier refuses {name}");
     Ok(if is_xdp {
         let program: &mut Xdp = program.try_into()?;
-        program.load().with_context(refused)?;
+        if program.fd().is_err() {
+            program.load().with_context(refused)?;
+        }
         program.fd()?
     } else {
         let program: &mut SchedClassifier = program.try_into()?;
-        program.load().with_context(refused)?;
+        if program.fd().is_err() {
+            program.load().with_context(refused)?;
+        }
         program.fd()?
     })
 }

@@ -160,8 +160,8 @@ fn bpffs() -> Line {
 }
 
 /// Who may make folders there may take the gateway's place.
-fn lax_mount(warning: Option<String>) -> Option<Line> {
-    warning.map(|warning| Line::warn_with_cure_inside("bpffs", warning))
+fn lax_mount(warning: Option<(String, String)>) -> Option<Line> {
+    warning.map(|(seen, cure)| Line::warn("bpffs", seen, cure))
 }
 
 #[cfg(test)]
