@@ -45,6 +45,10 @@ const FOLDER_EVENTS: u32 = libc::IN_CREATE
     | libc::IN_ONLYDIR;
 /// What a file tells.
 const FILE_EVENTS: u32 = libc::IN_MODIFY | libc::IN_CLOSE_WRITE | libc::IN_ATTRIB;
+/// What its journal tells. Not what becomes of its attributes: SQLite gives the journal to the
+/// table's owner whenever it looks at it (unixOpen, `robustFchown`), so that each look of the
+/// daemon would wake it for the next one. That another file is in its place, the folder tells.
+const JOURNAL_EVENTS: u32 = libc::IN_MODIFY | libc::IN_CLOSE_WRITE;
 
 /// A watch on the table's file.
 #[derive(Debug)]
@@ -63,7 +67,7 @@ pub struct TableWatch {
 struct Way {
     /// Folders, and the names in each that matter.
     folders: BTreeMap<PathBuf, BTreeSet<OsString>>,
-    /// The file, and what may stand beside it.
+    /// The file, and its journal, which may stand beside it.
     files: Vec<PathBuf>,
 }
 
@@ -175,8 +179,8 @@ impl TableWatch {
                         .extend(names.iter().cloned());
                 }
             }
-            for file in &way.files {
-                if let Some(watch) = self.add(file, FILE_EVENTS)? {
+            for (file, events) in way.files.iter().zip([FILE_EVENTS, JOURNAL_EVENTS]) {
+                if let Some(watch) = self.add(file, events)? {
                     watched.entry(watch).or_default();
                 }
             }
