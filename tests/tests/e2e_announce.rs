@@ -165,7 +165,7 @@ fn an_eip_is_asked_for_before_it_is_announced() -> Result<()> {
     // One that is answered for already, and only moves, is not asked for again.
     scene
         .gateway
-        .ok("eni attach b-secondary --instance a --port b2 --wait")?;
+        .ok("eni attach b-secondary --instance b --port b1 --wait")?;
     outside.wait_for("the announcement of one that moved", |frame| {
         is_announced(frame, GATEWAY, MOVED)
     })?;
