@@ -201,7 +201,8 @@ fn suite(message: &str) -> Option<Suite> {
 
 impl Suite {
     fn command(&self, rest: &[String]) -> Command {
-        // One that hangs is ended, and named as failed, before whoever runs all of it loses patience.
+        // One that hangs is ended, and named as failed, before whoever runs all of it loses
+        // patience.
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=10", LONGEST_SUITE])
