@@ -62,8 +62,8 @@ pub struct Engine {
     generation: u64,
     /// The history that it is of.
     trace: Option<Trace>,
-    /// When the file was last written, as far as it was looked at.
-    stamp: Option<Stamp>,
+    /// The table's revision and when its file was last written, as of the last look.
+    seen: Option<(u64, Option<Stamp>)>,
     /// Whether the table's file was not whole when it was last looked at.
     broken: bool,
     /// Since when another process holds the table.
@@ -251,7 +251,7 @@ impl Engine {
             sharers: Arc::default(),
             claims: Claims::default(),
             full_sync_requested: false,
-            stamp: None,
+            seen: None,
             broken: false,
             busy_since: None,
             table_error: None,
@@ -447,28 +447,32 @@ impl Engine {
         news
     }
 
-    fn read_news(&mut self) -> Result<TableUpdate, TableError> {
-        let stamp = self.table.stamp();
-        let news = self.read_news_of_file(stamp != self.stamp)?;
-        self.stamp = stamp;
-        Ok(news)
+    /// Whether another program wrote over the table's file since it was looked at last: it has
+    /// changed, and its revision has not.
+    fn is_written_over(&self) -> Result<bool, TableError> {
+        let Some((revision, stamp)) = self.seen else {
+            return Ok(false);
+        };
+        let now = self.table.state()?;
+        Ok(now.0 == revision && now.1 != stamp)
     }
 
-    /// `is_written`: somebody has written to the file.
-    fn read_news_of_file(&mut self, is_written: bool) -> Result<TableUpdate, TableError> {
+    fn read_news(&mut self) -> Result<TableUpdate, TableError> {
         let other = self.table.at_path()?;
         let is_same_file = other.is_none();
         if is_same_file {
-            if self.broken || (is_written && self.table.revision()? == self.snapshot.revision) {
+            if self.broken || self.is_written_over()? {
                 self.table = self.table.opened_anew()?;
                 // A row that could not be read may have been corrected.
                 self.full_sync_requested |= !self.snapshot.not_live.is_empty();
             }
+            let state = self.table.state()?;
+            self.seen = Some(state);
             self.table.check_identity()?;
             self.follow_location();
             let is_same_history = self.table.trace(self.snapshot.revision)? == self.trace;
             if is_same_history && !self.full_sync_requested && !self.broken {
-                let is_current = self.table.revision()? == self.snapshot.revision;
+                let is_current = state.0 == self.snapshot.revision;
                 if is_current && (self.complete || self.cut_off.is_empty()) {
                     return Ok(TableUpdate::None);
                 }

@@ -249,8 +249,17 @@ impl Table {
         Ok(other)
     }
 
-    /// What a write to the file changes, whatever is written.
-    pub fn stamp(&self) -> Option<Stamp> {
+    /// Its revision, and what a write to the file changes, whatever is written: both of one moment,
+    /// at which no command is writing. If the second changes without the first, somebody wrote over
+    /// the file.
+    pub fn state(&self) -> Result<(u64, Option<Stamp>), TableError> {
+        let transaction = self.begin(TransactionBehavior::Deferred)?;
+        // This takes the lock that keeps commands from writing.
+        let revision = read::revision(&transaction).map_err(|error| self.failed(error))?;
+        Ok((revision, self.stamp()))
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
         let found = fs::metadata(&self.path).ok()?;
         Some((found.mtime(), found.mtime_nsec(), found.len()))
     }

@@ -592,13 +592,15 @@ fn a_copy_that_is_written_over_another_one_is_seen() {
     put("two");
     let table = Table::open(&format!("sqlite:{}", follower.display())).unwrap();
     assert_eq!(table.revision().unwrap(), 2);
-    let stamp = table.stamp();
+    let state = table.state().unwrap();
+    assert_eq!(table.state().unwrap(), state);
+    assert_eq!(state, (2, table.stamp()));
     put("one");
     assert!(table.at_path().unwrap().is_none(), "the same file");
     assert_eq!(table.opened_anew().unwrap().revision().unwrap(), 1);
     fs::write(&follower, "half").unwrap();
     table.opened_anew().expect_err("not whole");
-    assert_ne!(table.stamp(), stamp);
+    assert_ne!(table.stamp(), state.1);
 }
 
 /// Whoever forwards by the table goes on with all the rest.
